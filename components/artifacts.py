@@ -1,0 +1,336 @@
+"""The nouns: what is handed from room to room.
+
+`Dataset`, `Model`, `Predictions`, `Evidence` and `Decision` are small and frozen; each can be saved, loaded and
+digested. A folder is written under a temporary name and renamed, so a half-written noun is never found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from components.config import NetworkConfig
+
+
+class ArtifactError(ValueError):
+    """A noun on disk is not what it says it is; names the file, what was expected and what was found."""
+
+
+class Card(BaseModel):
+    """A frozen JSON document that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Parse the file; raises ArtifactError naming it where it is missing or malformed."""
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{path}: expected a readable {cls.__name__}: {error}") from error
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+# -- Dataset --------------------------------------------------------------------------------------------------------
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class InputSpec(Card):
+    """What one input of a network is: `(height, width, channels)` pixels, and their mean and deviation in [0, 1]."""
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]  # a value a channel, over the training split
+    std: tuple[float, ...]
+
+
+class DatasetCard(Card):
+    """`dataset.json`: what the shards beside it hold."""
+
+    name: str
+    task: str
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]  # names of the `group_*` columns
+    input: InputSpec
+    splits: dict[str, int]  # samples a split
+    fingerprint: str  # SHA-256 of the ingested source
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of Parquet shards, `SPLIT-00000.parquet` …, beside `dataset.json`.
+
+    Columns: `id` (string, unique), `image` (encoded bytes), `target` (int64 class, or the bytes of a PNG mask whose
+    pixels are classes), any `group_*`, `split`, and facts found while preparing (`width`, `height`, `mode`,
+    `decodable`, `pixels_sha256`, `mean`, `std`).
+    `digest` is DVC's, where the data is versioned; otherwise that of the files.
+    """
+
+    folder: Path
+    card: DatasetCard
+    digest: str
+
+    @classmethod
+    def load(cls, folder: Path, digest: str | None = None) -> Dataset:
+        card = DatasetCard.read(folder / "dataset.json")
+        return cls(folder, card, digest or digest_folder(folder))
+
+    def shards(self, split: Split) -> list[Path]:
+        return sorted(self.folder.glob(f"{split}-*.parquet"))
+
+    def table(self, split: Split, columns: list[str] | None = None) -> pa.Table:
+        """The split's rows, in their stored order."""
+        shards = self.shards(split)
+        if not shards:
+            raise ArtifactError(f"{self.folder}: expected shards {split}-*.parquet, found none")
+        return pa.concat_tables([pq.read_table(shard, columns=columns) for shard in shards])
+
+
+# -- Model ----------------------------------------------------------------------------------------------------------
+
+
+class Ancestor(Card):
+    """A model this one was made of."""
+
+    role: Literal["member", "teacher", "float"]
+    digest: str
+
+
+class ModelCard(Card):
+    """`model.json`: how to build the network again, and where it comes from."""
+
+    name: str  # what the model is on the line: member-0, ensemble, student, served
+    task: str
+    network: NetworkConfig  # an ensemble's is `ensemble`, and its members are in `members`
+    members: tuple[NetworkConfig, ...] = ()
+    fusion: str | None = None  # how members' outputs are combined
+    classes: tuple[str, ...]
+    input: InputSpec
+    data: str  # digest of the data set it was trained on
+    seed: int | None = None
+    precision: Literal["float32", "int8"] = "float32"  # of the weights that are executed
+    parents: tuple[Ancestor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A folder: `model.json` plus `model.safetensors` (the network's state) and/or `model.onnx` (what is served)."""
+
+    folder: Path
+    card: ModelCard
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        model = cls(folder, ModelCard.read(folder / "model.json"))
+        if not model.weights.is_file() and not model.onnx.is_file():
+            raise ArtifactError(f"{folder}: expected model.safetensors or model.onnx, found neither")
+        return model
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "model.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "model.onnx"
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_folder(self.folder)
+
+
+def write_model(folder: Path, card: ModelCard, fill: Callable[[Path], None]) -> Model:
+    """Write a model folder in one move: `fill` puts weights and/or ONNX into the folder it is given."""
+    with replacing(folder) as temporary:
+        (temporary / "model.json").write_text(card.to_json(), encoding="utf-8")
+        fill(temporary)
+    return Model.load(folder)
+
+
+# -- Predictions ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One table, a row a sample: whoever judges a model reads this.
+
+    Columns: `id`, `split`, any `group_*`, then those of the task: a classifier's `target` and `prediction` (int64) and
+    `scores` (list of a probability a class); a dense task's per-sample sufficient statistics (`confusion`: list of
+    C·C counts, row = target; `calibration`: list of 3·bins sums) in their place.
+    `model` and `data` are the digests of what predicted and of what it was shown.
+    """
+
+    table: pa.Table
+    model: str
+    data: str
+    classes: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"model": self.model, "data": self.data, "classes": list(self.classes)}
+        table = self.table.replace_schema_metadata({b"convoy": json.dumps(about).encode()})
+        with writing(folder / "predictions.parquet") as temporary:
+            pq.write_table(table, temporary)
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictions:
+        path = folder / "predictions.parquet"
+        try:
+            table = pq.read_table(path)
+            about = json.loads((table.schema.metadata or {})[b"convoy"])
+        except (OSError, KeyError, pa.ArrowInvalid) as error:
+            raise ArtifactError(f"{path}: expected a table of predictions: {error}") from error
+        return cls(table, about["model"], about["data"], tuple(about["classes"]))
+
+
+# -- Evidence -------------------------------------------------------------------------------------------------------
+
+
+class Figure(Card):
+    """A measured value with its interval (None where it has none, such as a size)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+
+class GroupFigure(Card):
+    """A metric for one group: `column` is a `group_*` column or a `slice_*` of the data's own."""
+
+    column: str
+    group: str
+    metric: str
+    samples: int
+    figure: Figure
+
+
+class Evidence(Card):
+    """Everything measured about one model on one split of one data set."""
+
+    model: str  # digest of the artifact that was measured
+    data: str  # digest of the data it was measured on
+    split: str
+    samples: int
+    primary: str  # name of the task's primary metric, a key of `figures`
+    figures: dict[str, Figure]
+    classes: dict[str, dict[str, float]] = {}  # class → metric → value
+    groups: tuple[GroupFigure, ...] = ()
+    disparity: dict[str, float] = {}  # Fairlearn: `COLUMN.difference`, `COLUMN.ratio` of the primary metric
+    notes: tuple[str, ...] = ()
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / "evidence.json") as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Evidence:
+        return cls.read(folder / "evidence.json")
+
+
+# -- Decision -------------------------------------------------------------------------------------------------------
+
+
+class Verdict(Card):
+    """What one gate said."""
+
+    gate: str
+    passed: bool
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    limit: float | None
+    reason: str
+
+
+class Decision(Card):
+    """What was decided about a version, by whom or which gates, when, and on which evidence."""
+
+    action: Literal["approve", "reject", "promote", "roll back"]
+    name: str
+    version: int
+    alias: str | None  # the alias that moves, None for a rejection
+    by: str
+    at: str  # ISO 8601, UTC
+    reason: str
+    evidence: str | None  # digest of the Evidence
+    verdicts: tuple[Verdict, ...] = ()
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / "decision.json") as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Decision:
+        return cls.read(folder / "decision.json")
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its place when the block ends well, and goes when it does not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, and goes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files, in order of name; hidden files are left out."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def digest_values(values: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,125 @@
+"""What a task must say so that the line can do everything else.
+
+A task is a stateless value. Networks go from images `(N, C, H, W)`, float in [0, 1], to raw outputs; `answer` turns
+those into what is served. Everything that judges (quality, fairness, gates) reads `Predictions` rows that the task makes
+from an answer, so a PyTorch network and an int8 graph are judged by the same code.
+
+Left to others: loops, files, engines, metrics' formulas (`components.metrics`) and architectures (`components.models`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from components.artifacts import DatasetCard, Predictions
+from components.config import NetworkConfig
+
+Capability = Literal["ensemble", "distillation"]
+Columns = dict[str, Any]  # column name → array of N values (numpy), or a list of N lists
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task's fixed facts."""
+
+    name: str
+    target: Literal["class", "mask"]  # what the `target` column holds
+    primary_metric: str
+    higher_is_better: bool
+    supports: frozenset[Capability]  # steps of the line that the task can take; the others are skipped, and the run says so
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples as a network sees them."""
+
+    images: Tensor  # (N, C, H, W), float32 in [0, 1]
+    targets: Tensor  # int64: (N,) classes, or (N, H, W) masks
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Something a data set of this task must hold to, by the name and arguments of a Great Expectations class."""
+
+    kind: str  # for example "ExpectColumnValuesToBeBetween"
+    arguments: Mapping[str, Any]
+    severity: Literal["error", "warning"]
+    says: str  # what it means, for people
+
+
+class Task(Protocol):
+    """One kind of network: classification, segmentation, …"""
+
+    spec: TaskSpec
+
+    def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
+        """What the prepared table must hold to beyond what every data set must."""
+        ...
+
+    def facts(self, target: Any, card: DatasetCard) -> dict[str, Any]:
+        """Facts about one target that its expectations speak of, as further columns of the validated table."""
+        ...
+
+    def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
+        """An untrained network for this data: `(N, C, H, W)` in [0, 1] → raw outputs."""
+        ...
+
+    def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        """`{"loss": scalar, …}`; further scalars are logged."""
+        ...
+
+    def answer(self, outputs: Tensor) -> dict[str, Tensor]:
+        """Post-processing, exported with the network: `probabilities` (N, classes, …) and `prediction` (N, …)."""
+        ...
+
+    def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
+        """The task's columns of `Predictions` for one batch of answers."""
+        ...
+
+    def measure(self, predictions: Predictions, weights: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+        """Every metric under each of B weightings of the N samples, `weights` (B, N) → arrays of B values.
+
+        All ones is the figure itself, multinomial counts are a bootstrap, an indicator is a group. A metric that
+        cannot be computed (no sample, no positive) is NaN, never a flattering default.
+        """
+        ...
+
+    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
+        """Class name → metric → value."""
+        ...
+
+    def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
+        """(C, C) counts over all samples, row = target."""
+        ...
+
+
+class SupportsEnsemble(Protocol):
+    """How members are combined."""
+
+    fusion: str  # a name in `components.models.ensemble.FUSIONS`
+
+    def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """The probability given to the true target of each scored unit (sample or pixel), `(M,)`."""
+        ...
+
+
+class SupportsDistillation(Protocol):
+    """How a student copies a teacher."""
+
+    def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Distance of the student's raw outputs from the teacher's, scaled so that it does not shrink with T."""
+        ...
+
+
+def no_grad_answer(task: Task, network: nn.Module, images: Tensor) -> dict[str, npt.NDArray[Any]]:
+    """The task's answer for a batch of images, as arrays."""
+    with torch.inference_mode():
+        answer = task.answer(network(images))
+    return {name: value.float().numpy() if value.is_floating_point() else value.numpy() for name, value in answer.items()}
