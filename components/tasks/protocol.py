@@ -99,6 +99,10 @@ class Task(Protocol):
         """(C, C) counts over all samples, row = target."""
         ...
 
+    def reliability(self, predictions: Predictions) -> npt.NDArray[np.float64]:
+        """`components.metrics.calibration` sums over all samples, (3·bins,): units, confidence, correct."""
+        ...
+
 
 class SupportsEnsemble(Protocol):
     """How members are combined."""
@@ -118,8 +122,8 @@ class SupportsDistillation(Protocol):
         ...
 
 
-def no_grad_answer(task: Task, network: nn.Module, images: Tensor) -> dict[str, npt.NDArray[Any]]:
-    """The task's answer for a batch of images, as arrays."""
+def network_answer(task: Task, network: nn.Module, images: Tensor) -> dict[str, npt.NDArray[Any]]:
+    """A PyTorch network's answer for images `(N, C, H, W)` in [0, 1], as arrays: what the exported graph would give."""
     with torch.inference_mode():
         answer = task.answer(network(images))
     return {name: value.float().numpy() if value.is_floating_point() else value.numpy() for name, value in answer.items()}

@@ -1,0 +1,39 @@
+"""What every process of the line sets before an engine is imported: nothing phones home, and no model is a pickle.
+
+The one place where the engines' telemetry is switched off. Values that the user has set are kept, except where they
+would let a pickle be loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",  # Prefect, Evidently, Great Expectations
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+
+QUIET = {
+    "GIT_PYTHON_REFRESH": "quiet",  # MLflow and DVC look for git at import
+    "RAY_DEDUP_LOGS": "0",
+    "TQDM_DISABLE": "1",  # Great Expectations' and the exporters' bars would write through the line's own display
+}
+
+
+def prepare_environment(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Set the switches; idempotent, and inherited by every process that is started from here."""
+    for name, value in {**TELEMETRY_OFF, **QUIET}.items():
+        environment.setdefault(name, value)
+    environment.update(NO_PICKLE)
+
+
+def switch_off_telemetry() -> None:
+    """`prepare_environment` for this process, by the name that says why a stage calls it first."""
+    prepare_environment()

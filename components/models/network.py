@@ -1,0 +1,38 @@
+"""A `Model` folder ↔ the network it describes. Weights are safetensors, never a pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from components.artifacts import ArtifactError, Model, ModelCard, writing
+from components.models.ensemble import Ensemble
+from components.models.registry import build
+
+
+def untrained(card: ModelCard) -> nn.Module:
+    """The architecture that the card describes, with fresh weights."""
+    if card.members:
+        if card.fusion is None:
+            raise ArtifactError(f"model.json of {card.name}: expected `fusion` beside `members`, found none")
+        return Ensemble([build(member, card.input, len(card.classes)) for member in card.members], card.fusion)
+    return build(card.network, card.input, len(card.classes))
+
+
+def load_network(model: Model) -> nn.Module:
+    """The trained network, in evaluation mode; raises ArtifactError where weights and architecture do not fit."""
+    network = untrained(model.card)
+    try:
+        network.load_state_dict(load_file(model.weights))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ArtifactError(f"{model.weights}: expected the weights of {model.card.network.name}: {error}") from error
+    return network.eval()
+
+
+def save_weights(network: nn.Module, folder: Path) -> None:
+    """Write `folder/model.safetensors` in one move."""
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with writing(folder / "model.safetensors") as temporary:
+        save_file(state, temporary)

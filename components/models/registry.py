@@ -1,0 +1,72 @@
+"""Architectures by name. A family's entry point takes the input, the number of outputs and its own arguments.
+
+Every network has one surface: `forward` maps images `(N, C, H, W)` in [0, 1] to raw outputs, `embed` maps them to `(N, D)`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol, TypeVar, cast
+
+from torch import Tensor, nn
+
+from components.artifacts import InputSpec
+from components.config import ConfigurationError, NetworkConfig
+
+FAMILIES = ("components.models.residual", "components.models.unet")
+
+
+class Network(Protocol):
+    """What every architecture offers."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """`(N, C, H, W)` in [0, 1] → raw outputs `(N, K)` or `(N, K, H, W)`."""
+        ...
+
+    def embed(self, images: Tensor) -> Tensor:
+        """`(N, C, H, W)` in [0, 1] → `(N, D)`: what the head sees, pooled over space."""
+        ...
+
+
+EntryPoint = TypeVar("EntryPoint", bound=Callable[..., nn.Module])
+_entries: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register(name: str) -> Callable[[EntryPoint], EntryPoint]:
+    """Add an entry point `(inputs: InputSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises."""
+
+    def add(entry: EntryPoint) -> EntryPoint:
+        if name in _entries:
+            raise ValueError(f"architecture {name!r} is registered already, by {_entries[name].__module__}")
+        _entries[name] = entry
+        return entry
+
+    return add
+
+
+def names() -> list[str]:
+    """The registered architectures."""
+    _load_families()
+    return sorted(_entries)
+
+
+def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
+    """An untrained network; raises ConfigurationError for a name or an argument that does not exist."""
+    _load_families()
+    entry = _entries.get(config.name)
+    if entry is None:
+        raise ConfigurationError(f"network.name: expected one of {', '.join(names())}, received {config.name!r}")
+    known = [name for name in inspect.signature(entry).parameters if name not in ("inputs", "outputs")]
+    unknown = sorted(set(config.arguments) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"network.arguments: {config.name} takes {', '.join(known)}, received {', '.join(unknown)}"
+        )
+    return cast(nn.Module, entry(inputs, outputs, **config.arguments))
+
+
+def _load_families() -> None:
+    for module in FAMILIES:
+        import_module(module)

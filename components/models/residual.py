@@ -1,0 +1,38 @@
+"""Compact residual networks with a stem for small images: full resolution once, then two halvings."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from components.artifacts import InputSpec
+from components.models.layers import ConvBlock, Normalize, ResidualBlock
+from components.models.registry import register
+
+
+class Residual(nn.Module):
+    """Stem, two stages of `blocks` residual blocks at a half and a quarter of the resolution, mean pooling, linear head."""
+
+    def __init__(self, inputs: InputSpec, outputs: int, width: int, blocks: int) -> None:
+        super().__init__()
+        stages: list[nn.Module] = [Normalize(inputs), ConvBlock(inputs.channels, width)]
+        for stage in (1, 2):
+            stages += [ConvBlock(width * stage, width * stage * 2), nn.MaxPool2d(2)]
+            stages += [ResidualBlock(width * stage * 2) for _ in range(blocks)]
+        self.features = nn.Sequential(*stages)
+        self.head = nn.Linear(width * 4, outputs)
+
+    def embed(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.features(images)).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.embed(images)))
+
+
+@register("residual")
+def residual(inputs: InputSpec, outputs: int, width: int = 32, blocks: int = 1) -> nn.Module:
+    """`width` channels in the stem, 2·width and 4·width in the stages; at least 4×4 pixels."""
+    if min(inputs.height, inputs.width) < 4:
+        raise ValueError(f"residual: expected images of at least 4×4 pixels, received {inputs.height}×{inputs.width}")
+    return Residual(inputs, outputs, width, blocks)

@@ -1,0 +1,126 @@
+"""One label an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from components.artifacts import DatasetCard, Predictions
+from components.config import NetworkConfig
+from components.metrics import calibration, confusion
+from components.models import registry as models
+from components.tasks.losses import cross_entropy, soft_target_divergence
+from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_PROBABILITY = 1e-7  # below float32's resolution near 1; bounds the likelihood of a sample that is called impossible
+
+
+class Classification:
+    """Single-label classification with a softmax over the classes."""
+
+    spec = TaskSpec(
+        name="classification",
+        target="class",
+        primary_metric="accuracy",
+        higher_is_better=True,
+        supports=frozenset({"ensemble", "distillation"}),
+    )
+    fusion = "mean_probability"
+
+    def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
+        last = len(card.classes) - 1
+        return [
+            Expectation(
+                "ExpectColumnValuesToBeBetween",
+                {"column": "target", "min_value": 0, "max_value": last},
+                "error",
+                f"every label is one of the {len(card.classes)} known classes",
+            )
+        ]
+
+    def facts(self, target: Any, card: DatasetCard) -> dict[str, Any]:
+        return {}
+
+    def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
+        return models.build(config, card.input, len(card.classes))
+
+    def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        return {"loss": cross_entropy(outputs, batch.targets, label_smoothing)}
+
+    def answer(self, outputs: Tensor) -> dict[str, Tensor]:
+        """`(N, C)` logits → `probabilities` (N, C) float32, `prediction` (N,) int64."""
+        probabilities = torch.softmax(outputs.float(), dim=1)
+        return {"probabilities": probabilities, "prediction": probabilities.argmax(dim=1)}
+
+    def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
+        return {
+            "target": targets.astype(np.int64),
+            "prediction": answer["prediction"].astype(np.int64),
+            "scores": answer["probabilities"].astype(np.float32).tolist(),
+        }
+
+    def measure(self, predictions: Predictions, weights: Floats) -> dict[str, Floats]:
+        target, prediction, scores = _columns(predictions)
+        counts = confusion.label_counts(target, prediction, len(predictions.classes))
+        matrix = confusion.weighted(counts, weights)
+        total = weights.sum(axis=1)
+        samples = np.arange(len(target))
+        surprise = -np.log(np.maximum(scores[samples, target], LEAST_PROBABILITY))
+        truth = np.zeros_like(scores)
+        truth[samples, target] = 1.0
+        brier = ((scores - truth) ** 2).sum(axis=1)
+        bins = calibration.bin_sums(scores.max(axis=1), prediction == target)
+        return {
+            "accuracy": confusion.accuracy(matrix),
+            "balanced_accuracy": confusion.mean_of_classes(confusion.recall(matrix)),
+            "macro_f1": confusion.mean_of_classes(confusion.f1(matrix)),
+            "worst_class_recall": confusion.worst_of_classes(confusion.recall(matrix)),
+            "log_loss": _mean(surprise, weights, total),
+            "brier_score": _mean(brier, weights, total),
+            "calibration_error": calibration.expected_calibration_error(bins, weights),
+        }
+
+    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
+        matrix = self.confusion(predictions)[None].astype(np.float64)
+        columns = {
+            "recall": confusion.recall(matrix)[0],
+            "precision": confusion.precision(matrix)[0],
+            "f1": confusion.f1(matrix)[0],
+        }
+        return {
+            name: {metric: float(values[index]) for metric, values in columns.items()}
+            for index, name in enumerate(predictions.classes)
+        }
+
+    def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
+        target, prediction, _ = _columns(predictions)
+        counts = confusion.label_counts(target, prediction, len(predictions.classes))
+        return confusion.weighted(counts, np.ones((1, len(target))))[0].astype(np.int64)
+
+    def reliability(self, predictions: Predictions) -> Floats:
+        target, prediction, scores = _columns(predictions)
+        return calibration.bin_sums(scores.max(axis=1), prediction == target).sum(axis=0)
+
+    def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
+        return answer["probabilities"][np.arange(len(targets)), targets].astype(np.float64)
+
+    def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        return soft_target_divergence(student, teacher, temperature)
+
+
+def _columns(predictions: Predictions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """Target and prediction `(N,)`, scores `(N, C)`."""
+    table = predictions.table
+    scores = table.column("scores").combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    return table.column("target").to_numpy(), table.column("prediction").to_numpy(), scores.astype(np.float64)
+
+
+def _mean(values: Floats, weights: Floats, total: Floats) -> Floats:
+    return np.divide(weights @ values, total, out=np.full(total.shape, np.nan), where=total > 0)

@@ -1,0 +1,25 @@
+"""Losses that tasks with a softmax output share: over classes in dimension 1, whatever follows it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy in float32: `(N, C, …)` logits, `(N, …)` int64 → scalar. No sample: 0, and still differentiable."""
+    if targets.numel() == 0:
+        return outputs.float().sum() * 0.0
+    return F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)
+
+
+def soft_target_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL of the softened student from the softened teacher, times T²: `(N, C, …)` logits → scalar mean over units.
+
+    Hinton et al., "Distilling the Knowledge in a Neural Network" (2015): the factor keeps the gradient's size the same
+    as T changes.
+    """
+    student_log = F.log_softmax(student.float() / temperature, dim=1)
+    teacher_log = F.log_softmax(teacher.float() / temperature, dim=1)
+    pointwise = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=1)
+    return pointwise.mean() * temperature**2 if pointwise.numel() else pointwise.sum()

@@ -1,0 +1,143 @@
+"""One label a pixel.
+
+Masks are not kept: a row of `Predictions` holds the sample's confusion counts and calibration sums, which is all that any
+weighted or resampled figure needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from components.artifacts import DatasetCard, Predictions
+from components.config import NetworkConfig
+from components.metrics import calibration, confusion
+from components.models import registry as models
+from components.tasks.losses import cross_entropy, soft_target_divergence
+from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
+
+Floats = npt.NDArray[np.float64]
+
+
+class Segmentation:
+    """Semantic segmentation with a softmax over the classes at every pixel; class 0 is the background."""
+
+    spec = TaskSpec(
+        name="segmentation",
+        target="mask",
+        primary_metric="mean_iou",
+        higher_is_better=True,
+        supports=frozenset({"ensemble", "distillation"}),
+    )
+    fusion = "mean_probability"
+
+    def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
+        last = len(card.classes) - 1
+        return [
+            Expectation(
+                "ExpectColumnValuesToBeBetween",
+                {"column": "mask_max", "min_value": 0, "max_value": last},
+                "error",
+                f"every pixel of a mask is one of the {len(card.classes)} known classes",
+            ),
+            Expectation(
+                "ExpectColumnValuesToBeInSet",
+                {"column": "mask_size", "value_set": [f"{card.input.height}x{card.input.width}"]},
+                "error",
+                "every mask has its image's size",
+            ),
+            Expectation(
+                "ExpectColumnValuesToBeBetween",
+                {"column": "mask_max", "min_value": 1, "mostly": 0.95},
+                "warning",
+                "masks show something besides background",
+            ),
+        ]
+
+    def facts(self, target: Any, card: DatasetCard) -> dict[str, Any]:
+        """Of a mask `(H, W)`: its largest class and its size."""
+        mask = np.asarray(target)
+        return {"mask_max": int(mask.max()), "mask_size": f"{mask.shape[0]}x{mask.shape[1]}"}
+
+    def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
+        return models.build(config, card.input, len(card.classes))
+
+    def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        """Cross-entropy and soft Dice, in equal parts: the second keeps small objects from drowning in background."""
+        pixels = cross_entropy(outputs, batch.targets, label_smoothing)
+        overlap = _dice_loss(outputs, batch.targets)
+        return {"loss": pixels + overlap, "cross_entropy": pixels.detach(), "dice_loss": overlap.detach()}
+
+    def answer(self, outputs: Tensor) -> dict[str, Tensor]:
+        """`(N, C, H, W)` logits → `probabilities` (N, C, H, W) float32, `prediction` (N, H, W) int64."""
+        probabilities = torch.softmax(outputs.float(), dim=1)
+        return {"probabilities": probabilities, "prediction": probabilities.argmax(dim=1)}
+
+    def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
+        probabilities, prediction = answer["probabilities"], answer["prediction"]
+        bins = calibration.bin_sums(probabilities.max(axis=1), prediction == targets)
+        return {
+            "confusion": confusion.mask_counts(targets, prediction, probabilities.shape[1]).tolist(),
+            "calibration": bins.tolist(),
+        }
+
+    def measure(self, predictions: Predictions, weights: Floats) -> dict[str, Floats]:
+        matrix = confusion.weighted(_matrix(predictions, "confusion"), weights)
+        overlap = confusion.intersection_over_union(matrix)
+        return {
+            "mean_iou": confusion.mean_of_classes(overlap),
+            "pixel_accuracy": confusion.accuracy(matrix),
+            "mean_dice": confusion.mean_of_classes(confusion.f1(matrix)),
+            "worst_class_iou": confusion.worst_of_classes(overlap),
+            "calibration_error": calibration.expected_calibration_error(_matrix(predictions, "calibration"), weights),
+        }
+
+    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
+        matrix = self.confusion(predictions)[None].astype(np.float64)
+        columns = {
+            "iou": confusion.intersection_over_union(matrix)[0],
+            "recall": confusion.recall(matrix)[0],
+            "precision": confusion.precision(matrix)[0],
+        }
+        return {
+            name: {metric: float(values[index]) for metric, values in columns.items()}
+            for index, name in enumerate(predictions.classes)
+        }
+
+    def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
+        counts = _matrix(predictions, "confusion")
+        return confusion.weighted(counts, np.ones((1, len(counts))))[0].astype(np.int64)
+
+    def reliability(self, predictions: Predictions) -> Floats:
+        return _matrix(predictions, "calibration").sum(axis=0)
+
+    def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
+        at_target = np.take_along_axis(answer["probabilities"], targets[:, None].astype(np.int64), axis=1)
+        return at_target.ravel().astype(np.float64)
+
+    def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        return soft_target_divergence(student, teacher, temperature)
+
+
+def _dice_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 − mean soft Dice over the classes in the batch (Milletari et al. 2016): `(N, C, H, W)`, `(N, H, W)` → scalar."""
+    if targets.numel() == 0:
+        return outputs.float().sum() * 0.0
+    probabilities = torch.softmax(outputs.float(), dim=1)
+    truth = torch.nn.functional.one_hot(targets, outputs.shape[1]).permute(0, 3, 1, 2).to(probabilities)
+    overlap = (probabilities * truth).sum(dim=(0, 2, 3))
+    size = probabilities.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
+    present = truth.sum(dim=(0, 2, 3)) > 0
+    dice = (2 * overlap + 1.0) / (size + 1.0)
+    return 1.0 - (dice * present).sum() / present.sum()
+
+
+def _matrix(predictions: Predictions, column: str) -> Floats:
+    """A list column as `(N, length)`."""
+    values = predictions.table.column(column).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(predictions.table), -1).astype(np.float64)
