@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -112,8 +111,10 @@ class Dataset:
 # -- Model ----------------------------------------------------------------------------------------------------------
 
 
-class Ancestor(Card):
-    """A model this one was made of."""
+class Ancestor(BaseModel):
+    """A model this one was made of, by its digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Literal["member", "teacher", "float"]
     digest: str
@@ -303,7 +304,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         yield temporary
         if folder.exists():
             shutil.rmtree(folder)
-        os.replace(temporary, folder)
+        temporary.replace(folder)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)
@@ -316,7 +317,7 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

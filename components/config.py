@@ -67,9 +67,7 @@ class FolderSource(Section):
     path: str
 
 
-Source = Annotated[
-    FashionMnistSource | DigitsSource | DigitScenesSource | FolderSource, Field(discriminator="kind")
-]
+Source = Annotated[FashionMnistSource | DigitsSource | DigitScenesSource | FolderSource, Field(discriminator="kind")]
 
 
 class ImageDeclaration(Section):
@@ -189,7 +187,9 @@ class EvaluateConfig(Section):
 
     bootstrap: Annotated[int, Field(ge=100)] = 1000  # resamples
     confidence: Fraction = 0.95
-    slices: Annotated[int, Field(ge=2, le=10)] = 4  # quantile slices of brightness and contrast, where no groups are declared
+    slices: Annotated[int, Field(ge=2, le=10)] = (
+        4  # quantile slices of brightness and contrast, where no groups are declared
+    )
     bins: Annotated[int, Field(ge=5)] = 15  # of the calibration error (Guo et al. 2017)
     seed: int = 0
 
@@ -294,7 +294,9 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     parts = [part.strip() for part in key.removeprefix("line.").split(".")]
     if not equals or not all(parts):
-        raise ConfigurationError(f"-S {text}: expected key=value with a key of `line:`, for example training.batch_size=64")
+        raise ConfigurationError(
+            f"-S {text}: expected key=value with a key of `line:`, for example training.batch_size=64"
+        )
     try:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -322,7 +324,9 @@ def _recipe_line(path: Path) -> Mapping[str, Any]:
     content = _read(path)
     line = content.get("line")
     if set(content) != {"line"} or not isinstance(line, Mapping):
-        raise ConfigurationError(f"{path}: expected one key, `line:`, with the keys it overrides, received {sorted(content)}")
+        raise ConfigurationError(
+            f"{path}: expected one key, `line:`, with the keys it overrides, received {sorted(content)}"
+        )
     return line
 
 

@@ -1,7 +1,7 @@
 """Expected calibration error from additive bins, for many weightings of the samples at once.
 
-Guo et al., "On Calibration of Modern Neural Networks" (2017): units are put into equal-width bins of confidence, and the
-gap between a bin's mean confidence and its accuracy is averaged with the bins' shares. A sample is kept as three sums
+Guo et al., "On Calibration of Modern Neural Networks" (2017): units are put into equal-width bins of confidence, and
+the gap between a bin's mean confidence and its accuracy is averaged with the bins' shares. A sample is kept as three sums
 a bin (units, confidence, correct), so masks of any size cost no more than labels.
 """
 
@@ -36,8 +36,9 @@ def weighted_bins(sums: Floats, weights: Floats) -> tuple[Floats, Floats, Floats
 
 
 def expected_calibration_error(sums: Floats, weights: Floats) -> Floats:
-    """Mean gap between confidence and accuracy: `(N, 3·bins)`, `(B, N)` → `(B,)`; NaN under weights that are all zero."""
+    """Mean gap between confidence and accuracy: `(N, 3·bins)`, `(B, N)` → `(B,)`; NaN where all weights are 0."""
     units, confidence, correct = weighted_bins(sums, weights)
     total = units.sum(axis=1)
     gap = np.abs(confidence - correct).sum(axis=1)
-    return np.divide(gap, total, out=np.full(total.shape, np.nan), where=total > 0)
+    error: Floats = np.divide(gap, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return error

@@ -1,7 +1,7 @@
 """Metrics that are functions of a confusion matrix, for many weightings of the samples at once.
 
-A sample contributes a `(C, C)` matrix of counts, row = target, column = prediction: one count for a classified image, one
-a pixel for a mask. Weighted sums of those are all that these metrics need, so a bootstrap over 10,000 samples is a
+A sample contributes a `(C, C)` matrix of counts, row = target, column = prediction: one count for a classified image,
+one a pixel for a mask. Weighted sums of those are all that these metrics need, so a bootstrap over 10,000 samples is a
 matrix product. Formulas as in scikit-learn, which the tests compare with.
 """
 
@@ -21,12 +21,15 @@ def label_counts(target: npt.NDArray[np.int64], prediction: npt.NDArray[np.int64
     return sparse.csr_matrix((np.ones(samples), (np.arange(samples), cells)), shape=(samples, classes * classes))
 
 
-def mask_counts(target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], classes: int) -> npt.NDArray[np.int64]:
+def mask_counts(
+    target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], classes: int
+) -> npt.NDArray[np.int64]:
     """Pixel counts of each sample: `(N, H, W)`, `(N, H, W)` → `(N, C·C)`."""
     samples = len(target)
     cells = target.astype(np.int64) * classes + prediction.astype(np.int64)
     cells += (np.arange(samples) * classes * classes)[:, None, None]
-    return np.bincount(cells.ravel(), minlength=samples * classes * classes).reshape(samples, classes * classes)
+    counts: npt.NDArray[np.int64] = np.bincount(cells.ravel(), minlength=samples * classes * classes)
+    return counts.reshape(samples, classes * classes)
 
 
 def weighted(counts: sparse.csr_matrix | npt.NDArray[np.int64], weights: Floats) -> Floats:
@@ -52,7 +55,7 @@ def precision(confusion: Floats) -> Floats:
 
 
 def f1(confusion: Floats) -> Floats:
-    """Harmonic mean of precision and recall a class: `(B, C, C)` → `(B, C)`; NaN where a class neither is nor is said."""
+    """Harmonic mean of precision and recall a class: `(B, C, C)` → `(B, C)`; NaN where a class is never there."""
     diagonal = np.diagonal(confusion, axis1=1, axis2=2)
     return _divide(2 * diagonal, confusion.sum(axis=1) + confusion.sum(axis=2))
 
@@ -71,10 +74,11 @@ def mean_of_classes(values: Floats) -> Floats:
 
 def worst_of_classes(values: Floats) -> Floats:
     """Least value over the classes that have one: `(B, C)` → `(B,)`; NaN where none has."""
-    worst = np.where(np.isnan(values), np.inf, values).min(axis=1)
+    worst: Floats = np.where(np.isnan(values), np.inf, values).min(axis=1)
     return np.where(np.isinf(worst), np.nan, worst)
 
 
 def _divide(numerator: Floats, denominator: Floats) -> Floats:
     denominator = np.asarray(denominator, dtype=np.float64)
-    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
+    quotient: Floats = np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
+    return quotient

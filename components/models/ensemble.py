@@ -6,9 +6,12 @@ The output is the logarithm of the mean probability, which any consumer of logit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from components.models.registry import Network
 
 
 def mean_probability(outputs: Tensor, weights: Tensor) -> Tensor:
@@ -34,7 +37,7 @@ class Ensemble(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """The members' embeddings side by side, `(N, ΣD)`."""
-        return torch.cat([member.embed(images) for member in self.members], dim=1)
+        return torch.cat([cast(Network, member).embed(images) for member in self.members], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fuse(torch.stack([member(images) for member in self.members]), self.weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from components.artifacts import InputSpec
 
 
 class Normalize(nn.Module):
-    """`(x − mean) / std` a channel, with the training split's statistics: inside the network, so serving cannot disagree."""
+    """`(x − mean) / std` a channel, with the training split's statistics: so serving cannot disagree."""
 
     mean: Tensor
     std: Tensor
@@ -23,17 +25,17 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
-class ConvBlock(nn.Sequential):
+class ConvBlock(nn.Module):
     """3×3 (or `kernel`) convolution, batch normalisation and, unless told otherwise, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, activation: bool = True) -> None:
-        layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs),
-        ]
-        if activation:
-            layers.append(nn.ReLU(inplace=True))
-        super().__init__(*layers)
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.normalization = nn.BatchNorm2d(outputs)
+        self.activation = nn.ReLU(inplace=True) if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.activation(self.normalization(self.convolution(x))))
 
 
 class ResidualBlock(nn.Module):
@@ -41,9 +43,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(ConvBlock(channels, channels), ConvBlock(channels, channels, activation=False))
+        last = ConvBlock(channels, channels, activation=False)
         # The block starts as the identity, which lets a short schedule use a high rate (Goyal et al. 2017).
-        nn.init.zeros_(self.body[1][1].weight)
+        nn.init.zeros_(last.normalization.weight)
+        self.body = nn.Sequential(ConvBlock(channels, channels), last)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.body(x))

@@ -1,6 +1,6 @@
 """Architectures by name. A family's entry point takes the input, the number of outputs and its own arguments.
 
-Every network has one surface: `forward` maps images `(N, C, H, W)` in [0, 1] to raw outputs, `embed` maps them to `(N, D)`.
+Every network has one surface: `forward` maps images `(N, C, H, W)` in [0, 1] to raw outputs, `embed` to `(N, D)`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from importlib import import_module
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -64,7 +64,7 @@ def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
         raise ConfigurationError(
             f"network.arguments: {config.name} takes {', '.join(known)}, received {', '.join(unknown)}"
         )
-    return cast(nn.Module, entry(inputs, outputs, **config.arguments))
+    return entry(inputs, outputs, **config.arguments)
 
 
 def _load_families() -> None:

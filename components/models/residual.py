@@ -12,7 +12,7 @@ from components.models.registry import register
 
 
 class Residual(nn.Module):
-    """Stem, two stages of `blocks` residual blocks at a half and a quarter of the resolution, mean pooling, linear head."""
+    """Stem, two stages of `blocks` residual blocks at 1/2 and 1/4 of the resolution, mean pooling, linear head."""
 
     def __init__(self, inputs: InputSpec, outputs: int, width: int, blocks: int) -> None:
         super().__init__()

@@ -24,7 +24,10 @@ class UNet(nn.Module):
             for before, after in zip([inputs.channels, *channels], channels, strict=False)
         )
         self.up = nn.ModuleList(
-            nn.Sequential(ConvBlock(channels[level + 1] + channels[level], channels[level]), ConvBlock(channels[level], channels[level]))
+            nn.Sequential(
+                ConvBlock(channels[level + 1] + channels[level], channels[level]),
+                ConvBlock(channels[level], channels[level]),
+            )
             for level in reversed(range(depth))
         )
         self.pool = nn.MaxPool2d(2)
@@ -32,7 +35,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, outputs, 1)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """`(N, C, H, W)` → the deepest features `(N, width·2^depth, H/2^depth, …)` and the finest `(N, width, H, W)`."""
+        """`(N, C, H, W)` → deepest features `(N, width·2^depth, H/2^depth, …)`, finest `(N, width, H, W)`."""
         x = self.down[0](self.normalize(images))
         bridges = []
         for level in list(self.down)[1:]:
@@ -55,7 +58,8 @@ def unet(inputs: InputSpec, outputs: int, width: int = 16, depth: int = 2) -> nn
     """`width` channels at full resolution; height and width must be multiples of 2^depth."""
     if inputs.height % 2**depth or inputs.width % 2**depth:
         raise ValueError(
-            f"unet: expected height and width that are multiples of {2**depth}, received {inputs.height}×{inputs.width};"
+            f"unet: expected height and width that are multiples of {2**depth}, "
+            f"received {inputs.height}×{inputs.width};"
             " lower `depth`, or declare another `image:` size with `resize: true`"
         )
     return UNet(inputs, outputs, width, depth)

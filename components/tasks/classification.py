@@ -19,7 +19,9 @@ from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_PROBABILITY = 1e-7  # below float32's resolution near 1; bounds the likelihood of a sample that is called impossible
+LEAST_PROBABILITY = (
+    1e-7  # below float32's resolution near 1; bounds the likelihood of a sample that is called impossible
+)
 
 
 class Classification:
@@ -102,14 +104,16 @@ class Classification:
     def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
         target, prediction, _ = _columns(predictions)
         counts = confusion.label_counts(target, prediction, len(predictions.classes))
-        return confusion.weighted(counts, np.ones((1, len(target))))[0].astype(np.int64)
+        total: npt.NDArray[np.int64] = confusion.weighted(counts, np.ones((1, len(target))))[0].astype(np.int64)
+        return total
 
     def reliability(self, predictions: Predictions) -> Floats:
         target, prediction, scores = _columns(predictions)
-        return calibration.bin_sums(scores.max(axis=1), prediction == target).sum(axis=0)
+        sums: Floats = calibration.bin_sums(scores.max(axis=1), prediction == target).sum(axis=0)
+        return sums
 
     def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
-        return answer["probabilities"][np.arange(len(targets)), targets].astype(np.float64)
+        return np.asarray(answer["probabilities"][np.arange(len(targets)), targets], dtype=np.float64)
 
     def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         return soft_target_divergence(student, teacher, temperature)
@@ -123,4 +127,5 @@ def _columns(predictions: Predictions) -> tuple[npt.NDArray[np.int64], npt.NDArr
 
 
 def _mean(values: Floats, weights: Floats, total: Floats) -> Floats:
-    return np.divide(weights @ values, total, out=np.full(total.shape, np.nan), where=total > 0)
+    mean: Floats = np.divide(weights @ values, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return mean

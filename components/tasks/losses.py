@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-    """Mean cross-entropy in float32: `(N, C, …)` logits, `(N, …)` int64 → scalar. No sample: 0, and still differentiable."""
+    """Mean cross-entropy in float32: `(N, C, …)` logits, `(N, …)` int64 → scalar; 0 where there is no sample."""
     if targets.numel() == 0:
         return outputs.float().sum() * 0.0
     return F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)

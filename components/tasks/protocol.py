@@ -1,8 +1,8 @@
 """What a task must say so that the line can do everything else.
 
 A task is a stateless value. Networks go from images `(N, C, H, W)`, float in [0, 1], to raw outputs; `answer` turns
-those into what is served. Everything that judges (quality, fairness, gates) reads `Predictions` rows that the task makes
-from an answer, so a PyTorch network and an int8 graph are judged by the same code.
+those into what is served. Everything that judges (quality, fairness, gates) reads `Predictions` rows that the task
+makes from an answer, so a PyTorch network and an int8 graph are judged by the same code.
 
 Left to others: loops, files, engines, metrics' formulas (`components.metrics`) and architectures (`components.models`).
 """
@@ -33,7 +33,9 @@ class TaskSpec:
     target: Literal["class", "mask"]  # what the `target` column holds
     primary_metric: str
     higher_is_better: bool
-    supports: frozenset[Capability]  # steps of the line that the task can take; the others are skipped, and the run says so
+    supports: frozenset[
+        Capability
+    ]  # steps of the line that the task can take; the others are skipped, and the run says so
 
 
 @dataclass(frozen=True)
@@ -126,4 +128,4 @@ def network_answer(task: Task, network: nn.Module, images: Tensor) -> dict[str, 
     """A PyTorch network's answer for images `(N, C, H, W)` in [0, 1], as arrays: what the exported graph would give."""
     with torch.inference_mode():
         answer = task.answer(network(images))
-    return {name: value.float().numpy() if value.is_floating_point() else value.numpy() for name, value in answer.items()}
+    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in answer.items()}

@@ -1,7 +1,7 @@
 """One label a pixel.
 
-Masks are not kept: a row of `Predictions` holds the sample's confusion counts and calibration sums, which is all that any
-weighted or resampled figure needs.
+Masks are not kept: a row of `Predictions` holds the sample's confusion counts and calibration sums, which is all that
+any weighted or resampled figure needs.
 """
 
 from __future__ import annotations
@@ -111,10 +111,12 @@ class Segmentation:
 
     def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
         counts = _matrix(predictions, "confusion")
-        return confusion.weighted(counts, np.ones((1, len(counts))))[0].astype(np.int64)
+        total: npt.NDArray[np.int64] = confusion.weighted(counts, np.ones((1, len(counts))))[0].astype(np.int64)
+        return total
 
     def reliability(self, predictions: Predictions) -> Floats:
-        return _matrix(predictions, "calibration").sum(axis=0)
+        sums: Floats = _matrix(predictions, "calibration").sum(axis=0)
+        return sums
 
     def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
         at_target = np.take_along_axis(answer["probabilities"], targets[:, None].astype(np.int64), axis=1)
@@ -125,7 +127,7 @@ class Segmentation:
 
 
 def _dice_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 − mean soft Dice over the classes in the batch (Milletari et al. 2016): `(N, C, H, W)`, `(N, H, W)` → scalar."""
+    """1 − mean soft Dice of the batch's classes (Milletari et al. 2016): `(N, C, H, W)`, `(N, H, W)` → scalar."""
     if targets.numel() == 0:
         return outputs.float().sum() * 0.0
     probabilities = torch.softmax(outputs.float(), dim=1)
@@ -140,4 +142,4 @@ def _dice_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 def _matrix(predictions: Predictions, column: str) -> Floats:
     """A list column as `(N, length)`."""
     values = predictions.table.column(column).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(len(predictions.table), -1).astype(np.float64)
+    return np.asarray(values.reshape(len(predictions.table), -1), dtype=np.float64)
