@@ -1,0 +1,17 @@
+"""MLflow's room: runs, the model registry, gates and decisions. Nobody else imports MLflow.
+
+MLflow reads its switches when it is imported, so they are set here, before any module of this room is.
+"""
+
+import os
+
+os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # nothing here is a pickle: refuse to run one
+for _switch, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A dead server must be an error in seconds; MLflow's own defaults keep trying for several minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}.items():
+    os.environ.setdefault(_switch, _value)

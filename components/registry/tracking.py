@@ -1,0 +1,417 @@
+"""What the line remembers: runs, their figures and files, in MLflow.
+
+A plain interface for flows, which never import MLflow: text, numbers and paths go in and come out. Every call names its
+run; MLflow's "active run" and its global address are not used, so threads and several stores in one process are safe.
+The registry of models (`registration`, `decisions`) is built on the same connection.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Concatenate, Literal, ParamSpec, TypeVar
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import requests
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities import Dataset as DatasetEntity
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import Run as RunEntity
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from components.artifacts import Evidence, digest_values, replacing
+
+KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
+KIND = "convoy.kind"  # tag: "decision" on the runs that record one
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+
+PROBE_SECONDS = 5.0  # a healthy server answers /health in milliseconds
+LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
+BATCH = 100  # MLflow's own limit of params and tags a request; metrics may be 1,000
+
+Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TrackingError(RuntimeError):
+    """MLflow could not be asked or told; says which address, what was attempted and what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it was when it was read."""
+
+    id: str
+    name: str
+    status: Status
+    started: float  # seconds since 1970
+    finished: float | None
+    params: dict[str, str]
+    metrics: dict[str, float]  # last value of each
+    tags: dict[str, str]
+
+    @property
+    def parent(self) -> str | None:
+        return self.tags.get(PARENT)
+
+
+@contextmanager
+def explained(uri: str, doing: str) -> Iterator[None]:
+    """Turn what MLflow, HTTP and SQL raise into a TrackingError that says what to do."""
+    try:
+        yield
+    except (MlflowException, requests.exceptions.RequestException, SQLAlchemyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        missing = isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
+        advice = "It was deleted, or belongs to another store." if missing else _advice(uri)
+        raise TrackingError(f"MLflow at {_public(uri)}: {doing} failed: {reason.rstrip('.')}. {advice}") from error
+
+
+def _asked(doing: str) -> Callable[[Callable[Concatenate[Tracking, P], R]], Callable[Concatenate[Tracking, P], R]]:
+    """Errors of a Tracking method, explained."""
+
+    def decorate(method: Callable[Concatenate[Tracking, P], R]) -> Callable[Concatenate[Tracking, P], R]:
+        @functools.wraps(method)
+        def call(self: Tracking, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            with explained(self.uri, doing):
+                return method(self, *args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A connection to one MLflow store, with the experiment that new runs go to."""
+
+    root: Path
+    uri: str
+    client: MlflowClient
+    experiment: str | None = None  # its name
+    experiment_id: str | None = None
+    ui: str | None = None  # address of MLflow's pages, where known
+
+    @_asked("opening the experiment")
+    def within(self, experiment: str) -> Tracking:
+        """The same connection, with its new runs in `experiment`, which is created where there is none."""
+        found = self.client.get_experiment_by_name(experiment)
+        if found is None:
+            # A server that keeps artifacts itself decides where; for a database of our own they lie beside it.
+            location = None if _is_server(self.uri) else (self.root / ".convoy" / "mlartifacts").resolve().as_uri()
+            try:
+                identifier = self.client.create_experiment(experiment, artifact_location=location)
+            except MlflowException:
+                found = self.client.get_experiment_by_name(experiment)  # another process was faster
+                if found is None:
+                    raise
+        if found is not None:
+            if found.lifecycle_stage != "active":
+                raise TrackingError(
+                    f"MLflow at {_public(self.uri)}: experiment {experiment!r} was deleted; restore it "
+                    f"(`mlflow experiments restore -x {found.experiment_id}`) or give the line another `model:` name"
+                )
+            identifier = found.experiment_id
+        return replace(self, experiment=experiment, experiment_id=identifier)
+
+    # -- a run's life
+
+    @_asked("starting a run")
+    def start_run(self, name: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
+        """Open a run, below `parent` where one is given, and return its id. It stays RUNNING until `finish`."""
+        labels = dict(tags or {})
+        if parent is not None:
+            labels[PARENT] = parent
+        return str(self.client.create_run(self._experiment_id(), tags=labels, run_name=name).info.run_id)
+
+    @_asked("finishing a run")
+    def finish(self, run_id: str, status: Status = "FINISHED") -> None:
+        """Close a run."""
+        self.client.set_terminated(run_id, status)
+
+    @_asked("opening a run again")
+    def reopen(self, run_id: str) -> None:
+        """Go on with a run that was closed, for example as KILLED."""
+        self.client.update_run(run_id, status="RUNNING")
+
+    # -- what a run says
+
+    @_asked("logging parameters")
+    def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
+        """Record settings. A parameter keeps its first value for ever: what may change belongs into tags."""
+        entries = [Param(metric_name(key), str(value)) for key, value in params.items()]
+        for start in range(0, len(entries), BATCH):
+            self.client.log_batch(run_id, params=entries[start : start + BATCH])
+
+    @_asked("logging metrics")
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record figures at one step, in one request. A repeated step overrides: the last value of a step counts."""
+        now = int(time.time() * 1000)
+        entries = [Metric(metric_name(key), float(value), now, step) for key, value in metrics.items()]
+        for start in range(0, len(entries), BATCH):
+            self.client.log_batch(run_id, metrics=entries[start : start + BATCH])
+
+    def log_evidence(self, run_id: str, evidence: Evidence) -> None:
+        """Record every figure as `SPLIT.NAME`, its interval as `.low` and `.high`, and the groups' figures."""
+        metrics: dict[str, float] = {}
+        named = {f"{evidence.split}.{name}": figure for name, figure in evidence.figures.items()}
+        named |= {f"{evidence.split}.{row.column}.{row.group}.{row.metric}": row.figure for row in evidence.groups}
+        for name, figure in named.items():
+            metrics[name] = figure.value
+            if figure.low is not None and figure.high is not None:
+                metrics |= {f"{name}.low": figure.low, f"{name}.high": figure.high}
+        metrics |= {f"{evidence.split}.disparity.{name}": value for name, value in evidence.disparity.items()}
+        self.log_metrics(run_id, metrics)
+
+    @_asked("setting tags")
+    def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set labels; a second value replaces the first."""
+        entries = [RunTag(key, str(value)) for key, value in tags.items()]
+        for start in range(0, len(entries), BATCH):
+            self.client.log_batch(run_id, tags=entries[start : start + BATCH])
+
+    def log_note(self, run_id: str, markdown: str) -> None:
+        """The description at the top of the run's page."""
+        self.log_tags(run_id, {NOTE: markdown})
+
+    @_asked("storing a file")
+    def log_artifact(self, run_id: str, file: Path, folder: str | None = None) -> None:
+        """Keep a copy of `file` with the run, inside `folder` of its artifacts."""
+        self.client.log_artifact(run_id, str(file), folder)
+
+    @_asked("storing files")
+    def log_artifacts(self, run_id: str, source: Path, folder: str | None = None) -> None:
+        """Keep a copy of everything in `source` with the run, inside `folder` of its artifacts."""
+        self.client.log_artifacts(run_id, str(source), folder)
+
+    @_asked("recording the data set")
+    def log_dataset_input(
+        self, run_id: str, name: str, digest: str, *, source: str, context: str, profile: str = "{}"
+    ) -> None:
+        """Show a data set as the run's input. `context` says what for (training, evaluation); `source` where it is."""
+        entity = DatasetEntity(
+            name=name,
+            digest=digest[:36],  # MLflow keeps no more; the whole digest is in the tag
+            source_type="local",
+            source=source,
+            profile=profile,
+        )
+        tags = [InputTag("mlflow.data.context", context), InputTag("convoy.digest", digest)]
+        self.client.log_inputs(run_id, [DatasetInput(entity, tags)])
+
+    # -- what runs said
+
+    @_asked("looking for a finished step")
+    def find_finished(self, key: str) -> str | None:
+        """The newest FINISHED run of this experiment with that key, or None."""
+        runs = self.client.search_runs(
+            [self._experiment_id()],
+            f"tags.`{KEY}` = '{_quoted(key)}' and attributes.status = 'FINISHED'",
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )
+        return str(runs[0].info.run_id) if runs else None
+
+    def runs_left_running(self, tags: Mapping[str, str] | None = None) -> list[str]:
+        """Runs that nobody finished, with these tags. Decisions are left out: `decisions.settle` closes those."""
+        return [run.id for run in self.search(tags, status="RUNNING") if run.tags.get(KIND) != "decision"]
+
+    @_asked("searching runs")
+    def search(
+        self, tags: Mapping[str, str] | None = None, status: Status | None = None, limit: int | None = None
+    ) -> list[Run]:
+        """Runs of this experiment with all these tags, newest first."""
+        conditions = [f"tags.`{key}` = '{_quoted(value)}'" for key, value in (tags or {}).items()]
+        if status is not None:
+            conditions.append(f"attributes.status = '{status}'")
+        found: list[Run] = []
+        token: str | None = None
+        while limit is None or len(found) < limit:
+            page = self.client.search_runs(
+                [self._experiment_id()],
+                " and ".join(conditions),
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=min(1000, limit - len(found)) if limit is not None else 1000,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            found += [_run(entity) for entity in page]
+            token = page.token
+            if not token:
+                break
+        return found
+
+    def children(self, run_id: str) -> list[Run]:
+        """The runs directly below a run, oldest first."""
+        return self.search({PARENT: run_id})[::-1]
+
+    @_asked("reading a run")
+    def get(self, run_id: str) -> Run:
+        """One run; TrackingError where there is none."""
+        return _run(self.client.get_run(run_id))
+
+    @_asked("reading files")
+    def artifact_folder(self, run_id: str, path: str = "") -> Path:
+        """A folder (or file) of a run's artifacts as a local path: in place where the store is local, else downloaded.
+
+        To be read only. Raises TrackingError where the run has no such artifact.
+        """
+        run = self.client.get_run(run_id)
+        place = local_path(str(run.info.artifact_uri))
+        if place is None:
+            place = self.root / ".convoy" / "downloads" / run_id / digest_values({"path": path})[:12]
+            if not (run.info.status == "FINISHED" and place.exists()):
+                with replacing(place) as temporary:
+                    self.client.download_artifacts(run_id, path, str(temporary))
+        if not (place / path).exists():
+            raise TrackingError(
+                f"MLflow at {_public(self.uri)}: run {run_id} has no artifact {path!r} (looked in {place}); "
+                "its files were deleted or moved: run the step again"
+            )
+        return place / path
+
+    # -- addresses
+
+    def run_link(self, run_id: str) -> str | None:
+        """Where MLflow's pages show a run; None while no address of them is known."""
+        return f"{self.ui}/#/experiments/{self._experiment_id()}/runs/{run_id}" if self.ui else None
+
+    def version_link(self, name: str, version: int) -> str | None:
+        """Where MLflow's pages show a version of a model; None while no address of them is known."""
+        return f"{self.ui}/#/models/{name}/versions/{version}" if self.ui else None
+
+    def environment(self) -> dict[str, str]:
+        """What a child process needs in its environment to use the same store (`mlflow models serve …`)."""
+        switches = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
+        return {**switches, "MLFLOW_TRACKING_URI": self.uri}
+
+    def _experiment_id(self) -> str:
+        if self.experiment_id is None:
+            raise TrackingError("no experiment chosen: use connect(root, experiment) or tracking.within(experiment)")
+        return self.experiment_id
+
+
+def connect(root: Path, experiment: str | None = None, *, ui: str | None = None) -> Tracking:
+    """Open the store that MLFLOW_TRACKING_URI names, or the project's own SQLite database below `root/.convoy`.
+
+    A database is created once, under a file lock: two processes creating the same tables break each other. A server
+    that does not answer raises TrackingError within seconds. `ui` is the address of MLflow's pages, by default
+    CONVOY_MLFLOW_UI, or the server itself.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
+    pages = ui or os.environ.get("CONVOY_MLFLOW_UI")
+    if _is_server(uri):
+        _probe(uri)
+        pages = pages or _public(uri)
+    tracking = Tracking(root, uri, MlflowClient(tracking_uri=uri, registry_uri=uri), ui=pages and pages.rstrip("/"))
+    for talker in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(talker).setLevel(logging.WARNING)  # forty lines about tables, at every new project
+    with _creation_lock(root, uri), explained(uri, "connecting"):
+        tracking.client.search_experiments(max_results=1)
+        return tracking.within(experiment) if experiment is not None else tracking
+
+
+def local_uri(root: Path) -> str:
+    """The project's own MLflow database."""
+    return f"sqlite:///{(root / '.convoy' / 'mlflow.db').resolve()}"
+
+
+def local_path(uri: str) -> Path | None:
+    """The path of a `file:` address or bare path; None for anything that must be downloaded."""
+    parsed = urlparse(uri)
+    if parsed.scheme == "file":
+        return Path(url2pathname(parsed.path))
+    return Path(uri) if not parsed.scheme else None
+
+
+def metric_name(text: str) -> str:
+    """`text` with what MLflow refuses in names of metrics and parameters replaced."""
+    return re.sub(r"[^\w\-./ :]", "_", text, flags=re.ASCII).strip("/.")
+
+
+@contextmanager
+def _creation_lock(root: Path, uri: str) -> Iterator[None]:
+    if _is_server(uri):
+        yield
+        return
+    path = root / ".convoy" / "locks" / "mlflow-database.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise TrackingError(
+            f"{path}: another process has held the lock on MLflow's database for {LOCK_SECONDS:.0f} s; "
+            "end it, or wait for it, and start again"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _probe(uri: str) -> None:
+    """One quick question to the server, so that a dead one is an error now and not after many retries."""
+    address = f"{uri.rstrip('/')}/health"
+    try:
+        with urllib.request.urlopen(address, timeout=PROBE_SECONDS):  # noqa: S310 — http(s) only, see _is_server
+            return
+    except urllib.error.HTTPError as error:
+        if error.code < 500:
+            return  # alive: a proxy may keep /health to itself
+        reason: object = f"HTTP {error.code}"
+    except (urllib.error.URLError, TimeoutError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+    raise TrackingError(f"MLflow at {_public(uri)} does not answer: {reason}. {_advice(uri)}")
+
+
+def _is_server(uri: str) -> bool:
+    return urlparse(uri).scheme in {"http", "https"}
+
+
+def _advice(uri: str) -> str:
+    if _is_server(uri):
+        return "Start the server, correct MLFLOW_TRACKING_URI, or unset it to use the project's own database."
+    return "Check that the database in MLFLOW_TRACKING_URI (by default .convoy/mlflow.db) exists and can be written."
+
+
+def _public(uri: str) -> str:
+    """The address without a user's name and password."""
+    return re.sub(r"//[^/@]+@", "//", uri)
+
+
+def _quoted(value: str) -> str:
+    """MLflow's filters know no escape for a quote, so a value with one is refused rather than searched wrongly."""
+    if "'" in value:
+        raise ValueError(f"tag value {value!r}: expected no apostrophe, which MLflow cannot search for")
+    return value
+
+
+def _run(entity: RunEntity) -> Run:
+    info, data = entity.info, entity.data
+    return Run(
+        id=str(info.run_id),
+        name=str(info.run_name),
+        status=info.status,
+        started=info.start_time / 1000.0,
+        finished=info.end_time / 1000.0 if info.end_time else None,
+        params=dict(data.params),
+        metrics=dict(data.metrics),
+        tags=dict(data.tags),
+    )
+
+
