@@ -1,0 +1,154 @@
+"""A trained network → one ONNX graph that takes the pixels as they are and answers as it is served.
+
+Pre-processing (cast, scale, layout; normalisation is the network's own first layer) and the task's post-processing are
+part of the graph, so that no server can disagree with training. Making it smaller or faster is `quantize`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from components.artifacts import Model, ModelCard, write_model
+from components.compress.judge import batches, preprocess, torch_answerer
+from components.compress.runtime import INPUT, OUTPUTS, Images, answers
+from components.models.network import load_network
+from components.models.registry import Network
+from components.tasks import registry as tasks
+from components.tasks.protocol import Task
+
+# The operator set that torch's exporter writes by itself; any other one is a conversion that may leave the graph half-way.
+OPSET = 20
+
+
+class CompressionError(ValueError):
+    """A network could not be made into what is served; says which, what was expected and what was found."""
+
+
+class Deployable(nn.Module):
+    """uint8 `(N, H, W, C)` → `probabilities` (N, classes, …), `prediction` (N, …) and `embedding` (N, D)."""
+
+    def __init__(self, network: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.network = network
+        self.task = task
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        network = cast(Network, self.network)
+        pixels = preprocess(image)
+        answer = self.task.answer(network(pixels))
+        # The trunk is written twice here and once in the graph: the exporter shares equal subexpressions.
+        return answer["probabilities"], answer["prediction"], network.embed(pixels)
+
+
+def export(model: Model, folder: Path) -> Model:
+    """Write `folder` with the float graph beside the weights it was made of; the card is the model's own.
+
+    Input `image` uint8 (N, H, W, C), outputs `probabilities`, `prediction`, `embedding`; N is free. Classes, task, input
+    and the digest of `model` are in the graph's metadata.
+    Raises ArtifactError where the weights do not fit the card.
+    """
+    network = load_network(model)
+    graph = _trace(network, tasks.get(model.card.task), model.card)
+    describe(graph, model.card, source=model.digest)
+    onnx.checker.check_model(graph, full_check=True)
+
+    def fill(target: Path) -> None:
+        onnx.save(graph, target / "model.onnx")
+        shutil.copyfile(model.weights, target / "model.safetensors")
+
+    return write_model(folder, model.card, fill)
+
+
+def parity(model: Model, images: Images, batch: int = 64) -> float:
+    """Largest difference of a probability between the weights in PyTorch and the graph in ONNX Runtime, on `images`.
+
+    The folder holds both (`export` writes them so). `images` (N, H, W, C) uint8.
+    """
+    served = answers(model, images, batch)["probabilities"]
+    answerer = torch_answerer(tasks.get(model.card.task), load_network(model))
+    differences = [
+        np.abs(answerer(images[part])["probabilities"] - served[part]).max() for part in batches(len(images), batch)
+    ]
+    return float(max(differences))
+
+
+def describe(graph: onnx.ModelProto, card: ModelCard, *, source: str) -> None:
+    """Write into the graph what a reader without `model.json` must know, and take out what only its maker knows.
+
+    The exporter notes the maker's file paths at every node: they would change the digest from one machine to the next.
+    """
+    for parts in (graph.graph.node, graph.graph.value_info, graph.graph.input, graph.graph.output, graph.graph.initializer):
+        for part in parts:
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+    graph.graph.ClearField("metadata_props")
+    graph.graph.name = card.name
+    graph.ClearField("metadata_props")
+    onnx.helper.set_model_props(graph, metadata(card, source))
+
+
+def metadata(card: ModelCard, source: str) -> dict[str, str]:
+    """The graph's `metadata_props`: plain strings, JSON where the value is not one. `source` is the digest of what it was made of."""
+    return {
+        "name": card.name,
+        "task": card.task,
+        "classes": json.dumps(card.classes),
+        "input": json.dumps({"layout": "NHWC", "type": "uint8", **card.input.model_dump(mode="json")}),
+        "network": card.network.model_dump_json(),
+        "precision": card.precision,
+        "data_digest": card.data,
+        "source_digest": source,
+    }
+
+
+def read_metadata(path: Path) -> Mapping[str, str]:
+    """What `describe` wrote into the file."""
+    return {prop.key: prop.value for prop in onnx.load(path, load_external_data=False).metadata_props}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the exporters' and quantizers' notes, which speak of their own innards; errors still raise."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _trace(network: nn.Module, task: Task, card: ModelCard) -> onnx.ModelProto:
+    spec = card.input
+    # Two samples: a batch of one would be taken for a constant.
+    example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
+    with quiet():
+        program = torch.onnx.export(
+            Deployable(network, task).eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
+            verbose=False,
+        )
+        if program is None:
+            raise CompressionError(f"{card.name}: expected the exporter to return a graph, received none")
+        # A second time: batch normalisation is folded into a convolution only after the shared trunk has become one.
+        program.optimize()
+    return cast(onnx.ModelProto, program.model_proto)

@@ -1,0 +1,164 @@
+"""ONNX Runtime: the one place that opens sessions, asks them for answers and times them.
+
+What the answers mean is the task's business, and what is done about a slow or wrong graph is `quantize`'s.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+from components.artifacts import ArtifactError, Card, InputSpec, Model
+
+Images = npt.NDArray[np.uint8]  # (N, H, W, C)
+Answers = dict[str, npt.NDArray[Any]]  # output name → array of N answers
+
+INPUT = "image"
+OUTPUTS = ("probabilities", "prediction", "embedding")
+
+# Shortest stretch that is timed, seconds: far above the clock's resolution and a scheduler's tick.
+_STRETCH = 0.01
+
+
+class LatencyFigures(Card):
+    """How long one call with `batch` images takes: the median and the quartiles over `rounds`, milliseconds."""
+
+    batch: int
+    threads: int
+    rounds: int
+    median_ms: float
+    low_ms: float
+    high_ms: float
+
+    @property
+    def images_per_second(self) -> float:
+        return self.batch / self.median_ms * 1000.0
+
+
+def open_session(
+    model: Model | Path, threads: int | None = None, *, optimized: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """A CPU session for `model.onnx`, or for the file itself. `threads=None` takes a thread a physical core.
+
+    Idle threads sleep rather than spin: replicas on one machine would otherwise take each other's cores.
+    `optimized` is where the graph as it is executed is written to, for those who count its kernels.
+    Raises ArtifactError where there is no such file.
+    """
+    path = model.onnx if isinstance(model, Model) else model
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected an ONNX file, found none; write one with components.compress.export")
+    _silence()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def stream(session: onnxruntime.InferenceSession, images: Images, batch: int = 64) -> Iterator[Answers]:
+    """The answers batch by batch, for outputs too large to be held together."""
+    names = [output.name for output in session.get_outputs()]
+    for start in range(0, len(images), batch):
+        values = session.run(names, {INPUT: np.ascontiguousarray(images[start : start + batch])})
+        yield dict(zip(names, values, strict=True))
+
+
+def answers(model: Model | onnxruntime.InferenceSession, images: Images, batch: int = 64) -> Answers:
+    """`probabilities` (N, classes, …), `prediction` (N, …) and `embedding` (N, D) for uint8 images (N, H, W, C).
+
+    Raises ValueError where there are no images: the shapes of no answers would be a guess.
+    """
+    if len(images) == 0:
+        raise ValueError("images: expected at least one, received none")
+    session = open_session(model) if isinstance(model, Model) else model
+    parts = list(stream(session, images, batch))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def latency(
+    model: Model | onnxruntime.InferenceSession, batch: int = 1, threads: int = 1, *, rounds: int = 15
+) -> LatencyFigures:
+    """How long the model takes for `batch` images. An open session has its own threads: say in `threads` how many."""
+    session = open_session(model, threads) if isinstance(model, Model) else model
+    return compare_latency({"model": session}, batch, threads, rounds=rounds)["model"]
+
+
+def compare_latency(
+    sessions: Mapping[str, onnxruntime.InferenceSession], batch: int, threads: int, *, rounds: int = 15
+) -> dict[str, LatencyFigures]:
+    """Time several sessions on the same images in alternating rounds, so that a busy moment hits all of them.
+
+    A round is at least 10 ms of calls of each session after a warm-up; the median over the rounds shrugs off the
+    rounds in which something else had the core. `threads` is what the sessions were opened with.
+    """
+    calls = {}
+    for name, session in sessions.items():
+        feed = {INPUT: _noise(session, batch)}
+        calls[name] = functools.partial(session.run, None, feed)
+    repeats = {name: _repeats(call) for name, call in calls.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in sessions}
+    for number in range(rounds):
+        # Every other round goes the other way about: none is always the one that finds the caches cold.
+        for name in list(calls) if number % 2 == 0 else list(reversed(list(calls))):
+            seconds[name].append(_timed(calls[name], repeats[name]) / repeats[name])
+    return {name: _figures(values, batch, threads) for name, values in seconds.items()}
+
+
+def executed_kernels(path: Path) -> dict[str, int]:
+    """Operator → count in the graph as ONNX Runtime executes it, after its fusions for this machine."""
+    with TemporaryDirectory() as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        open_session(path, 1, optimized=optimized)
+        graph = onnx.load(optimized).graph
+    return dict(sorted(Counter(node.op_type for node in graph.node).items()))
+
+
+def noise(spec: InputSpec, count: int, seed: int = 0) -> Images:
+    """Seeded random images of a shape, (count, H, W, C): for timing, which does not depend on what they show."""
+    shape = (count, spec.height, spec.width, spec.channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _noise(session: onnxruntime.InferenceSession, count: int) -> Images:
+    _, height, width, channels = session.get_inputs()[0].shape
+    return noise(InputSpec(height=height, width=width, channels=channels, mean=(), std=()), count)
+
+
+def _timed(call: functools.partial[Any], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return time.perf_counter() - start
+
+
+def _repeats(call: functools.partial[Any]) -> int:
+    """Calls that fill a stretch. The first call allocates and is not counted."""
+    call()
+    once = min(_timed(call, 1), _timed(call, 1))
+    return max(1, round(_STRETCH / max(once, 1e-6)))
+
+
+def _figures(seconds: Sequence[float], batch: int, threads: int) -> LatencyFigures:
+    low, median, high = (float(value) * 1000.0 for value in np.quantile(seconds, (0.25, 0.5, 0.75)))
+    return LatencyFigures(
+        batch=batch, threads=threads, rounds=len(seconds), median_ms=median, low_ms=low, high_ms=high
+    )
+
+
+@functools.cache
+def _silence() -> None:
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(3)
