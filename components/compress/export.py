@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import Model, ModelCard, write_model
+from components.compress.errors import CompressionError
 from components.compress.judge import batches, preprocess, torch_answerer
 from components.compress.runtime import INPUT, OUTPUTS, Images, answers
 from components.models.network import load_network
@@ -29,12 +30,8 @@ from components.models.registry import Network
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
-# The operator set that torch's exporter writes by itself; any other one is a conversion that may leave the graph half-way.
+# The operator set that torch's exporter writes by itself; any other one is a conversion on top.
 OPSET = 20
-
-
-class CompressionError(ValueError):
-    """A network could not be made into what is served; says which, what was expected and what was found."""
 
 
 class Deployable(nn.Module):
@@ -56,8 +53,8 @@ class Deployable(nn.Module):
 def export(model: Model, folder: Path) -> Model:
     """Write `folder` with the float graph beside the weights it was made of; the card is the model's own.
 
-    Input `image` uint8 (N, H, W, C), outputs `probabilities`, `prediction`, `embedding`; N is free. Classes, task, input
-    and the digest of `model` are in the graph's metadata.
+    Input `image` uint8 (N, H, W, C), outputs `probabilities`, `prediction`, `embedding`; N is free. Classes, task,
+    input and the digest of `model` are in the graph's metadata.
     Raises ArtifactError where the weights do not fit the card.
     """
     network = load_network(model)
@@ -90,18 +87,19 @@ def describe(graph: onnx.ModelProto, card: ModelCard, *, source: str) -> None:
 
     The exporter notes the maker's file paths at every node: they would change the digest from one machine to the next.
     """
-    for parts in (graph.graph.node, graph.graph.value_info, graph.graph.input, graph.graph.output, graph.graph.initializer):
+    inner = graph.graph
+    for parts in (inner.node, inner.value_info, inner.input, inner.output, inner.initializer):
         for part in parts:
             part.ClearField("metadata_props")
             part.ClearField("doc_string")
-    graph.graph.ClearField("metadata_props")
-    graph.graph.name = card.name
+    inner.ClearField("metadata_props")
+    inner.name = card.name
     graph.ClearField("metadata_props")
     onnx.helper.set_model_props(graph, metadata(card, source))
 
 
 def metadata(card: ModelCard, source: str) -> dict[str, str]:
-    """The graph's `metadata_props`: plain strings, JSON where the value is not one. `source` is the digest of what it was made of."""
+    """The graph's `metadata_props`, all of them strings. `source` is the digest of the model that the graph is made of."""
     return {
         "name": card.name,
         "task": card.task,
@@ -151,4 +149,4 @@ def _trace(network: nn.Module, task: Task, card: ModelCard) -> onnx.ModelProto:
             raise CompressionError(f"{card.name}: expected the exporter to return a graph, received none")
         # A second time: batch normalisation is folded into a convolution only after the shared trunk has become one.
         program.optimize()
-    return cast(onnx.ModelProto, program.model_proto)
+    return program.model_proto

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from components.artifacts import DatasetCard, Predictions
 from components.compress.runtime import Answers, Images, stream
+from components.data.loading import Arrays
 from components.tasks.protocol import SupportsEnsemble, Task, network_answer
 
 Answerer = Callable[[Images], Answers]  # uint8 (N, H, W, C) → the task's answer
@@ -52,13 +53,12 @@ def batches(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def judge(
-    task: Task, answerer: Answerer, images: Images, targets: npt.NDArray[Any], card: DatasetCard, batch: int = 64
-) -> Judgement:
-    """Ask for every image, batch by batch, so that dense answers are never held together.
+def judge(task: Task, answerer: Answerer, samples: Arrays, card: DatasetCard, *, batch: int = 64) -> Judgement:
+    """Ask for every sample, batch by batch, so that dense answers are never held together.
 
-    `images` (N, H, W, C) uint8, `targets` (N,) or (N, H, W). Raises ValueError where there is no sample.
+    Raises ValueError where there is no sample.
     """
+    images, targets = samples.images, samples.targets
     if len(images) == 0:
         raise ValueError(f"data set {card.name}: expected at least one sample to judge on, found none")
     columns: dict[str, list[Any]] = {}

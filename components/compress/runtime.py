@@ -153,9 +153,7 @@ def _repeats(call: functools.partial[Any]) -> int:
 
 def _figures(seconds: Sequence[float], batch: int, threads: int) -> LatencyFigures:
     low, median, high = (float(value) * 1000.0 for value in np.quantile(seconds, (0.25, 0.5, 0.75)))
-    return LatencyFigures(
-        batch=batch, threads=threads, rounds=len(seconds), median_ms=median, low_ms=low, high_ms=high
-    )
+    return LatencyFigures(batch=batch, threads=threads, rounds=len(seconds), median_ms=median, low_ms=low, high_ms=high)
 
 
 @functools.cache
