@@ -34,7 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from components.artifacts import Evidence, digest_values, replacing
 
 KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
-KIND = "convoy.kind"  # tag: "decision" on the runs that record one
+KIND = "kind"  # tag: "decision" on the runs that record one
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 
@@ -317,11 +317,12 @@ def connect(root: Path, experiment: str | None = None, *, ui: str | None = None)
     if _is_server(uri):
         _probe(uri)
         pages = pages or _public(uri)
-    tracking = Tracking(root, uri, MlflowClient(tracking_uri=uri, registry_uri=uri), ui=pages and pages.rstrip("/"))
     for talker in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(talker).setLevel(logging.WARNING)  # forty lines about tables, at every new project
     with _creation_lock(root, uri), explained(uri, "connecting"):
-        tracking.client.search_experiments(max_results=1)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)  # creates the tables where there are none
+        client.search_experiments(max_results=1)
+        tracking = Tracking(root, uri, client, ui=pages.rstrip("/") if pages else None)
         return tracking.within(experiment) if experiment is not None else tracking
 
 

@@ -1,0 +1,188 @@
+"""A model and what is known of it → a version in the registry, aliased `candidate`.
+
+Everything that can fail happens before the version exists: the package is built, loaded from disk and asked for an
+answer, and the files lie in the store. The version itself, with its tags and its description, is one request.
+What becomes of it is decided in `decisions`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model as Package
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, DataType, Map, Schema
+
+from components.artifacts import Evidence, Model, Predictions
+from components.registry.tracking import Tracking, explained
+from components.registry.versions import (
+    ARTIFACT,
+    CANDIDATE,
+    DATA,
+    EVIDENCE,
+    FILES,
+    RUN,
+    RegistryError,
+    locked,
+    versions,
+)
+from components.tasks import registry as tasks
+
+SERVED = Path(__file__).with_name("served.py")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pillow")  # all that served.py imports
+DESCRIPTION = 4000  # characters: MLflow keeps 5,000
+
+
+def register(
+    tracking: Tracking,
+    model: Model,
+    evidence: Evidence,
+    *,
+    name: str,
+    run_id: str,
+    card: str,
+    examples: Sequence[bytes],
+    tags: Mapping[str, str] | None = None,
+    reference: pd.DataFrame | None = None,
+    predictions: Predictions | None = None,
+) -> int:
+    """Make `model` a version of `name`, alias it `candidate`, and return its number.
+
+    `card` is the model card in Markdown, `examples` are encoded images (one at least: the package must answer for
+    them before it is registered), `reference` is the profile of the training data that later data is compared
+    with. The same artifact with the same evidence is not registered twice: its version is returned.
+    Raises RegistryError where the evidence is of another artifact or the package does not answer.
+    """
+    if evidence.model != model.digest:
+        raise RegistryError(
+            f"{name}: the evidence was measured on artifact {evidence.model[:12]}, the model to register is "
+            f"{model.digest[:12]}; evaluate this very artifact"
+        )
+    if not model.onnx.is_file() or not examples:
+        raise RegistryError(f"{name}: expected {model.onnx} and at least one example image, to try the answer on")
+    with locked(tracking.root), explained(tracking.uri, f"registering {name}"):
+        version = _registered(tracking, name, model.digest, evidence.digest)
+        if version is None:
+            labels = _tags(model, evidence, run_id, tags or {})
+            with TemporaryDirectory() as temporary:
+                files = Path(temporary) / "files"
+                evidence.save(files)
+                (files / "card.md").write_text(card, encoding="utf-8")
+                if reference is not None:
+                    reference.to_parquet(files / "reference.parquet", index=False)
+                if predictions is not None:
+                    predictions.save(files)
+                tracking.client.log_artifacts(run_id, str(files), labels[FILES])
+            version = _create(tracking, model, name, labels, card=card, examples=examples)
+        tracking.client.set_registered_model_alias(name, CANDIDATE, str(version))
+    return version
+
+
+# -- the package ----------------------------------------------------------------------------------------------------
+
+
+def build_package(model: Model, folder: Path, examples: Sequence[bytes], package: Package | None = None) -> None:
+    """Write an MLflow model to `folder` (new) that needs nothing of this project, and try it on the examples."""
+    example = pd.DataFrame({"image": list(examples)})
+    mlflow.pyfunc.save_model(
+        path=folder,
+        mlflow_model=package,
+        python_model=str(SERVED),
+        artifacts={"model": str(model.folder)},
+        signature=signature(model),
+        input_example=example.head(1),
+        pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in REQUIREMENTS],
+        metadata={"task": model.card.task, "classes": list(model.card.classes), "artifact": model.digest},
+    )
+    answer = mlflow.pyfunc.load_model(str(folder)).predict(example)
+    if len(answer) != len(examples) or set(answer.columns) != {entry.name for entry in signature(model).outputs}:
+        raise RegistryError(
+            f"{model.card.name}: the package answered {len(answer)} rows of {list(answer.columns)} for "
+            f"{len(examples)} images; its ONNX graph does not fit task {model.card.task!r}"
+        )
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+
+
+def signature(model: Model) -> ModelSignature:
+    """What goes in and comes out, as MLflow shows it."""
+    shares = Map(DataType.double)
+    if tasks.get(model.card.task).spec.target == "class":
+        label, probability = ColSpec("string", "label"), ColSpec("double", "probability")
+        outputs = Schema([label, probability, ColSpec(shares, "probabilities")])
+    else:
+        outputs = Schema([ColSpec("string", "mask"), ColSpec(shares, "shares")])
+    return ModelSignature(inputs=Schema([ColSpec("binary", "image")]), outputs=outputs)
+
+
+def _create(
+    tracking: Tracking, model: Model, name: str, labels: Mapping[str, str], *, card: str, examples: Sequence[bytes]
+) -> int:
+    """Build, try and store the package, then create the version. A failure leaves no version and no usable model."""
+    client, run_id = tracking.client, labels[RUN]
+    experiment = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=dict(labels))
+    try:
+        package = Package(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "package"
+            build_package(model, folder, examples, package)
+            client.log_model_artifacts(logged.model_id, str(folder))
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        _ensure_name(tracking, name, model)
+        created = client.create_model_version(
+            name,
+            source=logged.artifact_location,
+            run_id=run_id,
+            tags=dict(labels),
+            description=card[:DESCRIPTION],
+            model_id=logged.model_id,
+        )
+    except BaseException:
+        client.delete_logged_model(logged.model_id)
+        raise
+    return int(created.version)
+
+
+def _ensure_name(tracking: Tracking, name: str, model: Model) -> None:
+    try:
+        about = f"A network for {model.card.task}: {', '.join(model.card.classes)[:200]}."
+        tracking.client.create_registered_model(name, description=about)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _registered(tracking: Tracking, name: str, artifact: str, evidence: str) -> int | None:
+    """The newest version of that artifact with that evidence."""
+    same = [
+        version
+        for version, tags in versions(tracking, name).items()
+        if tags.get(ARTIFACT) == artifact and tags.get(EVIDENCE) == evidence
+    ]
+    return max(same, default=None)
+
+
+def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str]) -> dict[str, str]:
+    figures = {f"figure.{name}": f"{figure.value:.6g}" for name, figure in evidence.figures.items()}
+    return {
+        **figures,
+        **extra,
+        ARTIFACT: model.digest,
+        EVIDENCE: evidence.digest,
+        DATA: evidence.data,
+        FILES: f"version/{model.digest[:12]}-{evidence.digest[:12]}",
+        RUN: run_id,
+        "convoy.task": model.card.task,
+        "convoy.precision": model.card.precision,
+        "convoy.network": model.card.network.name,
+    }

@@ -1,0 +1,181 @@
+"""What the registry of models holds: names, versions, aliases, and the files behind them. Reading only.
+
+Versions come from `registration`; `decisions` moves aliases. MLflow's aliases are the stages of a version:
+`candidate`, `staging`, `production`, and `previous` for the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from components.artifacts import ArtifactError, Evidence, Model, Predictions, replacing
+from components.registry.tracking import Tracking, TrackingError, explained, local_path
+
+CANDIDATE, STAGING, PRODUCTION, PREVIOUS = "candidate", "staging", "production", "previous"
+
+ARTIFACT = "convoy.artifact"  # version tags: digest of the model folder that is served
+EVIDENCE = "convoy.evidence"  # digest of the Evidence it was registered with
+DATA = "convoy.data"  # digest of the data it was measured on
+RUN = "convoy.run"  # the run that registered it
+FILES = "convoy.files"  # folder among that run's artifacts: evidence, card, drift reference, predictions
+
+LOCK_SECONDS = 120.0  # a registration takes about 5 s
+
+
+class RegistryError(RuntimeError):
+    """The registry refuses; says which model and version, what was expected and what to do."""
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Nobody else of this project writes to the registry meanwhile. May be taken again by its holder."""
+    path = root / ".convoy" / "locks" / "registry.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=LOCK_SECONDS, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RegistryError(
+            f"{path}: another process has held the registry for {LOCK_SECONDS:.0f} s; wait for it, or end it"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def version_tags(tracking: Tracking, name: str, version: int) -> dict[str, str]:
+    """The labels of a version; RegistryError where there is none."""
+    return dict(_version(tracking, name, version).tags)
+
+
+def aliased(tracking: Tracking, name: str, alias: str) -> int | None:
+    """The version that an alias names, None where it names none."""
+    return aliases(tracking, name).get(alias)
+
+
+def aliases(tracking: Tracking, name: str) -> dict[str, int]:
+    """Alias → version; empty for a model that was never registered."""
+    with explained(tracking.uri, f"reading the aliases of {name}"):
+        try:
+            found = tracking.client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+    return {alias: int(version) for alias, version in found.items()}
+
+
+def versions(tracking: Tracking, name: str) -> dict[int, dict[str, str]]:
+    """Version → its tags, for every version there is."""
+    with explained(tracking.uri, f"reading the versions of {name}"):
+        found = tracking.client.search_model_versions(f"name = '{name}'")
+    return {int(entry.version): dict(entry.tags) for entry in sorted(found, key=lambda entry: int(entry.version))}
+
+
+def names(tracking: Tracking) -> list[str]:
+    """The registered models."""
+    with explained(tracking.uri, "reading the registered models"):
+        return sorted(str(entry.name) for entry in tracking.client.search_registered_models())
+
+
+def version_model(tracking: Tracking, name: str, version: int) -> Model:
+    """The very artifact of a version; RegistryError where its files are not those that were registered."""
+    entry = _version(tracking, name, version)
+    model = Model.load(_package(tracking, entry) / "artifacts" / "model")
+    if model.digest != entry.tags.get(ARTIFACT):
+        raise RegistryError(
+            f"{name} version {version}: expected artifact {entry.tags.get(ARTIFACT, '(no tag)')[:12]}, found "
+            f"{model.digest[:12]} in {model.folder}; its files were changed after registration"
+        )
+    return model
+
+
+def version_evidence(tracking: Tracking, name: str, version: int) -> Evidence:
+    """The Evidence a version was registered with."""
+    return Evidence.load(_files(tracking, name, version))
+
+
+def version_card(tracking: Tracking, name: str, version: int) -> str:
+    """The model card a version was registered with, Markdown."""
+    return (_files(tracking, name, version) / "card.md").read_text(encoding="utf-8")
+
+
+def production_model(tracking: Tracking, name: str) -> Model | None:
+    """The artifact in production, None while nothing is."""
+    version = aliased(tracking, name, PRODUCTION)
+    return None if version is None else version_model(tracking, name, version)
+
+
+def production_reference(tracking: Tracking, name: str) -> pd.DataFrame | None:
+    """What the production model's training data looked like, None while nothing is in production.
+
+    RegistryError where there is a production version without one: "no drift" must not be the answer then.
+    """
+    version = aliased(tracking, name, PRODUCTION)
+    if version is None:
+        return None
+    file = _files(tracking, name, version) / "reference.parquet"
+    if not file.is_file():
+        raise RegistryError(f"{name} version {version} is in production and has no drift reference ({file})")
+    return pd.read_parquet(file)
+
+
+def production_predictions(tracking: Tracking, name: str) -> Predictions | None:
+    """What the production model answered on its own test split; None where nothing is in production or none was kept.
+
+    For a comparison on other data let `production_model` answer anew: `paired_difference` refuses other samples.
+    """
+    version = aliased(tracking, name, PRODUCTION)
+    if version is None:
+        return None
+    folder = _files(tracking, name, version)
+    return Predictions.load(folder) if (folder / "predictions.parquet").is_file() else None
+
+
+def _version(tracking: Tracking, name: str, version: int) -> ModelVersion:
+    with explained(tracking.uri, f"reading {name} version {version}"):
+        try:
+            return tracking.client.get_model_version(name, str(version))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            known = ", ".join(map(str, versions(tracking, name))) or "none"
+            raise RegistryError(f"{name}: expected one of the versions {known}, received {version}") from error
+
+
+def _files(tracking: Tracking, name: str, version: int) -> Path:
+    entry = _version(tracking, name, version)
+    try:
+        return tracking.artifact_folder(entry.tags[RUN], entry.tags[FILES])
+    except (KeyError, TrackingError) as error:
+        raise RegistryError(f"{name} version {version}: its evidence and card are not in the store: {error}") from error
+
+
+def _package(tracking: Tracking, entry: ModelVersion) -> Path:
+    """The version's MLflow model as a local folder."""
+    with explained(tracking.uri, f"fetching {entry.name} version {entry.version}"):
+        place = local_path(tracking.client.get_model_version_download_uri(entry.name, entry.version))
+        if place is None:
+            place = _download(tracking, entry)
+    if not place.is_dir():
+        raise ArtifactError(f"{place}: expected the files of {entry.name} version {entry.version}, found none")
+    return place
+
+
+def _download(tracking: Tracking, entry: ModelVersion) -> Path:
+    """Versions never change, so what was fetched once is kept."""
+    place = tracking.root / ".convoy" / "downloads" / "versions" / str(entry.tags.get(ARTIFACT, entry.source))
+    if not place.is_dir():
+        with replacing(place) as temporary:
+            address = f"models:/{entry.name}/{entry.version}"
+            download_artifacts(address, dst_path=str(temporary), tracking_uri=tracking.uri)
+    return place
