@@ -1,0 +1,197 @@
+"""Encoded bytes ↔ pixels.
+
+Arrays are stored as PNG without compression (zlib "stored" blocks): lossless, read by every viewer, the same bytes on
+every machine whatever its zlib, and, since all images of one size share one layout, packed and unpacked 10,000 at a
+time without a decoder. Parquet compresses them. Everything else goes through Pillow.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image, ImageOps
+
+from components.data.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+
+# What Pillow raises for files that are not the image they claim to be.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+
+# Modes that become the declared number of channels without losing anything one can see.
+LOSSLESS = {1: frozenset({"L", "1"}), 3: frozenset({"RGB", "L", "1", "P"})}
+MODE = {1: "L", 3: "RGB"}
+_ORIENTATION = 0x0112
+_BLOCK = 65535  # most bytes of a stored block (RFC 1951, 3.2.4)
+
+
+class UndecodableError(DataError):
+    """These bytes are no image that can be read to its end."""
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Decode to the end, upright (EXIF) and first frame only; raises UndecodableError."""
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except (*_BROKEN, Image.DecompressionBombError) as error:
+        raise UndecodableError(f"expected an image, received {len(content)} bytes that are none: {error}") from None
+
+
+def header(content: bytes) -> tuple[str, tuple[int, int]] | None:
+    """Mode and size as the file states them; None where it also asks to be turned (EXIF)."""
+    image = Image.open(io.BytesIO(content))
+    turned = image.getexif().get(_ORIENTATION, 1) != 1
+    return None if turned else (image.mode, image.size)
+
+
+def convert(image: Image.Image, channels: int) -> Image.Image:
+    """To mode L or RGB: 16-bit greys are scaled, transparency is laid over white."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+    return image if image.mode == MODE[channels] else image.convert(MODE[channels])
+
+
+def to_array(image: Image.Image) -> Pixels:
+    """`(H, W, C)` of an image in mode L or RGB."""
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+# -- PNG of one size, many at a time ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where everything is in the stored PNG of one size."""
+
+    template: Pixels  # the whole file, zero where it depends on the picture
+    fixed: npt.NDArray[np.bool_]  # which bytes do not depend on the picture
+    blocks: tuple[tuple[int, int], ...]  # offset in the file and length of each run of filtered rows
+    stream: slice  # the zlib stream
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@lru_cache(maxsize=64)
+def _layout(height: int, width: int, channels: int) -> _Layout:
+    rows = height * (1 + width * channels)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header)
+    lengths = [min(_BLOCK, rows - offset) for offset in range(0, rows, _BLOCK)]
+    stream = bytearray(b"\x78\x01")
+    blocks = []
+    for index, length in enumerate(lengths):
+        stream += struct.pack("<BHH", index == len(lengths) - 1, length, length ^ 0xFFFF)
+        blocks.append((len(start) + 8 + len(stream), length))
+        stream += bytes(length)
+    stream += bytes(4)
+    content = start + struct.pack(">I", len(stream)) + b"IDAT" + bytes(stream) + bytes(4) + _chunk(b"IEND", b"")
+    first = len(start) + 8
+    fixed = np.ones(len(content), dtype=bool)
+    for offset, length in blocks:
+        fixed[offset : offset + length] = False
+    fixed[first + len(stream) - 4 : first + len(stream) + 4] = False
+    template = np.frombuffer(content, dtype=np.uint8)
+    return _Layout(template, fixed, tuple(blocks), slice(first, first + len(stream)))
+
+
+def encode(images: Pixels) -> pa.BinaryArray:
+    """`(N, H, W)` or `(N, H, W, C)`, C 1 or 3 → N PNG files."""
+    if images.ndim == 3:
+        images = images[..., None]
+    count, height, width, channels = images.shape
+    layout = _layout(height, width, channels)
+    rows = np.zeros((count, height, 1 + width * channels), dtype=np.uint8)
+    rows[:, :, 1:] = images.reshape(count, height, width * channels)
+    rows = rows.reshape(count, -1)
+    files = np.tile(layout.template, (count, 1))
+    at = 0
+    for offset, length in layout.blocks:
+        files[:, offset : offset + length] = rows[:, at : at + length]
+        at += length
+    end = layout.stream.stop
+    sums = np.array([zlib.adler32(row) for row in rows], dtype=">u4")
+    files[:, end - 4 : end] = sums.view(np.uint8).reshape(count, 4)
+    files[:, end : end + 4] = _checks(files, layout)
+    offsets = np.arange(count + 1, dtype=np.int64) * files.shape[1]
+    if count and offsets[-1] >= 2**31:
+        raise DataError(f"expected less than 2 GB of images at a time, received {offsets[-1]} bytes")
+    return pa.BinaryArray.from_buffers(
+        pa.binary(), count, [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(files)]
+    )
+
+
+def decode_stored(column: pa.Array) -> Pixels | None:
+    """What `encode` has written, as `(N, H, W, C)`; None where any of it is something else or is damaged."""
+    count = len(column)
+    if count == 0 or column.null_count:
+        return None
+    offsets = np.frombuffer(column.buffers()[1], dtype=np.int32)[column.offset : column.offset + count + 1]
+    size = int(offsets[1] - offsets[0])
+    if size < 45 or (np.diff(offsets) != size).any():
+        return None
+    data = np.frombuffer(column.buffers()[2], dtype=np.uint8)
+    files = data[offsets[0] : offsets[-1]].reshape(count, size)
+    width, height = struct.unpack(">II", files[0, 16:24].tobytes())
+    channels = 3 if files[0, 25] == 2 else 1
+    if not 0 < width * height * channels <= size:
+        return None
+    layout = _layout(height, width, channels)
+    if len(layout.template) != size or (files[:, layout.fixed] != layout.template[layout.fixed]).any():
+        return None
+    end = layout.stream.stop
+    if (files[:, end : end + 4] != _checks(files, layout)).any():
+        return None
+    rows = np.concatenate([files[:, offset : offset + length] for offset, length in layout.blocks], axis=1)
+    rows = rows.reshape(count, height, 1 + width * channels)
+    if rows[:, :, 0].any():  # a filter that `encode` does not use
+        return None
+    return np.ascontiguousarray(rows[:, :, 1:]).reshape(count, height, width, channels)
+
+
+def _checks(files: Pixels, layout: _Layout) -> Pixels:
+    """`(N, 4)`: the CRC of each file's IDAT chunk, most significant byte first."""
+    seed = zlib.crc32(b"IDAT")
+    sums = np.array([zlib.crc32(row, seed) for row in np.ascontiguousarray(files[:, layout.stream])], dtype=">u4")
+    return sums.view(np.uint8).reshape(len(files), 4)
+
+
+def decode_masks(column: pa.Array) -> list[Pixels | None]:
+    """Each PNG mask as `(H, W)` classes, None where it cannot be decoded."""
+    stored = decode_stored(column)
+    if stored is not None and stored.shape[3] == 1:
+        return list(stored[..., 0])
+    return in_threads(_decode_mask, column.to_pylist())
+
+
+def _decode_mask(content: bytes | None) -> Pixels | None:
+    try:
+        image = open_image(content or b"")
+    except UndecodableError:
+        return None
+    return np.asarray(image, dtype=np.uint8) if image.mode in ("L", "P") else None
+
+
+def in_threads(function: Any, items: Sequence[Any]) -> list[Any]:
+    """`map` over a few threads: Pillow's decoders let go of the interpreter while they work."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return list(pool.map(function, items, chunksize=64))
+
+

@@ -1,0 +1,78 @@
+"""Source → `data/raw/NAME`: the samples as published, in shards, with the digest of their content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from components.artifacts import Card, replacing
+from components.config import Source
+from components.data.errors import DataError
+from components.data.shards import ShardWriter
+from components.data.sources import registry
+
+
+class RawCard(Card):
+    """`raw.json`: what the shards `raw-*.parquet` beside it hold (columns: see `sources.registry.SourceData`)."""
+
+    classes: tuple[str, ...]
+    target: Literal["class", "mask"]
+    groups: tuple[str, ...]
+    samples: int
+    fingerprint: str  # SHA-256 over classes and every sample's id, target, published split and image
+
+    @classmethod
+    def load(cls, folder: Path) -> RawCard:
+        return cls.read(folder / "raw.json")
+
+
+def ingest(source: Source, project: Path, folder: Path) -> RawCard:
+    """Write the raw form of a source into `folder`, in one move."""
+    data = registry.read(source, project)
+    total = hashlib.sha256()
+    with replacing(folder) as temporary:
+        with ShardWriter(temporary, "raw", data.schema) as writer:
+            for table in _counted(data, total):
+                writer.add(table)
+        if writer.rows == 0:
+            raise DataError(f"source ({source.kind}): expected images, received none")
+        card = RawCard(
+            classes=data.classes,
+            target=data.target,
+            groups=data.groups,
+            samples=writer.rows,
+            fingerprint=total.hexdigest(),
+        )
+        (temporary / "raw.json").write_text(card.to_json(), encoding="utf-8")
+    return card
+
+
+def fingerprint(source: Source, project: Path) -> str:
+    """What `ingest` would write as the fingerprint, without writing anything."""
+    total = hashlib.sha256()
+    for _ in _counted(registry.read(source, project), total):
+        pass
+    return total.hexdigest()
+
+
+def _counted(data: registry.SourceData, total: hashlib._Hash) -> Iterator[pa.Table]:
+    total.update(f"{data.target}\0{data.classes!r}\n".encode())
+    for table in data.tables:
+        for line in _lines(table, data.groups):
+            total.update(line)
+        yield table
+
+
+def _lines(table: pa.Table, groups: Iterable[str]) -> Iterator[bytes]:
+    keys = ("id", "published", *groups)
+    columns = [table.column(key).to_pylist() for key in keys]
+    targets = table.column("target").to_pylist()
+    images = table.column("image")
+    for index, (image, target) in enumerate(zip(images, targets, strict=True)):
+        content = hashlib.sha256(image.as_buffer()).hexdigest()
+        answer = hashlib.sha256(target).hexdigest() if isinstance(target, bytes) else target
+        yield f"{[column[index] for column in columns]!r}\0{answer}\0{content}\n".encode()

@@ -1,0 +1,60 @@
+"""Tables → Parquet shards, the same bytes for the same rows every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SHARD_ROWS = 10_000
+SHARD_BYTES = 128 * 2**20  # a shard is written from memory: large photographs must not gather 10,000 at a time
+
+
+class ShardWriter:
+    """Gathers rows into `STEM-00000.parquet`, …; at least one shard is written, so that an empty split is found."""
+
+    def __init__(self, folder: Path, stem: str, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._folder, self._stem, self._schema = folder, stem, schema
+        self._waiting: list[pa.Table] = []
+        self._shards = 0
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table.cast(self._schema))
+        self.rows += len(table)
+        while sum(map(len, self._waiting)) >= SHARD_ROWS:
+            gathered = pa.concat_tables(self._waiting)
+            self._write(gathered.slice(0, SHARD_ROWS))
+            self._waiting = [gathered.slice(SHARD_ROWS)]
+        if sum(table.nbytes for table in self._waiting) >= SHARD_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._write(pa.concat_tables(self._waiting))
+        self._waiting = []
+
+    def _write(self, table: pa.Table) -> None:
+        path = self._folder / f"{self._stem}-{self._shards:05d}.parquet"
+        # One row group, no dictionaries, no statistics: nothing that depends on how the rows arrived.
+        pq.write_table(
+            table.combine_chunks(),
+            path,
+            row_group_size=SHARD_ROWS,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            write_statistics=False,
+            store_schema=True,
+        )
+        self._shards += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None and (sum(map(len, self._waiting)) or self._shards == 0):
+            self._waiting = self._waiting or [self._schema.empty_table()]
+            self._flush()

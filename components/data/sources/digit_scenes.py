@@ -1,0 +1,101 @@
+"""Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks.
+
+For segmentation without a download. Scene `i` depends on the seed and on `i` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from components.config import DigitScenesSource
+from components.data import images
+from components.data.errors import DataError
+from components.data.sources.digits import load
+from components.data.sources.registry import SourceData
+
+CLASSES = ("background", *(str(digit) for digit in range(10)))
+BACKGROUND = 0.2  # share of full scale
+INK = 0.4  # a pixel belongs to a digit where its interpolated ink reaches this share: thinner strokes drown in noise
+SMALLEST, LARGEST = 0.3, 0.5  # side of a digit as a share of the scene's
+TRIES = 30  # for a place that overlaps no other digit; after that the later digit lies on top
+
+Floats = npt.NDArray[np.float64]
+Box = tuple[int, int, int]  # row, column, side
+
+
+def read(source: DigitScenesSource, project: Path) -> SourceData:
+    if source.digits[0] > source.digits[1]:
+        raise DataError(f"source.digits: expected fewest ≤ most, received {list(source.digits)}")
+    return SourceData(CLASSES, "mask", _tables(source))
+
+
+def _tables(source: DigitScenesSource) -> Iterator[pa.Table]:
+    digits, labels = load()
+    step = max(1, _images_per_table(source.size))
+    for start in range(0, source.scenes, step):
+        numbers = range(start, min(start + step, source.scenes))
+        scenes = [compose(source, number, digits, labels) for number in numbers]
+        yield pa.table(
+            {
+                "id": [f"scene-{number:05d}" for number in numbers],
+                "image": images.encode(np.stack([scene for scene, _ in scenes])),
+                "target": images.encode(np.stack([mask for _, mask in scenes])),
+                "published": pa.nulls(len(scenes), pa.string()),
+            }
+        )
+
+
+def _images_per_table(size: int) -> int:
+    return int(min(10_000, 2**25 // (size * size)))
+
+
+def compose(
+    source: DigitScenesSource, number: int, digits: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Scene and mask `(size, size)` uint8; a mask's pixels index `CLASSES`."""
+    random = np.random.default_rng([source.seed, number])
+    scene = np.full((source.size, source.size), BACKGROUND)
+    mask = np.zeros((source.size, source.size), dtype=np.uint8)
+    boxes: list[Box] = []
+    for _ in range(int(random.integers(source.digits[0], source.digits[1] + 1))):
+        chosen = int(random.integers(len(labels)))
+        box = _place(random, source.size, boxes)
+        row, column, side = box
+        ink = enlarge(digits[chosen] / 255.0, side)
+        where = ink >= INK
+        area = (slice(row, row + side), slice(column, column + side))
+        scene[area] = np.where(where, 0.35 + 0.65 * ink, scene[area])
+        mask[area] = np.where(where, labels[chosen] + 1, mask[area])
+        boxes.append(box)
+    noisy = scene + source.noise * random.standard_normal(scene.shape)
+    return np.rint(np.clip(noisy, 0.0, 1.0) * 255.0).astype(np.uint8), mask
+
+
+def _place(random: np.random.Generator, size: int, boxes: list[Box]) -> Box:
+    for _ in range(TRIES):
+        side = int(random.integers(max(8, round(SMALLEST * size)), max(9, round(LARGEST * size) + 1)))
+        box = (int(random.integers(size - side + 1)), int(random.integers(size - side + 1)), side)
+        if not any(_overlap(box, other) for other in boxes):
+            break
+    return box
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return abs((2 * one[0] + one[2]) - (2 * other[0] + other[2])) < one[2] + other[2] and abs(
+        (2 * one[1] + one[2]) - (2 * other[1] + other[2])
+    ) < one[2] + other[2]
+
+
+def enlarge(image: Floats, side: int) -> Floats:
+    """`(h, w)` → `(side, side)`, bilinear with aligned corners."""
+    at = np.linspace(0.0, image.shape[0] - 1.0, side)
+    low = np.minimum(at.astype(int), image.shape[0] - 2)
+    part = (at - low)[:, None]
+    rows = image[low] * (1 - part) + image[low + 1] * part
+    enlarged: Floats = rows[:, low] * (1 - part.T) + rows[:, low + 1] * part.T
+    return enlarged

@@ -1,0 +1,128 @@
+"""One's own images: `PATH/CLASS/*`, or `PATH/{train,validation,test}/CLASS/*`.
+
+A class is named after its folder. Files are taken as they are; whether they are images is found out in `prepare` and
+judged in validation. Nothing outside the folder is read, whatever its links say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from components.artifacts import SPLITS
+from components.config import FolderSource
+from components.data.errors import DataError
+from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+_IGNORED = frozenset({"Thumbs.db", "desktop.ini"})  # what file browsers leave behind, besides hidden files
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file: its path below the folder, its class, and the split its folder gives it."""
+
+    path: str
+    label: str
+    published: str | None
+
+
+def read(source: FolderSource, project: Path) -> SourceData:
+    folder = locate(source, project)
+    classes, entries = scan(folder)
+    return SourceData(classes, "class", _tables(folder, classes, entries))
+
+
+def locate(source: FolderSource, project: Path) -> Path:
+    """The folder itself, absolute; a relative path is the project's."""
+    return (project / Path(source.path).expanduser()).resolve()
+
+
+def listing(folder: Path) -> str:
+    """SHA-256 over names, sizes and times of change: equal as long as nobody touched a file. Reads no image."""
+    total = hashlib.sha256()
+    classes, entries = scan(folder)
+    total.update("\0".join(classes).encode())
+    for entry in entries:
+        about = (folder / entry.path).stat()
+        total.update(f"{entry.path}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+    return total.hexdigest()
+
+
+def scan(folder: Path) -> tuple[tuple[str, ...], list[Entry]]:
+    """Class names and files, in order of name; raises DataError for a layout or a file that cannot be meant."""
+    if not folder.is_dir():
+        raise DataError(f"source.path: expected a folder with one folder a class, received {folder}, which is none")
+    top = _folders(folder, folder)
+    names = {path.name for path in top}
+    if names and names <= set(SPLITS):
+        labelled = [(split.name, label) for split in top for label in _folders(split, folder)]
+    else:
+        labelled = [(None, label) for label in top]
+    if not labelled:
+        raise DataError(f"{folder}: expected one folder a class, or train, validation and test with such folders, found none")
+    entries = [
+        Entry(file.relative_to(folder).as_posix(), label.name, published)
+        for published, label in labelled
+        for file in _files(label, folder)
+    ]
+    return tuple(sorted({label.name for _, label in labelled})), entries
+
+
+def _children(directory: Path, folder: Path) -> list[Path]:
+    children = sorted(path for path in directory.iterdir() if not path.name.startswith(".") and path.name not in _IGNORED)
+    for path in children:
+        if path.is_symlink() and not path.resolve().is_relative_to(folder):
+            raise DataError(f"{path}: expected a file inside {folder}, received a link to {path.resolve()}; copy it instead")
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{directory}: expected names in UTF-8, received {path.name!r}; rename it") from None
+    return children
+
+
+def _folders(directory: Path, folder: Path) -> list[Path]:
+    children = _children(directory, folder)
+    loose = [path for path in children if not path.is_dir() and path.suffix.lower() in SUFFIXES]
+    if loose:
+        raise DataError(f"{loose[0]}: expected images inside a folder named after their class, received one beside them")
+    return [path for path in children if path.is_dir()]
+
+
+def _files(label: Path, folder: Path) -> list[Path]:
+    files = _children(label, folder)
+    for path in files:
+        if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"{path}: expected only images ({', '.join(SUFFIXES)}) in a class's folder; move it elsewhere")
+    return files
+
+
+def _tables(folder: Path, classes: tuple[str, ...], entries: list[Entry]) -> Iterator[pa.Table]:
+    number = {name: index for index, name in enumerate(classes)}
+    waiting: list[Entry] = []
+    contents: list[bytes] = []
+    size = 0
+    for entry in entries:
+        waiting.append(entry)
+        contents.append((folder / entry.path).read_bytes())
+        size += len(contents[-1])
+        if size >= BATCH_BYTES or len(waiting) >= BATCH_ROWS:
+            yield _table(waiting, contents, number)
+            waiting, contents, size = [], [], 0
+    if waiting:
+        yield _table(waiting, contents, number)
+
+
+def _table(entries: list[Entry], contents: list[bytes], number: dict[str, int]) -> pa.Table:
+    return pa.table(
+        {
+            "id": pa.array([entry.path for entry in entries], pa.string()),
+            "image": pa.array(contents, pa.binary()),
+            "target": pa.array([number[entry.label] for entry in entries], pa.int64()),
+            "published": pa.array([entry.published for entry in entries], pa.string()),
+        }
+    )

@@ -1,0 +1,55 @@
+"""Sources by their `kind`, and the form in which every one of them hands over its samples."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+BATCH_ROWS = 10_000
+BATCH_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class SourceData:
+    """What a source gives: its class names, what a target is, and its rows, table by table.
+
+    Columns: `id` (string, unique), `image` (encoded bytes), `target` (int64 index into `classes`, or the bytes of a
+    PNG mask of such indices), `published` (the split the source itself gives the sample, or null), and any `group_*`
+    (string).
+    """
+
+    classes: tuple[str, ...]
+    target: Literal["class", "mask"]
+    tables: Iterator[pa.Table]
+    groups: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema(
+            [
+                ("id", pa.string()),
+                ("image", pa.binary()),
+                ("target", pa.int64() if self.target == "class" else pa.binary()),
+                ("published", pa.string()),
+                *[(group, pa.string()) for group in self.groups],
+            ]
+        )
+
+
+_MODULES = {
+    "fashion-mnist": "components.data.sources.fashion_mnist",
+    "digits": "components.data.sources.digits",
+    "digit-scenes": "components.data.sources.digit_scenes",
+    "folder": "components.data.sources.folder",
+}
+
+
+def read(source: Any, project: Path) -> SourceData:
+    """The samples of a `source:` section; only that kind's module is imported. Relative paths are the project's."""
+    data: SourceData = importlib.import_module(_MODULES[source.kind]).read(source, project)
+    return data

@@ -1,0 +1,143 @@
+"""What `dvc.yaml` runs: `python -m components.data.stages {ingest,prepare,validate} NAME`, in the project's root.
+
+A stage dies with the process that started it, writes whole folders or nothing, and leaves the reason of a failure in
+`.convoy/data/NAME.error`, where `versions` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from components.config import ConfigurationError
+from components.data.errors import DataError, check_name
+from components.environment import switch_off_telemetry
+
+STAGES = ("ingest", "prepare", "validate")
+LOG_VARIABLE = "CONVOY_STAGE_LOG"  # a file that takes what a stage prints
+PARENT_VARIABLE = "CONVOY_STAGE_PARENT"  # the process whose end ends the stage, where it is not the direct parent
+
+
+def raw_folder(project: Path, name: str) -> Path:
+    return project / "data" / "raw" / name
+
+
+def prepared_folder(project: Path, name: str) -> Path:
+    return project / "data" / "prepared" / name
+
+
+def validation_folder(project: Path, name: str) -> Path:
+    return project / "data" / "validation" / name
+
+
+def error_file(project: Path, name: str) -> Path:
+    return project / ".convoy" / "data" / f"{name}.error"
+
+
+def run(stage: str, name: str, project: Path) -> None:
+    """One stage of one data set; raises DataError, ConfigurationError or OSError."""
+    from components.config import dataset_entry
+
+    config = dataset_entry(project, check_name(name))
+    raw, prepared, validation = (place(project, name) for place in (raw_folder, prepared_folder, validation_folder))
+    if stage == "ingest":
+        from components.data.ingest import ingest
+
+        _clean(raw)
+        ingest(config.source, project, raw)
+    elif stage == "prepare":
+        from components.data.prepare import prepare
+
+        _clean(prepared)
+        prepare(name, config, raw, prepared)
+    elif stage == "validate":
+        from components.artifacts import Dataset
+        from components.data.validation import validate
+
+        report = validate(Dataset.load(prepared, digest="not versioned yet"), config, validation)
+        if not report.passed:
+            raise DataError(report.explanation)
+    else:
+        raise DataError(f"expected a stage of {', '.join(STAGES)}, received {stage!r}")
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code: 0, or 1 with the reason on standard error and in the error file."""
+    _log_to_file()
+    end_with_parent()
+    switch_off_telemetry()
+    if len(arguments) != 2:
+        print(f"expected a stage ({', '.join(STAGES)}) and a data set, received {arguments}", file=sys.stderr)  # noqa: T201
+        return 2
+    stage, name = arguments
+    project = Path.cwd()
+    try:
+        run(stage, name, project)
+    except (DataError, ConfigurationError, ValueError, OSError) as error:
+        return _report(stage, name, project, error)
+    error_file(project, name).unlink(missing_ok=True)
+    return 0
+
+
+def _report(stage: str, name: str, project: Path, error: ValueError | OSError) -> int:
+    reason = str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        reason = f"{where}{error.strerror or error}; nothing was left half-written. Put it right and run again"
+    message = f"{stage} {name}: {reason}"
+    print(message, file=sys.stderr)  # noqa: T201
+    try:
+        if error_file(project, check_name(name)):
+            path = error_file(project, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(message, encoding="utf-8")
+    except (DataError, OSError) as second:  # the disk that is full, most likely: the message is on standard error
+        print(f"(not kept in a file: {second})", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _clean(folder: Path) -> None:
+    """Remove what a killed stage has left beside its folder (`artifacts.replacing`)."""
+    for left in folder.parent.glob(f".{folder.name}.????????"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _log_to_file() -> None:
+    log = os.environ.get(LOG_VARIABLE)
+    if log:
+        with Path(log).open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+
+
+def end_with_parent() -> None:
+    """Die with the process that waits for this one: an orphaned stage would write beside its successor.
+
+    Linux only; elsewhere a stage runs to its end, and its result is whole or absent all the same.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+    import signal
+    import threading
+    import time
+
+    parent = os.getppid()
+    wanted = int(os.environ.get(PARENT_VARIABLE) or parent)
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+    if os.getppid() != parent or not Path(f"/proc/{wanted}").exists():
+        os.kill(os.getpid(), signal.SIGKILL)  # the parent went before we asked to be told
+    if wanted != parent:  # a shell stands between: its own end is not the one that matters
+
+        def watch() -> None:
+            while Path(f"/proc/{wanted}").exists():
+                time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
