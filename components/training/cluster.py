@@ -1,0 +1,203 @@
+"""Jobs on Ray: one group of workers trains them in turn, survives crashes, and hands back models.
+
+A worker that dies is replaced, and training goes on from the last epoch; so it does when the driver dies and the same
+call is made again with the same storage. Either way the models are bitwise those of an undisturbed run.
+On a cluster of several machines `storage` and the data set must be on a file system that all of them see.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+from ray.exceptions import RayActorError
+
+from components.artifacts import Dataset, Model, replacing, writing
+from components.training import checkpoint
+from components.training.cluster_conductor import Conductor, Plan, is_finished
+from components.training.job import Event, Job, Listener, TrainingError, ignore
+
+_ray: Any = ray  # its annotations do not know what its decorators do
+POLL_SECONDS = 0.3  # between two looks for events: soon enough for people, and no load
+RELEASE_SECONDS = 20.0  # how long CPUs of a training that has just ended may take to be free again
+MEGABYTE = 1024**2
+_temporary: list[Path] = []  # Ray's folder for sockets and logs, where we started it
+
+
+def fit(
+    jobs: Sequence[Job], dataset: Dataset, *, storage: Path, output: Path, on_event: Listener = ignore
+) -> list[Model]:
+    """Train the jobs; the model of each is at `output/NAME`, in the order of the jobs.
+
+    All jobs share one `training.workers`, `cpus_per_worker`, `use_gpu` and `max_failures`. `storage` keeps each job's
+    state under its name and fingerprint: jobs and epochs found there are not trained again. `on_event` is called in
+    this thread; it hears every epoch once, those found in `storage` first, as `resumed`.
+    Raises TrainingError where there are too few CPUs, or training failed more often than `max_failures` allows, or
+    cannot succeed (a loss that is not a number).
+    """
+    _check(jobs)
+    storage, output = storage.resolve(), output.resolve()
+    folders = [storage / f"{job.name}-{job.fingerprint(dataset.digest)[:12]}" for job in jobs]
+    token = claim(storage)
+    tell = _Once(on_event)
+    tell.stored(jobs, folders, resumed=True)
+    pending = [(job, folder) for job, folder in zip(jobs, folders, strict=True) if not is_finished(folder)]
+    if pending:
+        start()
+        _train(_plan(pending, dataset, storage, token), tell)
+    tell.stored(jobs, folders, resumed=False)  # what a dying worker could not send
+    return [_publish(folder, output / job.name) for job, folder in zip(jobs, folders, strict=True)]
+
+
+def start() -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine; nothing where it runs already."""
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, **quiet)
+        return
+    # Sockets' paths must be short, so this is not in the project. Images do not travel through the object store.
+    folder = Path(tempfile.mkdtemp(prefix="convoy-ray-"))
+    _temporary.append(folder)
+    ray.init(
+        address="local", include_dashboard=False, object_store_memory=256 * MEGABYTE, _temp_dir=str(folder), **quiet
+    )
+
+
+def stop() -> None:
+    """Leave Ray; where `start` started it, it ends, and its sockets and logs are removed."""
+    ray.shutdown()
+    while _temporary:
+        shutil.rmtree(_temporary.pop(), ignore_errors=True)
+
+
+def claim(storage: Path) -> str:
+    """Take the storage over: what another call's workers still want to write is refused from now on."""
+    token = uuid.uuid4().hex
+    with writing(storage / "owner") as temporary:
+        temporary.write_text(token, encoding="utf-8")
+    return token
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    names = [job.name for job in jobs]
+    if len(set(names)) != len(names):
+        raise ValueError(f"jobs: expected different names, received {', '.join(names)}")
+    groups = {
+        (j.training.workers, j.training.cpus_per_worker, j.training.use_gpu, j.training.max_failures) for j in jobs
+    }
+    if len(groups) != 1:
+        raise ValueError("jobs: expected the same training.workers, cpus_per_worker, use_gpu and max_failures for all")
+
+
+def _plan(pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, token: str) -> Plan:
+    """Lay the workers over the CPUs that are free; raises TrainingError saying what is short."""
+    config = pending[0][0].training
+    total = _ray.cluster_resources()
+    cpus = config.cpus_per_worker or max(1, int(total.get("CPU", 0)) // config.workers)
+    use_gpu = config.use_gpu == "auto" and total.get("GPU", 0) >= config.workers
+    places = sum(int(node["Resources"].get("CPU", 0)) // cpus for node in _ray.nodes() if node["Alive"])
+    if places < config.workers:
+        raise TrainingError(
+            f"training.workers: expected room for {config.workers} workers of {cpus} CPUs, found "
+            f"{total.get('CPU', 0):g} CPUs, which is room for {places}; lower training.workers or "
+            f"training.cpus_per_worker, or add machines"
+        )
+    needed, deadline = config.workers * cpus, time.monotonic() + RELEASE_SECONDS
+    while (free := _ray.available_resources().get("CPU", 0)) < needed:
+        if time.monotonic() > deadline:
+            raise TrainingError(
+                f"training.workers: {config.workers} workers of {cpus} CPUs need {needed} CPUs, and {free:g} of "
+                f"{total['CPU']:g} are free; wait for what else runs on this cluster, or lower training.workers"
+            )
+        time.sleep(POLL_SECONDS)
+    return Plan(
+        jobs=tuple(pending),
+        dataset=dataset.folder.resolve(),
+        digest=dataset.digest,
+        storage=storage,
+        token=token,
+        workers=config.workers,
+        cpus_per_worker=cpus,
+        use_gpu=use_gpu,
+        max_failures=config.max_failures,
+    )
+
+
+def _train(plan: Plan, tell: _Once) -> None:
+    """Have the plan conducted, listening all the while."""
+    with _conductor() as conductor:
+        training = conductor.run.remote(plan)
+        refusal: str | None = None
+        done: list[Any] = []
+        try:
+            while not done and refusal is None:
+                done, _ = ray.wait([training], timeout=POLL_SECONDS)
+                events, refusal = ray.get(conductor.take.remote())
+                for event in events:
+                    tell(event)
+            # A refusal ends it here: workers that wait for the one that refused would wait for long.
+            failure: str | None = ray.get(training) if refusal is None else None
+        except RayActorError as error:
+            raise TrainingError(
+                f"the process that conducts the training died ({error}); start again to go on from the last epoch"
+            ) from error
+        finally:
+            shutil.rmtree(plan.storage / "ray" / plan.token, ignore_errors=True)
+    if refusal is not None:
+        raise TrainingError(refusal)
+    if failure is not None:
+        raise TrainingError(
+            f"training failed, and so did {plan.max_failures} attempts to go on (training.max_failures): {failure}\n"
+            f"Mend the cause and start again: training goes on from the last epoch."
+        )
+
+
+@contextmanager
+def _conductor() -> Iterator[Any]:
+    """A conductor that does not outlive the block: with it go the trainer, the workers and what they hold."""
+    conductor = cast(Any, Conductor).remote()
+    try:
+        yield conductor
+    finally:
+        with suppress(RayActorError):
+            ray.kill(conductor)
+
+
+class _Once:
+    """Tells every finished epoch once, however often it is heard of, and all other events as they come."""
+
+    def __init__(self, on_event: Listener) -> None:
+        self.on_event = on_event
+        self.told: set[tuple[str, int]] = set()
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "epoch":
+            if (event.job, event.epoch) in self.told:
+                return
+            self.told.add((event.job, event.epoch))
+        self.on_event(event)
+
+    def stored(self, jobs: Sequence[Job], folders: Sequence[Path], *, resumed: bool) -> None:
+        for job, folder in zip(jobs, folders, strict=True):
+            for record in checkpoint.history(folder):
+                self(Event.from_record(job.name, job.epochs, record, resumed=resumed))
+
+
+def _publish(folder: Path, target: Path) -> Model:
+    """Copy the finished model out of the storage, in one move."""
+    with replacing(target) as temporary:
+        shutil.copytree(folder / "model", temporary, dirs_exist_ok=True)
+    return Model.load(target)

@@ -1,0 +1,176 @@
+"""The actor that conducts one training on the cluster, and the function that its workers run.
+
+It runs Ray's trainer and holds the events that the first worker sends until the driver asks for them. Being an actor
+of its own, it takes the whole training with it when it is killed, and leaves the driver free to listen.
+What is trained, and how to go on after a crash, the loop and its checkpoints know.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from components.training.job import Event, Job, TrainingError
+
+# Read by Ray Train where the trainer runs. Health checks every 0.2 s instead of 2 s start and end a training sooner;
+# the preemption watcher and the metrics are actors and work that a training of ours has no use for; workers stay in
+# the directory they were started in.
+TRAIN_ENVIRONMENT = {
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the workers need to know."""
+
+    jobs: tuple[tuple[Job, Path], ...]  # with the folder that keeps each one's state
+    dataset: Path
+    digest: str
+    storage: Path
+    token: str  # whose turn it is: see `cluster.claim`
+    workers: int
+    cpus_per_worker: int
+    use_gpu: bool
+    max_failures: int
+
+
+@ray.remote(num_cpus=0, concurrency_groups={"training": 1, "events": 1})  # type: ignore[call-overload]
+class Conductor:
+    """One training. Two threads: one waits for the trainer, the other takes and gives events, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.refusal: str | None = None
+
+    @ray.method(concurrency_group="events")
+    def tell(self, event: Event) -> None:
+        """Called by the first worker."""
+        if event.kind == "progress" and self.events and self.events[-1].kind == "progress":
+            self.events.pop()  # nobody has asked since: the newer one says more
+        self.events.append(event)
+
+    @ray.method(concurrency_group="events")
+    def refuse(self, message: str) -> None:
+        """A worker says that training cannot go on and that trying again would not help."""
+        self.refusal = message
+
+    @ray.method(concurrency_group="events")
+    def take(self) -> tuple[list[Event], str | None]:
+        """The events since the last call, and a refusal."""
+        events, self.events = self.events, []
+        return events, self.refusal
+
+    @ray.method(concurrency_group="training")
+    def run(self, plan: Plan) -> str | None:
+        """Train to the end; returns what went wrong, after `max_failures` attempts to go on."""
+        os.environ.update(TRAIN_ENVIRONMENT)
+        from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        resources = {"CPU": float(plan.cpus_per_worker), **({"GPU": 1.0} if plan.use_gpu else {})}
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"plan": plan, "conductor": ray.get_runtime_context().current_actor},
+            scaling_config=ScalingConfig(
+                num_workers=plan.workers, use_gpu=plan.use_gpu, resources_per_worker=resources
+            ),
+            # A new name each time: Ray must not resume what our own checkpoints resume.
+            run_config=RunConfig(
+                name=plan.token,
+                storage_path=str(plan.storage / "ray"),
+                failure_config=FailureConfig(max_failures=plan.max_failures),
+            ),
+            torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo"),
+        )
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            return str(error)
+        return None
+
+
+def work(config: dict[str, Any]) -> None:
+    """What every worker does: train the jobs in turn; the first one writes each finished model into its folder."""
+    plan, conductor = config["plan"], config["conductor"]
+    try:
+        _train_all(plan, conductor)
+    except TrainingError as error:
+        # Raising would make Ray try again, and again fail alike.
+        ray.get(conductor.refuse.remote(str(error)))
+
+
+def _train_all(plan: Plan, conductor: Any) -> None:
+    import ray.train
+    import torch
+
+    from components.artifacts import Dataset
+    from components.data.loading import load_split
+    from components.training.loop import Data, train
+    from components.training.workers import Workers
+
+    # Ray sets OMP_NUM_THREADS by its own idea of CPUs; what the configuration says counts.
+    torch.set_num_threads(plan.cpus_per_worker)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS
+    context = ray.train.get_context()
+    device = ray.train.torch.get_device() if plan.use_gpu else torch.device("cpu")
+    workers = Workers(context.get_world_rank(), context.get_world_size(), device)
+    finished = workers.from_first([is_finished(folder) for _, folder in plan.jobs])
+    dataset = Dataset.load(plan.dataset, plan.digest)
+    data = Data(dataset.card, dataset.digest, load_split(dataset, "train"), load_split(dataset, "validation"))
+
+    def tell(event: Event) -> None:
+        sent = conductor.tell.remote(event)
+        if event.kind != "progress":  # those may get lost with a worker, the others must have arrived
+            ray.get(sent)
+
+    for (job, folder), done in zip(plan.jobs, finished, strict=True):
+        if done:
+            continue
+        network = train(
+            job,
+            data,
+            folder,
+            workers=workers,
+            on_event=tell,
+            before_saving=lambda: check_turn(plan.storage, plan.token),
+        )
+        if workers.first:
+            _keep(job, data, network, folder)
+
+
+def _keep(job: Job, data: Any, network: Any, folder: Path) -> None:
+    from components.artifacts import ModelCard, write_model
+    from components.models.network import save_weights
+
+    card = ModelCard(
+        name=job.name,
+        task=job.task,
+        network=job.network,
+        classes=data.card.classes,
+        input=data.card.input,
+        data=data.digest,
+        seed=job.seed,
+        parents=job.parents,
+    )
+    write_model(folder / "model", card, lambda target: save_weights(network, target))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the job's model is there; it is written in one move."""
+    return (folder / "model" / "model.json").is_file()
+
+
+def check_turn(storage: Path, token: str) -> None:
+    """Raise TrainingError where a later call has taken the storage over: two must not write one training."""
+    holder = (storage / "owner").read_text(encoding="utf-8")
+    if holder != token:
+        raise TrainingError(f"{storage}: another call has taken this training over; this one stops")
