@@ -42,7 +42,7 @@ class MemberFigures(Card):
     """One member on the validation split."""
 
     name: str
-    digest: str
+    model: str  # its digest
     weight: float
     log_loss: float  # nats a unit (sample or pixel)
     primary: float
@@ -188,7 +188,7 @@ def _figures(
     return tuple(
         MemberFigures(
             name=member.card.name,
-            digest=member.digest,
+            model=member.digest,
             weight=float(weights[number]),
             log_loss=log_loss(np.ones(1), likelihoods[number : number + 1]),
             primary=judgement.primary,

@@ -99,7 +99,7 @@ def describe(graph: onnx.ModelProto, card: ModelCard, *, source: str) -> None:
 
 
 def metadata(card: ModelCard, source: str) -> dict[str, str]:
-    """The graph's `metadata_props`, all of them strings. `source` is the digest of the model that the graph is made of."""
+    """The graph's `metadata_props`, all strings. `source` is the digest of the model that the graph is made of."""
     return {
         "name": card.name,
         "task": card.task,

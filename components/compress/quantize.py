@@ -27,8 +27,8 @@ from components.tasks import registry as tasks
 
 Precision = Literal["float32", "int8"]
 
-# Below this the two are equally fast: medians of 15 alternating rounds of one graph against itself differed by up to 3 %
-# on a busy two-core machine, and full accuracy is worth more than a difference that the next run may turn round.
+# Below this the two are equally fast: medians of 15 alternating rounds of one graph against itself differed by up to
+# 3 % on a busy two-core machine, and full accuracy is worth more than a difference that the next run may turn round.
 FASTER = 1.05
 
 COMPARED = 256  # validation images on which PyTorch's, float's and int8's answers are compared: enough for a maximum

@@ -1,0 +1,146 @@
+"""Small real data and small trained networks for this room: nothing here takes more than a few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import nn
+
+from components.artifacts import Dataset, DatasetCard, InputSpec, Model, ModelCard, write_model
+from components.compress.judge import preprocess
+from components.config import NetworkConfig
+from components.data.loading import load_split
+from components.models.network import save_weights, untrained
+from components.tasks import registry as tasks
+from components.tasks.protocol import Batch
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def png(pixels: Any) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(np.asarray(pixels, dtype=np.uint8)).save(stream, format="png")
+    return stream.getvalue()
+
+
+def write_dataset(folder: Path, task: str, images: Any, targets: Any, classes: int, sizes: tuple[int, int, int]) -> Dataset:
+    """`images` (N, H, W) uint8, `targets` (N,) or (N, H, W); the splits take consecutive samples."""
+    folder.mkdir(parents=True)
+    ends = np.cumsum(sizes)
+    train = images[: ends[0]] / 255.0
+    spec = InputSpec(
+        height=images.shape[1], width=images.shape[2], channels=1, mean=(float(train.mean()),), std=(float(train.std()),)
+    )
+    for split, start, end in zip(SPLITS, (0, *ends), ends, strict=False):
+        part = targets[start:end]
+        table = {
+            "id": [f"{number:05d}" for number in range(start, end)],
+            "image": [png(image) for image in images[start:end]],
+            "target": pa.array(part.astype(np.int64)) if part.ndim == 1 else [png(mask) for mask in part],
+            "split": [split] * (end - start),
+        }
+        pq.write_table(pa.table(table), folder / f"{split}-00000.parquet")
+    card = DatasetCard(
+        name=folder.name,
+        task=task,
+        classes=tuple(f"class {number}" for number in range(classes)),
+        groups=(),
+        input=spec,
+        splits=dict(zip(SPLITS, sizes, strict=True)),
+        fingerprint="0" * 64,
+    )
+    (folder / "dataset.json").write_text(card.to_json(), encoding="utf-8")
+    return Dataset.load(folder)
+
+
+def write_network(folder: Path, network: nn.Module, config: NetworkConfig, dataset: Dataset) -> Model:
+    card = ModelCard(
+        name=folder.name,
+        task=dataset.card.task,
+        network=config,
+        classes=dataset.card.classes,
+        input=dataset.card.input,
+        data=dataset.digest,
+    )
+    return write_model(folder, card, lambda target: save_weights(network, target))
+
+
+def train(folder: Path, config: NetworkConfig, dataset: Dataset, *, seed: int, steps: int) -> Model:
+    """A network after `steps` batches of Adam; 0 steps leave it as it was born."""
+    torch.manual_seed(seed)
+    task = tasks.get(dataset.card.task)
+    network = task.network(config, dataset.card)
+    samples = load_split(dataset, "train")
+    images, targets = preprocess(torch.from_numpy(samples.images)), torch.from_numpy(samples.targets).long()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
+    for _ in range(steps):
+        chosen = torch.randint(len(images), (64,))
+        loss = task.loss(network(images[chosen]), Batch(images[chosen], targets[chosen]))["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return write_network(folder, network, config, dataset)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """scikit-learn's digits, 8×8."""
+    source = load_digits()
+    order = np.random.default_rng(0).permutation(len(source.target))
+    images = np.round(source.images[order] * 255 / 16).astype(np.uint8)
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    return write_dataset(folder, "classification", images, source.target[order], 10, (1200, 297, 300))
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Bright (class 1) and dim (class 2) rectangles on noise, 16×16."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 60, (160, 16, 16), dtype=np.uint8)
+    masks = np.zeros_like(images)
+    for image, mask in zip(images, masks, strict=True):
+        for label, value in ((1, 230), (2, 120)):
+            top, left = random.integers(0, 10, 2)
+            area = (slice(top, top + random.integers(3, 7)), slice(left, left + random.integers(3, 7)))
+            image[area], mask[area] = value, label
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    return write_dataset(folder, "segmentation", images, masks, 3, (100, 30, 30))
+
+
+@pytest.fixture(scope="session")
+def members(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Model]:
+    """Two trained classifiers and one that knows nothing, of different widths."""
+    folder = tmp_path_factory.mktemp("members")
+    return [
+        train(folder / f"member-{seed}", NetworkConfig(name="residual", arguments={"width": width}), digits, seed=seed, steps=n)
+        for seed, (width, n) in enumerate(((8, 50), (12, 40), (8, 0)))
+    ]
+
+
+@pytest.fixture(scope="session")
+def student(members: list[Model]) -> Model:
+    return members[0]
+
+
+@pytest.fixture(scope="session")
+def segmenter(scenes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    config = NetworkConfig(name="unet", arguments={"width": 8})
+    return train(tmp_path_factory.mktemp("segmenter") / "student", config, scenes, seed=0, steps=25)
+
+
+Train = Callable[..., Model]
