@@ -38,13 +38,19 @@ def png(pixels: Any) -> bytes:
     return stream.getvalue()
 
 
-def write_dataset(folder: Path, task: str, images: Any, targets: Any, classes: int, sizes: tuple[int, int, int]) -> Dataset:
+def write_dataset(
+    folder: Path, task: str, images: Any, targets: Any, classes: int, sizes: tuple[int, int, int]
+) -> Dataset:
     """`images` (N, H, W) uint8, `targets` (N,) or (N, H, W); the splits take consecutive samples."""
     folder.mkdir(parents=True)
     ends = np.cumsum(sizes)
     train = images[: ends[0]] / 255.0
     spec = InputSpec(
-        height=images.shape[1], width=images.shape[2], channels=1, mean=(float(train.mean()),), std=(float(train.std()),)
+        height=images.shape[1],
+        width=images.shape[2],
+        channels=1,
+        mean=(float(train.mean()),),
+        std=(float(train.std()),),
     )
     for split, start, end in zip(SPLITS, (0, *ends), ends, strict=False):
         part = targets[start:end]
@@ -127,7 +133,13 @@ def members(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[M
     """Two trained classifiers and one that knows nothing, of different widths."""
     folder = tmp_path_factory.mktemp("members")
     return [
-        train(folder / f"member-{seed}", NetworkConfig(name="residual", arguments={"width": width}), digits, seed=seed, steps=n)
+        train(
+            folder / f"member-{seed}",
+            NetworkConfig(name="residual", arguments={"width": width}),
+            digits,
+            seed=seed,
+            steps=n,
+        )
         for seed, (width, n) in enumerate(((8, 50), (12, 40), (8, 0)))
     ]
 

@@ -116,7 +116,9 @@ def test_the_weights_are_fitted_on_the_validation_split_and_reported(
     assert untrained.primary < 0.3 < 0.8 < report.primary
 
 
-def test_the_ensemble_is_a_model_like_any_other(fitted: Model, members: list[Model], digits: Dataset, tmp_path: Path) -> None:
+def test_the_ensemble_is_a_model_like_any_other(
+    fitted: Model, members: list[Model], digits: Dataset, tmp_path: Path
+) -> None:
     assert [parent.digest for parent in fitted.card.parents] == [member.digest for member in members]
     assert {parent.role for parent in fitted.card.parents} == {"member"}
     assert fitted.card.network.name == "ensemble"

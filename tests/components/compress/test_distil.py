@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from components.artifacts import Model
+from components.compress.distil import student_job
+from components.compress.errors import CompressionError
+from components.config import LineConfig
+
+
+@pytest.fixture
+def line() -> LineConfig:
+    residual = {"name": "residual", "arguments": {"width": 8}}
+    return LineConfig.model_validate(
+        {
+            "dataset": "digits",
+            "model": "digits",
+            "seed": 5,
+            "training": {"batch_size": 32},
+            "augment": {"crop": 1},
+            "members": {"count": 3, "networks": [residual], "epochs": 2},
+            "student": {"network": residual, "epochs": 4, "temperature": 2.5, "teacher_weight": 0.6},
+            "gates": {"floor": 0.5, "latency_ms": 10.0},
+        }
+    )
+
+
+def test_the_student_is_trained_as_the_line_says_with_the_teacher_at_its_side(student: Model, line: LineConfig) -> None:
+    job = student_job(student, line, "classification")
+    assert job.teacher == student.folder
+    assert (job.temperature, job.teacher_weight, job.epochs) == (2.5, 0.6, 4)
+    assert (job.network, job.training, job.augment) == (line.student.network, line.training, line.augment)
+    assert [(parent.role, parent.digest) for parent in job.parents] == [("teacher", student.digest)]
+
+
+def test_the_student_does_not_start_as_one_of_the_members(student: Model, line: LineConfig) -> None:
+    assert student_job(student, line, "classification").seed not in range(line.seed, line.seed + line.members.count)
+
+
+def test_a_teacher_of_another_task_is_refused(student: Model, line: LineConfig) -> None:
+    with pytest.raises(CompressionError, match="expected a teacher for segmentation, found one for classification"):
+        student_job(student, line, "segmentation")

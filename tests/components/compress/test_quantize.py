@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from components.artifacts import Dataset, InputSpec, Model
+from components.compress.errors import CompressionError
+from components.compress.export import read_metadata
+from components.compress.int8 import heads, quantized_operators
+from components.compress.quantize import FASTER, Quantized, choose, quantize
+from components.compress.runtime import answers, executed_kernels
+from components.config import NetworkConfig, QuantizeConfig
+from components.data.loading import load_split
+from components.models import registry as models
+from components.models.network import load_network
+from tests.components.compress.conftest import train, write_dataset, write_network
+
+CONFIG = QuantizeConfig(calibration_samples=96, batch=16)
+
+
+@pytest.fixture(scope="module")
+def digits_int8(student: Model, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
+    return quantize(student, digits, CONFIG, tmp_path_factory.mktemp("digits") / "quantized")
+
+
+@pytest.fixture(scope="module")
+def scenes_int8(segmenter: Model, scenes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
+    return quantize(segmenter, scenes, CONFIG, tmp_path_factory.mktemp("scenes") / "quantized")
+
+
+def test_every_convolution_and_the_head_are_really_computed_in_integers(digits_int8: Quantized, student: Model) -> None:
+    layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in load_network(student).modules())
+    report = digits_int8.report
+    assert report.quantized_operators == layers
+    assert report.integer_kernels["QLinearConv"] == layers - 1
+    assert report.integer_kernels["QGemm"] == 1
+    # nothing falls back to float between two of them: the residuals' additions are integer as well
+    kernels = executed_kernels(digits_int8.int8.onnx)
+    assert kernels["QLinearAdd"] == 2
+    assert not {"Conv", "Gemm", "Add", "Relu", "MaxPool"} & set(kernels)
+    assert report.bytes_int8 < report.bytes_float32
+
+
+def test_weights_are_quantized_a_channel_at_a_time_and_activations_unsigned(digits_int8: Quantized) -> None:
+    graph = onnx.load(digits_int8.int8.onnx).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    producers = {node.output[0]: node for node in graph.node}
+    for node in (node for node in graph.node if node.op_type == "Conv"):
+        activation, weight = (producers[name] for name in node.input[:2])
+        assert constants[weight.input[0]].dtype == np.int8
+        assert constants[weight.input[1]].shape == constants[weight.input[0]].shape[:1]
+        assert constants[activation.input[2]].dtype == np.uint8
+
+
+@pytest.mark.parametrize("which", ["digits_int8", "scenes_int8"])
+def test_probabilities_are_not_rounded_to_eight_bits(
+    which: str, request: pytest.FixtureRequest, digits: Dataset, scenes: Dataset
+) -> None:
+    quantized: Quantized = request.getfixturevalue(which)
+    dataset = digits if which == "digits_int8" else scenes
+    probabilities = answers(quantized.int8, load_split(dataset, "test").images)["probabilities"]
+    assert len(np.unique(probabilities)) > 2 * 256
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_a_dense_tasks_last_layer_stays_float(scenes_int8: Quantized, segmenter: Model) -> None:
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in load_network(segmenter).modules())
+    assert len(heads(onnx.load(scenes_int8.float32.onnx))) == 1
+    assert scenes_int8.report.quantized_operators == convolutions - 1
+    kernels = executed_kernels(scenes_int8.int8.onnx)
+    assert kernels["QLinearConv"] == convolutions - 1
+    assert kernels["QLinearConcat"] == 2
+
+
+@pytest.mark.parametrize("which", ["digits_int8", "scenes_int8"])
+def test_the_report_is_what_the_two_graphs_do(
+    which: str, request: pytest.FixtureRequest, digits: Dataset, scenes: Dataset
+) -> None:
+    quantized: Quantized = request.getfixturevalue(which)
+    report = quantized.report
+    validation = load_split(digits if which == "digits_int8" else scenes, "validation")
+    exact, rounded = answers(quantized.float32, validation.images), answers(quantized.int8, validation.images)
+    if which == "digits_int8":
+        assert report.metric == "accuracy"
+        assert report.metric_float32 == pytest.approx(np.mean(exact["prediction"] == validation.targets))
+        assert report.metric_int8 == pytest.approx(np.mean(rounded["prediction"] == validation.targets))
+    else:
+        assert report.metric == "mean_iou"
+    assert report.metric_samples == len(validation)
+    assert report.loss == pytest.approx(report.metric_float32 - report.metric_int8)
+    compared = slice(0, report.int8_from_float32.samples)
+    gap = np.abs(exact["probabilities"] - rounded["probabilities"])[compared]
+    assert report.int8_from_float32.largest == pytest.approx(gap.max(), abs=1e-6)
+    assert report.int8_from_float32.mean == pytest.approx(gap.mean(), abs=1e-6)
+    agreement = (exact["prediction"] == rounded["prediction"])[compared].mean()
+    assert report.int8_from_float32.agreement == pytest.approx(agreement, abs=1e-3)
+    assert report.float32_from_pytorch.largest < 1e-5
+    assert report.float32_from_pytorch.agreement == 1.0
+    assert [figures.batch for figures in report.latency_int8] == [1, 16]
+    assert report.speedup == report.latency_float32[1].median_ms / report.latency_int8[1].median_ms
+
+
+@pytest.mark.parametrize("which", ["digits_int8", "scenes_int8"])
+def test_what_is_served_is_what_was_chosen(
+    which: str, request: pytest.FixtureRequest, student: Model, segmenter: Model
+) -> None:
+    quantized: Quantized = request.getfixturevalue(which)
+    source = student if which == "digits_int8" else segmenter
+    report, served = quantized.report, quantized.served
+    chosen = quantized.int8 if report.served == "int8" else quantized.float32
+    assert (report.served, report.reason) == choose(
+        report.metric, report.loss, report.allowance, report.speedup, CONFIG.batch
+    )
+    assert served.card.name == "served"
+    assert served.card.precision == report.served
+    assert [(parent.role, parent.digest) for parent in served.card.parents] == [("float", source.digest)]
+    assert not served.weights.exists()  # float weights would not be those that are executed
+    served_graph, chosen_graph = (onnx.load(model.onnx).graph for model in (served, chosen))
+    assert [node.op_type for node in served_graph.node] == [node.op_type for node in chosen_graph.node]
+    assert list(served_graph.initializer) == list(chosen_graph.initializer)
+    about = read_metadata(served.onnx)
+    assert (about["precision"], about["source_digest"]) == (report.served, source.digest)
+    assert json.loads(about["classes"]) == list(source.card.classes)
+    assert Quantized.load(quantized.folder) == quantized
+
+
+def test_int8_that_outliers_ruin_is_not_served(student: Model, digits: Dataset, tmp_path: Path) -> None:
+    # given a network one of whose first activations is huge and goes nowhere: float does not care, one range for all does
+    network = load_network(student)
+    stem, following = network.features[1], network.features[2].convolution
+    with torch.no_grad():
+        stem.normalization.bias[0] = 1e5
+        following.weight[:, 0] = 0.0
+    spoilt = write_network(tmp_path / "spoilt", network, student.card.network, digits)
+    # when
+    quantized = quantize(spoilt, digits, CONFIG, tmp_path / "quantized")
+    # then
+    assert quantized.report.metric_float32 > 0.8
+    assert quantized.report.loss > 0.3
+    assert quantized.served.card.precision == "float32"
+    assert "float32: int8 loses" in quantized.report.reason
+    assert "pp of accuracy (allowed 1 pp)" in quantized.report.reason
+    assert quantized_operators(quantized.served.onnx) == 0
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile"])
+def test_ranges_come_from_the_training_split_alone(method: str, tmp_path: Path) -> None:
+    # given a data set whose validation and test images are four times as bright as those of training
+    random = np.random.default_rng(0)
+    images = random.integers(0, 60, (96, 8, 8), dtype=np.uint8)
+    images[64:] *= 4
+    images[0, 0, 0] = 59
+    dataset = write_dataset(tmp_path / "data", "classification", images, random.integers(0, 2, 96), 2, (64, 16, 16))
+    model = train(tmp_path / "model", NetworkConfig(name="residual", arguments={"width": 4}), dataset, seed=0, steps=3)
+    config = QuantizeConfig(calibration_samples=64, batch=2, method=method)
+    # when
+    graph = onnx.load(quantize(model, dataset, config, tmp_path / "quantized").int8.onnx).graph
+    # then the widest value that the quantized input can hold is the brightest pixel of training
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    first = next(node for node in graph.node if node.op_type == "QuantizeLinear")
+    scale, zero_point = (float(constants[name]) for name in first.input[1:3])
+    spec = dataset.card.input
+    brightest = scale * (255 - zero_point) * spec.std[0] + spec.mean[0]
+    assert brightest * 255 == pytest.approx(59, abs=1.5)
+
+
+class Brightness(nn.Module):
+    """Classes by a threshold on the mean: nothing that is a convolution or a matrix product."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.linspace(-1, 1, outputs))
+
+    def embed(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.embed(images) * self.slope
+
+
+def test_quantizing_nothing_is_an_error_and_leaves_nothing_behind(digits: Dataset, tmp_path: Path) -> None:
+    name = "brightness-of-the-quantizer-test"
+    if name not in models.names():
+        models.register(name)(lambda inputs, outputs: Brightness(outputs))
+    model = write_network(tmp_path / "model", Brightness(10), NetworkConfig(name=name), digits)
+    with pytest.raises(CompressionError, match=r"expected Conv, Gemm, MatMul to quantize, found only .*ReduceMean"):
+        quantize(model, digits, CONFIG, tmp_path / "quantized")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_a_model_of_other_data_is_refused(student: Model, scenes: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(CompressionError, match="expected a model trained on scenes"):
+        quantize(student, scenes, CONFIG, tmp_path / "quantized")
+
+
+@pytest.mark.parametrize(
+    ("loss", "speedup", "served", "reason"),
+    [
+        (0.001, 1.84, "int8", "int8: 1.8× faster at batch 64 and loses 0.1 pp of accuracy (allowed 1 pp)"),
+        (-0.002, 2.0, "int8", "int8: 2.0× faster at batch 64 and gains 0.2 pp of accuracy (allowed 1 pp)"),
+        (0.0, 2.0, "int8", "int8: 2.0× faster at batch 64 and keeps accuracy (allowed 1 pp)"),
+        (0.0, 0.7, "float32", "float32: int8 is slower (0.70× the speed at batch 64)"),
+        (0.0, 1.04, "float32", "float32: int8 is not measurably faster (1.04× at batch 64, needs 1.05×)"),
+        (0.03, 3.0, "float32", "float32: int8 loses 3 pp of accuracy (allowed 1 pp), at 3.0× the speed at batch 64"),
+        (
+            math.nan,
+            3.0,
+            "float32",
+            "float32: the accuracy of int8 or of float32 could not be computed, so the loss is not known",
+        ),
+    ],
+)
+def test_the_faster_of_those_that_are_good_enough_is_served(
+    loss: float, speedup: float, served: str, reason: str
+) -> None:
+    assert choose("accuracy", loss, 0.01, speedup, 64) == (served, reason)
+    assert FASTER == 1.05
+
+
+def test_the_input_specification_is_not_guessed(digits_int8: Quantized) -> None:
+    spec = json.loads(read_metadata(digits_int8.served.onnx)["input"])
+    assert (spec.pop("layout"), spec.pop("type")) == ("NHWC", "uint8")
+    assert InputSpec(**spec) == digits_int8.served.card.input
