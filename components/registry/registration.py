@@ -92,22 +92,28 @@ def register(
 def build_package(model: Model, folder: Path, examples: Sequence[bytes], package: Package | None = None) -> None:
     """Write an MLflow model to `folder` (new) that needs nothing of this project, and try it on the examples."""
     example = pd.DataFrame({"image": list(examples)})
+    served = folder.with_name("model")  # MLflow keeps the folder's name: it must be the same in every version
+    shutil.copytree(model.folder, served)
     mlflow.pyfunc.save_model(
         path=folder,
         mlflow_model=package,
         python_model=str(SERVED),
-        artifacts={"model": str(model.folder)},
+        artifacts={"model": str(served)},
         signature=signature(model),
         input_example=example.head(1),
         pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in REQUIREMENTS],
         metadata={"task": model.card.task, "classes": list(model.card.classes), "artifact": model.digest},
     )
-    answer = mlflow.pyfunc.load_model(str(folder)).predict(example)
+    try:
+        answer = mlflow.pyfunc.load_model(str(folder)).predict(example)
+    except MlflowException as error:
+        raise RegistryError(f"{model.card.name}: the package does not answer for the examples: {error}") from error
     if len(answer) != len(examples) or set(answer.columns) != {entry.name for entry in signature(model).outputs}:
         raise RegistryError(
             f"{model.card.name}: the package answered {len(answer)} rows of {list(answer.columns)} for "
             f"{len(examples)} images; its ONNX graph does not fit task {model.card.task!r}"
         )
+    shutil.rmtree(served)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
 

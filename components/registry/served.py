@@ -16,6 +16,7 @@ import binascii
 import io
 import json
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 LARGEST_BYTES = 32 * 2**20  # of one encoded image
 LARGEST_PIXELS = 64_000_000  # 8000 × 8000: a small file can unpack to gigabytes, so its header is read first
+# What Pillow raises for files that are not the image they claim to be.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 BATCH = 64  # images in memory as pixels at once
 
 
@@ -56,7 +59,7 @@ class ServedNetwork(PythonModel):
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row an image, in their order; raises InvalidImageError naming the row that is none."""
         values = list(_column(model_input))
         answers: list[dict[str, Any]] = []
@@ -80,6 +83,7 @@ def open_image(value: Any, row: int) -> Image.Image:
     if len(encoded) > LARGEST_BYTES:
         raise InvalidImageError(f"{where}: expected at most {LARGEST_BYTES} bytes, received {len(encoded)}")
     try:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is the stricter one
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         if image.width * image.height <= LARGEST_PIXELS:
             image.load()
@@ -88,7 +92,9 @@ def open_image(value: Any, row: int) -> Image.Image:
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS)
         problem = f"expected an image ({kinds}) as bytes or base64, received {len(encoded)} bytes that are none of them"
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        problem = f"expected at most {LARGEST_PIXELS} pixels: {error}"
+    except BROKEN as error:
         problem = f"the image is damaged or cut short ({error})"
     raise InvalidImageError(f"{where}: {problem}")
 

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import ast
+import base64
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from registry_builders import build_model, encode
+
+from components.config import ImageDeclaration
+from components.data.prepare import prepare_image
+from components.registry import served
+
+
+@pytest.fixture
+def network(tmp_path: Path, request: pytest.FixtureRequest) -> served.ServedNetwork:
+    model = build_model(tmp_path / "model", dense=getattr(request, "param", False))
+    network = served.ServedNetwork()
+    network.load_context(SimpleNamespace(artifacts={"model": str(model.folder)}))
+    return network
+
+
+def answer(network: served.ServedNetwork, *values: object) -> pd.DataFrame:
+    return network.predict(None, pd.DataFrame({"image": list(values)}))
+
+
+def test_it_imports_nothing_that_its_requirements_do_not_bring() -> None:
+    tree = ast.parse(Path(served.__file__).read_text(encoding="utf-8"))
+    modules = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    outside = {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names)
+    assert outside == {"mlflow", "numpy", "onnxruntime", "pandas", "PIL"}
+
+
+def test_bytes_base64_and_data_addresses_are_one_image(network: served.ServedNetwork) -> None:
+    text = base64.b64encode(encode(255)).decode()
+    rows = answer(network, encode(255), text, f"data:image/png;base64,{text}", encode(0))
+    assert rows["label"].tolist() == ["bright", "bright", "bright", "dark"]
+    assert rows["probabilities"][0] == {"dark": 0.0, "bright": 1.0}
+
+
+def test_more_images_than_a_batch_keep_their_order(network: served.ServedNetwork) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, 150)
+    rows = answer(network, *(encode(int(level)) for level in levels))
+    assert rows["label"].tolist() == ["bright" if level > 127.5 else "dark" for level in levels]
+
+
+@pytest.mark.parametrize("network", [True], indirect=True)
+def test_a_mask_is_as_large_as_its_image(network: served.ServedNetwork) -> None:
+    pixels = np.zeros((8, 12), dtype=np.uint8)
+    pixels[:, 6:] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    [row] = answer(network, buffer.getvalue()).to_dict("records")
+    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(row["mask"]))))
+    assert np.array_equal(mask, pixels // 255)
+    assert row["shares"] == {"dark": 0.5, "bright": 0.5}
+
+
+def bomb(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("1", (side, side)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"no image at all", "15 bytes that are none of them"),
+        ("%%%", "not base64"),
+        (encode(9)[:50], "damaged or cut short"),
+        (None, "received NoneType"),
+        (bomb(10_000), "at most 64000000 pixels"),
+        (bomb(20_000), "at most 64000000 pixels"),
+        (b"", "0 bytes"),
+    ],
+)
+def test_what_is_no_image_is_named_by_its_row(network: served.ServedNetwork, value: object, reason: str) -> None:
+    with pytest.raises(ValueError, match="row 1, column `image`") as caught:
+        answer(network, encode(9), value)
+    assert reason in str(caught.value)
+
+
+def test_another_column_is_named(network: served.ServedNetwork) -> None:
+    with pytest.raises(ValueError, match="expected a column `image`, received columns: picture"):
+        network.predict(None, pd.DataFrame({"picture": [encode(9)]}))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "I;16", "1"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_brought_to_size_as_the_training_data_was(mode: str, channels: int) -> None:
+    # given an image of another size and colour
+    noise = np.random.default_rng(0).integers(0, 256, (23, 31, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    image = Image.fromarray(noise[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    # then serving sees the very pixels that preparing would have stored
+    declared = ImageDeclaration(height=8, width=10, channels=channels, resize=True)  # type: ignore[arg-type]
+    _, _, prepared = prepare_image(buffer.getvalue(), declared)
+    fitted = served.fit(served.open_image(buffer.getvalue(), 0), {"height": 8, "width": 10, "channels": channels})
+    np.testing.assert_array_equal(fitted, prepared)

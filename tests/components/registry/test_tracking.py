@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from registry_builders import build_evidence
+
+from components.registry.tracking import Tracking, TrackingError, connect
+
+
+def test_a_finished_step_is_found_by_its_key_and_an_unfinished_one_is_not(tracking: Tracking) -> None:
+    # given a run with a key that is still going, and one of another key that is finished
+    run = tracking.start_run("train", tags={"convoy.key": "abc"})
+    tracking.finish(tracking.start_run("other", tags={"convoy.key": "xyz"}))
+    # then it counts as done only when it is finished, and not when it failed
+    assert tracking.find_finished("abc") is None
+    tracking.finish(run, "FAILED")
+    assert tracking.find_finished("abc") is None
+    tracking.reopen(run)
+    tracking.finish(run)
+    assert tracking.find_finished("abc") == run
+
+
+def test_a_run_keeps_what_it_was_told(tracking: Tracking, tmp_path: Path) -> None:
+    parent = tracking.start_run("line", tags={"git": "1234"})
+    child = tracking.start_run("train", parent=parent)
+    tracking.log_params(child, {f"setting.{number}": number for number in range(150)})
+    tracking.log_metrics(child, {"loss": 1.0, "recall T-shirt/top (new)": 0.5}, step=0)
+    tracking.log_metrics(child, {"loss": 0.5}, step=1)
+    tracking.log_evidence(child, build_evidence("a" * 64))
+    tracking.log_note(child, "a note")
+    tracking.log_dataset_input(child, "digits", "d" * 64, source="data/digits", context="training")
+    (tmp_path / "report.html").write_text("<p>hello", encoding="utf-8")
+    tracking.log_artifact(child, tmp_path / "report.html", "evaluate")
+
+    run = tracking.get(child)
+    assert run.parent == parent and [below.id for below in tracking.children(parent)] == [child]
+    assert len(run.params) == 150 and run.metrics["loss"] == 0.5
+    assert run.metrics["recall T-shirt/top _new_"] == 0.5
+    assert run.metrics["test.accuracy.low"] == pytest.approx(0.88)
+    shown = tracking.client.get_run(child).inputs.dataset_inputs[0]
+    assert shown.dataset.name == "digits" and {tag.value for tag in shown.tags} == {"training", "d" * 64}
+    assert (tracking.artifact_folder(child, "evaluate") / "report.html").read_text(encoding="utf-8") == "<p>hello"
+
+
+def test_missing_files_are_an_error_and_not_an_empty_folder(tracking: Tracking) -> None:
+    run = tracking.start_run("train")
+    with pytest.raises(TrackingError, match="no artifact 'model'"):
+        tracking.artifact_folder(run, "model")
+
+
+def test_runs_of_killed_lines_are_found_but_decisions_are_left_to_settle(tracking: Tracking) -> None:
+    line = tracking.start_run("line", tags={"convoy.line": "1"})
+    tracking.start_run("decision", tags={"convoy.line": "1", "kind": "decision"})
+    tracking.finish(tracking.start_run("done", tags={"convoy.line": "1"}))
+    assert tracking.runs_left_running({"convoy.line": "1"}) == [line]
+
+
+def test_a_dead_server_is_an_error_within_seconds_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    start = time.monotonic()
+    with pytest.raises(TrackingError, match=r"does not answer.*MLFLOW_TRACKING_URI") as caught:
+        connect(tmp_path, "digits")
+    assert time.monotonic() - start < 15
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_dies_later_is_an_error_within_seconds(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    dead = "http://127.0.0.1:9"
+    tracking = Tracking(tmp_path, dead, MlflowClient(tracking_uri=dead), "digits", "1")
+    start = time.monotonic()
+    with pytest.raises(TrackingError, match="starting a run failed"):
+        tracking.start_run("train")
+    assert time.monotonic() - start < 15
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_create_one_database(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from components.registry.tracking import connect;"
+        "t = connect(Path(sys.argv[1]), 'digits'); t.finish(t.start_run('train'))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) for _ in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert len(connect(tmp_path, "digits").search()) == 3
+
+
+def test_two_projects_in_one_process_do_not_share_a_store(
+    tracking: Tracking, tmp_path: Path
+) -> None:
+    other = connect(tmp_path / "other", "digits")
+    run = other.start_run("train")
+    assert tracking.search() == [] and [found.id for found in other.search()] == [run]
