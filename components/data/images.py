@@ -79,6 +79,8 @@ def to_array(image: Image.Image) -> Pixels:
 class _Layout:
     """Where everything is in the stored PNG of one size."""
 
+    height: int
+    width: int
     template: Pixels  # the whole file, zero where it depends on the picture
     fixed: npt.NDArray[np.bool_]  # which bytes do not depend on the picture
     blocks: tuple[tuple[int, int], ...]  # offset in the file and length of each run of filtered rows
@@ -109,7 +111,7 @@ def _layout(height: int, width: int, channels: int) -> _Layout:
         fixed[offset : offset + length] = False
     fixed[first + len(stream) - 4 : first + len(stream) + 4] = False
     template = np.frombuffer(content, dtype=np.uint8)
-    return _Layout(template, fixed, tuple(blocks), slice(first, first + len(stream)))
+    return _Layout(height, width, template, fixed, tuple(blocks), slice(first, first + len(stream)))
 
 
 def encode(images: Pixels) -> pa.BinaryArray:
@@ -127,7 +129,7 @@ def encode(images: Pixels) -> pa.BinaryArray:
         files[:, offset : offset + length] = rows[:, at : at + length]
         at += length
     end = layout.stream.stop
-    sums = np.array([zlib.adler32(row) for row in rows], dtype=">u4")
+    sums = np.array([zlib.adler32(row.data) for row in rows], dtype=">u4")
     files[:, end - 4 : end] = sums.view(np.uint8).reshape(count, 4)
     files[:, end : end + 4] = _checks(files, layout)
     offsets = np.arange(count + 1, dtype=np.int64) * files.shape[1]
@@ -140,36 +142,46 @@ def encode(images: Pixels) -> pa.BinaryArray:
 
 def decode_stored(column: pa.Array) -> Pixels | None:
     """What `encode` has written, as `(N, H, W, C)`; None where any of it is something else or is damaged."""
+    files = _as_rows(column)
+    layout = None if files is None else _stated_layout(files[0])
+    if files is None or layout is None or (files[:, layout.fixed] != layout.template[layout.fixed]).any():
+        return None
+    end = layout.stream.stop
+    rows = np.concatenate([files[:, offset : offset + length] for offset, length in layout.blocks], axis=1)
+    rows = rows.reshape(len(files), layout.height, -1)
+    filtered = rows[:, :, 0].any()  # by what `encode` does not use
+    if filtered or (files[:, end : end + 4] != _checks(files, layout)).any():
+        return None
+    return np.ascontiguousarray(rows[:, :, 1:]).reshape(len(files), layout.height, layout.width, -1)
+
+
+def _as_rows(column: pa.Array) -> Pixels | None:
+    """`(N, bytes)` without a copy, where all N values are of one length that a PNG can have."""
     count = len(column)
     if count == 0 or column.null_count:
         return None
     offsets = np.frombuffer(column.buffers()[1], dtype=np.int32)[column.offset : column.offset + count + 1]
     size = int(offsets[1] - offsets[0])
-    if size < 45 or (np.diff(offsets) != size).any():
+    if size < 57 or (np.diff(offsets) != size).any():
         return None
-    data = np.frombuffer(column.buffers()[2], dtype=np.uint8)
-    files = data[offsets[0] : offsets[-1]].reshape(count, size)
-    width, height = struct.unpack(">II", files[0, 16:24].tobytes())
-    channels = 3 if files[0, 25] == 2 else 1
-    if not 0 < width * height * channels <= size:
+    data: Pixels = np.frombuffer(column.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]]
+    return data.reshape(count, size)
+
+
+def _stated_layout(file: Pixels) -> _Layout | None:
+    """The layout of the size in a PNG's header, if a stored PNG of that size is as long as this one."""
+    width, height = struct.unpack(">II", file[16:24].tobytes())
+    channels = 3 if file[25] == 2 else 1
+    if not 0 < width * height * channels <= len(file):
         return None
     layout = _layout(height, width, channels)
-    if len(layout.template) != size or (files[:, layout.fixed] != layout.template[layout.fixed]).any():
-        return None
-    end = layout.stream.stop
-    if (files[:, end : end + 4] != _checks(files, layout)).any():
-        return None
-    rows = np.concatenate([files[:, offset : offset + length] for offset, length in layout.blocks], axis=1)
-    rows = rows.reshape(count, height, 1 + width * channels)
-    if rows[:, :, 0].any():  # a filter that `encode` does not use
-        return None
-    return np.ascontiguousarray(rows[:, :, 1:]).reshape(count, height, width, channels)
+    return layout if len(layout.template) == len(file) else None
 
 
 def _checks(files: Pixels, layout: _Layout) -> Pixels:
     """`(N, 4)`: the CRC of each file's IDAT chunk, most significant byte first."""
     seed = zlib.crc32(b"IDAT")
-    sums = np.array([zlib.crc32(row, seed) for row in np.ascontiguousarray(files[:, layout.stream])], dtype=">u4")
+    sums = np.array([zlib.crc32(row.data, seed) for row in np.ascontiguousarray(files[:, layout.stream])], dtype=">u4")
     return sums.view(np.uint8).reshape(len(files), 4)
 
 
@@ -193,5 +205,3 @@ def in_threads(function: Any, items: Sequence[Any]) -> list[Any]:
     """`map` over a few threads: Pillow's decoders let go of the interpreter while they work."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         return list(pool.map(function, items, chunksize=64))
-
-

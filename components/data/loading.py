@@ -89,9 +89,10 @@ def _targets(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], spec: InputSpec
     if pa.types.is_integer(column.type):
         labels: npt.NDArray[np.int64] = column.to_numpy().astype(np.int64)
         return labels
-    masks = [mask for chunk in column.chunks for mask in images.decode_masks(chunk)]
-    for sample, mask in zip(ids, masks, strict=True):
+    masks: list[images.Pixels] = []
+    for sample, mask in zip(ids, (mask for chunk in column.chunks for mask in images.decode_masks(chunk)), strict=True):
         if mask is None or mask.shape != (spec.height, spec.width):
             received = "bytes that are none" if mask is None else f"one of {mask.shape[1]}×{mask.shape[0]}"
             raise DataError(f"{sample}: expected a mask of {spec.width}×{spec.height}, received {received}")
+        masks.append(mask)
     return np.stack(masks) if masks else np.empty((0, spec.height, spec.width), dtype=np.uint8)

@@ -22,7 +22,6 @@ from PIL import Image
 from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec, Split, replacing
 from components.config import DatasetConfig, ImageDeclaration
 from components.data import images
-from components.data.errors import DataError
 from components.data.ingest import RawCard
 from components.data.shards import SHARD_ROWS, ShardWriter
 from components.data.splits import assign
@@ -161,10 +160,12 @@ def _targets(column: pa.ChunkedArray, source: tuple[str, ...], declared: tuple[s
     if pa.types.is_integer(values.type):
         lookup = np.array([number.get(name, UNKNOWN) for name in source], dtype=np.int64)
         return pa.array(lookup[values.to_numpy()])
-    lookup = np.full(256, UNKNOWN_PIXEL, dtype=np.uint8)
-    lookup[: len(source)] = [number.get(name, UNKNOWN_PIXEL) for name in source]
+    pixel = np.full(256, UNKNOWN_PIXEL, dtype=np.uint8)
+    pixel[: len(source)] = [number.get(name, UNKNOWN_PIXEL) for name in source]
     masks = images.decode_masks(values)
-    return pa.array([None if mask is None else images.encode(lookup[mask][None])[0].as_py() for mask in masks], pa.binary())
+    return pa.array(
+        [None if mask is None else images.encode(pixel[mask][None])[0].as_py() for mask in masks], pa.binary()
+    )
 
 
 # -- images and their facts ------------------------------------------------------------------------------------------
@@ -172,6 +173,7 @@ def _targets(column: pa.ChunkedArray, source: tuple[str, ...], declared: tuple[s
 
 def _prepare_rows(rows: pa.Table, declared: ImageDeclaration, members: npt.NDArray[np.str_]) -> tuple[pa.Table, Any]:
     column = rows.column("image").combine_chunks()
+    pixels: Any
     stored = images.decode_stored(column)
     shape = (declared.height, declared.width, declared.channels)
     if stored is not None and (stored.shape[1:] == shape):

@@ -25,12 +25,15 @@ class ShardWriter:
     def add(self, table: pa.Table) -> None:
         self._waiting.append(table.cast(self._schema))
         self.rows += len(table)
-        while sum(map(len, self._waiting)) >= SHARD_ROWS:
+        while self._rows_waiting() >= SHARD_ROWS:
             gathered = pa.concat_tables(self._waiting)
             self._write(gathered.slice(0, SHARD_ROWS))
             self._waiting = [gathered.slice(SHARD_ROWS)]
         if sum(table.nbytes for table in self._waiting) >= SHARD_BYTES:
             self._flush()
+
+    def _rows_waiting(self) -> int:
+        return sum(len(table) for table in self._waiting)
 
     def _flush(self) -> None:
         self._write(pa.concat_tables(self._waiting))
@@ -54,7 +57,9 @@ class ShardWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None and (sum(map(len, self._waiting)) or self._shards == 0):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and (self._rows_waiting() or self._shards == 0):
             self._waiting = self._waiting or [self._schema.empty_table()]
             self._flush()

@@ -46,7 +46,8 @@ def _shares(published: Sequence[str | None], declaration: SplitDeclaration) -> d
     validation = 0.0 if "validation" in published else declaration.validation
     if test + validation >= 1.0:
         raise DataError(
-            f"split: expected validation + test below 1, received {validation} + {test}: nothing would be left to train on"
+            f"split: expected validation + test below 1, received {validation} + {test}: "
+            "nothing would be left to train on"
         )
     return {"test": test, "validation": validation, "train": 1.0 - test - validation}
 

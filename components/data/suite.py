@@ -68,5 +68,5 @@ def _holds(column: str, kind: str, arguments: dict[str, object], says: str) -> E
 
 def _between(column: str, least: float | None, most: float | None, says: str) -> Expectation:
     limits = {"min_value": least, "max_value": most}
-    given = {key: value for key, value in limits.items() if value is not None}
+    given: dict[str, object] = {key: value for key, value in limits.items() if value is not None}
     return _holds(column, "ExpectColumnValuesToBeBetween", given, says)

@@ -41,7 +41,9 @@ class Result(Card):
 
     @property
     def line(self) -> str:
-        return f"{self.expectation}: {self.unexpected_count} of {self.rows} rows do not; first: {', '.join(self.examples)}"
+        return (
+            f"{self.expectation}: {self.unexpected_count} of {self.rows} rows do not; first: {', '.join(self.examples)}"
+        )
 
 
 class ValidationReport(Card):
@@ -139,6 +141,7 @@ def _add_task_facts(samples: pd.DataFrame, task: Task, dataset: Dataset, masks: 
 def _judge(judged: Sequence[tuple[str, pd.DataFrame, list[Expectation]]], docs: Path) -> list[Result]:
     """Evaluate each table's expectations and write their page."""
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     for name in ("great_expectations", "great_expectations.expectations.expectation"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -146,7 +149,7 @@ def _judge(judged: Sequence[tuple[str, pd.DataFrame, list[Expectation]]], docs: 
     with replacing(docs) as page, TemporaryDirectory() as project, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         context = gx.get_context(mode="file", project_root_dir=project)
-        context.variables.progress_bars = {"globally": False}
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
         context.update_data_docs_site("local_site", _site(page))
         source = context.data_sources.add_pandas("prepared")
         for name, frame, expectations in judged:
@@ -163,12 +166,12 @@ def _judge(judged: Sequence[tuple[str, pd.DataFrame, list[Expectation]]], docs: 
                     "partial_unexpected_count": EXAMPLES,
                 },
             )
-            results += _read(name, expectations, answer.to_json_dict()["results"])
+            results += _read(name, expectations, [result.to_json_dict() for result in answer.results])
         context.build_data_docs(site_names=["local_site"])
     return results
 
 
-def _site(folder: Path) -> dict[str, Any]:
+def _site(folder: Path) -> Any:
     return {
         "class_name": "SiteBuilder",
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
@@ -182,13 +185,17 @@ def _build(expectation: Expectation, number: int) -> Any:
 
     kind = getattr(known, expectation.kind, None)
     if not expectation.kind.startswith("Expect") or kind is None:
-        raise DataError(f"{expectation.says}: expected the name of a Great Expectations class, received {expectation.kind!r}")
+        raise DataError(
+            f"{expectation.says}: expected the name of a Great Expectations class, received {expectation.kind!r}"
+        )
     severity = {"error": "critical", "warning": "warning"}[expectation.severity]
     meta = {"number": number, "severity": expectation.severity}
     try:
         return kind(**expectation.arguments, meta=meta, notes=expectation.says, severity=severity)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{expectation.says}: {expectation.kind} does not take {dict(expectation.arguments)}: {error}") from error
+        raise DataError(
+            f"{expectation.says}: {expectation.kind} does not take {dict(expectation.arguments)}: {error}"
+        ) from error
 
 
 def _read(table: str, expectations: Sequence[Expectation], answers: Sequence[dict[str, Any]]) -> list[Result]:

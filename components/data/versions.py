@@ -162,7 +162,10 @@ def _lock_file(root: Path) -> Mapping[str, Any]:
 
 
 def _bad_lock(path: Path, why: str) -> str:
-    return f"{path}: expected what DVC writes, received something else: {why}. Restore it (`git checkout dvc.lock`) or remove it"
+    return (
+        f"{path}: expected what DVC writes, received something else: {why}. "
+        "Restore it (`git checkout dvc.lock`) or remove it"
+    )
 
 
 # -- surroundings ----------------------------------------------------------------------------------------------------

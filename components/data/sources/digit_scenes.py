@@ -86,9 +86,10 @@ def _place(random: np.random.Generator, size: int, boxes: list[Box]) -> Box:
 
 
 def _overlap(one: Box, other: Box) -> bool:
-    return abs((2 * one[0] + one[2]) - (2 * other[0] + other[2])) < one[2] + other[2] and abs(
-        (2 * one[1] + one[2]) - (2 * other[1] + other[2])
-    ) < one[2] + other[2]
+    return (
+        abs((2 * one[0] + one[2]) - (2 * other[0] + other[2])) < one[2] + other[2]
+        and abs((2 * one[1] + one[2]) - (2 * other[1] + other[2])) < one[2] + other[2]
+    )
 
 
 def enlarge(image: Floats, side: int) -> Floats:

@@ -75,7 +75,9 @@ def fetch(files: Mapping[str, Expected], folder: Path, places: Sequence[Place], 
             _keep(folder / f"{name}.gz", packed)
     missing = [name for name in files if name not in found]
     if missing:
-        raise DataError("\n".join([f"{', '.join(missing)}: no place had what was expected. Tried:", *_listed(tried), otherwise]))
+        raise DataError(
+            "\n".join([f"{', '.join(missing)}: no place had what was expected. Tried:", *_listed(tried), otherwise])
+        )
     return found
 
 
@@ -182,7 +184,9 @@ def _connect(scheme: str, host: str, port: int | None) -> None:
     thread.start()
     thread.join(CONNECT_SECONDS)
     if not outcome or outcome[0]:
-        raise Unreachable(f"no connection to {host}: {outcome[0] if outcome else f'no answer in {CONNECT_SECONDS:g} s'}")
+        raise Unreachable(
+            f"no connection to {host}: {outcome[0] if outcome else f'no answer in {CONNECT_SECONDS:g} s'}"
+        )
 
 
 def debian_package(package: str, inside: str) -> Place:

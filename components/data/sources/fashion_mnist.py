@@ -67,7 +67,9 @@ def _tables(content: dict[str, bytes]) -> Iterator[pa.Table]:
         pixels = parse_idx(f"{stem}-images-idx3-ubyte", content[f"{stem}-images-idx3-ubyte"])
         labels = parse_idx(f"{stem}-labels-idx1-ubyte", content[f"{stem}-labels-idx1-ubyte"])
         if len(pixels) != len(labels):
-            raise DataError(f"{stem}: expected a label an image, received {len(pixels)} images and {len(labels)} labels")
+            raise DataError(
+                f"{stem}: expected a label an image, received {len(pixels)} images and {len(labels)} labels"
+            )
         for start in range(0, len(pixels), BATCH_ROWS):
             rows = slice(start, start + BATCH_ROWS)
             count = len(labels[rows])

@@ -60,11 +60,15 @@ def scan(folder: Path) -> tuple[tuple[str, ...], list[Entry]]:
     top = _folders(folder, folder)
     names = {path.name for path in top}
     if names and names <= set(SPLITS):
-        labelled = [(split.name, label) for split in top for label in _folders(split, folder)]
+        labelled: list[tuple[str | None, Path]] = [
+            (split.name, label) for split in top for label in _folders(split, folder)
+        ]
     else:
         labelled = [(None, label) for label in top]
     if not labelled:
-        raise DataError(f"{folder}: expected one folder a class, or train, validation and test with such folders, found none")
+        raise DataError(
+            f"{folder}: expected one folder a class, or train, validation and test with such folders, found none"
+        )
     entries = [
         Entry(file.relative_to(folder).as_posix(), label.name, published)
         for published, label in labelled
@@ -74,10 +78,14 @@ def scan(folder: Path) -> tuple[tuple[str, ...], list[Entry]]:
 
 
 def _children(directory: Path, folder: Path) -> list[Path]:
-    children = sorted(path for path in directory.iterdir() if not path.name.startswith(".") and path.name not in _IGNORED)
+    children = sorted(
+        path for path in directory.iterdir() if not path.name.startswith(".") and path.name not in _IGNORED
+    )
     for path in children:
         if path.is_symlink() and not path.resolve().is_relative_to(folder):
-            raise DataError(f"{path}: expected a file inside {folder}, received a link to {path.resolve()}; copy it instead")
+            raise DataError(
+                f"{path}: expected a file inside {folder}, received a link to {path.resolve()}; copy it instead"
+            )
         try:
             path.name.encode()
         except UnicodeEncodeError:
@@ -89,7 +97,9 @@ def _folders(directory: Path, folder: Path) -> list[Path]:
     children = _children(directory, folder)
     loose = [path for path in children if not path.is_dir() and path.suffix.lower() in SUFFIXES]
     if loose:
-        raise DataError(f"{loose[0]}: expected images inside a folder named after their class, received one beside them")
+        raise DataError(
+            f"{loose[0]}: expected images inside a folder named after their class, received one beside them"
+        )
     return [path for path in children if path.is_dir()]
 
 
@@ -97,7 +107,9 @@ def _files(label: Path, folder: Path) -> list[Path]:
     files = _children(label, folder)
     for path in files:
         if not path.is_file() or path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{path}: expected only images ({', '.join(SUFFIXES)}) in a class's folder; move it elsewhere")
+            raise DataError(
+                f"{path}: expected only images ({', '.join(SUFFIXES)}) in a class's folder; move it elsewhere"
+            )
     return files
 
 
