@@ -83,6 +83,8 @@ def latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     None where there is none: the training then starts at its beginning, which costs time and changes nothing else.
     """
     complaints: list[str] = []
+    for unfinished in folder.glob(".epoch-*"):  # what a killed process was writing
+        shutil.rmtree(unfinished)
     for path in reversed(stored(folder)):
         try:
             return load(path), complaints

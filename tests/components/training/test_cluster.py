@@ -1,0 +1,198 @@
+"""Two real workers on a real Ray: killed in the middle of an epoch, they must end as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from components.artifacts import Dataset, Model
+from components.models.network import load_network
+from components.tasks import registry as tasks
+from components.training.cluster import claim, fit
+from components.training.cluster_conductor import check_turn
+from components.training.job import Event, Job, TrainingError
+from components.training.loop import Data
+from components.training.validation import Split, validate
+from components.training.workers import Workers
+
+Jobs = Callable[..., Job]
+EPOCHS = 3
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def jobs_for_two(job: Jobs) -> list[Job]:
+    """Two networks; steps are small and many, so that there is time to kill somebody within an epoch."""
+    training = {"workers": 2, "batch_size": 4, "max_failures": 1, "learning_rate": 0.003}
+    return [job(name=f"network-{seed}", seed=seed, epochs=EPOCHS, training=training) for seed in (0, 1)]
+
+
+def training_processes() -> list[psutil.Process]:
+    """The workers of Ray's training group, whoever's child they are."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "TrainWorker" in " ".join(process.cmdline())
+    ]
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return load_network(model).state_dict()
+
+
+def same(first: Model, second: Model) -> bool:
+    one, other = weights(first), weights(second)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    dataset: Dataset, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None
+) -> tuple[list[Model], list[Event]]:
+    """What two workers make of the two jobs when nobody kills them."""
+    from tests.components.training.conftest import make_job
+
+    folder, events = tmp_path_factory.mktemp("undisturbed"), list[Event]()
+    models = fit(jobs_for_two(make_job), dataset, storage=folder / "s", output=folder / "o", on_event=events.append)
+    return models, events
+
+
+def test_two_workers_train_both_jobs_and_tell_every_epoch(
+    undisturbed: tuple[list[Model], list[Event]], data: Data, dataset: Dataset, job: Jobs
+) -> None:
+    models, events = undisturbed
+    assert [model.card.name for model in models] == ["network-0", "network-1"]
+    assert [model.folder.name for model in models] == ["network-0", "network-1"]
+    assert {model.card.data for model in models} == {dataset.digest}
+    told = [(event.job, event.epoch) for event in events if event.kind == "epoch"]
+    assert told == [(f"network-{seed}", epoch) for seed in (0, 1) for epoch in range(1, EPOCHS + 1)]
+    assert not any(event.resumed for event in events)
+    assert any(event.kind == "progress" for event in events)
+    assert not same(*models)
+
+
+def test_metrics_of_two_workers_are_those_of_one(undisturbed: tuple[list[Model], list[Event]], data: Data) -> None:
+    models, events = undisturbed
+    from tests.components.training.conftest import make_job
+
+    task, config = tasks.get("classification"), make_job(training={"batch_size": 4}).training
+    split = Split(data.validation, torch.device("cpu"))
+    for model in models:
+        told = [e for e in events if e.kind == "epoch" and e.job == model.card.name][-1].metrics
+        alone = validate(load_network(model), split, task, config=config, card=data.card, workers=Workers())
+        assert {name: told[name] for name in alone} == pytest.approx(alone, rel=1e-5)
+        assert told["validation_accuracy"] == alone["validation_accuracy"]
+
+
+def test_a_worker_killed_within_an_epoch_changes_nothing(
+    undisturbed: tuple[list[Model], list[Event]], dataset: Dataset, job: Jobs, tmp_path: Path
+) -> None:
+    killed: list[int] = []
+    events: list[Event] = []
+
+    def kill_in_the_second_epoch(event: Event) -> None:
+        events.append(event)
+        if not killed and (event.kind, event.epoch) == ("progress", 2):
+            victim = training_processes()[-1]
+            victim.send_signal(signal.SIGKILL)
+            killed.append(victim.pid)
+
+    models = fit(
+        jobs_for_two(job), dataset, storage=tmp_path / "s", output=tmp_path / "o", on_event=kill_in_the_second_epoch
+    )
+    assert len(killed) == 1
+    told = [(event.job, event.epoch, event.metrics) for event in events if event.kind == "epoch"]
+    expected = [(event.job, event.epoch, event.metrics) for event in undisturbed[1] if event.kind == "epoch"]
+    assert told == expected
+    assert all(same(one, other) for one, other in zip(models, undisturbed[0], strict=True))
+
+    # and the same call again trains nothing, tells everything once more, and hands back the same models
+    again: list[Event] = []
+    processes = {process.pid for process in training_processes()}
+    repeated = fit(jobs_for_two(job), dataset, storage=tmp_path / "s", output=tmp_path / "new", on_event=again.append)
+    assert {process.pid for process in training_processes()} <= processes
+    assert all(event.resumed for event in again)
+    assert [(event.job, event.epoch, event.metrics) for event in again] == expected
+    assert [model.digest for model in repeated] == [model.digest for model in models]
+
+
+DRIVER = """
+    import sys
+    from pathlib import Path
+    from components.artifacts import Dataset
+    from components.training.cluster import fit
+    from tests.components.training.conftest import make_job
+    from tests.components.training.test_cluster import jobs_for_two
+
+    dataset, storage, output, digest = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+    fit(jobs_for_two(make_job), Dataset.load(dataset, digest), storage=storage, output=output,
+        on_event=lambda event: print(event.kind, event.epoch, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_a_driver_killed_within_an_epoch_is_continued_by_the_same_call(
+    undisturbed: tuple[list[Model], list[Event]], dataset: Dataset, job: Jobs, tmp_path: Path
+) -> None:
+    storage = tmp_path / "s"
+    arguments = [str(dataset.folder), str(storage), str(tmp_path / "o"), dataset.digest]
+    driver = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(DRIVER), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if line.startswith("progress 2"):
+            driver.send_signal(signal.SIGKILL)
+            break
+    assert driver.wait() == -signal.SIGKILL
+    events: list[Event] = []
+    models = fit(jobs_for_two(job), dataset, storage=storage, output=tmp_path / "o", on_event=events.append)
+    assert [event.resumed for event in events if event.kind == "epoch"] == [True] + [False] * 5
+    assert all(same(one, other) for one, other in zip(models, undisturbed[0], strict=True))
+
+
+def test_too_many_workers_are_refused_before_anything_starts(dataset: Dataset, job: Jobs, tmp_path: Path) -> None:
+    many = job(training={"workers": 500, "cpus_per_worker": 2, "batch_size": 64})
+    with pytest.raises(TrainingError, match=r"room for 500 workers of 2 CPUs, found \d+ CPUs"):
+        fit([many], dataset, storage=tmp_path / "s", output=tmp_path / "o")
+
+
+def test_a_loss_that_is_not_a_number_is_told_and_not_tried_again(dataset: Dataset, job: Jobs, tmp_path: Path) -> None:
+    hopeless = job(training={"learning_rate": 1e30, "optimizer": "sgd", "schedule": "constant", "warmup": 0.0})
+    with pytest.raises(TrainingError, match="network: the loss is not finite in epoch 1, step [0-9]+ .samples at"):
+        fit([hopeless], dataset, storage=tmp_path / "s", output=tmp_path / "o")
+
+
+def test_a_failure_carries_its_cause_and_what_to_do(dataset: Dataset, job: Jobs, tmp_path: Path) -> None:
+    broken = Dataset(tmp_path / "nothing", dataset.card, dataset.digest)  # the workers will not find it
+    with pytest.raises(TrainingError, match=r"(?s)training\.max_failures.*dataset\.json.*start again"):
+        fit([job(training={"max_failures": 0})], broken, storage=tmp_path / "s", output=tmp_path / "o")
+
+
+def test_jobs_that_cannot_share_workers_are_refused(dataset: Dataset, job: Jobs, tmp_path: Path) -> None:
+    first = job()
+    for second in (job(), replace(job(training={"workers": 2}), name="other")):
+        with pytest.raises(ValueError, match="jobs: expected"):
+            fit([first, second], dataset, storage=tmp_path / "s", output=tmp_path / "o")
+
+
+def test_who_was_overtaken_must_not_write(tmp_path: Path) -> None:
+    first = claim(tmp_path)
+    check_turn(tmp_path, first)
+    second = claim(tmp_path)
+    check_turn(tmp_path, second)
+    with pytest.raises(TrainingError, match="taken this training over"):
+        check_turn(tmp_path, first)

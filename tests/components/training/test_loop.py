@@ -1,0 +1,232 @@
+"""The loop against the same training written by hand, against itself after a stop, and against a loss gone wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from components.config import AugmentConfig
+from components.tasks import registry as tasks
+from components.tasks.protocol import Batch
+from components.training import checkpoint
+from components.training.job import Event, Job, TrainingError
+from components.training.loop import Data, LossNotFiniteError, train
+from components.training.sampling import global_batches, mix
+from components.training.validation import Split, validate
+from components.training.workers import Workers
+
+Jobs = Callable[..., Job]
+UNCHANGED = AugmentConfig()
+
+
+class Stopped(Exception):  # noqa: N818
+    """What a test raises to stop a training."""
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    """Bitwise equality of two networks' states."""
+    one, other = first.state_dict(), second.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def epochs_of(events: list[Event]) -> list[Event]:
+    return [event for event in events if event.kind == "epoch"]
+
+
+def test_an_epoch_is_what_plain_pytorch_would_have_done(tmp_path: Path, data: Data, job: Jobs) -> None:
+    wanted = job(epochs=1, augment=UNCHANGED, training={"weight_decay": 0.05, "label_smoothing": 0.1})
+    events: list[Event] = []
+    trained = train(wanted, data, tmp_path, on_event=events.append)
+
+    torch.manual_seed(mix("weights", 0))
+    network = tasks.get("classification").network(wanted.network, data.card).train()
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.05},
+        {"params": [p for p in network.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.01, fused=False, foreach=False)
+    batches = global_batches(len(data.train.images), 64, seed=0, epoch=1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.01, total_steps=len(batches), pct_start=0.2, cycle_momentum=False
+    )
+    images = torch.from_numpy(data.train.images).permute(0, 3, 1, 2) / 255
+    targets = torch.from_numpy(data.train.targets)
+    total = 0.0
+    for batch in batches:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(images[batch]), targets[batch], label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+        schedule.step() if schedule.last_epoch + 1 < len(batches) else None
+        total += loss.item() * len(batch)
+
+    for name, expected in network.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], expected, rtol=2e-3, atol=2e-5, msg=name)
+    metrics = epochs_of(events)[0].metrics
+    assert metrics["train_loss"] == pytest.approx(total / len(images), rel=1e-4)
+    with torch.no_grad():
+        outputs = network.eval()(torch.from_numpy(data.validation.images).permute(0, 3, 1, 2) / 255)
+    right = (outputs.argmax(1) == torch.from_numpy(data.validation.targets)).float().mean().item()
+    assert metrics["validation_accuracy"] == pytest.approx(right)
+    expected_loss = F.cross_entropy(outputs, torch.from_numpy(data.validation.targets)).item()
+    assert metrics["validation_loss"] == pytest.approx(expected_loss, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {},
+        {"optimizer": "sgd", "ema": 0.9, "gradient_clip": 1.0, "schedule": "cosine"},
+        {"precision": "bfloat16", "ema": 0.95},
+    ],
+)
+def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
+    tmp_path: Path, data: Data, job: Jobs, training: dict[str, Any]
+) -> None:
+    wanted = job(epochs=3, training=training)
+    events: list[Event] = []
+    undisturbed = train(wanted, data, tmp_path / "undisturbed", on_event=events.append)
+
+    def stop_in_the_third_epoch(event: Event) -> None:
+        if event.kind == "epoch" and event.epoch == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(wanted, data, tmp_path / "stopped", on_event=stop_in_the_third_epoch)
+    torch.manual_seed(99)  # whatever else happened in between
+    resumed: list[Event] = []
+    continued = train(wanted, data, tmp_path / "stopped", on_event=resumed.append)
+    assert [event.epoch for event in epochs_of(resumed)] == [3]
+    assert same(undisturbed, continued)
+    assert epochs_of(resumed)[0].metrics == epochs_of(events)[2].metrics
+
+
+def test_dropout_goes_on_with_the_randomness_it_had(tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any) -> None:
+    task = tasks.get("classification")
+
+    def with_dropout(config: Any, card: Any) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+
+    monkeypatch.setattr(task, "network", with_dropout, raising=False)
+    undisturbed = train(job(epochs=2), data, tmp_path / "undisturbed")
+
+    def stop(event: Event) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        train(job(epochs=2), data, tmp_path / "stopped", on_event=stop)
+    assert same(undisturbed, train(job(epochs=2), data, tmp_path / "stopped"))
+
+
+def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_result(tmp_path: Path, data: Data, job: Jobs) -> None:
+    undisturbed = train(job(), data, tmp_path / "one")
+    train(job(), data, tmp_path / "two")
+    newest = checkpoint.stored(tmp_path / "two")[-1] / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    events: list[Event] = []
+    again = train(job(), data, tmp_path / "two", on_event=events.append)
+    assert events[0].kind == "warning"
+    assert "damaged" in events[0].message
+    assert "epoch 1" in events[0].message
+    assert [event.epoch for event in epochs_of(events)] == [2]
+    assert same(undisturbed, again)
+
+
+def test_one_seed_gives_one_network_and_another_seed_another(tmp_path: Path, data: Data, job: Jobs) -> None:
+    first = train(job(epochs=1), data, tmp_path / "first")
+    again = train(job(epochs=1, name="again"), data, tmp_path / "again")
+    other = train(job(epochs=1, seed=1), data, tmp_path / "other")
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_the_network_learns(tmp_path: Path, data: Data, job: Jobs) -> None:
+    events: list[Event] = []
+    train(job(epochs=10, training={"ema": 0.9}), data, tmp_path, on_event=events.append)
+    assert epochs_of(events)[-1].metrics["validation_accuracy"] > 0.85
+    assert epochs_of(events)[-1].images_per_second > 0
+
+
+def test_the_settings_of_the_caller_are_left_alone(tmp_path: Path, data: Data, job: Jobs) -> None:
+    train(job(epochs=1), data, tmp_path)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_loss_that_is_not_a_number_stops_and_says_where(
+    tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any
+) -> None:
+    task = tasks.get("classification")
+    learn = task.loss
+    steps = 0
+
+    def explode(outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        nonlocal steps
+        steps += outputs.requires_grad
+        losses = learn(outputs, batch, label_smoothing)
+        return {"loss": losses["loss"] * float("nan")} if steps == 10 else losses  # third step of the second epoch
+
+    monkeypatch.setattr(task, "loss", explode, raising=False)
+    with pytest.raises(LossNotFiniteError, match="network: the loss is not finite in epoch 2, step 3 ") as caught:
+        train(job(), data, tmp_path)
+    expected = global_batches(len(data.train.images), 64, seed=0, epoch=2)[2].tolist()
+    assert caught.value.positions == expected
+    assert str(expected[0]) in str(caught.value)
+    assert [path.name for path in checkpoint.stored(tmp_path)] == ["epoch-00001"]  # the good epoch is kept
+
+
+def test_a_checkpoint_of_other_workers_is_refused(tmp_path: Path, data: Data, job: Jobs) -> None:
+    train(job(epochs=1), data, tmp_path)
+    facts = checkpoint.stored(tmp_path)[0] / "state.json"
+    facts.write_text(facts.read_text().replace('"workers": 1', '"workers": 2'))
+    with pytest.raises(TrainingError, match="2 workers"):
+        train(job(epochs=2), data, tmp_path)
+
+
+def test_validation_shared_by_workers_measures_what_one_measures(data: Data, job: Jobs) -> None:
+    torch.manual_seed(0)
+    task, config = tasks.get("classification"), job(training={"batch_size": 16}).training
+    network = task.network(job().network, data.card).eval()
+    split = Split(data.validation, torch.device("cpu"))
+    alone = validate(network, split, task, config=config, card=data.card, workers=Workers())
+    sent: dict[int, Any] = {}
+
+    class Recorded(Workers):
+        def gather(self, value: Any) -> list[Any]:
+            sent[self.rank] = value
+            return [sent[rank] for rank in sorted(sent)] if len(sent) == self.count else [value] * self.count
+
+    for rank in (2, 1, 0):
+        together = validate(network, split, task, config=config, card=data.card, workers=Recorded(rank, 3))
+    assert together == pytest.approx(alone, rel=1e-6)
+    assert together["validation_accuracy"] == alone["validation_accuracy"]
+
+
+def test_progress_is_told_at_most_twice_a_second(tmp_path: Path, data: Data, job: Jobs) -> None:
+    events: list[Event] = []
+    train(job(epochs=1, training={"batch_size": 2}), data, tmp_path, on_event=events.append)
+    progress = [event for event in events if event.kind == "progress"]
+    assert len(progress) <= 2 * epochs_of(events)[0].seconds
+    assert all(0 < event.step <= event.steps == 200 for event in progress)
+    assert np.isfinite([event.metrics["train_loss"] for event in progress]).all()
+
+
+def test_every_kind_of_task_is_trained_by_this_loop(tmp_path: Path, data: Data, job: Jobs) -> None:
+    masks = replace(
+        data,
+        card=data.card.model_copy(update={"task": "segmentation", "classes": ("background", "ink")}),
+        train=replace(data.train, targets=(data.train.images[..., 0] > 100).astype(np.uint8)),
+        validation=replace(data.validation, targets=(data.validation.images[..., 0] > 100).astype(np.uint8)),
+    )
+    network = job().network.model_copy(update={"name": "unet", "arguments": {"width": 4}})
+    events: list[Event] = []
+    train(job(task="segmentation", network=network, epochs=3), masks, tmp_path, on_event=events.append)
+    assert epochs_of(events)[-1].metrics["validation_mean_iou"] > 0.7
+    assert "train_dice_loss" in epochs_of(events)[-1].metrics
