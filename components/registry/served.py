@@ -39,6 +39,9 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 BATCH = 64  # images in memory as pixels at once
 
 
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is the stricter one
+
+
 class InvalidImageError(MlflowException, ValueError):
     """An input that is no image. As MLflow's own error it reaches a client as one sentence and HTTP 400."""
 
@@ -83,7 +86,6 @@ def open_image(value: Any, row: int) -> Image.Image:
     if len(encoded) > LARGEST_BYTES:
         raise InvalidImageError(f"{where}: expected at most {LARGEST_BYTES} bytes, received {len(encoded)}")
     try:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is the stricter one
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         if image.width * image.height <= LARGEST_PIXELS:
             image.load()

@@ -1,0 +1,200 @@
+"""Everything that is measured about one model on one split: `Evidence`.
+
+Works for every task, for it only asks the task to measure a table under sample weights. A figure that cannot be
+computed is NaN and stays NaN. Limits are not looked at here: that is what the gates are for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from fairlearn.metrics import MetricFrame
+
+from components.artifacts import Dataset, Evidence, Figure, GroupFigure, Model, Predictions, Split
+from components.compress import runtime
+from components.config import EvaluateConfig
+from components.evaluate import slices
+from components.evaluate.predict import predict
+from components.metrics import bootstrap
+from components.tasks import registry as tasks
+from components.tasks.protocol import Task
+
+Floats = npt.NDArray[np.float64]
+
+FEW = 30  # samples below which a group's figure is called uncertain in a note
+
+
+def evaluate(
+    model: Model, dataset: Dataset, config: EvaluateConfig, *, split: Split = "test"
+) -> tuple[Evidence, Predictions]:
+    """Let the model answer on the split and measure the answers, its size and, where it has a graph, its speed.
+
+    Figures: every metric of the task, `worst_group_PRIMARY`, `size_bytes`, and of an ONNX graph on one thread
+    `latency_ms` (median for one image) and `throughput_64` (images/s, 64 at a time).
+    """
+    predictions = predict(model, dataset, split, slice_count=config.slices)
+    evidence = measure(predictions, tasks.get(model.card.task), config, split=split)
+    return evidence.model_copy(update={"figures": evidence.figures | cost(model)}), predictions
+
+
+def measure(predictions: Predictions, task: Task, config: EvaluateConfig, *, split: Split = "test") -> Evidence:
+    """The quality half of the Evidence: figures with bootstrap intervals, classes, groups and their disparity."""
+    primary = task.spec.primary_metric
+    figures = metric_figures(predictions, task, config)
+    groups = group_figures(predictions, task, config)
+    own = [row for row in groups if row.metric == primary]
+    if own:
+        figures[f"worst_group_{primary}"] = _worst(own, higher_is_better=task.spec.higher_is_better)
+    return Evidence(
+        model=predictions.model,
+        data=predictions.data,
+        split=split,
+        samples=len(predictions.table),
+        primary=primary,
+        figures=figures,
+        classes=task.by_class(predictions),
+        groups=groups,
+        disparity=disparity(predictions, task),
+        notes=_notes(predictions, own),
+    )
+
+
+def metric_figures(predictions: Predictions, task: Task, config: EvaluateConfig) -> dict[str, Figure]:
+    """Every metric of the task with its percentile bootstrap interval."""
+    samples = len(predictions.table)
+    values = task.measure(predictions, np.ones((1, samples)))
+    spread = bootstrap.distribution(
+        lambda weights: task.measure(predictions, weights), samples, config.bootstrap, config.seed
+    )
+    return {name: _figure(float(value[0]), spread[name], config.confidence) for name, value in values.items()}
+
+
+def group_figures(predictions: Predictions, task: Task, config: EvaluateConfig) -> tuple[GroupFigure, ...]:
+    """The primary metric of every group and slice, with an interval from resampling that group alone."""
+    primary = task.spec.primary_metric
+    rows = []
+    for column in slices.columns(predictions.table.column_names):
+        labels = np.asarray(predictions.table.column(column).to_pylist())
+        for group in sorted(set(labels.tolist())):
+            part = subset(predictions, np.flatnonzero(labels == group))
+            figure = metric_figures(part, task, config)[primary]
+            rows.append(
+                GroupFigure(
+                    column=column, group=str(group), metric=primary, samples=len(part.table), figure=figure
+                )
+            )
+    return tuple(rows)
+
+
+def disparity(predictions: Predictions, task: Task) -> dict[str, float]:
+    """Fairlearn's difference and ratio of the primary metric between the groups of each column.
+
+    NaN where the metric of any group is NaN: Fairlearn would pass over that group, and look fairer for it.
+    """
+    rows = np.arange(len(predictions.table))
+
+    def metric(chosen: npt.NDArray[np.int64], _: npt.NDArray[np.int64]) -> float:
+        part = subset(predictions, np.asarray(chosen))
+        return float(task.measure(part, np.ones((1, len(part.table))))[task.spec.primary_metric][0])
+
+    result = {}
+    for column in slices.columns(predictions.table.column_names):
+        labels = predictions.table.column(column).to_pylist()
+        frame = MetricFrame(metrics=metric, y_true=rows, y_pred=rows, sensitive_features=labels)
+        known = not frame.by_group.isna().any()
+        result[f"{column}.difference"] = float(frame.difference()) if known else math.nan
+        result[f"{column}.ratio"] = float(frame.ratio()) if known else math.nan
+    return result
+
+
+def paired_difference(
+    candidate: Predictions,
+    production: Predictions,
+    task: Task,
+    metric: str,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Figure:
+    """The candidate's metric less production's on the same samples, resampled together (paired bootstrap).
+
+    Raises ValueError where the two tables are not about the same samples of the same data, or the metric is unknown.
+    """
+    other = _aligned(candidate, production)
+    samples = len(candidate.table)
+
+    def difference(weights: Floats) -> Mapping[str, Floats]:
+        ours, theirs = task.measure(candidate, weights), task.measure(other, weights)
+        if metric not in ours:
+            raise ValueError(f"metric: expected one of {', '.join(ours)}, received {metric!r}")
+        return {metric: ours[metric] - theirs[metric]}
+
+    value = float(difference(np.ones((1, samples)))[metric][0])
+    return _figure(value, bootstrap.distribution(difference, samples, resamples, seed)[metric], confidence)
+
+
+def cost(model: Model) -> dict[str, Figure]:
+    """Size of what is executed and, for an ONNX graph, its speed on one thread."""
+    file = model.onnx if model.onnx.is_file() else model.weights
+    figures = {"size_bytes": Figure(value=float(file.stat().st_size), unit="bytes")}
+    if model.onnx.is_file():
+        session = runtime.open_session(model, threads=1)
+        single, many = runtime.latency(session, batch=1, threads=1), runtime.latency(session, batch=64, threads=1)
+        # Quartiles over rounds: how steady the machine was, not a confidence interval of the median.
+        figures["latency_ms"] = Figure(value=single.median_ms, low=single.low_ms, high=single.high_ms, unit="ms")
+        figures["throughput_64"] = Figure(value=many.images_per_second, unit="images/s")
+    return figures
+
+
+def subset(predictions: Predictions, rows: npt.NDArray[np.int64]) -> Predictions:
+    """The chosen rows, in that order."""
+    return Predictions(predictions.table.take(pa.array(rows)), predictions.model, predictions.data, predictions.classes)
+
+
+def _figure(value: float, spread: Floats, confidence: float) -> Figure:
+    """A figure whose interval is left out, rather than guessed, where a resample had no value."""
+    low, high = bootstrap.interval(spread, confidence)
+    return Figure(value=value, low=low, high=high) if math.isfinite(low + high) else Figure(value=value)
+
+
+def _worst(rows: list[GroupFigure], *, higher_is_better: bool) -> Figure:
+    """The worst group's figure; NaN if any group's is, for that group may be the worst."""
+    if any(math.isnan(row.figure.value) for row in rows):
+        return Figure(value=math.nan)
+    pick = min if higher_is_better else max
+    return pick(rows, key=lambda row: row.figure.value).figure
+
+
+def _notes(predictions: Predictions, rows: list[GroupFigure]) -> tuple[str, ...]:
+    notes = []
+    names = slices.columns(predictions.table.column_names)
+    if any(name.startswith(slices.PREFIX) for name in names):
+        notes.append("The data declares no groups: slices of brightness and contrast stand in; they are not people.")
+    if not names:
+        notes.append("There are neither groups nor slices to compare.")
+    small = [f"{row.column} {row.group} ({row.samples})" for row in rows if row.samples < FEW]
+    if small:
+        notes.append(f"Fewer than {FEW} samples, so the figure is uncertain: {', '.join(small)}.")
+    return tuple(notes)
+
+
+def _aligned(candidate: Predictions, production: Predictions) -> Predictions:
+    """Production's rows in the candidate's order."""
+    if candidate.data != production.data or candidate.classes != production.classes:
+        raise ValueError(
+            f"expected predictions on the same data, received {candidate.data[:12]} and {production.data[:12]}: "
+            "let the production model answer on the candidate's data"
+        )
+    ours, theirs = candidate.table.column("id").to_pylist(), production.table.column("id").to_pylist()
+    place = {sample: row for row, sample in enumerate(theirs)}
+    if len(place) != len(theirs) or len(set(ours)) != len(ours) or place.keys() != set(ours):
+        raise ValueError(
+            f"expected the same {len(ours)} samples on both sides, received {len(theirs)} of which "
+            f"{len(place.keys() & set(ours))} are shared"
+        )
+    return subset(production, np.array([place[sample] for sample in ours], dtype=np.int64))

@@ -1,0 +1,177 @@
+"""The model card (Mitchell et al., "Model Cards for Model Reporting", 2019) in Markdown, from the nouns.
+
+Opens with what somebody who comes upon the version wants to know first, for those lines are the version's description.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from components.artifacts import DatasetCard, Evidence, Figure, ModelCard, Verdict
+
+
+def model_card(
+    *,
+    name: str,
+    model: ModelCard,
+    dataset: DatasetCard,
+    evidence: Evidence,
+    stages: Mapping[str, Evidence],
+    provenance: Mapping[str, str],
+    verdicts: Sequence[Verdict] = (),
+    intended_use: str = "",
+) -> str:
+    """The card. `stages` are the models on the way (members, ensemble, student, served) in their order; `provenance` is
+    whatever else is known of the origin (git commit, MLflow run, lock). An unset `intended_use` is said to be unset.
+    """
+    primary = evidence.figures.get(evidence.primary)
+    sections = [
+        f"# {name}",
+        f"A {model.precision} network for {model.task} of {dataset.input.width}×{dataset.input.height} images in "
+        f"{len(model.classes)} classes. **{_words(evidence.primary)} {_text(primary)}** on {evidence.samples} samples "
+        f"of the {evidence.split} split.",
+        "## Intended use",
+        intended_use
+        or f"Answers for images like those of the data set `{dataset.name}`. Nobody has stated a purpose beyond that; "
+        "state one before the model decides anything about people.",
+        "## Data",
+        _data(dataset, evidence),
+        "## Training",
+        _training(model),
+        "## Metrics",
+        _table(
+            ("figure", "value", "interval"),
+            [(_words(key), _text(figure, False), _interval(figure)) for key, figure in evidence.figures.items()],
+        ),
+        "## Groups and slices",
+        _groups(evidence),
+        "## Compression",
+        _compression(stages, evidence.primary),
+        "## Limits",
+        _limits(model, dataset, evidence),
+        "## Gates",
+        _gates(verdicts),
+        "## Provenance",
+        _table(
+            ("what", "value"),
+            [
+                ("artifact measured", f"`{evidence.model}`"),
+                ("data measured on", f"`{evidence.data}`"),
+                ("data trained on", f"`{model.data}`"),
+                *((f"{ancestor.role}", f"`{ancestor.digest}`") for ancestor in model.parents),
+                *((key, f"`{value}`") for key, value in provenance.items()),
+            ],
+        ),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _data(dataset: DatasetCard, evidence: Evidence) -> str:
+    splits = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
+    groups = ", ".join(f"`{name}`" for name in dataset.groups) or "none"
+    return (
+        f"`{dataset.name}`, {splits} samples; classes: {', '.join(dataset.classes)}; declared groups: {groups}. "
+        f"Source fingerprint `{dataset.fingerprint}`. All figures here are of the {evidence.split} split, which "
+        "neither training nor compression has seen."
+    )
+
+
+def _training(model: ModelCard) -> str:
+    arguments = ", ".join(f"{key}={value}" for key, value in model.network.arguments.items())
+    text = f"Architecture `{model.network.name}`" + (f" ({arguments})" if arguments else "")
+    text += f", seed {model.seed}" if model.seed is not None else ""
+    parents = [f"{ancestor.role} `{ancestor.digest[:12]}`" for ancestor in model.parents]
+    return text + (f"; made of {', '.join(parents)}." if parents else ".")
+
+
+def _groups(evidence: Evidence) -> str:
+    if not evidence.groups:
+        return "\n\n".join(evidence.notes) or "None were measured."
+    rows = [
+        (f"`{row.column}`", _escape(row.group), str(row.samples), _text(row.figure, False), _interval(row.figure))
+        for row in evidence.groups
+    ]
+    between = ", ".join(f"{key} {_value(value)}" for key, value in evidence.disparity.items())
+    table = _table(("column", "group", "samples", _words(evidence.primary), "interval"), rows)
+    return "\n\n".join([*evidence.notes, table, f"Between groups (Fairlearn): {between}."])
+
+
+def _compression(stages: Mapping[str, Evidence], primary: str) -> str:
+    if not stages:
+        return "Not recorded."
+    rows = []
+    for stage, measured in stages.items():
+        size, latency = measured.figures.get("size_bytes"), measured.figures.get("latency_ms")
+        rows.append(
+            (
+                _escape(stage),
+                _text(measured.figures.get(primary)),
+                f"{size.value / 1000:.1f} kB" if size else "–",
+                f"{latency.value:.3g} ms" if latency else "–",
+            )
+        )
+    return _table(("model", _words(primary), "size", "one image, one thread"), rows)
+
+
+def _limits(model: ModelCard, dataset: DatasetCard, evidence: Evidence) -> str:
+    weakest = _weakest(evidence)
+    lines = [
+        f"- Every image is brought to {dataset.input.width}×{dataset.input.height} pixels and gets one of the "
+        f"{len(model.classes)} classes, also where it shows none of them.",
+        "- The figures hold for data like the test split. Watch for drift.",
+    ]
+    if weakest:
+        lines.append(f"- {weakest}")
+    return "\n".join(lines)
+
+
+def _weakest(evidence: Evidence) -> str:
+    """The class whose first metric is lowest."""
+    first = {name: next(iter(metrics.items())) for name, metrics in evidence.classes.items() if metrics}
+    known = {name: pair for name, pair in first.items() if math.isfinite(pair[1])}
+    unknown = sorted(first.keys() - known.keys())
+    if not known:
+        return ""
+    name = min(known, key=lambda key: known[key][1])
+    metric, value = known[name]
+    rest = f" Nothing is known about {', '.join(unknown)}: the split holds too few." if unknown else ""
+    return f"Weakest class: {name} ({_words(metric)} {value:.4f}).{rest}"
+
+
+def _gates(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return "Not judged when this card was written; see the decisions recorded for this version."
+    rows = [(v.gate, "passed" if v.passed else "**not passed**", _value(v.limit), _escape(v.reason)) for v in verdicts]
+    return _table(("gate", "verdict", "limit", "why"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _text(figure: Figure | None, with_interval: bool = True) -> str:
+    if figure is None:
+        return "not measured"
+    interval = _interval(figure) if with_interval else ""
+    unit = f" {figure.unit}" if figure.unit else ""
+    return f"{_value(figure.value)}{unit}" + (f" ({interval})" if interval else "")
+
+
+def _interval(figure: Figure) -> str:
+    return "" if figure.low is None or figure.high is None else f"{_value(figure.low)} to {_value(figure.high)}"
+
+
+def _value(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
