@@ -138,6 +138,21 @@ def paired_difference(
     return _figure(value, bootstrap.distribution(difference, samples, resamples, seed)[metric], confidence)
 
 
+def against(rival: Model, predictions: Predictions, dataset: Dataset, config: EvaluateConfig) -> Figure:
+    """The primary metric behind `predictions` less the rival's, which answers for the same samples now."""
+    task = tasks.get(dataset.card.task)
+    other = predict(rival, dataset, "test", slice_count=config.slices)
+    return paired_difference(
+        predictions,
+        other,
+        task,
+        task.spec.primary_metric,
+        resamples=config.bootstrap,
+        confidence=config.confidence,
+        seed=config.seed,
+    )
+
+
 def cost(model: Model) -> dict[str, Figure]:
     """Size of what is executed and, for an ONNX graph, its speed on one thread."""
     file = model.onnx if model.onnx.is_file() else model.weights

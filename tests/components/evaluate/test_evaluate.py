@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from evaluate_builders import CLASSES, CONFIG, classify, segment
+from fairlearn.metrics import MetricFrame
+from sklearn import metrics
+
+from components.artifacts import Predictions
+from components.evaluate.evaluate import measure, paired_difference, subset
+from components.metrics import bootstrap
+from components.tasks import registry as tasks
+
+TASK = tasks.get("classification")
+
+
+def labels(predictions: Predictions, column: str) -> np.ndarray:
+    return np.asarray(predictions.table.column(column).to_pylist())
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    predictions = classify(500, 0.8)
+    evidence = measure(predictions, TASK, CONFIG)
+    target, answer = labels(predictions, "target"), labels(predictions, "prediction")
+    scores = labels(predictions, "scores").astype(np.float64)
+    known = {
+        "accuracy": metrics.accuracy_score(target, answer),
+        "balanced_accuracy": metrics.balanced_accuracy_score(target, answer),
+        "macro_f1": metrics.f1_score(target, answer, average="macro"),
+        "log_loss": metrics.log_loss(target, scores / scores.sum(axis=1, keepdims=True)),
+    }
+    for name, value in known.items():
+        assert evidence.figures[name].value == pytest.approx(value, abs=1e-6), name
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(target, answer)
+    for index, name in enumerate(CLASSES):
+        found = evidence.classes[name]
+        assert [found["precision"], found["recall"], found["f1"]] == pytest.approx(
+            [precision[index], recall[index], f1[index]]
+        )
+    assert (evidence.primary, evidence.samples, evidence.split) == ("accuracy", 500, "test")
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_promise() -> None:
+    # given 60 test splits from a model that is right four times in five
+    hits = 0
+    for seed in range(60):
+        figure = measure(classify(200, 0.8, seed), TASK, CONFIG).figures["accuracy"]
+        assert figure.low is not None and figure.high is not None
+        hits += figure.low <= 0.8 <= figure.high
+    # then 95 % intervals hold 0.8 in most of them (fewer than 51 of 60: once in 1,000 tries), without being wide
+    assert hits >= 51
+    assert figure.high - figure.low < 0.15
+
+
+def test_group_figures_are_those_computed_by_hand_and_by_fairlearn() -> None:
+    groups = ["left"] * 300 + ["right"] * 100
+    predictions = classify(400, 0.8, groups={"group_side": groups})
+    target, answer = labels(predictions, "target"), labels(predictions, "prediction")
+    answer[300:350] = (target[300:350] + 1) % 3  # the right side fares worse
+    index = predictions.table.column_names.index("prediction")
+    table = predictions.table.set_column(index, "prediction", [answer])
+    predictions = Predictions(table, predictions.model, predictions.data, predictions.classes)
+
+    evidence = measure(predictions, TASK, CONFIG)
+    frame = MetricFrame(
+        metrics=metrics.accuracy_score, y_true=target, y_pred=answer, sensitive_features=groups
+    )
+    by_hand = {row.group: row.figure.value for row in evidence.groups}
+    assert by_hand == pytest.approx(dict(frame.by_group))
+    assert {row.group: row.samples for row in evidence.groups} == {"left": 300, "right": 100}
+    assert evidence.disparity["group_side.difference"] == pytest.approx(frame.difference())
+    assert evidence.disparity["group_side.ratio"] == pytest.approx(frame.ratio())
+    assert evidence.figures["worst_group_accuracy"].value == pytest.approx(frame.group_min())
+    for row in evidence.groups:
+        assert row.figure.low is not None and row.figure.low < row.figure.value
+    widths = {row.group: row.figure.high - row.figure.low for row in evidence.groups}  # type: ignore[operator]
+    assert widths["right"] > widths["left"]  # fewer samples, less certain
+
+
+def test_segmentation_is_measured_by_the_same_code() -> None:
+    evidence = measure(segment(60, 0.9), tasks.get("segmentation"), CONFIG)
+    assert evidence.primary == "mean_iou"
+    assert evidence.figures["pixel_accuracy"].value == pytest.approx(0.9, abs=0.02)
+    assert len(evidence.groups) == 2 and "slice_brightness.ratio" in evidence.disparity
+    assert evidence.figures["worst_group_mean_iou"].value <= evidence.figures["mean_iou"].value
+    assert "not people" in " ".join(evidence.notes)
+
+
+def test_without_groups_there_is_no_worst_group_and_no_perfect_fairness() -> None:
+    evidence = measure(classify(50, 0.8), TASK, CONFIG)
+    assert "worst_group_accuracy" not in evidence.figures
+    assert evidence.disparity == {}
+    assert "neither groups nor slices" in " ".join(evidence.notes)
+
+
+class Unmeasurable:
+    """A task whose metric has no value on one group."""
+
+    spec = TASK.spec
+
+    def measure(self, predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+        if set(labels(predictions, "group_side").tolist()) == {"right"}:
+            return {"accuracy": np.full(len(weights), math.nan)}
+        return {"accuracy": TASK.measure(predictions, weights)["accuracy"]}
+
+    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
+        return {}
+
+
+def test_a_group_that_cannot_be_measured_is_not_passed_over() -> None:
+    predictions = classify(40, 0.8, groups={"group_side": ["left"] * 20 + ["right"] * 20})
+    evidence = measure(predictions, Unmeasurable(), CONFIG)  # type: ignore[arg-type]
+    assert math.isnan(evidence.figures["worst_group_accuracy"].value)
+    assert math.isnan(evidence.disparity["group_side.difference"])
+    assert math.isnan(evidence.disparity["group_side.ratio"])
+    assert type(evidence).model_validate_json(evidence.to_json()).to_json() == evidence.to_json()
+
+
+def test_small_groups_are_called_uncertain() -> None:
+    predictions = classify(100, 0.8, groups={"group_side": ["left"] * 95 + ["right"] * 5})
+    assert "group_side right (5)" in " ".join(measure(predictions, TASK, CONFIG).notes)
+
+
+def test_equal_seeds_give_equal_evidence_and_others_do_not() -> None:
+    predictions = classify(100, 0.8)
+    again = measure(predictions, TASK, CONFIG)
+    assert measure(predictions, TASK, CONFIG).digest == again.digest
+    assert measure(predictions, TASK, CONFIG.model_copy(update={"seed": 1})).digest != again.digest
+
+
+def test_a_paired_difference_is_narrower_than_the_figures_it_is_made_of() -> None:
+    # given a candidate that differs from production in five samples of 400, all for the better
+    production = classify(400, 0.8)
+    target, answer = labels(production, "target"), labels(production, "prediction")
+    wrong = np.flatnonzero(target != answer)[:5]
+    answer[wrong] = target[wrong]
+    index = production.table.column_names.index("prediction")
+    table = production.table.set_column(index, "prediction", [answer])
+    shuffled = np.random.default_rng(1).permutation(400)
+    candidate = subset(Predictions(table, "c" * 64, production.data, CLASSES), shuffled)  # another order, same ids
+    # then the difference is 5 / 400, and its interval, unlike either figure's, leaves no doubt of the sign
+    figure = paired_difference(candidate, production, TASK, "accuracy", resamples=300)
+    assert figure.value == pytest.approx(5 / 400)
+    assert figure.low is not None and 0 <= figure.low < figure.value
+    by_hand = np.array([
+        (row @ (answer == target).astype(float) - row @ (labels(production, "prediction") == target)) / 400
+        for chunk in bootstrap.resamples(400, 300, 0) for row in chunk
+    ])  # fmt: skip
+    assert figure.high == pytest.approx(np.quantile(by_hand, 0.975), abs=0.005)
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    predictions = classify(100, 0.8)
+    figure = paired_difference(predictions, predictions, TASK, "macro_f1", resamples=100)
+    assert (figure.value, figure.low, figure.high) == (0.0, 0.0, 0.0)
+
+
+def test_different_samples_are_not_compared() -> None:
+    predictions = classify(100, 0.8)
+    other = Predictions(predictions.table, "c" * 64, "e" * 64, CLASSES)
+    with pytest.raises(ValueError, match="the same data"):
+        paired_difference(predictions, other, TASK, "accuracy")
+    with pytest.raises(ValueError, match="same 100 samples on both sides, received 50 of which 50"):
+        paired_difference(predictions, subset(predictions, np.arange(50)), TASK, "accuracy")
+    with pytest.raises(ValueError, match="received 'beauty'"):
+        paired_difference(predictions, predictions, TASK, "beauty")

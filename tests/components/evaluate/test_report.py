@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from evaluate_builders import CONFIG, classify, segment
+
+from components.artifacts import Evidence, Figure, Predictions, Verdict
+from components.evaluate.evaluate import measure
+from components.evaluate.report import ReportData, value_text, write_report
+from components.tasks import registry as tasks
+
+
+class Page(HTMLParser):
+    """What a page says and what it would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attributes if name in {"src", "href", "srcset", "action"}]
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def pair(task: str) -> tuple[Predictions, Evidence]:
+    groups = ["left", "<b>right</b>"] * 100
+    predictions = classify(200, 0.8, groups={"group_side": groups}) if task == "classification" else segment(40, 0.9)
+    return predictions, measure(predictions, tasks.get(task), CONFIG)
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Path) -> None:
+    predictions, evidence = pair(task)
+    cost = {"latency_ms": Figure(value=1.25, unit="ms"), "size_bytes": Figure(value=2_500_000, unit="bytes")}
+    evidence = evidence.model_copy(update={"figures": evidence.figures | cost})
+    verdict = Verdict(gate="floor", passed=False, value=0.8, limit=0.9, reason="0.8 < 0.9")
+    stages = {"member 1": evidence, "served (int8)": evidence}
+    data = ReportData("Digits", evidence, predictions, task, stages, [verdict], {"git commit": "abcdef"})
+    path = write_report(data, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    # nothing is fetched: every picture is inside, and is the picture beside it
+    assert page.addresses and all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    inside = {base64.b64decode(address.partition(",")[2]) for address in page.addresses}
+    assert inside == {file.read_bytes() for file in (tmp_path / "plots").glob("*.png")}
+    assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"confusion", "reliability", "classes", "groups"}
+    assert not re.search(r"https?://|url\(|@import", text)
+    # and what matters is there
+    primary = value_text(evidence.figures[evidence.primary].value, evidence.primary)
+    for said in (primary, "1.25 ms", "2.50 MB", "rejected", "0.8 < 0.9", "served (int8)", "abcdef", evidence.model):
+        assert said in page.text, said
+
+
+def test_names_from_the_data_are_text_and_not_markup(tmp_path: Path) -> None:
+    predictions, evidence = pair("classification")
+    text = write_report(ReportData("<i>x</i>", evidence, predictions, "classification"), tmp_path).read_text("utf-8")
+    assert "<b>right</b>" not in text and "&lt;b&gt;right" in text and "<i>x" not in text
+
+
+def test_what_could_not_be_measured_is_said_and_not_shown_as_a_number(tmp_path: Path) -> None:
+    predictions, evidence = pair("classification")
+    evidence = evidence.model_copy(update={"figures": evidence.figures | {"accuracy": Figure(value=float("nan"))}})
+    page = write_report(ReportData("Digits", evidence, predictions, "classification"), tmp_path)
+    assert "not measurable" in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "unit", "text"),
+    [
+        (0.91234, "accuracy", "", "91.23 %"),
+        (0.5, "log_loss", "", "0.5000"),
+        (2_500_000, "size_bytes", "bytes", "2.50 MB"),
+        (900, "size_bytes", "bytes", "0.9 kB"),
+        (0.123, "latency_ms", "ms", "0.123 ms"),
+        (12345.6, "throughput_64", "images/s", "12,346 images/s"),
+        (None, "accuracy", "", "–"),
+    ],
+)
+def test_numbers_are_written_for_people(value: float | None, name: str, unit: str, text: str) -> None:
+    assert value_text(value, name, unit) == text

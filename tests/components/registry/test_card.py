@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from registry_builders import CLASSES, DATA, LIMITS, SPEC, build_case, build_evidence, build_model
+
+from components.artifacts import Ancestor, DatasetCard, Figure
+from components.registry.card import model_card
+from components.registry.gates import judge
+
+DATASET = DatasetCard(
+    name="digits",
+    task="classification",
+    classes=CLASSES,
+    groups=(),
+    input=SPEC,
+    splits={"train": 800, "test": 100},
+    fingerprint="5" * 64,
+)
+
+
+def test_the_card_says_what_a_reader_must_know(tmp_path: Path) -> None:
+    model = build_model(tmp_path / "model")
+    evidence = build_evidence(
+        model.digest, classes={"dark": {"recall": 0.95}, "bright": {"recall": 0.7}, "rare": {"recall": math.nan}}
+    )
+    card = model_card(
+        name="digits",
+        model=model.card.model_copy(update={"parents": (Ancestor(role="teacher", digest="7" * 64),)}),
+        dataset=DATASET,
+        evidence=evidence,
+        stages={"ensemble": build_evidence("e" * 64, 0.93), "served": evidence},
+        provenance={"git commit": "abcdef"},
+        verdicts=judge(build_case(evidence), LIMITS),
+    )
+    headings = {line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")}
+    assert headings >= {"Intended use", "Data", "Training", "Metrics", "Groups and slices", "Limits", "Provenance"}
+    # the first lines, which become the version's description, hold the figure with its interval
+    assert "accuracy 0.9000 (0.8800 to 0.9200)" in card[:400]
+    expected = ("Nobody has stated a purpose", "abcdef", DATA, model.digest, "7" * 64, "0.9300", "| parity | passed |")
+    for said in expected:
+        assert said in card, said
+    assert "Weakest class: bright (recall 0.7000). Nothing is known about rare" in card
+
+
+def test_missing_figures_are_called_missing(tmp_path: Path) -> None:
+    model = build_model(tmp_path / "model")
+    evidence = build_evidence(model.digest, figures={"accuracy": Figure(value=math.nan)})
+    facts = {"model": model.card, "dataset": DATASET, "evidence": evidence}
+    card = model_card(name="digits", **facts, stages={}, provenance={}, intended_use="Toy.")  # type: ignore[arg-type]
+    assert "accuracy nan" in card and "Toy." in card and "Not judged" in card and "Not recorded." in card
