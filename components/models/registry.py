@@ -52,19 +52,23 @@ def names() -> list[str]:
     return sorted(_entries)
 
 
+def problems(config: NetworkConfig, key: str = "network") -> list[str]:
+    """What is wrong with a network's configuration, a line each, with the key that it stands under."""
+    if config.name not in names():
+        return [f"{key}.name: expected one of {', '.join(names())}, received {config.name!r}"]
+    known = inspect.signature(_entries[config.name]).parameters.keys() - {"inputs", "outputs"}
+    return [
+        f"{key}.arguments.{name}: expected one of {', '.join(sorted(known))}, received {value!r}"
+        for name, value in sorted(config.arguments.items())
+        if name not in known
+    ]
+
+
 def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
     """An untrained network; raises ConfigurationError for a name or an argument that does not exist."""
-    _load_families()
-    entry = _entries.get(config.name)
-    if entry is None:
-        raise ConfigurationError(f"network.name: expected one of {', '.join(names())}, received {config.name!r}")
-    known = [name for name in inspect.signature(entry).parameters if name not in ("inputs", "outputs")]
-    unknown = sorted(set(config.arguments) - set(known))
-    if unknown:
-        raise ConfigurationError(
-            f"network.arguments: {config.name} takes {', '.join(known)}, received {', '.join(unknown)}"
-        )
-    return entry(inputs, outputs, **config.arguments)
+    if wrong := problems(config):
+        raise ConfigurationError("\n".join(wrong))
+    return _entries[config.name](inputs, outputs, **config.arguments)
 
 
 def _load_families() -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from components.artifacts import Model
 from components.compress.distil import student_job
 from components.compress.errors import CompressionError
 from components.config import LineConfig
+from components.tasks import registry as tasks
 
 
 @pytest.fixture
@@ -26,17 +29,17 @@ def line() -> LineConfig:
 
 
 def test_the_student_is_trained_as_the_line_says_with_the_teacher_at_its_side(student: Model, line: LineConfig) -> None:
-    job = student_job(student, line, "classification")
+    job = student_job(student, line.student, line.training, line.augment, seed=8)
     assert job.teacher == student.folder
-    assert (job.temperature, job.teacher_weight, job.epochs) == (2.5, 0.6, 4)
+    assert (job.temperature, job.teacher_weight, job.epochs, job.seed) == (2.5, 0.6, 4, 8)
     assert (job.network, job.training, job.augment) == (line.student.network, line.training, line.augment)
     assert [(parent.role, parent.digest) for parent in job.parents] == [("teacher", student.digest)]
 
 
-def test_the_student_does_not_start_as_one_of_the_members(student: Model, line: LineConfig) -> None:
-    assert student_job(student, line, "classification").seed not in range(line.seed, line.seed + line.members.count)
-
-
-def test_a_teacher_of_another_task_is_refused(student: Model, line: LineConfig) -> None:
-    with pytest.raises(CompressionError, match="expected a teacher for segmentation, found one for classification"):
-        student_job(student, line, "segmentation")
+def test_a_task_that_cannot_be_distilled_is_refused(
+    student: Model, line: LineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(tasks.get("classification").spec, supports=frozenset({"ensemble"}))
+    monkeypatch.setattr(tasks.get("classification"), "spec", spec)
+    with pytest.raises(CompressionError, match="expected the capability `distillation`, found \\['ensemble'\\]"):
+        student_job(student, line.student, line.training, line.augment, seed=8)

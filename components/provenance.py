@@ -1,0 +1,111 @@
+"""Where a result comes from: the code it was made by, the locked libraries, the commit.
+
+A step is done again when one of these changes. Code is compared by meaning: a comment, a docstring or a blank line
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGES = ("components",)
+CODE = Path(__file__).resolve().parent.parent
+
+
+def code_digest(modules: Iterable[str]) -> str:
+    """SHA-256 over the named modules and all of this project's modules that they import, directly or not.
+
+    Modules that are named in strings count as well: registries import their families by name.
+    """
+    total = hashlib.sha256()
+    for module in sorted(_closure(frozenset(modules))):
+        total.update(f"{module}\0{_meaning(module)}\n".encode())
+    return total.hexdigest()
+
+
+def meaning(source: str) -> str:
+    """Python source as its syntax tree, without positions, comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def lock_digest(root: Path) -> str:
+    """SHA-256 of the locked run-time libraries; raises FileNotFoundError where the lock is gone."""
+    return hashlib.sha256((root / "requirements.lock").read_bytes()).hexdigest()
+
+
+def git_commit(root: Path) -> str:
+    """The checked-out commit, with `+changes` where tracked files differ from it; `unknown` outside a repository."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return "unknown"
+    return f"{commit}+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or not a repository: the data and the code have digests of their own
+    return done.stdout.strip()
+
+
+def _closure(modules: frozenset[str]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting.extend(_imports(module))
+    return found
+
+
+@cache
+def _path(module: str) -> Path | None:
+    """The file of a module of this project; found by its place, since importing it would import the engines."""
+    parts = module.split(".")
+    if parts[0] not in PACKAGES:
+        return None
+    place = CODE.joinpath(*parts)
+    for candidate in (place.with_suffix(".py"), place / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _source(module: str) -> str:
+    path = _path(module)
+    if path is None:
+        raise ModuleNotFoundError(f"{module}: expected a module of this project")
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def _meaning(module: str) -> str:
+    return meaning(_source(module))
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """Modules of this project that `module` imports or names in a string."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_source(module))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("components."):
+            names.add(node.value)
+    return frozenset(name for name in names if _path(name) is not None and name != module)

@@ -1,0 +1,1 @@
+"""What runs, in which order: Prefect flows over the components, and the `convoy` command."""

@@ -1,0 +1,26 @@
+"""The whole configuration, checked before anything starts: what `components.config` cannot know without the registries."""
+
+from __future__ import annotations
+
+from components import config
+from components.config import ConfigurationError, Recipe
+from components.models import registry as models
+from components.tasks import registry as tasks
+from flows.project import Project
+
+
+def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
+    """The configuration, complete and correct; raises ConfigurationError with every mistake."""
+    settings = config.load(project.root, None if recipe == "default" else recipe, overrides)
+    wrong = []
+    if settings.dataset.task not in tasks.names():
+        wrong.append(
+            f"datasets.{settings.line.dataset}.task: expected one of {', '.join(tasks.names())}, "
+            f"received {settings.dataset.task!r}"
+        )
+    networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
+    for key, network in {**networks, "line.student.network": settings.line.student.network}.items():
+        wrong += models.problems(network, key)
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+    return settings

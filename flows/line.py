@@ -1,0 +1,145 @@
+"""The line: raw images go in, a promoted int8 network comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from prefect import flow
+from prefect.runtime import flow_run as this_flow_run
+
+from components import provenance
+from components.artifacts import Dataset, Decision
+from components.config import Recipe
+from components.registry import tracking as memory
+from flows import progress, startup, steps
+from flows.check import complete
+from flows.project import Project, enter, find
+from flows.step import LINE, Done, Line, flat, running
+
+_reporter: progress.Reporter = progress.Silent()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the line came to."""
+
+    model: str
+    run_id: str  # MLflow's parent run
+    data: Dataset
+    assessment: steps.Assessment  # members, ensemble, student, what is served
+    decision: Decision
+    done: list[Done]
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether every step had been done before."""
+        return all(step.cached for step in self.done)
+
+
+@flow(name="line", flow_run_name="{recipe}", persist_result=False, validate_parameters=True)
+def line(recipe: str = "default", overrides: list[str] | None = None) -> Outcome:
+    """Take the data set of a recipe to a promoted, compressed, audited network.
+
+    `recipe` is `default` (params.yaml as it stands) or the name of a file in recipes/; `overrides` are `key=value` of `line:`.
+    """
+    with opened(recipe, overrides or []) as run:
+        settings = run.recipe.line
+        training, augment, seed = settings.training, settings.augment, settings.seed
+
+        data = steps.data(settings.dataset)  # DVC: ingest, prepare, validate
+        steps.validation(data)
+        steps.drift(data, settings.model, settings.drift)
+        steps.augmentation(data, augment, seed)
+        members = steps.train(data, settings.members, training, augment, seed)  # Ray: one worker group, K members
+        teacher = steps.ensemble(members, data, settings.ensemble)
+        student = steps.distil(teacher, data, settings.student, training, augment, seed + len(members))
+        quantized = steps.quantize(student, data, settings.quantize)
+        assessment = steps.evaluate(members, teacher, student, quantized, data, settings.evaluate)
+        version = steps.register(quantized, assessment, data, settings.model, settings.drift)
+        decision = steps.promote(version, quantized, assessment, data, settings.evaluate, settings.gates)
+        return concluded(run, data, assessment, decision)
+
+
+def reporting_to(reporter: progress.Reporter) -> None:
+    """Where lines of this process show their progress; by default nowhere."""
+    global _reporter  # noqa: PLW0603 — the flow's arguments are what Prefect stores, and a display cannot be stored
+    _reporter = reporter
+
+
+@contextmanager
+def opened(recipe: str, overrides: list[str]) -> Iterator[Line]:
+    """Check the configuration, tidy up after killed lines, and open the parent run; close it however the block ends."""
+    project = find()
+    enter(project)
+    settings = complete(project, recipe, overrides)
+    startup.settle(project)
+    connection = memory.connect(project.root, settings.line.model)
+    with startup.leased(project) as lease:
+        lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
+        origin = custody(project, settings, recipe)
+        run_id = connection.start_run(f"line · {recipe}", tags={LINE: lease.id, **origin})
+        connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
+        try:
+            with running(Line(project, settings, connection, run_id, lease, _reporter, origin)) as value:
+                yield value
+        except BaseException as error:
+            status: memory.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            _close(connection, run_id, status, error)
+            raise
+        connection.finish(run_id)
+
+
+def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
+    """What the parent run's tags say of where everything came from."""
+    return {
+        "convoy.recipe": recipe,
+        "convoy.dataset": settings.line.dataset,
+        "convoy.parameters": settings.digest(),
+        "convoy.lock": provenance.lock_digest(project.root),
+        "convoy.prefect_flow_run": str(this_flow_run.get_id()),
+        "mlflow.source.git.commit": provenance.git_commit(project.root),
+    }
+
+
+def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: Decision) -> Outcome:
+    """Write the conclusion on the parent run and hand it back."""
+    outcome = Outcome(
+        model=run.recipe.line.model,
+        run_id=run.run_id,
+        data=data,
+        assessment=assessment,
+        decision=decision,
+        done=list(run.done),
+    )
+    primary = assessment.evidence.primary
+    rows = [f"| {done.step} | {_linked(run, done)} | {done.summary} |" for done in outcome.done]
+    note = [f"**{decision.action} version {decision.version}**: {decision.reason}", ""]
+    if outcome.unchanged:
+        note += ["Nothing new: data, parameters, code and libraries are those of the runs below.", ""]
+    note += ["| step | run | |", "|---|---|---|", *rows]
+    run.tracking.log_note(run.run_id, "\n".join(note))
+    run.tracking.log_tags(
+        run.run_id,
+        {
+            "convoy.decision": decision.action,
+            "convoy.version": str(decision.version),
+            **{f"convoy.{'reused' if done.cached else 'ran'}.{done.step}": done.run_id for done in outcome.done},
+        },
+    )
+    run.tracking.log_metrics(run.run_id, {primary: assessment.evidence.figures[primary].value})
+    return outcome
+
+
+def _linked(run: Line, done: Done) -> str:
+    link = run.tracking.run_link(done.run_id)
+    text = f"{done.run_id[:8]}{' (reused)' if done.cached else ''}"
+    return f"[{text}]({link})" if link else text
+
+
+def _close(connection: memory.Tracking, run_id: str, status: memory.Status, error: BaseException) -> None:
+    try:
+        connection.log_note(run_id, f"**{status.lower()}**: {error}")
+        connection.finish(run_id, status)
+    except memory.TrackingError:
+        return  # MLflow is what failed; the error under way says so, and the next start closes the run

@@ -1,0 +1,129 @@
+"""What a person sees while the line runs: the step, the epoch, images a second, the time that remains.
+
+The engines' chatter goes to a log file. On a terminal the display is live; elsewhere it is a line a step.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Reporter(Protocol):
+    """Told by the steps what happens."""
+
+    def started(self, step: str) -> None: ...
+
+    def finished(self, step: str, summary: str, *, cached: bool) -> None: ...
+
+    def failed(self, step: str, reason: str) -> None: ...
+
+    def advanced(self, what: str, done: int, total: int, note: str = "") -> None: ...
+
+
+class Silent:
+    """Says nothing: for tests and for flows that a scheduler started."""
+
+    def started(self, step: str) -> None: ...
+
+    def finished(self, step: str, summary: str, *, cached: bool) -> None: ...
+
+    def failed(self, step: str, reason: str) -> None: ...
+
+    def advanced(self, what: str, done: int, total: int, note: str = "") -> None: ...
+
+
+class Display:
+    """A line for each finished step, and below it, on a terminal, a bar for the one that runs."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task: TaskID | None = None
+        self._since = time.monotonic()
+        self._last_note = 0.0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, step: str) -> None:
+        self._clear()
+        self._since = self._last_note = time.monotonic()
+        self._task = self._progress.add_task(step, total=None, note="")
+
+    def finished(self, step: str, summary: str, *, cached: bool) -> None:
+        self._clear()
+        mark, style = ("=", "cyan") if cached else ("✓", "green")
+        seconds = "cached" if cached else f"{time.monotonic() - self._since:.1f} s"
+        self.console.print(f"[{style}]{mark}[/] [bold]{step:<10}[/] {summary} [dim]({seconds})[/]", highlight=False)
+
+    def failed(self, step: str, reason: str) -> None:
+        self._clear()
+        self.console.print(f"[red]✗[/] [bold]{step:<10}[/] {reason.splitlines()[0] if reason else ''}", highlight=False)
+
+    def advanced(self, what: str, done: int, total: int, note: str = "") -> None:
+        if self._task is not None:
+            self._progress.update(self._task, description=what, completed=done, total=total, note=note)
+        # Without a terminal there is no bar: a line every half minute shows that it lives.
+        if not self.console.is_terminal and time.monotonic() - self._last_note > 30:
+            self._last_note = time.monotonic()
+            self.console.print(f"  {what}: {done}/{total} {note}", highlight=False)
+
+    def _clear(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+@contextmanager
+def quiet(log: Path) -> Iterator[Console]:
+    """Send this process's output, and that of everything it starts, to `log`; what is yielded still reaches the terminal.
+
+    Works on file descriptors, so C++ engines and child processes are covered.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept_out, kept_err = os.dup(1), os.dup(2)
+    terminal: IO[str] = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield Console(file=terminal, force_terminal=None if terminal.isatty() else False)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(kept_out, 1)
+        os.dup2(kept_err, 2)
+        os.close(kept_out)
+        os.close(kept_err)
+        terminal.close()

@@ -1,0 +1,88 @@
+"""Where the project is, where its state lies, and what the engines are told before they are imported.
+
+Everything that a run leaves behind is below `.convoy/` (and `data/`, which is DVC's). The same code runs on servers when
+the engines' own variables name them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.config import ConfigurationError
+from components.environment import prepare_environment
+
+LOOPBACK = "127.0.0.1"
+MLFLOW_PORT = 5000  # MLflow's own default
+PREFECT_PORT = 4200  # Prefect's own default
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `params.yaml` and `dvc.yaml`."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".convoy"
+
+    @property
+    def locks(self) -> Path:
+        return self.state / "locks"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def leases(self) -> Path:
+        """One file a running line, so that the next start can tidy up after one that was killed."""
+        return self.state / "lines"
+
+    @property
+    def work(self) -> Path:
+        """What steps have begun and not finished: checkpoints, and results on their way to MLflow."""
+        return self.state / "work"
+
+    @property
+    def prefect_home(self) -> Path:
+        return self.state / "prefect"
+
+
+def find(start: Path | None = None) -> Project:
+    """The project that `start` (the current folder) lies in; CONVOY_ROOT overrides. Raises ConfigurationError."""
+    named = os.environ.get("CONVOY_ROOT")
+    place = (Path(named) if named else start or Path.cwd()).resolve()
+    for folder in (place, *place.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return Project(folder)
+    raise ConfigurationError(
+        f"{place}: expected a folder with params.yaml and dvc.yaml here or above, found none; change into the project, "
+        "or set CONVOY_ROOT"
+    )
+
+
+def enter(project: Project) -> None:
+    """Make the project's folders, and set what the engines read at import. What the user has set is kept.
+
+    Raises ConfigurationError where the state cannot be written.
+    """
+    prepare_environment()
+    try:
+        for folder in (project.locks, project.logs, project.leases, project.work, project.prefect_home):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{project.state}: expected a folder that can be written: {error}") from error
+    defaults = {
+        "PREFECT_HOME": str(project.prefect_home),
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "PREFECT_CLI_PROMPT": "false",
+        # Heartbeats let a server notice a line whose machine died; its own start-up tidies the rest.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "CONVOY_MLFLOW_UI": f"http://{LOOPBACK}:{MLFLOW_PORT}",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,250 @@
+"""The start-up room: whoever starts a line comes through here first.
+
+A line that runs holds a lease, a small file that names its process and what it has open. A start closes what lines
+left open whose process is gone: their runs in MLflow, their flow runs in Prefect, a temporary server of theirs. It also starts the
+temporary Prefect server that lives and dies with the line, where PREFECT_API_URL names no other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from components.artifacts import writing
+from flows.project import LOOPBACK, Project
+
+SERVER_SECONDS = 120.0  # 8–15 s with two free cores, most of it imports; a busy machine needs several times that
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class StartupError(RuntimeError):
+    """The line could not be started; says what was tried and what to do."""
+
+
+@dataclass
+class Lease:
+    """What one running line has open; written at every change, removed at its end."""
+
+    path: Path
+    content: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, **values: Any) -> None:
+        """Add to the lease, in one write."""
+        self.content.update(values)
+        with writing(self.path) as temporary:
+            temporary.write_text(json.dumps(self.content), encoding="utf-8")
+
+    @property
+    def id(self) -> str:
+        return self.path.stem
+
+
+@contextmanager
+def leased(project: Project) -> Iterator[Lease]:
+    """A lease for this process; it goes when the block ends, and stays behind when the process is killed."""
+    lease = Lease(project.leases / f"{uuid.uuid4().hex}.json")
+    lease.note(pid=os.getpid(), started=psutil.Process().create_time(), host=socket.gethostname())
+    try:
+        yield lease
+    finally:
+        lease.path.unlink(missing_ok=True)
+
+
+def abandoned(project: Project) -> list[Lease]:
+    """Leases of this machine whose process is gone."""
+    found = []
+    for path in sorted(project.leases.glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue  # its line has just ended
+        if content["host"] == socket.gethostname() and not _alive(content["pid"], content["started"]):
+            found.append(Lease(path, content))
+    return found
+
+
+def settle(project: Project) -> list[str]:
+    """Close everything that killed lines left open; returns a sentence for each. Needs PREFECT_API_URL.
+
+    MLflow runs become KILLED, flow and task runs Crashed, so no page shows a dead run as running.
+    """
+    told = []
+    for lease in abandoned(project):
+        _reap_server(lease)
+        runs = _close_mlflow_runs(project, lease)
+        if flow_run := lease.content.get("flow_run"):
+            _crash_flow_run(flow_run)
+        lease.path.unlink(missing_ok=True)
+        told.append(f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})")
+    return told
+
+
+def _alive(pid: int, started: float) -> bool:
+    """Whether that very process lives: numbers are given out again, so the start time is compared too."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _close_mlflow_runs(project: Project, lease: Lease) -> list[str]:
+    from components.registry import tracking
+
+    experiment = lease.content.get("experiment")
+    if experiment is None:
+        return []
+    connection = tracking.connect(project.root, experiment)
+    left = connection.runs_left_running({"convoy.line": lease.id})
+    for run_id in left:
+        connection.finish(run_id, "KILLED")
+    return left
+
+
+def _crash_flow_run(flow_run: str) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    with get_client(sync_client=True) as client:
+        identifier = uuid.UUID(flow_run)
+        try:
+            known = client.read_flow_run(identifier)
+        except ObjectNotFound:
+            return  # another server, or its database was deleted
+        gone = Crashed(message="The process was killed.")
+        for task_run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[identifier]))):
+            if task_run.state is None or not task_run.state.is_final():
+                client.set_task_run_state(task_run.id, gone, force=True)
+        if known.state is None or not known.state.is_final():
+            client.set_flow_run_state(identifier, gone, force=True)
+
+
+# -- the temporary Prefect server -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server of our own, and where it answers."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def wait(self) -> None:
+        """Return when it answers; StartupError with its last words when it ends or takes too long."""
+        limit = time.monotonic() + SERVER_SECONDS
+        while time.monotonic() < limit:
+            if self.process.poll() is not None:
+                break
+            if answers(self.url):
+                return
+            time.sleep(0.1)
+        words = self.log.read_text(errors="replace").strip().splitlines()[-5:]
+        raise StartupError(
+            f"the temporary Prefect server did not start within {SERVER_SECONDS:.0f} s; its log is {self.log}:\n"
+            + "\n".join(words)
+        )
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def answers(api_url: str) -> bool:
+    """Whether a Prefect server answers at this address."""
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=2):  # noqa: S310 — http(s), from Prefect's settings
+            return True
+    except (urllib.error.URLError, TimeoutError, OSError):
+        return False
+
+
+@contextmanager
+def prefect_server(project: Project, lease: Lease) -> Iterator[Server | None]:
+    """A temporary server, and PREFECT_API_URL set to it; None where the variable names a server already.
+
+    It starts in the background: call `wait` before the first flow. On Linux the kernel ends it with this process, elsewhere
+    the next start does.
+    """
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        if not answers(named):
+            raise StartupError(
+                f"Prefect at {named} does not answer; start the server, correct PREFECT_API_URL, or unset it to use a"
+                " temporary one"
+            )
+        yield None
+        return
+    log = project.logs / "prefect-server.log"
+    with log.open("ab") as output:
+        server = _start_server(log, output)
+    lease.note(server=server.process.pid, server_started=psutil.Process(server.process.pid).create_time())
+    os.environ["PREFECT_API_URL"] = server.url
+    try:
+        yield server
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        server.stop()
+
+
+def _start_server(log: Path, output: IO[bytes]) -> Server:
+    spec = importlib.util.find_spec("prefect")
+    if spec is None or spec.origin is None:
+        raise StartupError("Prefect is not installed; run `make setup`")
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(spec.origin).parent.parent)]
+    command += ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on", "--log-level", "error"]
+    command += ["--host", LOOPBACK, "--port", str(port)]
+    # Schedules are for servers that stay; Prefect's own temporary server leaves the same services out.
+    environment = {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=output, stderr=output, preexec_fn=die_with_parent
+    )
+    return Server(process, f"http://{LOOPBACK}:{port}/api", log)
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    """Whether nobody listens on a port of the loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) != 0
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this child when its parent ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _reap_server(lease: Lease) -> None:
+    pid, started = lease.content.get("server"), lease.content.get("server_started")
+    if pid is not None and started is not None and _alive(pid, started):
+        psutil.Process(pid).terminate()

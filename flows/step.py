@@ -1,0 +1,309 @@
+"""The one wrapper around every step: look-up, child run, result, artifacts, retries and timeout.
+
+A step's key is the digest of its inputs, its section of the configuration, its code and the locked libraries. Where MLflow
+has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run links
+to the run that was reused. A step's body writes its result into a folder; that folder becomes an artifact of the child
+run, and what the line goes on with is always read from there, so a reused result cannot differ from a fresh one.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import shutil
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from filelock import FileLock
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, State
+
+from components.artifacts import ArtifactError, digest_values
+from components.config import Recipe, Section
+from components.provenance import code_digest, lock_digest, meaning
+from components.registry.tracking import KEY, Tracking, TrackingError
+from flows.progress import Reporter
+from flows.project import Project
+from flows.startup import Lease
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LINE = "convoy.line"  # tag: the lease under which a run was opened
+STEP = "convoy.step"  # tag: which step a child run is
+RESULT = "result"  # folder of a child run's artifacts that holds what the step hands on
+SUMMARY = "summary.json"
+
+
+@dataclass
+class Line:
+    """What the steps of one run of the line share."""
+
+    project: Project
+    recipe: Recipe
+    tracking: Tracking
+    run_id: str  # the parent run
+    lease: Lease
+    reporter: Reporter
+    custody: dict[str, str]  # where everything came from: recipe, commit, lock
+    done: list[Done] = field(default_factory=list)
+
+    @contextmanager
+    def reporting(self, step: str) -> Iterator[Callable[[str], None]]:
+        """Tell the reporter of a part of the line that is no `Step`; what is yielded takes its summary."""
+        told: list[str] = []
+        self.reporter.started(step)
+        try:
+            yield told.append
+        except BaseException as error:
+            self.reporter.failed(step, str(error))
+            raise
+        self.reporter.finished(step, "; ".join(told), cached=False)
+
+    def skip(self, step: str, reason: str) -> None:
+        """Leave a step out because the task cannot take it, and say so in the run."""
+        self.tracking.log_tags(self.run_id, {f"convoy.skipped.{step}": reason})
+        self.reporter.finished(step, f"skipped: {reason}", cached=False)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How one step ended."""
+
+    step: str
+    run_id: str
+    cached: bool
+    seconds: float
+    summary: str
+
+
+_line: ContextVar[Line] = ContextVar("line")
+
+
+def line() -> Line:
+    """The line that runs here; LookupError outside of one."""
+    return _line.get()
+
+
+@contextmanager
+def running(value: Line) -> Iterator[Line]:
+    """Make `value` the line that the steps below belong to."""
+    token = _line.set(value)
+    try:
+        yield value
+    finally:
+        _line.reset(token)
+
+
+@dataclass
+class StepRun:
+    """What a step's body is given besides its inputs."""
+
+    id: str  # its MLflow run
+    folder: Path  # where it puts what it hands on; logged as a whole when the body returns
+    work: Path  # its own folder that survives a kill: the next try finds there what this one left
+    summary: str = ""  # one line for the terminal and the pages
+    table: list[dict[str, Any]] = field(default_factory=list)  # rows for the Prefect page
+
+    def show(self, folder: Path, title: str) -> None:
+        """Pictures and pages for people, beside the result among the run's artifacts."""
+        line().tracking.log_artifacts(self.id, folder, title)
+
+
+Body = Callable[Concatenate[StepRun, P], None]
+
+
+class Step(Generic[P, T]):
+    """A step of the line: call it with its inputs, get what it hands on."""
+
+    def __init__(
+        self,
+        body: Body[P],
+        title: str,
+        load: Callable[[Path], T],
+        code: Sequence[str],
+        retries: int,
+        minutes: float,
+        holds: Callable[[T], bool],
+    ) -> None:
+        self.body, self.title, self.load, self.code, self.holds = body, title, load, code, holds
+        self.__doc__ = body.__doc__
+        self._task = task(
+            self._run,
+            name=title,
+            description=inspect.getdoc(body),
+            retries=retries,
+            retry_delay_seconds=2,
+            retry_condition_fn=passing,
+            timeout_seconds=minutes * 60,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the step, or find that it is done."""
+        began = time.monotonic()
+        shared = line()
+        shared.reporter.started(self.title)
+        try:
+            outcome = self._task(*args, **kwargs)
+            # Prefect hands back the State itself where the body chose its name.
+            run_id: str = outcome.result() if isinstance(outcome, State) else outcome
+        except BaseException as error:
+            shared.reporter.failed(self.title, str(error))
+            raise
+        cached = isinstance(outcome, State)
+        folder = shared.tracking.artifact_folder(run_id, RESULT)
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["summary"]
+        shared.done.append(Done(self.title, run_id, cached, time.monotonic() - began, summary))
+        shared.reporter.finished(self.title, summary, cached=cached)
+        return self.load(folder)
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Digest of everything that the result depends on."""
+        return digest_values(
+            {
+                "step": self.title,
+                "inputs": [identity(value) for value in args],
+                "options": {name: identity(value) for name, value in sorted(kwargs.items())},
+                "body": meaning(textwrap.dedent(inspect.getsource(self.body))),
+                "code": code_digest(self.code),
+                "lock": lock_digest(line().project.root),
+            }
+        )
+
+    def _run(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        shared = line()
+        key = self.key(*args, **kwargs)
+        # Two lines at once: the second waits for the first one's result rather than making it again.
+        with FileLock(shared.project.locks / f"step-{key[:32]}.lock"):
+            found = self._finished(key)
+            if found is not None:
+                _show(self.title, found, cached=True)
+                return Completed(name="Cached", message=f"MLflow run {found}", data=found)
+            run_id = self._do(key, *args, **kwargs)
+        _show(self.title, run_id, cached=False)
+        return run_id
+
+    def _finished(self, key: str) -> str | None:
+        """The run that did this step already, if its result is still there and still true."""
+        tracking = line().tracking
+        found = tracking.find_finished(key)
+        if found is None:
+            return None
+        try:
+            return found if self.holds(self.load(tracking.artifact_folder(found, RESULT))) else None
+        except (ArtifactError, TrackingError):
+            return None  # its files were deleted or damaged: the step is done again
+
+    def _do(self, key: str, *args: P.args, **kwargs: P.kwargs) -> str:
+        shared = line()
+        tracking = shared.tracking
+        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key}
+        run_id = tracking.start_run(self.title, parent=shared.run_id, tags=tags)
+        work = shared.project.work / key[:32]
+        folder = work / RESULT
+        try:
+            shutil.rmtree(folder, ignore_errors=True)  # a half-written result of an earlier try
+            folder.mkdir(parents=True)
+            began = time.monotonic()
+            step_run = StepRun(run_id, folder, work)
+            self.body(step_run, *args, **kwargs)
+            tracking.log_metrics(run_id, {"seconds": time.monotonic() - began})
+            told = {"summary": step_run.summary, "table": step_run.table}
+            (folder / SUMMARY).write_text(json.dumps(told), encoding="utf-8")
+            tracking.log_artifacts(run_id, folder, RESULT)
+            tracking.log_note(run_id, step_run.summary)
+            tracking.finish(run_id)
+        except BaseException as error:
+            stopped = isinstance(error, Exception)
+            _close(tracking, run_id, "FAILED" if stopped else "KILLED")
+            raise
+        shutil.rmtree(work)
+        return run_id
+
+
+def step(
+    title: str,
+    *,
+    load: Callable[[Path], T],
+    code: Sequence[str],
+    retries: int = 1,
+    minutes: float = 30.0,
+    holds: Callable[[T], bool] = lambda _: True,
+) -> Callable[[Body[P]], Step[P, T]]:
+    """Make a step of a body `(run, *inputs) -> None`.
+
+    `load` reads what the body wrote; `code` names the modules it does its work with; `holds` says whether a finished result
+    is still true, for steps that also change something outside. Only passing troubles (a lost connection, a full disk)
+    are tried again: a wrong input stays wrong.
+    """
+
+    def make(body: Body[P]) -> Step[P, T]:
+        return functools.wraps(body, updated=())(Step(body, title, load, code, retries, minutes, holds))  # type: ignore[return-value]
+
+    return make
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted keys: what MLflow compares runs by."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        result |= flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return result
+
+
+def identity(value: Any) -> Any:
+    """What a step's input contributes to its key: the digest of a noun, the value of a plain one."""
+    if isinstance(value, Section):
+        return value.digest()
+    digest = getattr(value, "digest", None)
+    if isinstance(digest, str):
+        return digest
+    if isinstance(value, tuple | list):
+        return [identity(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"a step's input must be a noun, a section or a plain value, received {type(value).__name__}")
+
+
+def passing(task: Any, task_run: Any, state: State[Any]) -> bool:
+    """Whether trying again can help."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError | ConnectionError | TrackingError) and not isinstance(error, FileNotFoundError)
+
+
+def _close(tracking: Tracking, run_id: str, status: Any) -> None:
+    try:
+        for child in tracking.children(run_id):
+            if child.status == "RUNNING":
+                tracking.finish(child.id, status)
+        tracking.finish(run_id, status)
+    except TrackingError:
+        # MLflow is what failed: the error under way says so, and the next start closes the run.
+        return
+
+
+def _show(title: str, run_id: str, *, cached: bool) -> None:
+    """The step on Prefect's page: its summary, its table and the way to its MLflow run."""
+    shared = line()
+    told = json.loads((shared.tracking.artifact_folder(run_id, RESULT) / SUMMARY).read_text(encoding="utf-8"))
+    link = shared.tracking.run_link(run_id)
+    parts = [f"**{told['summary']}**", f"MLflow run [{run_id}]({link})" if link else f"MLflow run {run_id}"]
+    if cached:
+        parts.append("Nothing that this step depends on has changed: the result of that run was reused.")
+    if told["table"]:
+        columns = list(told["table"][0])
+        rows = [columns, ["---"] * len(columns), *[[row.get(column, "") for column in columns] for row in told["table"]]]
+        parts.append("\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows))
+    create_markdown_artifact(key=title, markdown="\n\n".join(parts), description=told["summary"])
