@@ -39,8 +39,8 @@ def reproduce(root: Path, name: str, *, log: Path) -> Dataset:
             changed, listing = _source_changed(root, name, config.source)
             stages.error_file(root, name).unlink(missing_ok=True)
             if changed:
-                _run(repo, root, name, [f"ingest@{name}"], log, force=True, single_item=True)
-            _run(repo, root, name, [f"validate@{name}"], log)
+                _run(repo, root, name, [_target(root, "ingest", name)], log, force=True, single_item=True)
+            _run(repo, root, name, [_target(root, "validate", name)], log)
         if listing is not None:
             _keep_listing(root, name, listing)
         return Dataset.load(stages.prepared_folder(root, name), digest(root, name))
@@ -69,12 +69,12 @@ def pull(root: Path, name: str | None = None) -> int:
 
 def _move(direction: str, root: Path, name: str | None) -> int:
     root = root.resolve()
-    targets = None if name is None else [f"{stage}@{check_name(name)}" for stage in stages.STAGES]
+    targets = None if name is None else [_target(root, stage, check_name(name)) for stage in stages.STAGES]
     _lock_file(root)
     with _alone(root), _talking_to(root / ".convoy" / "logs" / "dvc.log"), _opened(root) as repo:
         moved = getattr(repo, direction)(targets=targets)
     if isinstance(moved, Mapping):
-        moved = moved.get("fetched", 0)
+        moved = moved["stats"]["fetched"]
     return int(moved)
 
 
@@ -90,10 +90,16 @@ def _opened(root: Path) -> Iterator[Any]:
     # A copy without its .git (an image, an archive) is as good a project.
     settings = {} if (root / ".git").exists() else {"core": {"no_scm": True}}
     try:
-        with contextlib.closing(Repo(str(root), config=settings)) as repo:
+        # DVC takes paths it has to name from the working directory, and fails where that is another repository.
+        with contextlib.chdir(root), contextlib.closing(Repo(str(root), config=settings)) as repo:
             yield repo
     except (DvcException, OSError) as error:
         raise DataError(f"DVC: {_causes(error)}") from error
+
+
+def _target(root: Path, stage: str, name: str) -> str:
+    """With its file: DVC would look for a bare name in the working directory's dvc.yaml, whatever is open."""
+    return f"{root / 'dvc.yaml'}:{stage}@{name}"
 
 
 def _causes(error: BaseException | None) -> str:

@@ -1,0 +1,91 @@
+"""One's own pictures: layouts that are meant, and those that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.config import FolderSource
+from components.data.errors import DataError
+from components.data.sources import folder as source
+
+
+def _read(path: Path) -> tuple[tuple[str, ...], list[dict[str, object]]]:
+    data = source.read(FolderSource(kind="folder", path=str(path)), Path("/nowhere"))
+    rows = [row for table in data.tables for row in table.select(["id", "target", "published"]).to_pylist()]
+    return data.classes, rows
+
+
+def test_classes_are_named_after_their_folders(pictures: Callable[..., Path]) -> None:
+    classes, rows = _read(pictures(classes=("dog", "cat"), each=2))
+    assert classes == ("cat", "dog")
+    assert rows[0] == {"id": "cat/000.png", "target": 0, "published": None}
+    assert rows[3]["target"] == 1
+
+
+def test_folders_of_splits_are_published_splits(pictures: Callable[..., Path]) -> None:
+    pictures(under="train", each=2)
+    classes, rows = _read(pictures(under="test", classes=("cat", "owl"), each=1))
+    assert classes == ("cat", "dog", "owl")
+    assert {row["id"]: row["published"] for row in rows}["test/owl/000.png"] == "test"
+
+
+def test_a_class_called_train_beside_others_is_a_class(pictures: Callable[..., Path]) -> None:
+    assert _read(pictures(classes=("train", "car"), each=1))[0] == ("car", "train")
+
+
+def test_a_relative_path_is_the_projects(tmp_path: Path) -> None:
+    assert source.locate(FolderSource(kind="folder", path="own"), tmp_path) == tmp_path / "own"
+
+
+@pytest.mark.parametrize("place", ["", "cat"])
+def test_a_link_out_of_the_folder_is_refused(pictures: Callable[..., Path], tmp_path: Path, place: str) -> None:
+    folder = pictures(each=1)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key.png").write_bytes(b"secret")
+    target = tmp_path / "secret" if place == "" else tmp_path / "secret" / "key.png"
+    (folder / place / "link.png").symlink_to(target)
+    with pytest.raises(DataError, match="received a link to"):
+        _read(folder)
+
+
+def test_a_link_within_the_folder_is_a_file_like_others(pictures: Callable[..., Path]) -> None:
+    folder = pictures(each=1)
+    (folder / "dog" / "again.png").symlink_to(folder / "cat" / "000.png")
+    assert len(_read(folder)[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("cat/notes.txt", "expected only images"), ("loose.png", "inside a folder named after their class")],
+)
+def test_what_cannot_be_meant_is_refused_by_name(pictures: Callable[..., Path], name: str, says: str) -> None:
+    folder = pictures(each=1)
+    (folder / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=says) as caught:
+        _read(folder)
+    assert name in str(caught.value)
+
+
+def test_hidden_files_are_left_alone(pictures: Callable[..., Path]) -> None:
+    folder = pictures(each=1)
+    (folder / "cat" / ".DS_Store").write_bytes(b"x")
+    assert len(_read(folder)[1]) == 2
+
+
+@pytest.mark.parametrize("layout", ["absent", "empty"])
+def test_a_folder_without_classes_is_refused(tmp_path: Path, layout: str) -> None:
+    if layout == "empty":
+        (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="one folder a class"):
+        _read(tmp_path / layout)
+
+
+def test_the_listing_changes_with_a_file_and_only_then(pictures: Callable[..., Path]) -> None:
+    folder = pictures(each=2)
+    before = source.listing(folder)
+    assert source.listing(folder) == before
+    (folder / "cat" / "001.png").write_bytes(b"changed")
+    assert source.listing(folder) != before

@@ -1,0 +1,158 @@
+"""Prepared data: what is kept, what is converted, what is merely described."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from data_builders import DIGITS, SCENES, build, folder_entry
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from components.artifacts import SPLITS, Dataset
+from components.config import DatasetConfig, ImageDeclaration
+from components.data.ingest import RawCard, fingerprint
+from components.data.loading import load_split
+from components.data.prepare import prepare_image
+
+
+def _rows(dataset: Dataset) -> dict[str, dict[str, object]]:
+    table = pa.concat_tables([dataset.table(split) for split in SPLITS])
+    return {str(row["id"]): row for row in table.to_pylist()}
+
+
+@pytest.mark.parametrize("entry", [DIGITS, SCENES], ids=["classes", "masks"])
+def test_the_same_source_gives_the_same_bytes_twice(tmp_path: Path, entry: dict[str, object]) -> None:
+    digests = [build(tmp_path / str(turn), "data", **entry)[0].digest for turn in (0, 1)]
+    assert digests[0] == digests[1]
+
+
+def test_digits_are_scikit_learns_pixels_and_labels(digits: tuple[Dataset, DatasetConfig]) -> None:
+    published = load_digits()
+    for split in SPLITS:
+        arrays = load_split(digits[0], split)
+        numbers = [int(sample.removeprefix("digit-")) for sample in arrays.ids]
+        assert np.array_equal(arrays.targets, published.target[numbers])
+        difference = arrays.images[..., 0] / 255.0 - published.images[numbers] / 16.0
+        assert np.abs(difference).max() <= 0.5 / 255.0 + 1e-9
+
+
+def test_mean_and_deviation_are_those_of_the_training_split_alone(digits: tuple[Dataset, DatasetConfig]) -> None:
+    train = load_split(digits[0], "train").images / 255.0
+    assert digits[0].card.input.mean == pytest.approx([train.mean()])
+    assert digits[0].card.input.std == pytest.approx([train.std()])
+
+
+def test_facts_agree_with_the_pixels(pictures: Callable[..., Path], tmp_path: Path) -> None:
+    folder = pictures(each=5)
+    dataset, _ = build(tmp_path, "mine", **folder_entry(folder))
+    for sample, row in _rows(dataset).items():
+        pixels = np.asarray(Image.open(folder / sample)) / 255.0
+        assert (row["width"], row["height"], row["mode"], row["decodable"]) == (12, 10, "RGB", True)
+        assert row["mean"] == pytest.approx(pixels.mean())
+        assert row["std"] == pytest.approx(pixels.std())
+
+
+def test_batches_and_single_images_have_equal_facts(digits: tuple[Dataset, DatasetConfig]) -> None:
+    row = next(iter(_rows(digits[0]).values()))
+    _, facts, _ = prepare_image(row["image"], digits[1].image)  # type: ignore[arg-type]
+    assert facts == pytest.approx({key: row[key] for key in facts})
+
+
+def test_a_picture_that_cannot_be_decoded_is_kept_and_said_to_be(pictures: Callable[..., Path], tmp_path: Path) -> None:
+    folder = pictures()
+    (folder / "cat" / "007.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    dataset, _ = build(tmp_path, "mine", **folder_entry(folder))
+    row = _rows(dataset)["cat/007.png"]
+    assert row["decodable"] is False
+    assert row["pixels_sha256"] is None
+    assert sum(dataset.card.splits.values()) == 60
+
+
+def test_original_bytes_stay_where_they_are_what_was_declared(pictures: Callable[..., Path], tmp_path: Path) -> None:
+    folder = pictures(each=3)
+    dataset, _ = build(tmp_path, "mine", **folder_entry(folder))
+    assert all(row["image"] == (folder / sample).read_bytes() for sample, row in _rows(dataset).items())
+
+
+def _file(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def test_a_turned_photograph_is_stored_upright() -> None:
+    # given a square picture whose EXIF asks for a quarter turn: neither size nor mode gives it away
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = _file(Image.fromarray(pixels), exif=exif)
+    # when it is prepared
+    stored, _, _ = prepare_image(content, ImageDeclaration(height=4, width=4, channels=3))
+    # then a decoder that ignores EXIF sees it upright
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(stored))), np.rot90(pixels, -1))
+
+
+def test_other_sizes_and_colours_wait_for_validation_unless_resize_is_declared() -> None:
+    content = _file(Image.new("RGBA", (9, 7), (10, 20, 30, 255)))
+    strict = ImageDeclaration(height=10, width=12, channels=3)
+    kept, facts, _ = prepare_image(content, strict)
+    assert kept == content
+    assert (facts["mode"], facts["width"], facts["height"]) == ("RGBA", 9, 7)
+    converted, facts, pixels = prepare_image(content, strict.model_copy(update={"resize": True}))
+    assert (facts["mode"], facts["width"], facts["height"]) == ("RGB", 12, 10)
+    assert pixels is not None
+    assert (pixels == (10, 20, 30)).all()
+    assert Image.open(io.BytesIO(converted)).size == (12, 10)
+
+
+def test_grey_pictures_of_a_colour_set_are_converted_since_nothing_is_lost() -> None:
+    _, facts, pixels = prepare_image(_file(Image.new("L", (2, 2), 7)), ImageDeclaration(height=2, width=2, channels=3))
+    assert facts["mode"] == "RGB"
+    assert pixels is not None
+    assert (pixels == 7).all()
+
+
+def test_the_same_picture_in_another_format_has_the_same_digest() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8))
+    declared = ImageDeclaration(height=6, width=5, channels=3)
+    digests = {prepare_image(_file(image, kind), declared)[1]["pixels_sha256"] for kind in ("PNG", "BMP", "TIFF")}
+    assert len(digests) == 1
+
+
+def test_masks_index_the_declared_classes_by_name(tmp_path: Path) -> None:
+    classes = ["background", *(str(digit) for digit in reversed(range(10)))]
+    plain, _ = build(tmp_path / "a", "scenes", **SCENES)
+    turned, _ = build(tmp_path / "b", "scenes", **SCENES, classes=classes)
+    before, after = load_split(plain, "test"), load_split(turned, "test")
+    shared = np.intersect1d(before.ids, after.ids)
+    one, other = before.targets[before.ids == shared[0]], after.targets[after.ids == shared[0]]
+    assert np.array_equal(np.where(one > 0, 11 - one.astype(int), 0), other)
+
+
+def test_the_fingerprint_is_of_the_content(pictures: Callable[..., Path], tmp_path: Path) -> None:
+    folder = pictures(each=3)
+    _, config = build(tmp_path, "mine", **folder_entry(folder))
+    written = RawCard.load(tmp_path / "raw" / "mine").fingerprint
+    assert fingerprint(config.source, tmp_path) == written
+    (folder / "cat" / "new.png").write_bytes((folder / "dog" / "000.png").read_bytes())
+    assert fingerprint(config.source, tmp_path) != written
+
+
+def test_a_full_disk_leaves_the_old_data_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, _ = build(tmp_path, "digits", **DIGITS)
+    before = hashlib.sha256((dataset.folder / "dataset.json").read_bytes()).hexdigest()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("components.data.shards.pq.write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        build(tmp_path, "digits", **DIGITS)
+    assert [path.name for path in dataset.folder.parent.iterdir()] == ["digits"]
+    assert hashlib.sha256((dataset.folder / "dataset.json").read_bytes()).hexdigest() == before

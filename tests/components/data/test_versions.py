@@ -1,0 +1,233 @@
+"""DVC on a copy of the project: killed, run, run again, moved, broken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from data_builders import DIGITS, folder_entry
+
+from components.artifacts import Dataset, digest_folder
+from components.data import stages, versions
+from components.data.errors import DataError
+
+ROOT = Path(__file__).parents[3]
+DRIVER = """
+import sys
+from pathlib import Path
+from components.data.versions import reproduce
+reproduce(Path("."), sys.argv[1], log=Path(".convoy/driver.log"))
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy without git, and what a first run made of it after its predecessor was killed."""
+
+    root: Path
+    dataset: Dataset
+    killed_cleanly: bool
+
+    @property
+    def log(self) -> Path:
+        return self.root / ".convoy" / "logs" / "data.log"
+
+    def reproduce(self, name: str = "digits") -> Dataset:
+        return versions.reproduce(self.root, name, log=self.log)
+
+    def written(self) -> dict[str, int]:
+        """When each file of the data was last written."""
+        data = self.root / "data"
+        return {str(path): path.stat().st_mtime_ns for path in sorted(data.rglob("*")) if path.is_file()}
+
+    def dvc(self, *arguments: str) -> str:
+        """The command line, as somebody without the project's code would use it."""
+        folder = Path(sys.executable).parent
+        environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+        command = [sys.executable, "-m", "dvc", *arguments]
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+
+def _write_params(root: Path, **datasets: object) -> None:
+    content = {"datasets": {"digits": DIGITS, **datasets}, "line": {"dataset": "digits"}}
+    (root / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def _stages_of(root: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        try:
+            if "components.data.stages" in (process.info["cmdline"] or []) and Path(process.cwd()) == root:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def _kill_in_the_middle(root: Path) -> bool:
+    """Start a run, kill its driver once a stage works, and say whether the stage went with it."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, "digits"], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    deadline = time.monotonic() + 60
+    while not _stages_of(root) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    working = _stages_of(root)
+    assert working, "no stage was started"
+    time.sleep(0.5)  # it has asked to be told of its parent's end
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    _, alive = psutil.wait_procs(working, timeout=5)
+    return not alive
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "components", root / "components", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, root / name)
+    (root / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")
+    (root / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    _write_params(root)
+    killed_cleanly = _kill_in_the_middle(root)
+    dataset = versions.reproduce(root, "digits", log=root / ".convoy" / "logs" / "data.log")
+    return Project(root, dataset, killed_cleanly)
+
+
+@pytest.fixture
+def lock(project: Project) -> Iterator[Path]:
+    """dvc.lock, put back afterwards."""
+    path = project.root / "dvc.lock"
+    content = path.read_bytes()
+    yield path
+    path.write_bytes(content)
+
+
+def test_a_killed_run_takes_its_stage_along_and_the_next_one_succeeds(project: Project) -> None:
+    assert project.killed_cleanly
+    assert sum(project.dataset.card.splits.values()) == 1797
+    assert [path.name for path in (project.root / "data" / "raw").iterdir() if path.name.startswith(".digits")] == []
+
+
+def test_the_digest_is_dvcs_own(project: Project) -> None:
+    from dvc.repo import Repo
+
+    repo = Repo(str(project.root))
+    expected = repo.find_outs_by_path(str(project.dataset.folder))[0].hash_info.value
+    assert project.dataset.digest == expected == versions.digest(project.root, "digits")
+
+
+def test_the_stages_output_went_to_the_log(project: Project) -> None:
+    assert "validate@digits" in project.log.read_text(encoding="utf-8")
+
+
+def test_a_second_run_does_no_data_work_and_is_quick(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    before = project.written()
+    started = time.monotonic()
+    dataset = project.reproduce()
+    assert time.monotonic() - started < 1.5  # 0.15 s on an idle machine
+    assert project.written() == before
+    assert dataset == project.dataset
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_command_line_finds_nothing_to_do_either(project: Project) -> None:
+    assert "up to date" in project.dvc("status")
+    assert "up to date" in project.dvc("repro")
+
+
+def test_other_entries_and_the_line_concern_nobody(project: Project, pictures: Callable[..., Path]) -> None:
+    before = project.written()
+    _write_params(project.root, other=folder_entry(pictures(each=1)))
+    assert project.reproduce() == project.dataset
+    assert project.written() == before
+
+
+def test_what_was_pushed_can_be_pulled_into_an_emptied_copy(project: Project) -> None:
+    content = digest_folder(project.dataset.folder)
+    assert versions.push(project.root) > 0
+    shutil.rmtree(project.root / "data")
+    shutil.rmtree(project.root / ".dvc" / "cache")
+    assert versions.pull(project.root, "digits") > 0
+    assert digest_folder(project.dataset.folder) == content
+    before = project.written()
+    assert project.reproduce() == project.dataset
+    assert project.written() == before
+
+
+def test_a_pull_of_what_nobody_pushed_says_so(project: Project, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(project.root, copy, ignore=shutil.ignore_patterns("data", "cache", ".convoy", "tmp"))
+    with pytest.raises(DataError, match="DVC: "):
+        versions.pull(copy, "digits")
+
+
+@pytest.mark.parametrize("content", ["schema: '2.0'\nstages:\n  ingest@digits:\n    cmd: [", "half", ""])
+def test_a_half_written_lock_file_is_named_and_nothing_runs(project: Project, lock: Path, content: str) -> None:
+    lock.write_text(content, encoding="utf-8")
+    before = project.written()
+    for call in (project.reproduce, lambda: versions.digest(project.root, "digits")):
+        with pytest.raises(DataError, match=r"dvc\.lock: expected what DVC writes"):
+            call()
+    assert project.written() == before
+
+
+def test_a_lock_file_that_a_killed_run_left_half_written_is_put_back(project: Project, lock: Path) -> None:
+    saved = project.root / ".convoy" / "locks" / "dvc.lock.saved"
+    shutil.copy(lock, saved)
+    lock.write_text("schema: '2.0'\nstages:\n  ing", encoding="utf-8")
+    assert project.reproduce() == project.dataset
+    assert not saved.exists()
+
+
+def test_a_stale_lock_that_names_a_living_process_blocks_nobody(project: Project) -> None:
+    stale = project.root / ".dvc" / "tmp" / "rwlock"
+    blocker = f'{{"pid": {os.getppid()}, "cmd": "gone"}}'
+    stale.write_text(f'{{"write": {{"{project.dataset.folder}": {blocker}}}, "read": {{}}}}', encoding="utf-8")
+    os.utime(project.root / "components" / "data" / "prepare.py")
+    assert project.reproduce() == project.dataset
+
+
+def test_a_data_set_without_a_digest_says_how_to_make_one(project: Project) -> None:
+    with pytest.raises(DataError, match="dvc repro validate@absent"):
+        versions.digest(project.root, "absent")
+
+
+def test_a_failing_stage_is_told_in_its_own_words(project: Project, tmp_path: Path) -> None:
+    _write_params(project.root, mine=folder_entry(tmp_path / "absent"))
+    with pytest.raises(DataError, match=r"ingest mine: source\.path: expected a folder .*absent"):
+        project.reproduce("mine")
+    assert not stages.raw_folder(project.root, "mine").exists()
+
+
+def test_a_picture_added_to_ones_own_folder_is_noticed_and_judged(
+    project: Project, pictures: Callable[..., Path]
+) -> None:
+    # given a folder that was ingested, and of which nothing changed since but the times of its files
+    folder = pictures(each=20)
+    _write_params(project.root, mine=folder_entry(folder))
+    first = project.reproduce("mine")
+    os.utime(folder / "cat" / "000.png")
+    before = project.written()
+    assert project.reproduce("mine") == first
+    assert project.written() == before
+    # when a broken picture is added
+    (folder / "dog" / "broken.png").write_bytes(b"no picture")
+    # then the run fails with the expectation in words, how many, and which
+    with pytest.raises(DataError) as caught:
+        project.reproduce("mine")
+    assert "every image can be decoded: 1 of 41 rows do not" in str(caught.value)
+    assert "dog/broken.png" in str(caught.value)
