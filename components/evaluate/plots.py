@@ -73,7 +73,7 @@ def reliability_diagram(sums: Floats) -> Picture:
     upper.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
     upper.legend(frameon=False, loc="upper left", fontsize=8)
     lower.bar(left, units[used] / units.sum(), width=1 / bins, align="edge", color=GREY, edgecolor="white")
-    lower.set(xlabel="how sure the model says it is", ylabel="share of answers")
+    lower.set(xlabel="how sure the model says it is", ylabel="of all")
     for axes in (upper, lower):
         _plain(axes)
     return picture
@@ -108,7 +108,7 @@ def group_bars(groups: Sequence[GroupFigure], overall: Figure | None) -> Picture
         axes.plot(value, place, "o", color=colours[row.column], markersize=7, markeredgecolor="white")
     if overall is not None and math.isfinite(overall.value):
         axes.axvline(overall.value, color=INK, linestyle="--", linewidth=1, label="all samples")
-        axes.legend(frameon=False, loc="lower left", fontsize=8)
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     labels = [f"{row.column.partition('_')[2]}: {row.group}" for row in groups]
     axes.set_yticks(range(len(groups)), labels)
     axes.invert_yaxis()

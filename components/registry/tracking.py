@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import re
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -271,18 +272,26 @@ class Tracking:
         To be read only. Raises TrackingError where the run has no such artifact.
         """
         run = self.client.get_run(run_id)
-        place = local_path(str(run.info.artifact_uri))
-        if place is None:
+        store = local_path(str(run.info.artifact_uri))
+        if store is not None:
+            found = store / path
+        else:
             place = self.root / ".convoy" / "downloads" / run_id / digest_values({"path": path})[:12]
-            if not (run.info.status == "FINISHED" and place.exists()):
+            found = place / (Path(path).name or "artifacts")
+            if not (run.info.status == "FINISHED" and found.exists()):
                 with replacing(place) as temporary:
-                    self.client.download_artifacts(run_id, path, str(temporary))
-        if not (place / path).exists():
+                    scratch = temporary / ".fetched"
+                    scratch.mkdir()
+                    fetched = Path(self.client.download_artifacts(run_id, path, str(scratch)))
+                    if fetched.exists():
+                        fetched.rename(temporary / found.name)
+                    shutil.rmtree(scratch, ignore_errors=True)
+        if not found.exists():
             raise TrackingError(
-                f"MLflow at {_public(self.uri)}: run {run_id} has no artifact {path!r} (looked in {place}); "
+                f"MLflow at {_public(self.uri)}: run {run_id} has no artifact {path!r} (looked for {found}); "
                 "its files were deleted or moved: run the step again"
             )
-        return place / path
+        return found
 
     # -- addresses
 
