@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -88,17 +89,43 @@ def answers(model: Model | onnxruntime.InferenceSession, images: Images, batch: 
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def embedding(model: Model) -> Callable[[Images], npt.NDArray[np.float32]]:
+    """What the model's head sees: a function of images `(N, H, W, C)` uint8 → `(N, D)`."""
+    session = open_session(model)
+    return lambda images: answers(session, images)["embedding"]
+
+
 def latency(
     model: Model | onnxruntime.InferenceSession, batch: int = 1, threads: int = 1, *, rounds: int = 15
 ) -> LatencyFigures:
     """How long the model takes for `batch` images. An open session has its own threads: say in `threads` how many."""
     session = open_session(model, threads) if isinstance(model, Model) else model
-    return compare_latency({"model": session}, batch, threads, rounds=rounds)["model"]
+    return compare_latency({"model": session}, batch, threads, rounds=rounds).figures("model")
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds a call of each session in each round, in which all of them were timed one after the other."""
+
+    batch: int
+    threads: int
+    seconds: Mapping[str, Sequence[float]]
+
+    def figures(self, name: str) -> LatencyFigures:
+        values = self.seconds[name]
+        low, median, high = (float(value) * 1000.0 for value in np.quantile(values, (0.25, 0.5, 0.75)))
+        return LatencyFigures(
+            batch=self.batch, threads=self.threads, rounds=len(values), median_ms=median, low_ms=low, high_ms=high
+        )
+
+    def speedup(self, name: str, over: str) -> float:
+        """How many times as fast `name` is: the median of the rounds' ratios, so that what slows a round slows both."""
+        return float(np.median(np.asarray(self.seconds[over]) / np.asarray(self.seconds[name])))
 
 
 def compare_latency(
     sessions: Mapping[str, onnxruntime.InferenceSession], batch: int, threads: int, *, rounds: int = 15
-) -> dict[str, LatencyFigures]:
+) -> Timings:
     """Time several sessions on the same images in alternating rounds, so that a busy moment hits all of them.
 
     A round is at least 10 ms of calls of each session after a warm-up; the median over the rounds shrugs off the
@@ -114,7 +141,7 @@ def compare_latency(
         # Every other round goes the other way about: none is always the one that finds the caches cold.
         for name in list(calls) if number % 2 == 0 else list(reversed(list(calls))):
             seconds[name].append(_timed(calls[name], repeats[name]) / repeats[name])
-    return {name: _figures(values, batch, threads) for name, values in seconds.items()}
+    return Timings(batch, threads, seconds)
 
 
 def executed_kernels(path: Path) -> dict[str, int]:
@@ -149,11 +176,6 @@ def _repeats(call: functools.partial[Any]) -> int:
     call()
     once = min(_timed(call, 1), _timed(call, 1))
     return max(1, round(_STRETCH / max(once, 1e-6)))
-
-
-def _figures(seconds: Sequence[float], batch: int, threads: int) -> LatencyFigures:
-    low, median, high = (float(value) * 1000.0 for value in np.quantile(seconds, (0.25, 0.5, 0.75)))
-    return LatencyFigures(batch=batch, threads=threads, rounds=len(seconds), median_ms=median, low_ms=low, high_ms=high)
 
 
 @functools.cache

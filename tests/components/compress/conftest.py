@@ -20,7 +20,7 @@ from components.artifacts import Dataset, DatasetCard, InputSpec, Model, ModelCa
 from components.compress.judge import preprocess
 from components.config import NetworkConfig
 from components.data.loading import load_split
-from components.models.network import save_weights, untrained
+from components.models.network import save_weights
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
 
@@ -38,8 +38,8 @@ def png(pixels: Any) -> bytes:
     return stream.getvalue()
 
 
-def write_dataset(
-    folder: Path, task: str, images: Any, targets: Any, classes: int, sizes: tuple[int, int, int]
+def _write_dataset(
+    folder: Path, task: str, images: Any, targets: Any, *, classes: int, sizes: tuple[int, int, int]
 ) -> Dataset:
     """`images` (N, H, W) uint8, `targets` (N,) or (N, H, W); the splits take consecutive samples."""
     folder.mkdir(parents=True)
@@ -74,7 +74,7 @@ def write_dataset(
     return Dataset.load(folder)
 
 
-def write_network(folder: Path, network: nn.Module, config: NetworkConfig, dataset: Dataset) -> Model:
+def _write_network(folder: Path, network: nn.Module, config: NetworkConfig, dataset: Dataset) -> Model:
     card = ModelCard(
         name=folder.name,
         task=dataset.card.task,
@@ -86,7 +86,7 @@ def write_network(folder: Path, network: nn.Module, config: NetworkConfig, datas
     return write_model(folder, card, lambda target: save_weights(network, target))
 
 
-def train(folder: Path, config: NetworkConfig, dataset: Dataset, *, seed: int, steps: int) -> Model:
+def _train(folder: Path, config: NetworkConfig, dataset: Dataset, *, seed: int, steps: int) -> Model:
     """A network after `steps` batches of Adam; 0 steps leave it as it was born."""
     torch.manual_seed(seed)
     task = tasks.get(dataset.card.task)
@@ -100,7 +100,22 @@ def train(folder: Path, config: NetworkConfig, dataset: Dataset, *, seed: int, s
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return write_network(folder, network, config, dataset)
+    return _write_network(folder, network, config, dataset)
+
+
+@pytest.fixture(scope="session")
+def write_dataset() -> Callable[..., Dataset]:
+    return _write_dataset
+
+
+@pytest.fixture(scope="session")
+def write_network() -> Callable[..., Model]:
+    return _write_network
+
+
+@pytest.fixture(scope="session")
+def train() -> Callable[..., Model]:
+    return _train
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +125,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     order = np.random.default_rng(0).permutation(len(source.target))
     images = np.round(source.images[order] * 255 / 16).astype(np.uint8)
     folder = tmp_path_factory.mktemp("data") / "digits"
-    return write_dataset(folder, "classification", images, source.target[order], 10, (1200, 297, 300))
+    return _write_dataset(folder, "classification", images, source.target[order], classes=10, sizes=(1200, 297, 300))
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +140,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             area = (slice(top, top + random.integers(3, 7)), slice(left, left + random.integers(3, 7)))
             image[area], mask[area] = value, label
     folder = tmp_path_factory.mktemp("data") / "scenes"
-    return write_dataset(folder, "segmentation", images, masks, 3, (100, 30, 30))
+    return _write_dataset(folder, "segmentation", images, masks, classes=3, sizes=(100, 30, 30))
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +148,7 @@ def members(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[M
     """Two trained classifiers and one that knows nothing, of different widths."""
     folder = tmp_path_factory.mktemp("members")
     return [
-        train(
+        _train(
             folder / f"member-{seed}",
             NetworkConfig(name="residual", arguments={"width": width}),
             digits,
@@ -152,7 +167,4 @@ def student(members: list[Model]) -> Model:
 @pytest.fixture(scope="session")
 def segmenter(scenes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Model:
     config = NetworkConfig(name="unet", arguments={"width": 8})
-    return train(tmp_path_factory.mktemp("segmenter") / "student", config, scenes, seed=0, steps=25)
-
-
-Train = Callable[..., Model]
+    return _train(tmp_path_factory.mktemp("segmenter") / "student", config, scenes, seed=0, steps=25)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from components.compress.runtime import answers, compare_latency, latency, open_session
+from components.compress.runtime import Timings, answers, compare_latency, latency, open_session
 
 
 def graph_of(path: Path, layers: int) -> Path:
@@ -28,31 +31,51 @@ def graph_of(path: Path, layers: int) -> Path:
     return path
 
 
-def test_alternating_rounds_tell_a_slow_graph_from_a_fast_one(tmp_path: Path) -> None:
-    sessions = {
-        "slow": open_session(graph_of(tmp_path / "slow.onnx", 40), 1),
-        "fast": open_session(graph_of(tmp_path / "fast.onnx", 4), 1),
-        "again": open_session(graph_of(tmp_path / "again.onnx", 40), 1),
-    }
-    found = compare_latency(sessions, 8, 1, rounds=9)
-    assert 2 < found["slow"].median_ms / found["fast"].median_ms
-    assert 0.6 < found["slow"].median_ms / found["again"].median_ms < 1.6
-    for figures in found.values():
-        assert figures.low_ms <= figures.median_ms <= figures.high_ms
-        assert (figures.batch, figures.threads, figures.rounds) == (8, 1, 9)
+class Sleeper:
+    """A session whose time is known: `run` takes what it is told to, call by call."""
+
+    def __init__(self, name: str, seconds: list[float], calls: list[str]) -> None:
+        self.name, self.seconds, self.calls = name, itertools.cycle(seconds), calls
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(shape=["batch", 4, 4, 1])]
+
+    def run(self, names: None, feed: dict[str, Any]) -> None:
+        assert feed["image"].shape == (8, 4, 4, 1)
+        self.calls.append(self.name)
+        time.sleep(next(self.seconds))
 
 
-def test_the_median_is_the_wall_clocks(tmp_path: Path) -> None:
-    session = open_session(graph_of(tmp_path / "graph.onnx", 40), 1)
-    images = np.zeros((8, 64, 64, 1), dtype=np.uint8)
-    seconds = []
-    for _ in range(40):
-        start = time.perf_counter()
-        session.run(None, {"image": images})
-        seconds.append(time.perf_counter() - start)
-    figures = latency(session, 8, rounds=9)
-    assert figures.median_ms == pytest.approx(np.median(seconds) * 1000, rel=0.6)
+def test_a_known_time_is_measured() -> None:
+    figures = latency(Sleeper("model", [0.03], []), 8, rounds=5)
+    assert 30 <= figures.median_ms < 90
+    assert figures.low_ms <= figures.median_ms <= figures.high_ms
+    assert (figures.batch, figures.threads, figures.rounds) == (8, 1, 5)
     assert figures.images_per_second == pytest.approx(8000 / figures.median_ms)
+
+
+def test_sessions_take_turns_so_that_a_busy_moment_hits_both() -> None:
+    calls: list[str] = []
+    compare_latency({"one": Sleeper("one", [0.02], calls), "two": Sleeper("two", [0.02], calls)}, 8, 1, rounds=4)
+    # after the warm-up (three calls each) every round has each once, in turning order
+    assert calls[6:] == ["one", "two", "two", "one", "one", "two", "two", "one"]
+
+
+def test_rounds_slowed_down_by_something_else_do_not_decide() -> None:
+    # given int8 half as slow, and a machine that is ten times slower for 4 of 9 rounds (0.02 · 3 are the warm-up)
+    times = [0.02] * 3 + [0.02] * 5 + [0.2] * 4
+    sessions = {"float32": Sleeper("float32", times, []), "int8": Sleeper("int8", [t / 2 for t in times], [])}
+    timings = compare_latency(sessions, 8, 1, rounds=9)
+    assert timings.speedup("int8", over="float32") == pytest.approx(2.0, rel=0.3)
+    assert timings.figures("float32").median_ms < 60
+
+
+def test_the_speedup_compares_a_round_with_itself() -> None:
+    # the same sessions, the machine slower from round to round: each is at another time the slower one
+    timings = Timings(8, 1, {"float32": [2.0, 20.0, 6.0], "int8": [1.0, 10.0, 3.0]})
+    assert timings.speedup("int8", over="float32") == 2.0
+    assert timings.speedup("float32", over="int8") == 0.5
+    assert timings.figures("int8").median_ms == 3000.0
 
 
 def test_a_session_has_the_threads_it_was_asked_for_and_they_sleep(tmp_path: Path) -> None:
