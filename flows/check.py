@@ -1,4 +1,4 @@
-"""The whole configuration, checked before anything starts: what `components.config` cannot know without the registries."""
+"""The whole configuration, checked before anything starts: also what only the registries know."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def ui(
     from flows import pages
 
     with _explained(Console(stderr=True), project.logs):
-        pages.serve(project, mlflow_port, prefect_port, say=lambda text: typer.echo(text))
+        pages.serve(project, mlflow_port, prefect_port, say=typer.echo)
 
 
 @app.command()
@@ -184,7 +184,9 @@ def _checked(project: Project, recipe: str, overrides: list[str]) -> None:
     except ConfigurationError as error:
         mistakes = str(error).splitlines()
         known = f"recipes: default, {', '.join(recipes(project.root))}"
-        text = "\n".join(["the configuration is wrong; nothing was started", *(f"  {line}" for line in mistakes), known])
+        text = "\n".join(
+            ["the configuration is wrong; nothing was started", *(f"  {line}" for line in mistakes), known]
+        )
         _stop(Console(stderr=True), text, WRONG)
 
 
@@ -215,4 +217,3 @@ def _interrupt() -> NoReturn:
 def _short(path: Path) -> str:
     """Relative to the current folder where it lies in it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-

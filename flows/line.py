@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
 from prefect import flow
 from prefect.runtime import flow_run as this_flow_run
 
@@ -41,7 +42,8 @@ class Outcome:
 def line(recipe: str = "default", overrides: list[str] | None = None) -> Outcome:
     """Take the data set of a recipe to a promoted, compressed, audited network.
 
-    `recipe` is `default` (params.yaml as it stands) or the name of a file in recipes/; `overrides` are `key=value` of `line:`.
+    `recipe` is `default` (params.yaml as it stands) or the name of a file in recipes/; `overrides` are `key=value`
+    with keys of `line:`.
     """
     with opened(recipe, overrides or []) as run:
         settings = run.recipe.line

@@ -52,8 +52,8 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
 def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
     """A Prefect server with its scheduler, over the project's database; the address of its pages.
 
-    Where PREFECT_API_URL names a server, or this project's own answers on the port already, that is it. PREFECT_API_URL is
-    set meanwhile.
+    Where PREFECT_API_URL names a server, or this project's own answers on the port already, that is it.
+    PREFECT_API_URL is set meanwhile.
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:

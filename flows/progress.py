@@ -105,7 +105,7 @@ class Display:
 
 @contextmanager
 def quiet(log: Path) -> Iterator[Console]:
-    """Send this process's output, and that of everything it starts, to `log`; what is yielded still reaches the terminal.
+    """Send this process's output, and that of all it starts, to `log`; what is yielded still reaches the terminal.
 
     Works on file descriptors, so C++ engines and child processes are covered.
     """

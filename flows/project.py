@@ -1,7 +1,7 @@
 """Where the project is, where its state lies, and what the engines are told before they are imported.
 
-Everything that a run leaves behind is below `.convoy/` (and `data/`, which is DVC's). The same code runs on servers when
-the engines' own variables name them.
+Everything that a run leaves behind is below `.convoy/` (and `data/`, which is DVC's). The same code runs on servers
+when the engines' own variables name them.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ OVERLAP = 1  # a line that outlasts its interval is not overtaken by the next: t
 
 
 def serve(recipe: str, overrides: list[str], cron: str, timezone: str) -> None:
-    """Register the deployment `line/RECIPE` and run it on time until interrupted. Needs PREFECT_API_URL of a server that stays.
+    """Register the deployment `line/RECIPE` and run it on time until interrupted.
 
+    PREFECT_API_URL must name a server that stays: a temporary one has no scheduler.
     A scheduled run reads params.yaml when it starts; on unchanged data, code and parameters it finds every step done.
     """
     line.serve(

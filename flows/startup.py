@@ -1,8 +1,8 @@
 """The start-up room: whoever starts a line comes through here first.
 
 A line that runs holds a lease, a small file that names its process and what it has open. A start closes what lines
-left open whose process is gone: their runs in MLflow, their flow runs in Prefect, a temporary server of theirs. It also starts the
-temporary Prefect server that lives and dies with the line, where PREFECT_API_URL names no other.
+left open whose process is gone: their runs in MLflow, their flow runs in Prefect, a temporary server of theirs. It also
+starts the temporary Prefect server that lives and dies with the line, where PREFECT_API_URL names no other.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def _close_mlflow_runs(project: Project, lease: Lease) -> list[str]:
 def _crash_flow_run(flow_run: str) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.objects import State
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Crashed
 
@@ -130,7 +131,7 @@ def _crash_flow_run(flow_run: str) -> None:
             known = client.read_flow_run(identifier)
         except ObjectNotFound:
             return  # another server, or its database was deleted
-        gone = Crashed(message="The process was killed.")
+        gone: State[None] = Crashed(message="The process was killed.")
         for task_run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[identifier]))):
             if task_run.state is None or not task_run.state.is_final():
                 client.set_task_run_state(task_run.id, gone, force=True)
@@ -185,8 +186,8 @@ def answers(api_url: str) -> bool:
 def prefect_server(project: Project, lease: Lease) -> Iterator[Server | None]:
     """A temporary server, and PREFECT_API_URL set to it; None where the variable names a server already.
 
-    It starts in the background: call `wait` before the first flow. On Linux the kernel ends it with this process, elsewhere
-    the next start does.
+    It starts in the background: call `wait` before the first flow. On Linux the kernel ends it with this process,
+    elsewhere the next start does.
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
@@ -219,9 +220,7 @@ def _start_server(log: Path, output: IO[bytes]) -> Server:
     command += ["--host", LOOPBACK, "--port", str(port)]
     # Schedules are for servers that stay; Prefect's own temporary server leaves the same services out.
     environment = {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-    process = subprocess.Popen(
-        command, env=environment, stdout=output, stderr=output, preexec_fn=die_with_parent
-    )
+    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, preexec_fn=die_with_parent)  # noqa: PLW1509 — started before there are threads
     return Server(process, f"http://{LOOPBACK}:{port}/api", log)
 
 

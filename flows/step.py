@@ -1,7 +1,7 @@
 """The one wrapper around every step: look-up, child run, result, artifacts, retries and timeout.
 
-A step's key is the digest of its inputs, its section of the configuration, its code and the locked libraries. Where MLflow
-has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run links
+A step's key is the digest of its inputs, its section of the configuration, its code and the locked libraries. Where
+MLflow has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run links
 to the run that was reused. A step's body writes its result into a folder; that folder becomes an artifact of the child
 run, and what the line goes on with is always read from there, so a reused result cannot differ from a fresh one.
 """
@@ -25,7 +25,8 @@ from filelock import FileLock
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from components.artifacts import ArtifactError, digest_values
 from components.config import Recipe, Section
@@ -138,7 +139,6 @@ class Step(Generic[P, T]):
         self.body, self.title, self.load, self.code, self.holds = body, title, load, code, holds
         self.__doc__ = body.__doc__
         self._task = task(
-            self._run,
             name=title,
             description=inspect.getdoc(body),
             retries=retries,
@@ -147,7 +147,7 @@ class Step(Generic[P, T]):
             timeout_seconds=minutes * 60,
             cache_policy=NO_CACHE,
             persist_result=False,
-        )
+        )(self._run)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the step, or find that it is done."""
@@ -157,7 +157,7 @@ class Step(Generic[P, T]):
         try:
             outcome = self._task(*args, **kwargs)
             # Prefect hands back the State itself where the body chose its name.
-            run_id: str = outcome.result() if isinstance(outcome, State) else outcome
+            run_id = str(outcome.result() if isinstance(outcome, State) else outcome)
         except BaseException as error:
             shared.reporter.failed(self.title, str(error))
             raise
@@ -243,8 +243,8 @@ def step(
 ) -> Callable[[Body[P]], Step[P, T]]:
     """Make a step of a body `(run, *inputs) -> None`.
 
-    `load` reads what the body wrote; `code` names the modules it does its work with; `holds` says whether a finished result
-    is still true, for steps that also change something outside. Only passing troubles (a lost connection, a full disk)
+    `load` reads what the body wrote; `code` names the modules it does its work with; `holds` says whether a finished
+    result is still true, for steps that also change something outside. Only passing troubles (a lost connection, a full disk)
     are tried again: a wrong input stays wrong.
     """
 
@@ -304,6 +304,10 @@ def _show(title: str, run_id: str, *, cached: bool) -> None:
         parts.append("Nothing that this step depends on has changed: the result of that run was reused.")
     if told["table"]:
         columns = list(told["table"][0])
-        rows = [columns, ["---"] * len(columns), *[[row.get(column, "") for column in columns] for row in told["table"]]]
+        rows = [
+            columns,
+            ["---"] * len(columns),
+            *[[row.get(column, "") for column in columns] for row in told["table"]],
+        ]
         parts.append("\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows))
     create_markdown_artifact(key=title, markdown="\n\n".join(parts), description=told["summary"])

@@ -63,7 +63,6 @@ def data(name: str) -> Dataset:
         dataset = _reproduce(name)
         counts = ", ".join(f"{count:,} {split}" for split, count in dataset.card.splits.items())
         told(f"{name} {dataset.digest[:12]} · {counts}")
-    shared.data = dataset
     shared.tracking.log_tags(shared.run_id, {"convoy.data": dataset.digest})
     shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context="training")
     return dataset
@@ -100,7 +99,12 @@ def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, 
         line().tracking.log_metrics(run.id, {"drifted_share": report.share})
     run.summary = report.message
     run.table = [
-        {"column": name, "drifted": "yes" if column.drifted else "no", "score": f"{column.score:.4f}", "test": column.test}
+        {
+            "column": name,
+            "drifted": "yes" if column.drifted else "no",
+            "score": f"{column.score:.4f}",
+            "test": column.test,
+        }
         for name, column in report.columns.items()
     ]
 
@@ -178,7 +182,12 @@ def _ensemble(run: StepRun, members: tuple[Model, ...], dataset: Dataset, config
     line().tracking.log_metrics(run.id, {f"validation_{report.metric}": report.primary, "log_loss": report.log_loss})
     run.summary = f"validation {report.metric} {report.primary:.4f}, weights {weights}"
     run.table = [
-        {"member": each.name, "weight": f"{each.weight:.3f}", "log loss": f"{each.log_loss:.4f}", report.metric: f"{each.primary:.4f}"}
+        {
+            "member": each.name,
+            "weight": f"{each.weight:.3f}",
+            "log loss": f"{each.log_loss:.4f}",
+            report.metric: f"{each.primary:.4f}",
+        }
         for each in report.members
     ]
 
@@ -247,7 +256,7 @@ def _quantized(folder: Path) -> Quantized:
 
 @step("quantize", load=_quantized, code=["components.compress.quantize"])
 def quantize(run: StepRun, student: Model, dataset: Dataset, config: QuantizeConfig) -> None:
-    """Export to ONNX with pre- and post-processing inside, quantize to int8, and choose what is served by measurement."""
+    """Export to ONNX with pre- and post-processing inside, quantize to int8, and serve what measures better."""
     from components.compress.quantize import quantize
 
     report = quantize(student, dataset, config, run.folder / "quantized").report

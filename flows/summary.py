@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def table(outcome: Outcome) -> Group:
     """Every stage with its figure, size and latency, and every gate with its verdict."""
     evidence = outcome.assessment.evidence
-    stages = Table(title=f"{outcome.model} on {outcome.data.card.name} {outcome.data.digest[:12]}", title_justify="left")
+    stages = Table(
+        title=f"{outcome.model} on {outcome.data.card.name} {outcome.data.digest[:12]}", title_justify="left"
+    )
     for heading in ("", f"{evidence.primary} (test)", "interval", "size", "ms for one", "images/s at 64"):
         stages.add_column(heading, justify="left" if not heading else "right")
     for name, each in outcome.assessment.stages.items():

@@ -1,0 +1,60 @@
+# Each target is also a plain command; `make -n TARGET` shows it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run ui test test-slow lint format lock bench clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed  ## the environment, with the locked libraries
+
+run: setup  ## the default recipe, from raw images to a staged int8 network (ARGS="--recipe digits" for another)
+	$(BIN)/convoy run $(ARGS)
+
+ui: setup  ## the MLflow and Prefect pages on loopback
+	$(BIN)/convoy ui $(ARGS)
+
+test: $(VENV)/.installed-dev  ## the test suite
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.installed-dev  ## style, types, the import contract, and the container files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python infra/check.py
+
+format: $(VENV)/.installed-dev  ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## the benchmarks, one after the other; nothing else should run meanwhile
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.inference
+	$(BIN)/python -m benchmarks.line
+
+lock:  ## resolve pyproject.toml again (needs uv)
+	uv pip compile --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	uv pip compile --python-version 3.11 --no-annotate --no-header --no-emit-index-url --extra dev \
+	  -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:  ## remove the environment; data, models and runs stay
+	rm -rf $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	touch $@
