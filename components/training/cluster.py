@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ def fit(
     """
     _check(jobs)
     storage, output = storage.resolve(), output.resolve()
+    jobs = [replace(job, teacher=job.teacher and job.teacher.resolve()) for job in jobs]  # workers live elsewhere
     folders = [storage / f"{job.name}-{job.fingerprint(dataset.digest)[:12]}" for job in jobs]
     token = claim(storage)
     tell = _Once(on_event)

@@ -14,6 +14,9 @@ from typing import Any
 
 import ray
 
+from components.artifacts import ArtifactError
+from components.config import ConfigurationError
+from components.data.errors import DataError
 from components.training.job import Event, Job, TrainingError
 
 # Read by Ray Train where the trainer runs. Health checks every 0.2 s instead of 2 s start and end a training sooner;
@@ -50,6 +53,13 @@ class Conductor:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.refusal: str | None = None
+        self.attempts = 0
+
+    @ray.method(concurrency_group="events")
+    def begin(self) -> int:
+        """Called by the first worker of each group; returns which group it is, counted from 1."""
+        self.attempts += 1
+        return self.attempts
 
     @ray.method(concurrency_group="events")
     def tell(self, event: Event) -> None:
@@ -103,7 +113,7 @@ def work(config: dict[str, Any]) -> None:
     plan, conductor = config["plan"], config["conductor"]
     try:
         _train_all(plan, conductor)
-    except TrainingError as error:
+    except (TrainingError, ConfigurationError, ArtifactError, DataError) as error:
         # Raising would make Ray try again, and again fail alike.
         ray.get(conductor.refuse.remote(str(error)))
 
@@ -132,6 +142,9 @@ def _train_all(plan: Plan, conductor: Any) -> None:
         if event.kind != "progress":  # those may get lost with a worker, the others must have arrived
             ray.get(sent)
 
+    if workers.first and not all(finished) and (attempt := ray.get(conductor.begin.remote())) > 1:
+        died = f"a worker died; attempt {attempt} of {plan.max_failures + 1} goes on from the last stored epoch"
+        tell(Event(plan.jobs[finished.index(False)][0].name, "warning", message=died))
     for (job, folder), done in zip(plan.jobs, finished, strict=True):
         if done:
             continue

@@ -59,12 +59,7 @@ def test_a_crop_is_a_window_of_the_padded_image(layout: torch.memory_format) -> 
     padded = np.pad(images.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)))
     corners = set()
     for before, after in zip(padded, augmented.numpy(), strict=True):
-        fits = [
-            (y, x)
-            for y in range(5)
-            for x in range(5)
-            if np.array_equal(before[:, y : y + 12, x : x + 16], after)
-        ]
+        fits = [(y, x) for y in range(5) for x in range(5) if np.array_equal(before[:, y : y + 12, x : x + 16], after)]
         assert len(fits) == 1
         corners.add(fits[0])
     assert len(corners) == 25  # every offset occurs

@@ -13,7 +13,9 @@ from components.training.checkpoint import Checkpoint, CheckpointError
 
 def some(epoch: int) -> Checkpoint:
     tensors = {"network/w": torch.arange(12.0).reshape(3, 4).T + epoch, "random/0/cpu": torch.get_rng_state()}
-    return Checkpoint(tensors, {"job": "network", "epoch": epoch, "history": [{"epoch": n} for n in range(1, epoch + 1)]})
+    return Checkpoint(
+        tensors, {"job": "network", "epoch": epoch, "history": [{"epoch": n} for n in range(1, epoch + 1)]}
+    )
 
 
 def written(folder: Path, epochs: int) -> list[Path]:
