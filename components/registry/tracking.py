@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -39,7 +40,7 @@ KIND = "kind"  # tag: "decision" on the runs that record one
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 
-PROBE_SECONDS = 5.0  # a healthy server answers /health in milliseconds
+PROBE_SECONDS = 10.0  # a healthy server answers /health in milliseconds, on a crowded machine in seconds
 LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
 BATCH = 100  # MLflow's own limit of params and tags a request; metrics may be 1,000
 
@@ -306,7 +307,9 @@ class Tracking:
     def environment(self) -> dict[str, str]:
         """What a child process needs in its environment to use the same store (`mlflow models serve …`)."""
         switches = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
-        return {**switches, "MLFLOW_TRACKING_URI": self.uri}
+        # `mlflow models serve` starts uvicorn by its name, which is found only where the environment is activated.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        return {**switches, "PATH": path, "MLFLOW_TRACKING_URI": self.uri}
 
     def _experiment_id(self) -> str:
         if self.experiment_id is None:

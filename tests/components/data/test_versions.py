@@ -206,6 +206,27 @@ def test_a_data_set_without_a_digest_says_how_to_make_one(project: Project) -> N
         versions.digest(project.root, "absent")
 
 
+def test_a_timeout_stays_a_timeout_and_ends_the_stage(project: Project) -> None:
+    # given a data set that takes a while
+    scenes = {"kind": "digit-scenes", "scenes": 50_000}
+    image = {"height": 32, "width": 32, "channels": 1}
+    _write_params(project.root, many={"task": "segmentation", "source": scenes, "image": image})
+
+    def late(*_: object) -> None:
+        raise TimeoutError("took too long")
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 4.0)
+        with pytest.raises(TimeoutError, match="took too long"):
+            project.reproduce("many")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert _stages_of(project.root) == []
+    assert not stages.raw_folder(project.root, "many").exists()
+
+
 def test_a_failing_stage_is_told_in_its_own_words(project: Project, tmp_path: Path) -> None:
     _write_params(project.root, mine=folder_entry(tmp_path / "absent"))
     with pytest.raises(DataError, match=r"ingest mine: source\.path: expected a folder .*absent"):
