@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from evaluate_builders import CLASSES, CONFIG, classify, segment
 from fairlearn.metrics import MetricFrame
 from sklearn import metrics
 
@@ -12,6 +11,7 @@ from components.artifacts import Predictions
 from components.evaluate.evaluate import measure, paired_difference, subset
 from components.metrics import bootstrap
 from components.tasks import registry as tasks
+from tests.components.evaluate.evaluate_builders import CLASSES, CONFIG, classify, segment
 
 TASK = tasks.get("classification")
 

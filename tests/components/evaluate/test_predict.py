@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from evaluate_builders import CONFIG
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -21,6 +20,7 @@ from components.evaluate.evaluate import evaluate
 from components.evaluate.predict import predict
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
+from tests.components.evaluate.evaluate_builders import CONFIG
 
 SPEC = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.3,))
 

@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from evaluate_builders import CONFIG, classify, segment
 
 from components.artifacts import Evidence, Figure, Predictions, Verdict
 from components.evaluate.evaluate import measure
 from components.evaluate.report import ReportData, value_text, write_report
 from components.tasks import registry as tasks
+from tests.components.evaluate.evaluate_builders import CONFIG, classify, segment
 
 
 class Page(HTMLParser):

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from registry_builders import build_evidence, build_model, encode
 
 from components.artifacts import Evidence
 from components.registry.registration import register
 from components.registry.tracking import Tracking, connect, local_uri
+from tests.components.registry.registry_builders import build_evidence, build_model, encode
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from registry_builders import CLASSES, DATA, LIMITS, SPEC, build_case, build_evidence, build_model
-
 from components.artifacts import Ancestor, DatasetCard, Figure
 from components.registry.card import model_card
 from components.registry.gates import judge
+from tests.components.registry.registry_builders import (
+    CLASSES,
+    DATA,
+    LIMITS,
+    SPEC,
+    build_case,
+    build_evidence,
+    build_model,
+)
 
 DATASET = DatasetCard(
     name="digits",

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from registry_builders import LIMITS, build_case, build_evidence
 
 from components.artifacts import Decision, Evidence
 from components.registry import decisions, gates
 from components.registry.tracking import Tracking
 from components.registry.versions import RegistryError, aliases, production_reference, version_tags
+from tests.components.registry.registry_builders import LIMITS, build_case, build_evidence
 
 Register = Callable[..., tuple[int, Evidence]]
 

@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import pytest
-from registry_builders import DATA, LIMITS, build_case, build_evidence
 
 from components.artifacts import Figure
 from components.registry import gates
+from tests.components.registry.registry_builders import DATA, LIMITS, build_case, build_evidence
 
 MODEL = "a" * 64
 GOOD = build_evidence(MODEL)

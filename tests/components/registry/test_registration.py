@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from registry_builders import CLASSES, DATA, build_evidence, build_model, encode
 
 from components.artifacts import Evidence
 from components.registry import registration
@@ -26,6 +25,7 @@ from components.registry.versions import (
     version_tags,
     versions,
 )
+from tests.components.registry.registry_builders import CLASSES, DATA, build_evidence, build_model, encode
 
 Register = Callable[..., tuple[int, Evidence]]
 

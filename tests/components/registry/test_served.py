@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from registry_builders import build_model, encode
 
 from components.config import ImageDeclaration
 from components.data.prepare import prepare_image
 from components.registry import served
+from tests.components.registry.registry_builders import build_model, encode
 
 
 @pytest.fixture

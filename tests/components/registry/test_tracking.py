@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from registry_builders import build_evidence
 
 from components.registry.tracking import Tracking, TrackingError, connect
+from tests.components.registry.registry_builders import build_evidence
 
 
 def test_a_finished_step_is_found_by_its_key_and_an_unfinished_one_is_not(tracking: Tracking) -> None:
