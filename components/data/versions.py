@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from filelock import FileLock
 
@@ -93,6 +94,8 @@ def _opened(root: Path) -> Iterator[Any]:
         # DVC takes paths it has to name from the working directory, and fails where that is another repository.
         with contextlib.chdir(root), contextlib.closing(Repo(str(root), config=settings)) as repo:
             yield repo
+    except TimeoutError:  # an OSError, but the caller's own
+        raise
     except (DvcException, OSError) as error:
         raise DataError(f"DVC: {_causes(error)}") from error
 
@@ -114,7 +117,7 @@ def _causes(error: BaseException | None) -> str:
 
 
 def _run(repo: Any, root: Path, name: str, targets: list[str], log: Path, **options: bool) -> None:
-    from dvc.repo.reproduce import ReproductionError
+    from dvc.exceptions import DvcException, ReproductionError
 
     _lock_file(root)
     saved = _saved_lock(root)
@@ -122,13 +125,29 @@ def _run(repo: Any, root: Path, name: str, targets: list[str], log: Path, **opti
         shutil.copy2(root / "dvc.lock", saved)
     try:
         repo.reproduce(targets=targets, **options)
-    except ReproductionError as error:
+    except BaseException as error:
+        _end_stages(root)  # a timeout or an interrupt leaves the stage at work, beside whoever comes next
+        if not isinstance(error, ReproductionError):
+            raise
+        cause = error.__cause__
+        if isinstance(cause, TimeoutError) or not isinstance(cause, (DvcException, OSError, type(None))):
+            raise cause from None  # not DVC's fault, and not its to rename
         said = stages.error_file(root, name)
         if said.is_file():
             raise DataError(said.read_text(encoding="utf-8")) from None
         raise DataError(f"{name}: {_causes(error)}; what it printed is in {log}") from error
     finally:
         saved.unlink(missing_ok=True)
+
+
+def _end_stages(root: Path) -> None:
+    """Kill what this process has started and left at work in the project."""
+    ours = psutil.Process().children(recursive=True)
+    for process in ours:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if stages.__name__ in process.cmdline() and Path(process.cwd()) == root:
+                process.kill()
+                process.wait(timeout=10)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_builders import DIGITS, SCENES, build
 from PIL import Image
 
 from components.artifacts import Dataset
@@ -15,15 +15,20 @@ from components.config import DatasetConfig
 from components.environment import switch_off_telemetry
 
 switch_off_telemetry()
+sys.path.insert(0, str(Path(__file__).parent))  # whatever pytest's import mode, `data_builders` can be imported
 
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DatasetConfig]:
+    from data_builders import DIGITS, build
+
     return build(tmp_path_factory.mktemp("digits"), "digits", **DIGITS)
 
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DatasetConfig]:
+    from data_builders import SCENES, build
+
     return build(tmp_path_factory.mktemp("scenes"), "scenes", **SCENES)
 
 

@@ -125,7 +125,7 @@ class _Demanding:
     ],
 )
 @pytest.mark.parametrize("severity", ["error", "warning"])
-def test_what_cannot_be_judged_raises_whatever_its_severity(  # noqa: PLR0917
+def test_what_cannot_be_judged_raises_whatever_its_severity(
     digits: tuple[Dataset, DatasetConfig],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
