@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,22 +12,18 @@ from PIL import Image
 from components.artifacts import Dataset
 from components.config import DatasetConfig
 from components.environment import switch_off_telemetry
+from tests.components.data.data_builders import DIGITS, SCENES, build
 
 switch_off_telemetry()
-sys.path.insert(0, str(Path(__file__).parent))  # whatever pytest's import mode, `data_builders` can be imported
 
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DatasetConfig]:
-    from data_builders import DIGITS, build
-
     return build(tmp_path_factory.mktemp("digits"), "digits", **DIGITS)
 
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, DatasetConfig]:
-    from data_builders import SCENES, build
-
     return build(tmp_path_factory.mktemp("scenes"), "scenes", **SCENES)
 
 

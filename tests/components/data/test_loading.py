@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_builders import build, folder_entry
 from PIL import Image
 
 from components.artifacts import Dataset, InputSpec
 from components.config import DatasetConfig
 from components.data.errors import DataError
 from components.data.loading import decode_image, load_split
+from tests.components.data.data_builders import build, folder_entry
 
 SPEC = InputSpec(height=10, width=12, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from data_builders import DIGITS, SCENES, build, folder_entry
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -19,6 +18,7 @@ from components.config import DatasetConfig, ImageDeclaration
 from components.data.ingest import RawCard, fingerprint
 from components.data.loading import load_split
 from components.data.prepare import prepare_image
+from tests.components.data.data_builders import DIGITS, SCENES, build, folder_entry
 
 
 def _rows(dataset: Dataset) -> dict[str, dict[str, object]]:

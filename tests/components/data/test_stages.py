@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from data_builders import DIGITS
 
 from components.data import stages
 from components.data.errors import DataError, check_name
+from tests.components.data.data_builders import DIGITS
 
 ROOT = Path(__file__).parents[3]
 

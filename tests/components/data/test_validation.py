@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_builders import DIGITS, build, folder_entry
 from PIL import Image
 
 from components.artifacts import Dataset
@@ -18,6 +17,7 @@ from components.data import suite, validation
 from components.data.errors import DataError
 from components.data.validation import ValidationReport, validate
 from components.tasks.protocol import Expectation
+from tests.components.data.data_builders import DIGITS, build, folder_entry
 
 
 def _failed(report: ValidationReport, severity: str = "error") -> dict[str, validation.Result]:

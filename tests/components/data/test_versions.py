@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from data_builders import DIGITS, folder_entry
 
 from components.artifacts import Dataset, digest_folder
 from components.data import stages, versions
 from components.data.errors import DataError
+from tests.components.data.data_builders import DIGITS, folder_entry
 
 ROOT = Path(__file__).parents[3]
 DRIVER = """
