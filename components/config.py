@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -26,11 +36,24 @@ class ConfigurationError(ValueError):
 class Section(BaseModel):
     """A frozen part of the configuration that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # NaN is neither above nor below a limit: a gate with one would never close.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def digest(self) -> str:
         """SHA-256 of the section's canonical JSON: equal sections have equal digests."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("the lesser of two limits first")
+    return limits
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("names that differ from each other")
+    return names
 
 
 # -- the catalogue of data sets -------------------------------------------------------------------------------------
@@ -55,7 +78,7 @@ class DigitScenesSource(Section):
     kind: Literal["digit-scenes"]
     scenes: PositiveInt = 600
     size: Annotated[int, Field(ge=16, le=512)] = 32  # side of the square scene, pixels
-    digits: Annotated[tuple[PositiveInt, PositiveInt], Field(description="fewest and most digits a scene")] = (2, 4)
+    digits: Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_ascending)] = (2, 4)  # fewest, most a scene
     noise: Share = 0.15  # standard deviation of the background noise, as a share of full scale
     seed: int = 0
 
@@ -94,7 +117,7 @@ class DatasetConfig(Section):
     source: Source
     image: ImageDeclaration
     split: SplitDeclaration = SplitDeclaration()
-    classes: tuple[str, ...] | None = None  # None: the names the source gives
+    classes: Annotated[tuple[str, ...], AfterValidator(_different)] | None = None  # None: the names the source gives
 
 
 # -- the line -------------------------------------------------------------------------------------------------------
@@ -119,7 +142,8 @@ class AugmentConfig(Section):
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the contrast
     colour: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the saturation; no effect on one channel
     erase: Share = 0.0  # probability that a random rectangle is overwritten
-    erase_area: tuple[Share, Share] = (0.02, 0.2)  # share of the area that is erased (Zhong et al. 2017)
+    # Least and greatest share of the area that is erased (Zhong et al. 2017).
+    erase_area: Annotated[tuple[Share, Share], AfterValidator(_ascending)] = (0.02, 0.2)
 
 
 class NetworkConfig(Section):
@@ -190,7 +214,6 @@ class EvaluateConfig(Section):
     slices: Annotated[int, Field(ge=2, le=10)] = (
         4  # quantile slices of brightness and contrast, where no groups are declared
     )
-    bins: Annotated[int, Field(ge=5)] = 15  # of the calibration error (Guo et al. 2017)
     seed: int = 0
 
 
@@ -253,12 +276,7 @@ def load(root: Path, recipe: str | None = None, overrides: Sequence[str] = ()) -
     for override in overrides:
         line = merge(line if isinstance(line, Mapping) else {}, parse_override(override))
     checked = check({**params, "line": line})
-    entry = checked.datasets.get(checked.line.dataset)
-    if entry is None:
-        raise ConfigurationError(
-            f"line.dataset: expected one of {', '.join(sorted(checked.datasets))}, received {checked.line.dataset!r}"
-        )
-    return Recipe(dataset=entry, line=checked.line)
+    return Recipe(dataset=checked.datasets[checked.line.dataset], line=checked.line)
 
 
 def dataset_entry(root: Path, name: str) -> DatasetConfig:
@@ -269,15 +287,19 @@ def dataset_entry(root: Path, name: str) -> DatasetConfig:
     try:
         return DatasetConfig.model_validate(datasets[name])
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_explain(error, prefix=("datasets", name)))) from None
+        raise ConfigurationError("\n".join(_explain(error, datasets[name], f"datasets.{name}."))) from None
 
 
 def check(values: Mapping[str, Any]) -> Params:
     """Parse a whole `params.yaml`; raises ConfigurationError with all its mistakes at once."""
+    unknown = _unknown_dataset(values)
     try:
-        return Params.model_validate(values)
+        params = Params.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_explain(error))) from None
+        raise ConfigurationError("\n".join([*_explain(error, values), *unknown])) from None
+    if unknown:
+        raise ConfigurationError("\n".join(unknown))
+    return params
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,7 +347,7 @@ def _recipe_line(path: Path) -> Mapping[str, Any]:
     line = content.get("line")
     if set(content) != {"line"} or not isinstance(line, Mapping):
         raise ConfigurationError(
-            f"{path}: expected one key, `line:`, with the keys it overrides, received {sorted(content)}"
+            f"{path}: expected one key, `line:`, with the keys it overrides, received {sorted(map(str, content))}"
         )
     return line
 
@@ -342,15 +364,59 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _explain(error: ValidationError, prefix: tuple[str, ...] = ()) -> list[str]:
-    lines = []
+def _unknown_dataset(values: Mapping[str, Any]) -> list[str]:
+    """A line where `line.dataset` names no entry of the catalogue."""
+    line, datasets = values.get("line"), values.get("datasets")
+    if not isinstance(line, Mapping) or not isinstance(datasets, Mapping):
+        return []  # which is a mistake of its own
+    name = line.get("dataset")
+    if not isinstance(name, str) or name in datasets:
+        return []
+    return [f"line.dataset: expected one of {', '.join(sorted(map(str, datasets)))}, received {name!r}"]
+
+
+def _explain(error: ValidationError, values: Any, prefix: str = "") -> list[str]:
+    """A line a key: where a value may be of several types, pydantic reports one mistake once for each of them."""
+    mistakes: dict[tuple[str, str], list[str]] = {}
     for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in (*prefix, *item["loc"]))
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{key}: expected no such key, received {item['input']!r}")
-        elif item["type"] == "missing":
-            lines.append(f"{key}: expected a value, received nothing")
-        else:
-            expected = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            lines.append(f"{key}: expected {expected}, received {item['input']!r}")
-    return lines
+        if item["type"] == "too_short" and item["ctx"]["actual_length"] < len(item["input"]):
+            continue  # a wrong item, which has a line of its own, was not counted
+        key, expected, received = _mistake(item, values)
+        mistakes.setdefault((f"{prefix}{key}", received), []).append(expected)
+    return [
+        f"{key}: expected {' or '.join(dict.fromkeys(expected))}, received {received}"
+        for (key, received), expected in mistakes.items()
+    ]
+
+
+def _mistake(item: Any, values: Any) -> tuple[str, str, str]:
+    """Key, what was expected and what was received, of one of pydantic's errors."""
+    key, context = _key(item["loc"], values), item.get("ctx", {})
+    match item["type"]:
+        case "extra_forbidden":
+            return key, "no such key", repr(item["input"])
+        case "missing":
+            return key, "a value", "nothing"
+        case "union_tag_not_found":
+            return f"{key}.{context['discriminator'].strip(chr(39))}", "a value", "nothing"
+        case "union_tag_invalid":
+            tag = f"{key}.{context['discriminator'].strip(chr(39))}"
+            return tag, f"one of {context['expected_tags']}", repr(context["tag"])
+        case "model_type" | "dict_type":
+            return key, "a mapping", repr(item["input"])
+    said = re.sub(r"^\w+ should be |^Value error, ", "", item["msg"])
+    return key, re.sub(r"^\w+ should ", "to ", said), repr(item["input"])
+
+
+def _key(location: tuple[int | str, ...], values: Any) -> str:
+    """The dotted key as the file has it: without the names of a union's members, which pydantic puts between."""
+    parts = []
+    for number, part in enumerate(location):
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        elif isinstance(values, list | tuple) and isinstance(part, int) and part < len(values):
+            values = values[part]
+        elif not isinstance(values, Mapping) or number < len(location) - 1:
+            continue
+        parts.append(str(part))
+    return ".".join(parts)

@@ -106,12 +106,13 @@ def _alive(pid: int, started: float) -> bool:
 
 
 def _close_mlflow_runs(project: Project, lease: Lease) -> list[str]:
-    from components.registry import tracking
+    from components.registry import decisions, tracking
 
     experiment = lease.content.get("experiment")
     if experiment is None:
         return []
     connection = tracking.connect(project.root, experiment)
+    decisions.settle(connection, experiment)
     left = connection.runs_left_running({"convoy.line": lease.id})
     for run_id in left:
         connection.finish(run_id, "KILLED")

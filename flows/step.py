@@ -1,9 +1,9 @@
 """The one wrapper around every step: look-up, child run, result, artifacts, retries and timeout.
 
 A step's key is the digest of its inputs, its section of the configuration, its code and the locked libraries. Where
-MLflow has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run links
-to the run that was reused. A step's body writes its result into a folder; that folder becomes an artifact of the child
-run, and what the line goes on with is always read from there, so a reused result cannot differ from a fresh one.
+MLflow has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run
+links to the run that was reused. A step's body writes its result into a folder; that folder becomes an artifact of the
+child run, and what the line goes on with is always read from there, so a reused result cannot differ from a fresh one.
 """
 
 from __future__ import annotations
@@ -244,8 +244,8 @@ def step(
     """Make a step of a body `(run, *inputs) -> None`.
 
     `load` reads what the body wrote; `code` names the modules it does its work with; `holds` says whether a finished
-    result is still true, for steps that also change something outside. Only passing troubles (a lost connection, a full disk)
-    are tried again: a wrong input stays wrong.
+    result is still true, for steps that also change something outside. Only passing troubles (a lost connection, a
+    full disk) are tried again: a wrong input stays wrong.
     """
 
     def make(body: Body[P]) -> Step[P, T]:
