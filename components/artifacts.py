@@ -202,9 +202,9 @@ class Predictions:
         try:
             table = pq.read_table(path)
             about = json.loads((table.schema.metadata or {})[b"convoy"])
-        except (OSError, KeyError, pa.ArrowInvalid) as error:
+            return cls(table, about["model"], about["data"], tuple(about["classes"]))
+        except (OSError, KeyError, ValueError) as error:  # pa.ArrowInvalid and json's are ValueErrors
             raise ArtifactError(f"{path}: expected a table of predictions: {error}") from error
-        return cls(table, about["model"], about["data"], tuple(about["classes"]))
 
 
 # -- Evidence -------------------------------------------------------------------------------------------------------
@@ -296,18 +296,28 @@ class Decision(Card):
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place when the block ends well, and goes when it does not."""
+    """A temporary folder beside `folder` that takes its place when the block ends well, and goes when it does not.
+
+    What was there before is moved aside in one move too, never emptied in place: a kill leaves the old, the new or
+    nothing, but no part of either.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    aside = temporary.with_name(f"{temporary.name}.old")
     temporary.mkdir()
     try:
         yield temporary
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.replace(aside)
         temporary.replace(folder)
+    except BaseException:
+        if aside.exists() and not folder.exists():
+            aside.replace(folder)
+        raise
     finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)
+        for leftover in (temporary, aside):
+            if leftover.exists():
+                shutil.rmtree(leftover)
 
 
 @contextmanager
@@ -323,12 +333,17 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def digest_folder(folder: Path) -> str:
-    """SHA-256 over the names and contents of a folder's files, in order of name; hidden files are left out."""
+    """SHA-256 over the names and contents of a folder's files, in order of name.
+
+    Hidden files and what lies in hidden folders are left out: a killed process may have left some.
+    """
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        with path.open("rb") as file:
+    for name in sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
+        if any(part.startswith(".") for part in name.parts):
+            continue
+        with (folder / name).open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+        total.update(f"{name.as_posix()}\0{content}\n".encode())
     return total.hexdigest()
 
 

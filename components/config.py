@@ -412,11 +412,9 @@ def _key(location: tuple[int | str, ...], values: Any) -> str:
     """The dotted key as the file has it: without the names of a union's members, which pydantic puts between."""
     parts = []
     for number, part in enumerate(location):
-        if isinstance(values, Mapping) and part in values:
+        if part in (values if isinstance(values, Mapping) else range(len(values) if isinstance(values, list) else 0)):
             values = values[part]
-        elif isinstance(values, list | tuple) and isinstance(part, int) and part < len(values):
-            values = values[part]
-        elif not isinstance(values, Mapping) or number < len(location) - 1:
+        elif isinstance(part, str) and (not isinstance(values, Mapping) or number < len(location) - 1):
             continue
         parts.append(str(part))
     return ".".join(parts)

@@ -99,14 +99,26 @@ def _meaning(module: str) -> str:
 
 @cache
 def _imports(module: str) -> frozenset[str]:
-    """Modules of this project that `module` imports or names in a string."""
-    names: set[str] = set()
+    """Modules of this project that `module` imports or names in a string, and the packages that run before it."""
+    parts = module.split(".")
+    names = {".".join(parts[:end]) for end in range(1, len(parts))}
     for node in ast.walk(ast.parse(_source(module))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = _origin(module, node)
+            names.add(origin)
+            names.update(f"{origin}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("components."):
             names.add(node.value)
     return frozenset(name for name in names if _path(name) is not None and name != module)
+
+
+def _origin(module: str, node: ast.ImportFrom) -> str:
+    """The absolute name of what `node` imports from; a dot more is a package higher."""
+    if node.level == 0:
+        return node.module or ""
+    path = _path(module)
+    parts = module.split(".")
+    inside = len(parts) + (path is not None and path.name == "__init__.py") - node.level
+    return ".".join([*parts[:inside], *([node.module] if node.module else [])])

@@ -1,11 +1,13 @@
 """Expected calibration error from additive bins, for many weightings of the samples at once.
 
 Guo et al., "On Calibration of Modern Neural Networks" (2017): units are put into equal-width bins of confidence, and
-the gap between a bin's mean confidence and its accuracy is averaged with the bins' shares. A sample is kept as three sums
-a bin (units, confidence, correct), so masks of any size cost no more than labels.
+the gap between a bin's mean confidence and its accuracy is averaged with the bins' shares. A sample is kept as three
+sums a bin (units, confidence, correct), so masks of any size cost no more than labels.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +20,12 @@ BINS = 15  # Guo et al. 2017
 def bin_sums(confidence: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = BINS) -> Floats:
     """`(N, …)`, `(N, …)` → `(N, 3·bins)`: units, sum of confidence and number correct in each bin of each sample."""
     samples = len(confidence)
-    flat = confidence.reshape(samples, -1).astype(np.float64)
+    flat = confidence.reshape(samples, math.prod(confidence.shape[1:])).astype(np.float64)
     # Right-closed bins, as in the paper: a confidence of exactly 1 belongs to the last one.
     index = np.clip(np.ceil(flat * bins).astype(np.int64) - 1, 0, bins - 1) + (np.arange(samples) * bins)[:, None]
     sums = [
         np.bincount(index.ravel(), weights=values.ravel(), minlength=samples * bins).reshape(samples, bins)
-        for values in (np.ones_like(flat), flat, correct.reshape(samples, -1).astype(np.float64))
+        for values in (np.ones_like(flat), flat, correct.reshape(flat.shape).astype(np.float64))
     ]
     return np.concatenate(sums, axis=1)
 

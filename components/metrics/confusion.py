@@ -24,8 +24,12 @@ def label_counts(target: npt.NDArray[np.int64], prediction: npt.NDArray[np.int64
 def mask_counts(
     target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], classes: int
 ) -> npt.NDArray[np.int64]:
-    """Pixel counts of each sample: `(N, H, W)`, `(N, H, W)` → `(N, C·C)`."""
+    """Pixel counts of each sample: `(N, H, W)`, `(N, H, W)` → `(N, C·C)`; raises ValueError for an unknown class."""
     samples = len(target)
+    for name, pixels in (("target", target), ("prediction", prediction)):
+        # It would not fail below: the pixel would be counted for the sample that comes next.
+        if pixels.size and not 0 <= pixels.min() <= pixels.max() < classes:
+            raise ValueError(f"{name}: expected classes 0 to {classes - 1}, received {pixels.min()} to {pixels.max()}")
     cells = target.astype(np.int64) * classes + prediction.astype(np.int64)
     cells += (np.arange(samples) * classes * classes)[:, None, None]
     counts: npt.NDArray[np.int64] = np.bincount(cells.ravel(), minlength=samples * classes * classes)

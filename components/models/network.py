@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -26,7 +27,7 @@ def load_network(model: Model) -> nn.Module:
     network = untrained(model.card)
     try:
         network.load_state_dict(load_file(model.weights))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{model.weights}: expected the weights of {model.card.network.name}: {error}") from error
     return network.eval()
 

@@ -56,12 +56,16 @@ def problems(config: NetworkConfig, key: str = "network") -> list[str]:
     """What is wrong with a network's configuration, a line each, with the key that it stands under."""
     if config.name not in names():
         return [f"{key}.name: expected one of {', '.join(names())}, received {config.name!r}"]
-    known = inspect.signature(_entries[config.name]).parameters.keys() - {"inputs", "outputs"}
-    return [
-        f"{key}.arguments.{name}: expected one of {', '.join(sorted(known))}, received {value!r}"
-        for name, value in sorted(config.arguments.items())
-        if name not in known
-    ]
+    known = inspect.signature(_entries[config.name], eval_str=True).parameters
+    types = {name: parameter.annotation for name, parameter in known.items() if name not in ("inputs", "outputs")}
+    wrong = []
+    for name, value in sorted(config.arguments.items()):
+        where = f"{key}.arguments.{name}"
+        if name not in types:
+            wrong.append(f"{where}: expected one of {', '.join(sorted(types))}, received {value!r}")
+        elif type(value) is not types[name] and (type(value), types[name]) != (int, float):
+            wrong.append(f"{where}: expected {types[name].__name__}, received {value!r}")
+    return wrong
 
 
 def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:

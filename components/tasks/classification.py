@@ -122,7 +122,7 @@ class Classification:
 def _columns(predictions: Predictions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """Target and prediction `(N,)`, scores `(N, C)`."""
     table = predictions.table
-    scores = table.column("scores").combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    scores = table.column("scores").combine_chunks().flatten().to_numpy().reshape(len(table), len(predictions.classes))
     return table.column("target").to_numpy(), table.column("prediction").to_numpy(), scores.astype(np.float64)
 
 

@@ -142,4 +142,5 @@ def _dice_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 def _matrix(predictions: Predictions, column: str) -> Floats:
     """A list column as `(N, length)`."""
     values = predictions.table.column(column).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(values.reshape(len(predictions.table), -1), dtype=np.float64)
+    lengths = {"confusion": len(predictions.classes) ** 2, "calibration": 3 * calibration.BINS}
+    return np.asarray(values.reshape(len(predictions.table), lengths[column]), dtype=np.float64)

@@ -1,0 +1,80 @@
+"""The losses' arithmetic, written out with numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from components.tasks.losses import cross_entropy, soft_target_divergence
+from components.tasks.protocol import Batch
+from components.tasks.segmentation import Segmentation
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def masks() -> tuple[np.ndarray, np.ndarray]:
+    """Outputs (2, 3, 4, 5) and targets (2, 4, 5) in which class 2 does not occur."""
+    random = np.random.default_rng(0)
+    return random.normal(size=(2, 3, 4, 5)), random.integers(0, 2, (2, 4, 5))
+
+
+def loss(outputs: np.ndarray, targets: np.ndarray, smoothing: float = 0.0) -> dict[str, float]:
+    batch = Batch(torch.zeros(len(targets), 1, *targets.shape[1:]), torch.from_numpy(targets))
+    return {key: part.item() for key, part in Segmentation().loss(torch.from_numpy(outputs), batch, smoothing).items()}
+
+
+def test_a_segmenters_loss_is_cross_entropy_and_dice_of_the_classes_that_are_there(
+    masks: tuple[np.ndarray, np.ndarray],
+) -> None:
+    outputs, targets = masks
+    probabilities = softmax(outputs)
+    dice = []
+    for label in (0, 1):
+        said, true = probabilities[:, label], targets == label
+        dice.append((2 * (said * true).sum() + 1) / (said.sum() + true.sum() + 1))
+    entropy = -np.log(np.take_along_axis(probabilities, targets[:, None], 1)).mean()
+    parts = loss(outputs, targets)
+    assert parts["dice_loss"] == pytest.approx(1 - np.mean(dice), rel=1e-5)
+    assert parts["cross_entropy"] == pytest.approx(entropy, rel=1e-5)
+    assert parts["loss"] == pytest.approx(entropy + 1 - np.mean(dice), rel=1e-5)
+
+
+def test_a_small_object_that_is_missed_costs_more_than_its_share_of_pixels() -> None:
+    """Why there is Dice: by cross-entropy alone, one object of 4 pixels in 400 is all but free to miss."""
+    targets = np.zeros((1, 20, 20), np.int64)
+    targets[0, :2, :2] = 1
+    background = np.zeros((1, 2, 20, 20))
+    background[:, 0] = 5.0
+    found = np.where(targets[:, None] == np.array([0, 1])[:, None, None], 5.0, 0.0)
+    missed, right = loss(background, targets), loss(found, targets)
+    assert missed["cross_entropy"] - right["cross_entropy"] < 0.06
+    assert missed["dice_loss"] - right["dice_loss"] > 0.15
+
+
+def test_smoothing_moves_a_share_of_the_label_to_all_classes(masks: tuple[np.ndarray, np.ndarray]) -> None:
+    outputs, targets = masks
+    logs = np.log(softmax(outputs))
+    expected = -(0.8 * np.take_along_axis(logs, targets[:, None], 1).mean() + 0.2 * logs.mean())
+    smoothed = cross_entropy(torch.from_numpy(outputs), torch.from_numpy(targets), 0.2).item()
+    assert smoothed == pytest.approx(expected, rel=1e-5)
+
+
+def test_distillation_is_the_mean_divergence_of_the_student_from_the_teacher(
+    masks: tuple[np.ndarray, np.ndarray],
+) -> None:
+    student, teacher = masks[0], masks[0][:, ::-1].copy()
+    said, taught = softmax(student / 4), softmax(teacher / 4)
+    expected = 16 * (taught * np.log(taught / said)).sum(axis=1).mean()  # from the teacher's side: KL(teacher‖student)
+    found = soft_target_divergence(torch.from_numpy(student), torch.from_numpy(teacher), 4.0).item()
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_losses_are_computed_in_float32_whatever_the_outputs_are() -> None:
+    outputs = torch.tensor([[30.0, 0.0]], dtype=torch.bfloat16)
+    assert cross_entropy(outputs, torch.tensor([1]), 0.0).dtype == torch.float32
+    assert soft_target_divergence(outputs, outputs, 3.0).dtype == torch.float32
