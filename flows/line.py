@@ -129,7 +129,8 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
             **{f"convoy.{'reused' if done.cached else 'ran'}.{done.step}": done.run_id for done in outcome.done},
         },
     )
-    run.tracking.log_metrics(run.run_id, {primary: assessment.evidence.figures[primary].value})
+    seconds = {f"seconds.{part}": value for part, value in run.seconds.items()}
+    run.tracking.log_metrics(run.run_id, {primary: assessment.evidence.figures[primary].value, **seconds})
     return outcome
 
 

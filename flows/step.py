@@ -57,17 +57,20 @@ class Line:
     reporter: Reporter
     custody: dict[str, str]  # where everything came from: recipe, commit, lock
     done: list[Done] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # wall time of each part, in order
 
     @contextmanager
     def reporting(self, step: str) -> Iterator[Callable[[str], None]]:
         """Tell the reporter of a part of the line that is no `Step`; what is yielded takes its summary."""
         told: list[str] = []
+        began = time.monotonic()
         self.reporter.started(step)
         try:
             yield told.append
         except BaseException as error:
             self.reporter.failed(step, str(error))
             raise
+        self.seconds[step] = time.monotonic() - began
         self.reporter.finished(step, "; ".join(told), cached=False)
 
     def skip(self, step: str, reason: str) -> None:
@@ -83,7 +86,6 @@ class Done:
     step: str
     run_id: str
     cached: bool
-    seconds: float
     summary: str
 
 
@@ -164,7 +166,8 @@ class Step(Generic[P, T]):
         cached = isinstance(outcome, State)
         folder = shared.tracking.artifact_folder(run_id, RESULT)
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["summary"]
-        shared.done.append(Done(self.title, run_id, cached, time.monotonic() - began, summary))
+        shared.seconds[self.title] = time.monotonic() - began
+        shared.done.append(Done(self.title, run_id, cached, summary))
         shared.reporter.finished(self.title, summary, cached=cached)
         return self.load(folder)
 
