@@ -2,8 +2,8 @@
 
     python -m benchmarks.inference [--recipe NAME] [--threads N]
 
-The recipe's student network, exported and quantized by the line's own rooms. Its weights are untrained: the time does not
-depend on them. The three take turns in rounds; the ratios are medians over the rounds.
+The recipe's student network, exported and quantized by the line's own rooms. Its weights are untrained: the time does
+not depend on them. The three take turns in rounds; the ratios are medians over the rounds.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.line [--recipe NAME]
 
-Runs `convoy run` twice in a temporary copy of the project (downloads are taken along, nothing else), each in a process of
-its own. Overhead is all that is not ingesting, training or evaluating; goal: at most 25 % of the first run.
+Runs `convoy run` twice in a temporary copy of the project (downloads are taken along, nothing else), each in a process
+of its own. Overhead is all that is not ingesting, training or evaluating; goal: at most 25 % of the first run.
 """
 
 from __future__ import annotations

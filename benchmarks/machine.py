@@ -28,7 +28,8 @@ def describe() -> str:
                 flags = set(value.split())
     wanted = [flag for flag in ("avx512_bf16", "avx512_vnni", "amx_bf16") if flag in flags]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, {', '.join(wanted) or 'no bf16'}; Python {platform.python_version()}, torch {torch.__version__}"
+    libraries = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{model}, {cores} cores, {', '.join(wanted) or 'no bf16'}; {libraries}"
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

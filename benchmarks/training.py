@@ -81,7 +81,7 @@ def line(settings: Recipe, dataset: Dataset) -> float:
 
 
 def by_hand(settings: Recipe, dataset: Dataset, *, short: bool) -> float:
-    """Images a second of a loop as one would write it for this network alone; `short` numbers are bf16, channels last."""
+    """Images a second of a loop written for this network alone; `short` numbers are bf16, channels last."""
     torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(0)
     training = settings.line.training
@@ -89,7 +89,9 @@ def by_hand(settings: Recipe, dataset: Dataset, *, short: bool) -> float:
     images = torch.from_numpy(arrays.images).permute(0, 3, 1, 2).contiguous()
     targets = torch.from_numpy(arrays.targets).long()
     layout = torch.channels_last if short else torch.contiguous_format
-    network = build(settings.line.student.network, dataset.card.input, len(dataset.card.classes)).to(memory_format=layout)
+    network = build(settings.line.student.network, dataset.card.input, len(dataset.card.classes)).to(
+        memory_format=layout
+    )
     optimizer = torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=training.weight_decay)
     loss_of = nn.CrossEntropyLoss(label_smoothing=training.label_smoothing)
     generator = torch.Generator().manual_seed(0)

@@ -303,11 +303,16 @@ def check(values: Mapping[str, Any]) -> Params:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `base`: mappings are merged key by key, everything else is replaced."""
+    """`over` laid on `base`: mappings are merged key by key, everything else is replaced.
+
+    A mapping that names its `name` or `kind` is a choice and replaces the one below as a whole: the arguments of
+    another choice are not its own.
+    """
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        both = isinstance(below, Mapping) and isinstance(value, Mapping) and not {"name", "kind"} & value.keys()
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
     return merged
 
 

@@ -217,3 +217,7 @@ def _interrupt() -> NoReturn:
 def _short(path: Path) -> str:
     """Relative to the current folder where it lies in it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from components.registry.tracking import connect, local_uri
 from flows.project import LOOPBACK, Project
-from flows.startup import SERVER_SECONDS, StartupError, answers, die_with_parent, port_is_free
+from flows.startup import SERVER_SECONDS, StartupError, answers, database_lock, die_with_parent, port_is_free
 
 
 def serve(project: Project, mlflow_port: int, prefect_port: int, say: Callable[[str], None]) -> None:
@@ -68,7 +68,8 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
             executable = shutil.which("prefect", path=str(Path(sys.executable).parent)) or "prefect"
             command = [executable, "server", "start", "--host", LOOPBACK, "--port", str(port)]
             log = project.logs / "prefect-server.log"
-            stack.enter_context(_running("Prefect", command, port, "/api/health", log))
+            with database_lock(project):
+                stack.enter_context(_running("Prefect", command, port, "/api/health", log))
             note.write_text(url, encoding="utf-8")
         os.environ["PREFECT_API_URL"] = url
         try:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
+from filelock import FileLock
 
 from components.artifacts import writing
 from flows.project import LOOPBACK, Project
@@ -150,21 +151,19 @@ class Server:
     process: subprocess.Popen[bytes]
     url: str
     log: Path
+    starting: FileLock  # held until it answers: two servers that make the tables of one new database break each other
 
     def wait(self) -> None:
         """Return when it answers; StartupError with its last words when it ends or takes too long."""
         limit = time.monotonic() + SERVER_SECONDS
-        while time.monotonic() < limit:
-            if self.process.poll() is not None:
-                break
+        while self.process.poll() is None and time.monotonic() < limit:
             if answers(self.url):
+                self.starting.release()
                 return
             time.sleep(0.1)
-        words = self.log.read_text(errors="replace").strip().splitlines()[-5:]
-        raise StartupError(
-            f"the temporary Prefect server did not start within {SERVER_SECONDS:.0f} s; its log is {self.log}:\n"
-            + "\n".join(words)
-        )
+        words = "\n".join(self.log.read_text(errors="replace").strip().splitlines()[-5:])
+        what = "did not answer" if self.process.poll() is None else "ended"
+        raise StartupError(f"the temporary Prefect server {what} while it started; its log is {self.log}:\n{words}")
 
     def stop(self) -> None:
         self.process.terminate()
@@ -200,18 +199,26 @@ def prefect_server(project: Project, lease: Lease) -> Iterator[Server | None]:
         yield None
         return
     log = project.logs / "prefect-server.log"
+    starting = database_lock(project)
+    starting.acquire()
     with log.open("ab") as output:
-        server = _start_server(log, output)
+        server = _start_server(log, output, starting)
     lease.note(server=server.process.pid, server_started=psutil.Process(server.process.pid).create_time())
     os.environ["PREFECT_API_URL"] = server.url
     try:
         yield server
     finally:
         os.environ.pop("PREFECT_API_URL", None)
+        starting.release()
         server.stop()
 
 
-def _start_server(log: Path, output: IO[bytes]) -> Server:
+def database_lock(project: Project) -> FileLock:
+    """Held by whoever starts a server on the project's Prefect database, until it answers."""
+    return FileLock(project.locks / "prefect-database.lock", timeout=SERVER_SECONDS)
+
+
+def _start_server(log: Path, output: IO[bytes], starting: FileLock) -> Server:
     spec = importlib.util.find_spec("prefect")
     if spec is None or spec.origin is None:
         raise StartupError("Prefect is not installed; run `make setup`")
@@ -222,7 +229,7 @@ def _start_server(log: Path, output: IO[bytes]) -> Server:
     # Schedules are for servers that stay; Prefect's own temporary server leaves the same services out.
     environment = {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, preexec_fn=die_with_parent)  # noqa: PLW1509 — started before there are threads
-    return Server(process, f"http://{LOOPBACK}:{port}/api", log)
+    return Server(process, f"http://{LOOPBACK}:{port}/api", log, starting)
 
 
 def free_port() -> int:

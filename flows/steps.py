@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.artifacts import Dataset, Decision, Evidence, Model, Predictions, digest_values
@@ -53,7 +54,10 @@ def _reproduce(name: str) -> Dataset:
     from components.data import versions
 
     shared = line()
-    return versions.reproduce(shared.project.root, name, log=shared.project.logs / f"data-{name}.log")
+    dataset = versions.reproduce(shared.project.root, name, log=shared.project.logs / f"data-{name}.log")
+    rows = [{"split": split, "samples": count} for split, count in dataset.card.splits.items()]
+    create_table_artifact(rows, key="data", description=f"{name}, version {dataset.digest}")
+    return dataset
 
 
 def data(name: str) -> Dataset:

@@ -83,9 +83,7 @@ def group_figures(predictions: Predictions, task: Task, config: EvaluateConfig) 
             part = subset(predictions, np.flatnonzero(labels == group))
             figure = metric_figures(part, task, config)[primary]
             rows.append(
-                GroupFigure(
-                    column=column, group=str(group), metric=primary, samples=len(part.table), figure=figure
-                )
+                GroupFigure(column=column, group=str(group), metric=primary, samples=len(part.table), figure=figure)
             )
     return tuple(rows)
 

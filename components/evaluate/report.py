@@ -59,15 +59,19 @@ def write_report(data: ReportData, folder: Path) -> Path:
     evidence = data.evidence
     stages = data.stages or {"this model": evidence}
     first = (evidence.primary, f"worst_group_{evidence.primary}", "calibration_error", "latency_ms")
-    page = _environment().get_template("report.html.j2").render(
-        data=data,
-        evidence=evidence,
-        headline=[name for name in first if name in evidence.figures],
-        stage_columns=_stage_columns(stages),
-        stages=stages,
-        plots={name: _data_uri(path) for name, path in files.items()},
-        confusion=confusion.tolist(),
-        rejected=[verdict for verdict in data.verdicts if not verdict.passed],
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            evidence=evidence,
+            headline=[name for name in first if name in evidence.figures],
+            stage_columns=_stage_columns(stages),
+            stages=stages,
+            plots={name: _data_uri(path) for name, path in files.items()},
+            confusion=confusion.tolist(),
+            rejected=[verdict for verdict in data.verdicts if not verdict.passed],
+        )
     )
     with writing(folder / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")

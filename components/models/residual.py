@@ -12,7 +12,7 @@ from components.models.registry import register
 
 
 class Residual(nn.Module):
-    """Stem, two stages of `blocks` residual blocks at 1/2 and 1/4 of the stem's resolution, mean pooling, linear head."""
+    """Stem, two stages of `blocks` residual blocks at 1/2 and 1/4 of its resolution, mean pooling, linear head."""
 
     def __init__(self, inputs: InputSpec, outputs: int, width: int, blocks: int, stride: int) -> None:
         super().__init__()

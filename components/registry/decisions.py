@@ -312,9 +312,7 @@ def _in_force(tracking: Tracking, decision: Decision) -> bool:
     return decision.alias is None or decision.version in {named.get(STAGING), named.get(PRODUCTION)}
 
 
-def _gates_reason(
-    tracking: Tracking, name: str, version: int, evidence: Evidence, verdicts: Sequence[Verdict]
-) -> str:
+def _gates_reason(tracking: Tracking, name: str, version: int, evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     """What failed, and the how-manieth version this is that was judged on that test split: every try may be luck."""
     failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
     said = f"failed: {'; '.join(failed)}" if failed else "every gate passed" if verdicts else "no gate ran"
@@ -333,5 +331,3 @@ def _moment(text: str) -> datetime:
     except ValueError:
         raise RegistryError(f"expected a moment like 2026-01-31T12:00:00+00:00, received {text!r}") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-

@@ -426,5 +426,3 @@ def _run(entity: RunEntity) -> Run:
         metrics=dict(data.metrics),
         tags=dict(data.tags),
     )
-
-

@@ -19,6 +19,14 @@ from components.config import ConfigurationError
 from components.data.errors import DataError
 from components.training.job import Event, Job, TrainingError
 
+# glibc hands large blocks back to the system at once and fetches them again at every step; with these it keeps them,
+# which was worth 10 % of the images a second of a small network on two cores. Other C libraries ignore the variables.
+MEMORY_KEPT = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+
 # Read by Ray Train where the trainer runs. Health checks every 0.2 s instead of 2 s start and end a training sooner;
 # the preemption watcher and the metrics are actors and work that a training of ours has no use for; workers stay in
 # the directory they were started in.
@@ -97,6 +105,7 @@ class Conductor:
             run_config=RunConfig(
                 name=plan.token,
                 storage_path=str(plan.storage / "ray"),
+                worker_runtime_env={"env_vars": MEMORY_KEPT},
                 failure_config=FailureConfig(max_failures=plan.max_failures),
             ),
             torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo"),

@@ -171,6 +171,13 @@ def test_a_recipe_lies_over_the_line_and_an_override_over_both(project: Path) ->
     assert recipe.dataset == config.dataset_entry(project, "digits")
 
 
+def test_another_choice_does_not_inherit_the_arguments_of_the_one_it_replaces() -> None:
+    base = {"network": {"name": "residual", "arguments": {"width": 32, "stride": 2}}, "epochs": 2}
+    assert config.merge(base, {"network": {"name": "unet"}}) == {"network": {"name": "unet"}, "epochs": 2}
+    narrower = config.merge(base, {"network": {"arguments": {"width": 8}}})
+    assert narrower["network"] == {"name": "residual", "arguments": {"width": 8, "stride": 2}}
+
+
 def test_of_two_overrides_of_one_key_the_last_counts(project: Path) -> None:
     assert config.load(project, overrides=["seed=1", "seed=2"]).line.seed == 2
 

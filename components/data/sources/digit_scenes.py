@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from components.config import DigitScenesSource
 from components.data import images
-from components.data.errors import DataError
 from components.data.sources.digits import load
 from components.data.sources.registry import SourceData
 
@@ -29,8 +28,6 @@ Box = tuple[int, int, int]  # row, column, side
 
 
 def read(source: DigitScenesSource, project: Path) -> SourceData:
-    if source.digits[0] > source.digits[1]:
-        raise DataError(f"source.digits: expected fewest ≤ most, received {list(source.digits)}")
     return SourceData(CLASSES, "mask", _tables(source))
 
 

@@ -64,9 +64,7 @@ def test_group_figures_are_those_computed_by_hand_and_by_fairlearn() -> None:
     predictions = Predictions(table, predictions.model, predictions.data, predictions.classes)
 
     evidence = measure(predictions, TASK, CONFIG)
-    frame = MetricFrame(
-        metrics=metrics.accuracy_score, y_true=target, y_pred=answer, sensitive_features=groups
-    )
+    frame = MetricFrame(metrics=metrics.accuracy_score, y_true=target, y_pred=answer, sensitive_features=groups)
     by_hand = {row.group: row.figure.value for row in evidence.groups}
     assert by_hand == pytest.approx(dict(frame.by_group))
     assert {row.group: row.samples for row in evidence.groups} == {"left": 300, "right": 100}

@@ -64,9 +64,7 @@ def test_a_failure_leaves_no_version_behind(tracking: Tracking, tmp_path: Path) 
 def test_evidence_of_another_artifact_is_refused(tracking: Tracking, tmp_path: Path) -> None:
     model = build_model(tmp_path / "model")
     with pytest.raises(RegistryError, match="measured on artifact bbbb"):
-        register(
-            tracking, model, build_evidence("b" * 64), name="digits", run_id="", card="", examples=[encode(9)]
-        )
+        register(tracking, model, build_evidence("b" * 64), name="digits", run_id="", card="", examples=[encode(9)])
 
 
 def test_files_changed_after_registration_are_noticed(tracking: Tracking, register_version: Register) -> None:

@@ -92,9 +92,7 @@ def test_processes_that_start_together_create_one_database(tmp_path: Path) -> No
     assert len(connect(tmp_path, "digits").search()) == 3
 
 
-def test_two_projects_in_one_process_do_not_share_a_store(
-    tracking: Tracking, tmp_path: Path
-) -> None:
+def test_two_projects_in_one_process_do_not_share_a_store(tracking: Tracking, tmp_path: Path) -> None:
     other = connect(tmp_path / "other", "digits")
     run = other.start_run("train")
     assert tracking.search() == [] and [found.id for found in other.search()] == [run]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 
 from components.config import DigitScenesSource
-from components.data.errors import DataError
 from components.data.sources import digit_scenes
 from components.data.sources.digits import load
 
@@ -41,9 +37,3 @@ def test_a_scene_depends_on_its_number_and_the_seed_only() -> None:
     assert np.array_equal(first[1], again[1])
     assert not np.array_equal(first[0], _scene(6)[0])
     assert not np.array_equal(first[0], _scene(5, seed=1)[0])
-
-
-def test_fewest_above_most_is_refused() -> None:
-    source = DigitScenesSource.model_validate({"kind": "digit-scenes", "digits": [4, 2]})
-    with pytest.raises(DataError, match="fewest ≤ most"):
-        digit_scenes.read(source, Path())

@@ -1,0 +1,86 @@
+"""A project of its own for the flows' tests: the real tree, copied, with small settings; one Prefect server for all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from components.config import merge
+from components.environment import prepare_environment
+
+if TYPE_CHECKING:
+    from flows.line import Outcome
+
+prepare_environment()
+
+ROOT = Path(__file__).parents[2]
+ONE_CPU = {"cpus_per_worker": 1}  # other tests run beside
+SMALL = {
+    # Two epochs of a narrow network: what is tested is the line, not the network.
+    "digits": {
+        "training": ONE_CPU,
+        "members": {"networks": [{"name": "residual", "arguments": {"width": 8}}], "epochs": 2},
+        "student": {"network": {"name": "residual", "arguments": {"width": 8}}, "epochs": 3},
+        "gates": {"floor": 0.2, "worst_group": 0.05, "int8_drop": 0.3, "latency_ms": 1000.0},
+        "evaluate": {"bootstrap": 200},
+    },
+    "digits-segment": {
+        "training": ONE_CPU,
+        "members": {"networks": [{"name": "unet", "arguments": {"width": 8}}], "epochs": 1},
+        "student": {"network": {"name": "unet", "arguments": {"width": 8}}, "epochs": 1},
+        "gates": {"floor": 0.01, "worst_group": 0.01, "int8_drop": 0.3, "latency_ms": 1000.0},
+        "evaluate": {"bootstrap": 200},
+        "quantize": {"allowance": 0.2},
+    },
+}
+
+
+def make_project(folder: Path) -> Path:
+    """A copy of what a fresh clone holds, with the recipes made small."""
+    for name in ("components", "recipes"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("params.yaml", "dvc.yaml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".dvc").mkdir()
+    config = (ROOT / ".dvc" / "config").read_text(encoding="utf-8")
+    (folder / ".dvc" / "config").write_text(config.replace("[core]", "[core]\n    no_scm = true"), encoding="utf-8")
+    for name, line in SMALL.items():
+        path = folder / "recipes" / f"{name}.yaml"
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe["line"] = merge(recipe["line"], line)
+        path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Prefect's own harness: a server on a database of its own, for the whole session."""
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def outcome(project: Path) -> Outcome:
+    """What the line came to on the digits, undisturbed."""
+    from flows.line import line
+
+    return line("digits")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, prefect_server: None, ray_cluster: None) -> Iterator[Path]:
+    """A project in which lines are run in this process."""
+    root = make_project(tmp_path_factory.mktemp("project"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVOY_ROOT", str(root))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield root

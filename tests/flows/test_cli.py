@@ -1,0 +1,94 @@
+"""The command as a person meets it: instant help, every mistake at once, and errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import make_project
+
+ENGINES = ("torch", "ray", "mlflow", "great_expectations", "evidently", "dvc", "prefect")
+
+
+def convoy(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env={**environment, "CONVOY_ROOT": str(root), "COLUMNS": "200", **variables},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("fresh"))
+
+
+def test_help_imports_no_engine() -> None:
+    code = f"import sys, flows.cli; print([name for name in {ENGINES} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_help_answers_at_once(fresh: Path) -> None:
+    # Processor time: what the clock says depends on what else the machine is doing.
+    times = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = convoy(fresh, "--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert "promote" in done.stdout
+    assert min(times) < 0.5
+
+
+def test_every_mistake_is_told_at_once_and_nothing_is_started(fresh: Path) -> None:
+    wrong = ["-S", "training.batch_size=many", "-S", "members.count=1", "-S", "colour=blue"]
+
+    done = convoy(fresh, "run", "-r", "digits", *wrong)
+
+    assert done.returncode == 2
+    assert "line.training.batch_size: expected a valid integer" in done.stderr
+    assert "line.members.count" in done.stderr
+    assert "line.colour: expected no such key, received 'blue'" in done.stderr
+    assert not (fresh / ".convoy" / "mlflow.db").exists()
+    assert not (fresh / "data").exists()
+
+
+def test_a_network_that_does_not_exist_is_a_mistake_of_the_configuration_too(fresh: Path) -> None:
+    done = convoy(fresh, "run", "-r", "digits", "-S", "student.network.name=resnet9000")
+    assert done.returncode == 2
+    assert "line.student.network.name: expected one of residual, unet, received 'resnet9000'" in done.stderr
+
+
+def test_outside_of_a_project_it_says_where_to_go(tmp_path: Path) -> None:
+    done = convoy(tmp_path, "run")
+    assert done.returncode == 2
+    assert "expected a folder with params.yaml and dvc.yaml" in done.stderr
+
+
+def test_a_dead_mlflow_server_is_named_and_no_data_work_is_done_for_it(fresh: Path) -> None:
+    done = convoy(fresh, "run", "-r", "digits", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "MLflow at http://127.0.0.1:9 does not answer" in done.stdout
+    assert "unset it to use the project's own database" in done.stdout
+    assert not (fresh / "data" / "prepared").exists()
+
+
+def test_a_dead_prefect_server_is_named(fresh: Path) -> None:
+    done = convoy(fresh, "run", "-r", "digits", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 1
+    assert "Prefect at http://127.0.0.1:9/api does not answer" in done.stdout
+
+
+def test_promoting_what_is_not_there_says_so(fresh: Path) -> None:
+    done = convoy(fresh, "promote", "nobody", "--to", "production")
+    assert done.returncode == 1
+    assert "nobody" in done.stderr

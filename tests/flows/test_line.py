@@ -1,0 +1,181 @@
+"""The whole line, with its real engines, on scikit-learn's digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.artifacts import Model
+from components.data import versions as data_versions
+from components.registry import decisions, tracking, versions
+from flows.line import Outcome, line
+
+STEPS = (
+    "validation",
+    "drift",
+    "augmentation",
+    "train",
+    "ensemble",
+    "distil",
+    "quantize",
+    "evaluate",
+    "register",
+    "promote",
+)
+
+
+@pytest.fixture(scope="session")
+def store(project: Path, outcome: Outcome) -> tracking.Tracking:
+    return tracking.connect(project, "digits")
+
+
+def step_run(outcome: Outcome, step: str) -> str:
+    return next(done.run_id for done in outcome.done if done.step == step)
+
+
+def test_the_line_ends_with_a_staged_int8_or_float_version_of_the_artifact_that_was_measured(
+    outcome: Outcome, store: tracking.Tracking
+) -> None:
+    assert outcome.decision.action == "approve"
+    staged = versions.aliased(store, "digits", "staging")
+    assert staged == outcome.decision.version == 1
+    assert versions.version_model(store, "digits", 1).digest == outcome.assessment.evidence.model
+    assert outcome.assessment.evidence.data == outcome.data.digest
+
+
+def test_the_parent_run_tells_where_everything_came_from(
+    outcome: Outcome, store: tracking.Tracking, project: Path
+) -> None:
+    tags = store.get(outcome.run_id).tags
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    assert tags["convoy.data"] == lock["stages"]["prepare@digits"]["outs"][0]["md5"]
+    assert tags["convoy.data"] == data_versions.digest(project, "digits")
+    assert {"convoy.lock", "convoy.parameters", "convoy.prefect_flow_run", "mlflow.source.git.commit"} <= set(tags)
+    assert [run.name for run in store.children(outcome.run_id)] == list(STEPS)
+
+
+def test_each_member_has_a_curve_with_a_point_an_epoch(outcome: Outcome, store: tracking.Tracking) -> None:
+    members = store.children(step_run(outcome, "train"))
+    assert [member.name for member in members] == ["member-0", "member-1", "member-2"]
+    for member in members:
+        history = store.client.get_metric_history(member.id, "validation_accuracy")
+        assert [point.step for point in history] == [1, 2]
+        assert member.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("step", "artifact"),
+    [
+        ("validation", "validation/docs/index.html"),
+        ("drift", "drift/drift.json"),
+        ("augmentation", "augmentation/augmentation.png"),
+        ("promote", "report/report.html"),
+        ("register", "result/card.md"),
+    ],
+)
+def test_what_people_look_at_lies_with_its_run(
+    outcome: Outcome, store: tracking.Tracking, step: str, artifact: str
+) -> None:
+    assert store.artifact_folder(step_run(outcome, step), artifact).stat().st_size > 0
+
+
+def test_the_first_run_says_that_there_is_no_reference_for_drift_yet(outcome: Outcome) -> None:
+    assert next(done.summary for done in outcome.done if done.step == "drift").startswith("there is no reference yet")
+
+
+def test_every_step_leaves_its_story_on_prefects_page(outcome: Outcome, store: tracking.Tracking) -> None:
+    stories = read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])
+    assert set(STEPS) <= set(stories)
+    assert step_run(outcome, "train") in stories["train"]
+
+
+def test_nothing_new_is_noticed_and_nothing_is_done_twice(outcome: Outcome, store: tracking.Tracking) -> None:
+    again = line("digits")
+
+    assert again.unchanged
+    assert [done.run_id for done in again.done] == [done.run_id for done in outcome.done]
+    assert store.children(again.run_id) == []
+    parent = store.get(again.run_id)
+    assert parent.tags["convoy.reused.train"] == step_run(outcome, "train")
+    assert "Nothing new" in parent.tags["mlflow.note.content"]
+    assert task_states(parent.tags["convoy.prefect_flow_run"])["train"] == "Cached"
+    assert versions.versions(store, "digits").keys() == {1}
+
+
+def test_a_changed_section_starts_exactly_the_steps_that_it_touches(outcome: Outcome) -> None:
+    changed = line("digits", ["evaluate.bootstrap=201"])
+
+    assert {done.step for done in changed.done if not done.cached} == {"evaluate", "register", "promote"}
+
+
+def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
+    outcome: Outcome, store: tracking.Tracking
+) -> None:
+    before = versions.aliased(store, "digits", "staging")
+
+    rejected = line("digits", ["gates.floor=0.9999"])
+
+    assert rejected.decision.action == "reject"
+    assert rejected.decision.alias is None
+    assert [verdict.gate for verdict in rejected.decision.verdicts if not verdict.passed] == ["floor"]
+    assert versions.aliased(store, "digits", "staging") == before
+    assert decisions.history(store, "digits")[-1].action == "reject"
+
+
+def test_with_a_model_in_production_drift_has_a_reference_and_the_challenger_an_opponent(
+    outcome: Outcome, store: tracking.Tracking
+) -> None:
+    line("digits")  # whatever ran before, the staged version is the recipe's own now
+    decisions.promote(store, "digits", "production", "a test", "to have a reference")
+
+    challenger = line("digits", ["student.epochs=4"])
+
+    summaries = {done.step: done.summary for done in challenger.done}
+    assert "no reference" not in summaries["drift"]
+    verdict = next(verdict for verdict in challenger.decision.verdicts if verdict.gate == "production")
+    assert verdict.value is not None
+    assert verdict.low is not None
+    assert verdict.low <= verdict.value
+
+
+def test_segmentation_goes_down_the_same_line(project: Path, outcome: Outcome) -> None:
+    scenes = line("digits-segment")
+
+    assert [done.step for done in scenes.done] == list(STEPS)
+    assert scenes.assessment.evidence.primary == "mean_iou"
+    assert scenes.decision.action == "approve"
+
+
+def test_damaged_results_are_made_again_rather_than_believed(outcome: Outcome, store: tracking.Tracking) -> None:
+    folder = store.artifact_folder(step_run(outcome, "ensemble"), "result/models/ensemble")
+    weights = Model.load(folder).weights
+    content = weights.read_bytes()
+    weights.unlink()
+    try:
+        again = line("digits")
+    finally:
+        weights.write_bytes(content)
+    assert not next(done.cached for done in again.done if done.step == "ensemble")
+
+
+def read_artifacts(flow_run: str) -> dict[str, str]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
+        )
+    return {str(artifact.key): str(artifact.data) for artifact in found}
+
+
+def task_states(flow_run: str) -> dict[str, Any]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
+    return {run.name.rsplit("-", 1)[0]: run.state_name for run in runs}

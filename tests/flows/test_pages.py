@@ -1,0 +1,115 @@
+"""The pages and the schedule, as real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.startup import free_port
+from tests.flows.conftest import make_project
+
+LIMIT = 180.0  # seconds
+
+
+@contextmanager
+def convoy(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+    with (root / "output.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "flows.cli", *arguments],
+            env={**environment, "CONVOY_ROOT": str(root)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+def wait_for(text: str, root: Path, process: subprocess.Popen[bytes]) -> None:
+    limit = time.monotonic() + LIMIT
+    while text not in (root / "output.txt").read_text():
+        assert process.poll() is None, (root / "output.txt").read_text()
+        assert time.monotonic() < limit, (root / "output.txt").read_text()
+        time.sleep(0.2)
+
+
+def test_the_pages_answer_on_loopback_and_nowhere_else_and_end_together(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "pages")
+    mlflow, prefect = free_port(), free_port()
+
+    with convoy(root, "ui", "--mlflow-port", str(mlflow), "--prefect-port", str(prefect)) as process:
+        wait_for("Ctrl-C ends both", root, process)
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        heard = {
+            (connection.laddr.ip, connection.laddr.port)
+            for each in family
+            for connection in each.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert {ip for ip, _ in heard} == {"127.0.0.1"}
+        assert {mlflow, prefect} <= {port for _, port in heard}
+        for address in (f"http://127.0.0.1:{mlflow}/", f"http://127.0.0.1:{prefect}/"):
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                assert b"<html" in answer.read().lower()
+
+    assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "pages")
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with convoy(root, "ui", "--prefect-port", str(port)) as process:
+            assert process.wait(timeout=60) == 1
+    assert f"port {port} of 127.0.0.1 is in use" in (root / "output.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_schedule_fires_and_a_run_on_nothing_new_is_short(tmp_path: Path) -> None:
+    """Waits for two real scheduled runs: the first does the line, the second finds everything done."""
+    root = make_project(tmp_path / "scheduled")
+    port = free_port()
+
+    with convoy(root, "schedule", "--cron", "* * * * *", "-r", "digits", "--prefect-port", str(port)) as process:
+        wait_for("runs at", root, process)
+        limit = time.monotonic() + 420
+        done: list[dict[str, object]] = []
+        while len(done) < 2:
+            assert process.poll() is None, (root / "output.txt").read_text()
+            assert time.monotonic() < limit, (root / "output.txt").read_text()
+            time.sleep(2)
+            done = [run for run in flow_runs(port) if run["state_type"] == "COMPLETED"]
+
+    second = sorted(done, key=lambda run: str(run["start_time"]))[1]
+    assert float(str(second["total_run_time"])) < 20.0
+    assert second["auto_scheduled"] is True
+
+
+def flow_runs(port: int) -> list[dict[str, object]]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/flow_runs/filter",
+        data=b"{}",
+        headers={"Content-Type": "application/json"},
+        method="POST",
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        found: list[dict[str, object]] = json.loads(answer.read())
+    return found

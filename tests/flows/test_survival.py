@@ -1,0 +1,152 @@
+"""Killed, interrupted, fed rubbish: nothing is lost, nothing half-written stays, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.artifacts import Model
+from components.data.errors import DataError
+from components.registry import tracking, versions
+from components.training.job import TrainingError
+from flows.line import Outcome, line
+from tests.flows.conftest import make_project
+
+LIMIT = 240.0  # seconds; a quiet machine needs a tenth
+
+
+def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+    environment["CONVOY_ROOT"] = str(root)
+    command = [sys.executable, "-m", "flows.cli", "run", "-r", "digits", *arguments]
+    with (root / "output.txt").open("ab") as output:
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes], root: Path) -> None:
+    limit = time.monotonic() + LIMIT
+    while not happened():
+        assert process.poll() is None, (root / "output.txt").read_text()
+        assert time.monotonic() < limit, "it took too long"
+        time.sleep(0.05)
+
+
+def result(root: Path, step: str) -> Path:
+    store = tracking.connect(root, "digits")
+    run = store.search({"convoy.step": step}, status="FINISHED")[0]
+    return store.artifact_folder(run.id, "result")
+
+
+def test_killed_while_training_it_goes_on_and_ends_with_the_same_weights(
+    tmp_path: Path, outcome: Outcome, project: Path
+) -> None:
+    root = make_project(tmp_path / "killed")
+    process = start(root)
+    wait_for(lambda: any(root.glob(".convoy/work/*/storage/member-1-*/epoch-*")), process, root)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    again = start(root)
+
+    assert again.wait(timeout=LIMIT) == 0, (root / "output.txt").read_text()
+    own, runs = tracking.connect(project, "digits"), {done.step: done.run_id for done in outcome.done}
+    for step, name in (("train", "member-0"), ("train", "member-2"), ("ensemble", "ensemble"), ("distil", "student")):
+        resumed = Model.load(result(root, step) / "models" / name)
+        undisturbed = Model.load(own.artifact_folder(runs[step], "result") / "models" / name)
+        assert resumed.digest == undisturbed.digest, name
+
+    store = tracking.connect(root, "digits")
+    assert store.search(status="RUNNING") == []
+    newest, oldest = store.search({"convoy.recipe": "digits"})
+    assert (newest.status, oldest.status) == ("FINISHED", "KILLED")
+    assert newest.tags["convoy.reused.augmentation"] == oldest_child(store, oldest.id, "augmentation")
+    member = store.children(newest.tags["convoy.ran.train"])[0]
+    assert [point.step for point in store.client.get_metric_history(member.id, "validation_accuracy")] == [1, 2]
+    with sqlite3.connect(root / ".convoy" / "prefect" / "prefect.db") as database:
+        states = database.execute("select state_type from flow_run order by created").fetchall()
+    assert states == [("CRASHED",), ("COMPLETED",)]
+    assert list((root / ".convoy" / "work").iterdir()) == []
+    assert list((root / ".convoy" / "lines").iterdir()) == []
+
+
+def test_interrupted_it_closes_its_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "interrupted")
+    process = start(root)
+    wait_for((root / "data" / "prepared" / "digits").exists, process, root)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(timeout=60) == 130
+    assert "the same command goes on" in (root / "output.txt").read_text()
+    store = tracking.connect(root, "digits")
+    assert store.search(status="RUNNING") == []
+
+
+@pytest.mark.slow
+def test_two_lines_at_once_do_not_do_a_step_twice(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "twice")
+    first, second = start(root), start(root)
+
+    codes = {first.wait(timeout=LIMIT), second.wait(timeout=LIMIT)}
+
+    assert codes == {0}, (root / "output.txt").read_text()
+    store = tracking.connect(root, "digits")
+    assert len(store.search({"convoy.step": "train"})) == 1
+    assert versions.versions(store, "digits").keys() == {1}
+
+
+@pytest.fixture
+def pictures(project: Path, outcome: Outcome) -> Path:
+    """A catalogue entry of pictures in folders, exported from the digits."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    folder = project / "pictures"
+    shutil.rmtree(folder, ignore_errors=True)
+    for number, (image, label) in enumerate(zip(digits.images[:400], digits.target[:400], strict=True)):
+        place = folder / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15.9).astype(np.uint8)).save(place / f"{number}.png")
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["datasets"]["pictures"] = {
+        "task": "classification",
+        "source": {"kind": "folder", "path": str(folder)},
+        "image": {"height": 8, "width": 8, "channels": 1},
+    }
+    path.write_text(yaml.safe_dump(params))
+    return folder
+
+
+def test_a_corrupt_image_stops_the_line_before_anything_is_trained(pictures: Path, project: Path) -> None:
+    (pictures / "3" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
+
+    with pytest.raises(DataError, match=r"decode[\s\S]*broken"):
+        line("digits", ["dataset=pictures", "model=pictures"])
+
+    store = tracking.connect(project, "pictures")
+    parent = store.search({"convoy.recipe": "digits"})[0]
+    assert parent.status == "FAILED"
+    assert store.children(parent.id) == []
+    assert versions.versions(store, "pictures") == {}
+
+
+def test_more_workers_than_cpus_is_an_error_that_says_what_is_short(outcome: Outcome) -> None:
+    with pytest.raises(TrainingError, match="64"):
+        line("digits", ["training.workers=64", "training.cpus_per_worker=1"])
+
+
+def oldest_child(store: tracking.Tracking, parent: str, step: str) -> str:
+    return next(run.id for run in store.children(parent) if run.name == step)
