@@ -105,7 +105,7 @@ class Conductor:
             run_config=RunConfig(
                 name=plan.token,
                 storage_path=str(plan.storage / "ray"),
-                worker_runtime_env={"env_vars": MEMORY_KEPT},
+                worker_runtime_env={"env_vars": MEMORY_KEPT},  # type: ignore[call-arg]  # the type is the older one
                 failure_config=FailureConfig(max_failures=plan.max_failures),
             ),
             torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo"),
