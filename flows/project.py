@@ -77,7 +77,6 @@ def enter(project: Project) -> None:
         raise ConfigurationError(f"{project.state}: expected a folder that can be written: {error}") from error
     defaults = {
         "PREFECT_HOME": str(project.prefect_home),
-        "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_CLI_PROMPT": "false",
         # Heartbeats let a server notice a line whose machine died; its own start-up tidies the rest.

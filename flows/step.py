@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from filelock import FileLock
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -313,4 +313,5 @@ def _show(title: str, run_id: str, *, cached: bool) -> None:
             *[[row.get(column, "") for column in columns] for row in told["table"]],
         ]
         parts.append("\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows))
+    get_run_logger().info("%s: %s", "cached" if cached else "done", told["summary"])
     create_markdown_artifact(key=title, markdown="\n\n".join(parts), description=told["summary"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 
@@ -18,14 +20,13 @@ if TYPE_CHECKING:
 def table(outcome: Outcome) -> Group:
     """Every stage with its figure, size and latency, and every gate with its verdict."""
     evidence = outcome.assessment.evidence
-    stages = Table(
-        title=f"{outcome.model} on {outcome.data.card.name} {outcome.data.digest[:12]}", title_justify="left"
-    )
-    for heading in ("", f"{evidence.primary} (test)", "interval", "size", "ms for one", "images/s at 64"):
-        stages.add_column(heading, justify="left" if not heading else "right")
+    title = f"{outcome.model} on {outcome.data.card.name} {outcome.data.digest[:12]}, test split"
+    stages = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("", evidence.primary, "interval", "size", "ms at 1", "images/s at 64"):
+        stages.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for name, each in outcome.assessment.stages.items():
         stages.add_row(name, *_stage(each))
-    gates = Table(title="gates", title_justify="left")
+    gates = Table(title="gates", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("gate", "verdict", "reason"):
         gates.add_column(heading)
     for verdict in outcome.decision.verdicts:
@@ -40,22 +41,28 @@ def where_to_look(outcome: Outcome, seconds: float) -> str:
         head = f"[bold green]{decision.name} version {decision.version} is {decision.alias}[/]"
     else:
         head = f"[bold red]{decision.name} version {decision.version} is rejected[/]: {decision.reason}"
-    nothing = "Nothing new: data, parameters, code and libraries are as they were. " if outcome.unchanged else ""
+    nothing = "Nothing new: data, parameters, code and libraries are as they were." if outcome.unchanged else ""
     return "\n".join(
         [
             f"{head} after {seconds:.0f} s. {nothing}",
-            f"  look     convoy ui, then MLflow at http://{LOOPBACK}:{MLFLOW_PORT} (run {outcome.run_id})"
-            f" and Prefect at http://{LOOPBACK}:{PREFECT_PORT}",
-            f"  ask      mlflow models serve -m models:/{decision.name}@{decision.alias or 'candidate'}"
+            "  look     convoy ui, then",
+            f"           MLflow   http://{LOOPBACK}:{MLFLOW_PORT} (run {outcome.run_id})",
+            f"           Prefect  http://{LOOPBACK}:{PREFECT_PORT}",
+            f"  ask      {_store()}mlflow models serve -m models:/{decision.name}@{decision.alias or 'candidate'}"
             " --env-manager local",
-            f"  promote  convoy promote {decision.name} --to production",
+            *([f"  promote  convoy promote {decision.name} --to production"] if decision.alias else []),
         ]
     )
 
 
+def _store() -> str:
+    """What MLflow's own commands need in front of them to find the project's database."""
+    return "" if os.environ.get("MLFLOW_TRACKING_URI") else "MLFLOW_TRACKING_URI=sqlite:///.convoy/mlflow.db "
+
+
 def decisions_table(name: str, decisions: Sequence[Decision]) -> Table:
     """Who decided what, when and why."""
-    result = Table(title=f"decisions about {name}", title_justify="left")
+    result = Table(title=f"decisions about {name}", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("when", "what", "version", "alias", "by", "why"):
         result.add_column(heading)
     for each in decisions:

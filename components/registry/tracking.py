@@ -40,6 +40,8 @@ KIND = "kind"  # tag: "decision" on the runs that record one
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's pages open as for chats
+
 PROBE_SECONDS = 10.0  # a healthy server answers /health in milliseconds, on a crowded machine in seconds
 LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
 BATCH = 100  # MLflow's own limit of params and tags a request; metrics may be 1,000
@@ -116,7 +118,7 @@ class Tracking:
             # A server that keeps artifacts itself decides where; for a database of our own they lie beside it.
             location = None if _is_server(self.uri) else (self.root / ".convoy" / "mlartifacts").resolve().as_uri()
             try:
-                identifier = self.client.create_experiment(experiment, artifact_location=location)
+                identifier = self.client.create_experiment(experiment, artifact_location=location, tags=MODEL_TRAINING)
             except MlflowException:
                 found = self.client.get_experiment_by_name(experiment)  # another process was faster
                 if found is None:

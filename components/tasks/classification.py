@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.artifacts import DatasetCard, Predictions
-from components.config import NetworkConfig
 from components.metrics import calibration, confusion
-from components.models import registry as models
-from components.tasks.losses import cross_entropy, soft_target_divergence
 from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
+from components.tasks.softmax import Softmax, cross_entropy
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,7 +21,7 @@ LEAST_PROBABILITY = (
 )
 
 
-class Classification:
+class Classification(Softmax):
     """Single-label classification with a softmax over the classes."""
 
     spec = TaskSpec(
@@ -34,7 +31,6 @@ class Classification:
         higher_is_better=True,
         supports=frozenset({"ensemble", "distillation"}),
     )
-    fusion = "mean_probability"
 
     def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
         last = len(card.classes) - 1
@@ -50,16 +46,8 @@ class Classification:
     def facts(self, target: Any, card: DatasetCard) -> dict[str, Any]:
         return {}
 
-    def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
-        return models.build(config, card.input, len(card.classes))
-
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         return {"loss": cross_entropy(outputs, batch.targets, label_smoothing)}
-
-    def answer(self, outputs: Tensor) -> dict[str, Tensor]:
-        """`(N, C)` logits → `probabilities` (N, C) float32, `prediction` (N,) int64."""
-        probabilities = torch.softmax(outputs.float(), dim=1)
-        return {"probabilities": probabilities, "prediction": probabilities.argmax(dim=1)}
 
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
         return {
@@ -114,9 +102,6 @@ class Classification:
 
     def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
         return np.asarray(answer["probabilities"][np.arange(len(targets)), targets], dtype=np.float64)
-
-    def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        return soft_target_divergence(student, teacher, temperature)
 
 
 def _columns(predictions: Predictions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:

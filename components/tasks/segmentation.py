@@ -12,19 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.artifacts import DatasetCard, Predictions
-from components.config import NetworkConfig
 from components.metrics import calibration, confusion
-from components.models import registry as models
-from components.tasks.losses import cross_entropy, soft_target_divergence
 from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
+from components.tasks.softmax import Softmax, cross_entropy
 
 Floats = npt.NDArray[np.float64]
 
 
-class Segmentation:
+class Segmentation(Softmax):
     """Semantic segmentation with a softmax over the classes at every pixel; class 0 is the background."""
 
     spec = TaskSpec(
@@ -34,7 +32,6 @@ class Segmentation:
         higher_is_better=True,
         supports=frozenset({"ensemble", "distillation"}),
     )
-    fusion = "mean_probability"
 
     def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
         last = len(card.classes) - 1
@@ -64,19 +61,11 @@ class Segmentation:
         mask = np.asarray(target)
         return {"mask_max": int(mask.max()), "mask_size": f"{mask.shape[0]}x{mask.shape[1]}"}
 
-    def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
-        return models.build(config, card.input, len(card.classes))
-
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """Cross-entropy and soft Dice, in equal parts: the second keeps small objects from drowning in background."""
         pixels = cross_entropy(outputs, batch.targets, label_smoothing)
         overlap = _dice_loss(outputs, batch.targets)
         return {"loss": pixels + overlap, "cross_entropy": pixels.detach(), "dice_loss": overlap.detach()}
-
-    def answer(self, outputs: Tensor) -> dict[str, Tensor]:
-        """`(N, C, H, W)` logits → `probabilities` (N, C, H, W) float32, `prediction` (N, H, W) int64."""
-        probabilities = torch.softmax(outputs.float(), dim=1)
-        return {"probabilities": probabilities, "prediction": probabilities.argmax(dim=1)}
 
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
         probabilities, prediction = answer["probabilities"], answer["prediction"]
@@ -121,9 +110,6 @@ class Segmentation:
     def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
         at_target = np.take_along_axis(answer["probabilities"], targets[:, None].astype(np.int64), axis=1)
         return at_target.ravel().astype(np.float64)
-
-    def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        return soft_target_divergence(student, teacher, temperature)
 
 
 def _dice_loss(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from components.tasks.losses import cross_entropy, soft_target_divergence
 from components.tasks.protocol import Batch
 from components.tasks.segmentation import Segmentation
+from components.tasks.softmax import cross_entropy, soft_target_divergence
 
 
 def softmax(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,49 @@
+"""What tasks with a softmax over classes share, be it once an image or at every pixel: classes are dimension 1."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from components.artifacts import DatasetCard
+from components.config import NetworkConfig
+from components.models import registry as models
+
+
+class Softmax:
+    """The part of such a task that does not depend on what is labelled."""
+
+    fusion = "mean_probability"
+
+    def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
+        """One output a class."""
+        return models.build(config, card.input, len(card.classes))
+
+    def answer(self, outputs: Tensor) -> dict[str, Tensor]:
+        """`(N, C, …)` logits → `probabilities` (N, C, …) float32, `prediction` (N, …) int64."""
+        probabilities = torch.softmax(outputs.float(), dim=1)
+        return {"probabilities": probabilities, "prediction": probabilities.argmax(dim=1)}
+
+    def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """`soft_target_divergence` of the student's logits from the teacher's."""
+        return soft_target_divergence(student, teacher, temperature)
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy in float32: `(N, C, …)` logits, `(N, …)` int64 → scalar; 0 where there is no sample."""
+    if targets.numel() == 0:
+        return outputs.float().sum() * 0.0
+    return F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)
+
+
+def soft_target_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL of the softened student from the softened teacher, times T²: `(N, C, …)` logits → scalar mean over units.
+
+    Hinton et al., "Distilling the Knowledge in a Neural Network" (2015): the factor keeps the gradient's size the same
+    as T changes.
+    """
+    student_log = F.log_softmax(student.float() / temperature, dim=1)
+    teacher_log = F.log_softmax(teacher.float() / temperature, dim=1)
+    pointwise = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=1)
+    return pointwise.mean() * temperature**2 if pointwise.numel() else pointwise.sum()

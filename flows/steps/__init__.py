@@ -1,0 +1,25 @@
+"""The steps of the line, in its order: what each is given, which room does the work, what it hands on.
+
+Thin by intent: files are placed, figures are named for people, and everything else is the components'. Rooms are
+imported inside the steps' bodies, so a line that finds everything done imports no engine that it does not need.
+"""
+
+from flows.steps.compression import quantize
+from flows.steps.dataset import augmentation, data, drift, validation
+from flows.steps.judgement import Assessment, evaluate, promote, register
+from flows.steps.training import distil, ensemble, train
+
+__all__ = [
+    "Assessment",
+    "augmentation",
+    "data",
+    "distil",
+    "drift",
+    "ensemble",
+    "evaluate",
+    "promote",
+    "quantize",
+    "register",
+    "train",
+    "validation",
+]

@@ -1,0 +1,110 @@
+"""The data's steps: versioned and judged by DVC's stages, compared with the past, shown as training will see it."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from components.artifacts import Dataset, Model
+from components.config import AugmentConfig, DriftConfig
+from flows.step import StepRun, line, passing, step
+
+PREVIEW_SAMPLES = 8  # rows of the augmentation sheet: a page
+
+
+@task(
+    name="data",
+    retries=1,
+    retry_delay_seconds=5,
+    retry_condition_fn=passing,
+    timeout_seconds=3600,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def _reproduce(name: str) -> Dataset:
+    """Ingest, prepare and validate: DVC's stages, as far as something that they depend on has changed."""
+    from components.data import versions
+
+    shared = line()
+    dataset = versions.reproduce(shared.project.root, name, log=shared.project.logs / f"data-{name}.log")
+    rows = [{"split": split, "samples": count} for split, count in dataset.card.splits.items()]
+    create_table_artifact(rows, key="data", description=f"{name}, version {dataset.digest}")
+    return dataset
+
+
+def data(name: str) -> Dataset:
+    """The prepared, valid data set. DVC remembers what is done; its digest goes on the parent run."""
+    shared = line()
+    with shared.reporting("data") as told:
+        dataset = _reproduce(name)
+        counts = ", ".join(f"{count:,} {split}" for split, count in dataset.card.splits.items())
+        told(f"{name} {dataset.digest[:12]} · {counts}")
+    shared.tracking.log_tags(shared.run_id, {"convoy.data": dataset.digest})
+    shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context="training")
+    return dataset
+
+
+@step("validation", load=lambda folder: None, code=["components.data.validation"])
+def validation(run: StepRun, dataset: Dataset) -> None:
+    """How Great Expectations judged the data: its verdicts, and its pages as artifacts of the run."""
+    from components.data.stages import validation_folder
+    from components.data.validation import ValidationReport
+
+    folder = validation_folder(line().project.root, dataset.card.name)
+    report = ValidationReport.load(folder)
+    run.show(folder, "validation")
+    run.summary = f"{len(report.results)} expectations checked, {len(report.warnings)} warnings"
+    run.table = [
+        {"expectation": each.expectation, "severity": each.severity, "rows that fail": each.unexpected_count}
+        for each in report.results
+    ]
+
+
+@step("drift", load=lambda folder: None, code=["components.data.drift", "components.compress.runtime"])
+def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, config: DriftConfig) -> None:
+    """Whether the data is still what the production model was trained on (Evidently)."""
+    from components.compress.runtime import embedding
+    from components.data import drift
+    from components.registry import versions
+
+    reference = versions.production_reference(line().tracking, name)
+    current = drift.profile(dataset, sample=config.sample, embed=embedding(production) if production else None)
+    report = drift.compare(current, reference, config, run.folder)
+    run.show(run.folder, "drift")
+    if report.share is not None:
+        line().tracking.log_metrics(run.id, {"drifted_share": report.share})
+    run.summary = report.message
+    run.table = [
+        {
+            "column": name,
+            "drifted": "yes" if column.drifted else "no",
+            "score": f"{column.score:.4f}",
+            "test": column.test,
+        }
+        for name, column in report.columns.items()
+    ]
+
+
+def drift(dataset: Dataset, name: str, config: DriftConfig) -> None:
+    """Compare the data with what the model `name` that is in production now was trained on."""
+    from components.registry import versions
+
+    _drift(dataset, versions.production_model(line().tracking, name), name, config)
+
+
+@step("augmentation", load=lambda folder: None, code=["components.augment.preview", "components.data.loading"])
+def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: int) -> None:
+    """A sheet of samples as training will see them."""
+    import torch
+
+    from components.augment.preview import preview
+    from components.data.loading import load_split
+
+    samples = load_split(dataset, "train", limit=PREVIEW_SAMPLES, seed=seed)
+    images = torch.from_numpy(samples.images).permute(0, 3, 1, 2).float() / 255.0
+    sheet = preview(images, torch.from_numpy(samples.targets).long(), config, seed)
+    sheet.savefig(run.folder / "augmentation.png", dpi=120)
+    run.show(run.folder, "augmentation")
+    switched_on = [name for name, value in config.model_dump(exclude={"erase_area"}).items() if value]
+    run.summary = f"{', '.join(switched_on) or 'nothing'} switched on; the sheet shows {PREVIEW_SAMPLES} samples"

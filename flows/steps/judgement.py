@@ -1,0 +1,226 @@
+"""The steps that measure, register and decide. Everything judges the artifact that will be served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.artifacts import Dataset, Decision, Evidence, Model, Predictions, digest_values
+from components.config import DriftConfig, EvaluateConfig, GatesConfig
+from flows.step import StepRun, line, step
+
+if TYPE_CHECKING:
+    from components.compress.quantize import Quantized
+
+
+SERVED, FLOAT = "served", "exported"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was measured on the test split: every stage of the line, and the answers of what is served."""
+
+    stages: dict[str, Evidence]  # in the order of the line: members, ensemble, student, its float graph, what is served
+    predictions: Predictions
+
+    @property
+    def evidence(self) -> Evidence:
+        """Of the exact artifact that will be served."""
+        return self.stages[SERVED]
+
+    @property
+    def digest(self) -> str:
+        return digest_values({name: evidence.digest for name, evidence in self.stages.items()})
+
+
+def _assessment(folder: Path) -> Assessment:
+    places = sorted((folder / "stages").iterdir())
+    # `00 member-0`, `01 member-1` …: the number keeps the order.
+    stages = {place.name.split(" ", 1)[1]: Evidence.load(place) for place in places}
+    return Assessment(stages, Predictions.load(folder))
+
+
+@step("evaluate", load=_assessment, code=["components.evaluate.evaluate"])
+def _evaluate(
+    run: StepRun, models: tuple[Model, ...], names: tuple[str, ...], dataset: Dataset, config: EvaluateConfig
+) -> None:
+    """Measure every stage on the test split; the last is the artifact that will be served."""
+    from components.evaluate.evaluate import evaluate
+
+    stages = {}
+    for number, (name, model) in enumerate(zip(names, models, strict=True)):
+        line().reporter.advanced(f"evaluate {name}", number, len(names))
+        stages[name], predictions = evaluate(model, dataset, config)
+        stages[name].save(run.folder / "stages" / f"{number:02d} {name}")
+    predictions.save(run.folder)
+    evidence = stages[SERVED]
+    line().tracking.log_evidence(run.id, evidence)
+    run.summary = f"{evidence.primary} {said(evidence)}"
+    run.table = [
+        {"model": name, evidence.primary: said(each), "bytes": f"{each.figures['size_bytes'].value:,.0f}"}
+        for name, each in stages.items()
+    ]
+
+
+def evaluate(
+    members: tuple[Model, ...],
+    teacher: Model,
+    student: Model,
+    quantized: Quantized,
+    dataset: Dataset,
+    config: EvaluateConfig,
+) -> Assessment:
+    """Measure the whole chain; what is served comes last."""
+    stages = {
+        **{member.card.name: member for member in members},
+        "ensemble": teacher,
+        "student": student,
+        FLOAT: quantized.float32,
+        SERVED: quantized.served,
+    }
+    return _evaluate(tuple(stages.values()), tuple(stages), dataset, config)
+
+
+def said(evidence: Evidence) -> str:
+    """The primary metric with its interval, as people write it."""
+    figure = evidence.figures[evidence.primary]
+    interval = f" [{figure.low:.4f}, {figure.high:.4f}]" if figure.low is not None else ""
+    return f"{figure.value:.4f}{interval}"
+
+
+def _version(folder: Path) -> int:
+    return int((folder / "version").read_text(encoding="utf-8"))
+
+
+def _is_registered(version: int) -> bool:
+    from components.registry import versions
+
+    shared = line()
+    return version in versions.versions(shared.tracking, shared.recipe.line.model)
+
+
+@step(
+    "register",
+    load=_version,
+    code=["components.registry.registration", "components.registry.card"],
+    holds=_is_registered,
+)
+def register(
+    run: StepRun, quantized: Quantized, assessment: Assessment, dataset: Dataset, name: str, config: DriftConfig
+) -> None:
+    """Make what will be served a version in MLflow's registry: with signature, example, model card and evidence."""
+    from components.compress.runtime import embedding
+    from components.data import drift
+    from components.registry import registration
+    from components.registry.card import model_card
+
+    shared = line()
+    served = quantized.served
+    text = model_card(
+        name=name,
+        model=served.card,
+        dataset=dataset.card,
+        evidence=assessment.evidence,
+        stages=assessment.stages,
+        provenance={**shared.custody, "MLflow run": shared.run_id, "quantization": quantized.report.reason},
+    )
+    (run.folder / "card.md").write_text(text, encoding="utf-8")
+    version = registration.register(
+        shared.tracking,
+        served,
+        assessment.evidence,
+        name=name,
+        run_id=run.id,
+        card=text,
+        examples=dataset.table("test", ["image"]).column("image").slice(0, 2).to_pylist(),
+        tags={"convoy.dataset": dataset.card.name},
+        # What later data is compared with, if this version comes into production: seen by the version itself.
+        reference=drift.profile(dataset, sample=config.sample, embed=embedding(served)),
+        predictions=assessment.predictions,
+    )
+    (run.folder / "version").write_text(str(version), encoding="utf-8")
+    run.summary = f"{name} version {version}, {served.card.precision}"
+
+
+def _in_force(decision: Decision) -> bool:
+    from components.registry import versions
+
+    if decision.alias is None:
+        return True
+    return versions.aliased(line().tracking, decision.name, decision.alias) == decision.version
+
+
+@step(
+    "promote",
+    load=Decision.load,
+    code=["components.registry.decisions", "components.evaluate.report"],
+    holds=_in_force,
+)
+def _promote(
+    run: StepRun,
+    version: int,
+    production: int | None,
+    quantized: Quantized,
+    assessment: Assessment,
+    dataset: Dataset,
+    config: EvaluateConfig,
+    gates: GatesConfig,
+) -> None:
+    """Let the gates judge the evidence; `staging` moves to the version if every one of them passes."""
+    from components.evaluate.evaluate import against
+    from components.evaluate.report import ReportData, write_report
+    from components.registry import decisions, versions
+    from components.registry.gates import Case, judge
+    from components.tasks import registry as tasks
+
+    shared = line()
+    name = shared.recipe.line.model
+    difference = None
+    if production is not None:
+        rival = versions.version_model(shared.tracking, name, production)
+        difference = against(rival, assessment.predictions, dataset, config)
+    case = Case(
+        artifact=quantized.served.digest,
+        data=dataset.digest,
+        evidence=assessment.evidence,
+        parent=assessment.stages[FLOAT],
+        parent_artifact=quantized.float32.digest,
+        parity=quantized.report.float32_from_pytorch.largest,
+        production=production,
+        against_production=difference,
+        higher_is_better=tasks.get(dataset.card.task).spec.higher_is_better,
+    )
+    verdicts = judge(case, gates)
+    decision = decisions.decide(shared.tracking, name, version, assessment.evidence, verdicts)
+    decision.save(run.folder)
+    about = {**shared.custody, "data": dataset.digest, "version": str(version)}
+    title = f"{name} version {version}"
+    data = ReportData(
+        title, assessment.evidence, assessment.predictions, dataset.card.task, assessment.stages, verdicts, about
+    )
+    write_report(data, run.folder / "report")
+    run.show(run.folder / "report", "report")
+    passed = sum(verdict.passed for verdict in verdicts)
+    outcome = f"version {version} is {decision.alias} now" if decision.alias else f"version {version} is rejected"
+    run.summary = f"{passed} of {len(verdicts)} gates passed; {outcome}"
+    run.table = [
+        {"gate": each.gate, "verdict": "passed" if each.passed else "REJECTED", "reason": each.reason}
+        for each in verdicts
+    ]
+
+
+def promote(
+    version: int,
+    quantized: Quantized,
+    assessment: Assessment,
+    dataset: Dataset,
+    config: EvaluateConfig,
+    gates: GatesConfig,
+) -> Decision:
+    """Judge the version against the gates and against what is in production now."""
+    from components.registry import versions
+
+    production = versions.aliased(line().tracking, line().recipe.line.model, "production")
+    rival = production if production != version else None
+    return _promote(version, rival, quantized, assessment, dataset, config, gates)
