@@ -133,12 +133,12 @@ def history(name: Annotated[str, typer.Argument(help="The registered model.")]) 
 
 def main() -> None:
     """Entry point of the `convoy` command."""
+    # SIGTERM ends a command as Ctrl-C does: runs are closed, servers and Ray are stopped.
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     app()
 
 
 def _run_line(project: Project, console: Console, recipe: str, overrides: list[str]) -> Outcome:
-    # SIGTERM ends the line as Ctrl-C does: runs are closed, the server and Ray are stopped.
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     from flows import startup
 
     with startup.leased(project) as lease, startup.prefect_server(project, lease) as server:

@@ -208,9 +208,21 @@ def prefect_server(project: Project, lease: Lease) -> Iterator[Server | None]:
     try:
         yield server
     finally:
+        _tell_all()
         os.environ.pop("PREFECT_API_URL", None)
         starting.release()
         server.stop()
+
+
+def _tell_all() -> None:
+    """Send what Prefect still has to say while its server listens: at exit it would wait long for one that is gone."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=10)
 
 
 def database_lock(project: Project) -> FileLock:

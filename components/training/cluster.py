@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -73,9 +75,12 @@ def start() -> None:
     # Sockets' paths must be short, so this is not in the project. Images do not travel through the object store.
     folder = Path(tempfile.mkdtemp(prefix="convoy-ray-"))
     _temporary.append(folder)
+    handler = signal.getsignal(signal.SIGTERM)
     ray.init(
         address="local", include_dashboard=False, object_store_memory=256 * MEGABYTE, _temp_dir=str(folder), **quiet
     )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word to anyone
 
 
 def stop() -> None:
@@ -146,12 +151,17 @@ def _train(plan: Plan, tell: _Once) -> None:
         done: list[Any] = []
         try:
             while not done and refusal is None:
-                done, _ = ray.wait([training], timeout=POLL_SECONDS)
+                time.sleep(POLL_SECONDS)  # not in `ray.wait`: a signal that arrives there surfaces as a SystemError
+                done, _ = ray.wait([training], timeout=0)
                 events, refusal = ray.get(conductor.take.remote())
                 for event in events:
                     tell(event)
             # A refusal ends it here: workers that wait for the one that refused would wait for long.
             failure: str | None = ray.get(training) if refusal is None else None
+        except SystemError as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            raise
         except RayActorError as error:
             raise TrainingError(
                 f"the process that conducts the training died ({error}); start again to go on from the last epoch"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -35,8 +34,13 @@ def convoy(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+        # Not SIGINT: what a shell starts in the background ignores that.
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 def wait_for(text: str, root: Path, process: subprocess.Popen[bytes]) -> None:
