@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from components.registry.tracking import Tracking
     from flows.line import Outcome
 
+ERRORS = "errors.log"  # the stories of commands that have no log of their own
 WRONG, REJECTED, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes
 
 app = typer.Typer(
@@ -68,7 +69,7 @@ def ui(
     project = _project()
     from flows import pages
 
-    with _explained(Console(stderr=True), project.logs):
+    with _explained(Console(stderr=True), project.logs / ERRORS):
         pages.serve(project, mlflow_port, prefect_port, say=typer.echo)
 
 
@@ -85,7 +86,8 @@ def schedule(
     _checked(project, recipe, overrides or [])
     from flows import pages
 
-    with _explained(Console(stderr=True), project.logs), pages.lasting_prefect_server(project, prefect_port) as address:
+    explained = _explained(Console(stderr=True), project.logs / ERRORS)
+    with explained, pages.lasting_prefect_server(project, prefect_port) as address:
         from flows import schedules
 
         typer.echo(f"line/{recipe} runs at '{cron}' ({timezone}); its page is {address}/deployments. Ctrl-C ends it.")
@@ -155,7 +157,7 @@ def _run_line(project: Project, console: Console, recipe: str, overrides: list[s
 @contextmanager
 def _deciding() -> Iterator[Tracking]:
     project = _project()
-    with _explained(Console(stderr=True), project.logs):
+    with _explained(Console(stderr=True), project.logs / ERRORS):
         from components.registry import tracking
 
         yield tracking.connect(project.root)
@@ -200,7 +202,8 @@ def _explained(console: Console, log: Path) -> Iterator[None]:
     except (typer.Exit, SystemExit):
         raise
     except BaseException as error:
-        traceback.print_exc()
+        with log.open("a", encoding="utf-8") as story:
+            traceback.print_exc(file=story)
         _stop(console, f"{error or type(error).__name__}\n  the whole story: {_short(log)}", FAILED)
 
 

@@ -23,15 +23,22 @@ MANY_CLASSES = 15  # above which a confusion matrix is drawn without its numbers
 
 
 def draw(
-    evidence: Evidence, confusion: npt.NDArray[np.int64], reliability: Floats | None, folder: Path
+    evidence: Evidence,
+    classes: Sequence[str],
+    confusion: npt.NDArray[np.int64],
+    reliability: Floats | None,
+    folder: Path,
 ) -> dict[str, Path]:
-    """Every plot there is something to show for: name → PNG file in `folder`."""
+    """Every plot there is something to show for: name → PNG file in `folder`.
+
+    `classes` are the names in the order of the matrix; that of `evidence.classes` does not survive a file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {"confusion": confusion_matrix(confusion, tuple(evidence.classes))}
+    pictures = {"confusion": confusion_matrix(confusion, classes)}
     if reliability is not None:
         pictures["reliability"] = reliability_diagram(reliability)
     if evidence.classes:
-        pictures["classes"] = class_bars(evidence.classes)
+        pictures["classes"] = class_bars({name: evidence.classes[name] for name in classes})
     if evidence.groups:
         pictures["groups"] = group_bars(evidence.groups, evidence.figures.get(evidence.primary))
     return {name: _save(picture, folder / f"{name}.png") for name, picture in pictures.items()}

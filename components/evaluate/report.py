@@ -55,7 +55,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
     confusion = task.confusion(data.predictions)
     reliability = getattr(task, "reliability", None)
     sums = reliability(data.predictions) if reliability is not None else None
-    files = plots.draw(data.evidence, confusion, sums, folder / "plots")
+    files = plots.draw(data.evidence, data.predictions.classes, confusion, sums, folder / "plots")
     evidence = data.evidence
     stages = data.stages or {"this model": evidence}
     first = (evidence.primary, f"worst_group_{evidence.primary}", "calibration_error", "latency_ms")

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from components.artifacts import Evidence, Figure, Predictions, Verdict
+from components.evaluate import plots
 from components.evaluate.evaluate import measure
 from components.evaluate.report import ReportData, value_text, write_report
 from components.tasks import registry as tasks
@@ -40,6 +42,23 @@ def pair(task: str) -> tuple[Predictions, Evidence]:
     groups = ["left", "<b>right</b>"] * 100
     predictions = classify(200, 0.8, groups={"group_side": groups}) if task == "classification" else segment(40, 0.9)
     return predictions, measure(predictions, tasks.get(task), CONFIG)
+
+
+def test_a_row_of_the_confusion_matrix_bears_the_name_of_its_own_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evidence that was stored has its classes in order of name, the matrix in order of index."""
+    predictions = replace(classify(200, 0.8), classes=("zebra", "ant", "mole"))
+    measure(predictions, tasks.get("classification"), CONFIG).save(tmp_path)
+    named: list[tuple[str, ...]] = []
+    drawn = plots.confusion_matrix
+    monkeypatch.setattr(
+        plots, "confusion_matrix", lambda counts, names: named.append(tuple(names)) or drawn(counts, names)
+    )
+
+    write_report(ReportData("zoo", Evidence.load(tmp_path), predictions, "classification"), tmp_path)
+
+    assert named == [("zebra", "ant", "mole")]
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
