@@ -64,9 +64,10 @@ def decisions_table(name: str, decisions: Sequence[Decision]) -> Table:
     """Who decided what, when and why."""
     result = Table(title=f"decisions about {name}", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("when", "what", "version", "alias", "by", "why"):
-        result.add_column(heading)
+        result.add_column(heading, no_wrap=heading != "why")
     for each in decisions:
-        result.add_row(each.at[:19], each.action, str(each.version), each.alias or "–", each.by, each.reason)
+        when = each.at[:16].replace("T", " ")
+        result.add_row(when, each.action, str(each.version), each.alias or "–", each.by, each.reason)
     return result
 
 
