@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from flows.line import Outcome
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
+LITTLE_ROOM = 50 * 2**20  # bytes: a line writes about that much besides its data
 WRONG, REJECTED, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes
 
 app = typer.Typer(
@@ -202,9 +204,18 @@ def _explained(console: Console, log: Path) -> Iterator[None]:
     except (typer.Exit, SystemExit):
         raise
     except BaseException as error:
-        with log.open("a", encoding="utf-8") as story:
+        with suppress(OSError), log.open("a", encoding="utf-8") as story:  # on a full disk what follows says it all
             traceback.print_exc(file=story)
-        _stop(console, f"{error or type(error).__name__}\n  the whole story: {_short(log)}", FAILED)
+        text = f"{error or type(error).__name__}\n  the whole story: {_short(log)}"
+        _stop(console, text + _full_disk(log), FAILED)
+
+
+def _full_disk(log: Path) -> str:
+    """A word on the disk where it is full: databases and servers say so in words that nobody understands."""
+    free = shutil.disk_usage(log.parent).free
+    if free > LITTLE_ROOM:
+        return ""
+    return f"\n  the disk is full: {free // 2**20} MB are free below {log.parent}; make room and start again"
 
 
 def _stop(console: Console, text: str, code: int) -> NoReturn:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,3 +94,18 @@ def test_promoting_what_is_not_there_says_so(fresh: Path) -> None:
     done = convoy(fresh, "promote", "nobody", "--to", "production")
     assert done.returncode == 1
     assert "nobody" in done.stderr
+
+
+def test_a_full_disk_is_said_to_be_full_whatever_the_engines_call_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from flows import cli
+
+    total = shutil.disk_usage(tmp_path).total
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=total, used=total, free=2**20))
+    with pytest.raises(SystemExit), cli._explained(Console(width=300), tmp_path / "errors.log"):
+        raise RuntimeError("Server error '500 Internal Server Error'")
+    assert "the disk is full: 1 MB are free" in capsys.readouterr().out
+    assert "500 Internal Server Error" in (tmp_path / "errors.log").read_text()
