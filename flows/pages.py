@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
+
 from components.registry.tracking import connect, local_uri
 from flows.project import LOOPBACK, Project
 from flows.startup import SERVER_SECONDS, StartupError, answers, database_lock, die_with_parent, port_is_free
@@ -93,11 +95,15 @@ def _running(name: str, command: list[str], port: int, health: str, log: Path) -
             time.sleep(0.2)
         yield address
     finally:
+        # The servers' own children (job runners, workers) do not all end with them.
+        alive = process.poll() is None
+        family = psutil.Process(process.pid).children(recursive=True) if alive else []
         process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.wait(timeout=30)
+        _, left = psutil.wait_procs(family, timeout=5)
+        for each in left:
+            each.kill()
+        psutil.wait_procs(left, timeout=5)
 
 
 def _answers(address: str) -> bool:
