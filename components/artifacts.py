@@ -76,6 +76,8 @@ class DatasetCard(Card):
     input: InputSpec
     splits: dict[str, int]  # samples a split
     fingerprint: str  # SHA-256 of the ingested source
+    folds: int | None = None  # the training split has a column `fold` of 0 … folds - 1
+    dropped: dict[str, str] = {}  # id → why it left the training split; its row is in `dropped-*.parquet`
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class Dataset:
     """A folder of Parquet shards, `SPLIT-00000.parquet` …, beside `dataset.json`.
 
     Columns: `id` (string, unique), `image` (encoded bytes), `target` (int64 class, or the bytes of a PNG mask whose
-    pixels are classes), any `group_*`, `split`, and facts found while preparing (`width`, `height`, `mode`,
-    `decodable`, `pixels_sha256`, `mean`, `std`).
+    pixels are classes), any `group_*`, `split`, `fold` where the training split is in folds, and facts found while
+    preparing (`width`, `height`, `mode`, `decodable`, `pixels_sha256`, `mean`, `std`).
     `digest` is DVC's, where the data is versioned; otherwise that of the files.
     """
 

@@ -19,14 +19,15 @@ class SourceData:
     """What a source gives: its class names, what a target is, and its rows, table by table.
 
     Columns: `id` (string, unique), `image` (encoded bytes), `target` (int64 index into `classes`, or the bytes of a
-    PNG mask of such indices), `published` (the split the source itself gives the sample, or null), and any `group_*`
-    (string).
+    PNG mask of such indices), `published` (the split the source itself gives the sample, or null), any `group_*`
+    (string, null where it is missing), and, where `time` says so, `time` (float64, seconds or any other order).
     """
 
     classes: tuple[str, ...]
     target: Literal["class", "mask"]
     tables: Iterator[pa.Table]
     groups: tuple[str, ...] = ()
+    time: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -37,6 +38,7 @@ class SourceData:
                 ("target", pa.int64() if self.target == "class" else pa.binary()),
                 ("published", pa.string()),
                 *[(group, pa.string()) for group in self.groups],
+                *([("time", pa.float64())] if self.time else []),
             ]
         )
 
@@ -46,6 +48,12 @@ _MODULES = {
     "digits": "components.data.sources.digits",
     "digit-scenes": "components.data.sources.digit_scenes",
     "folder": "components.data.sources.folder",
+    "manifest": "components.data.sources.manifest",
+    "coco": "components.data.sources.coco",
+    "voc": "components.data.sources.voc",
+    "idx": "components.data.sources.idx",
+    "arrays": "components.data.sources.arrays",
+    "huggingface": "components.data.sources.huggingface",
 }
 
 

@@ -1,0 +1,83 @@
+"""`params.yaml`, a recipe and `-S key=value` → one frozen, typed configuration.
+
+Every key is checked before anything starts, unknown keys are refused, and all mistakes are reported together. What a
+key does is said beside its field; what a step does with it lives in that step's room.
+"""
+
+from components.config.catalogue import (
+    ArraysSource,
+    ChecksDeclaration,
+    CocoSource,
+    DatasetConfig,
+    DigitScenesSource,
+    DigitsSource,
+    FashionMnistSource,
+    FolderSource,
+    Handling,
+    HuggingFaceSource,
+    IdxSource,
+    ImageDeclaration,
+    Located,
+    ManifestSource,
+    Source,
+    SplitDeclaration,
+    VocSource,
+)
+from components.config.line import (
+    AugmentConfig,
+    DriftConfig,
+    EnsembleConfig,
+    EvaluateConfig,
+    GatesConfig,
+    ImbalanceConfig,
+    LineConfig,
+    MembersConfig,
+    NetworkConfig,
+    QuantizeConfig,
+    StudentConfig,
+    TrainingConfig,
+)
+from components.config.reading import Params, Recipe, check, dataset_entry, load, merge, parse_override, recipes
+from components.config.section import ConfigurationError, Section
+
+__all__ = [
+    "ArraysSource",
+    "AugmentConfig",
+    "ChecksDeclaration",
+    "CocoSource",
+    "ConfigurationError",
+    "DatasetConfig",
+    "DigitScenesSource",
+    "DigitsSource",
+    "DriftConfig",
+    "EnsembleConfig",
+    "EvaluateConfig",
+    "FashionMnistSource",
+    "FolderSource",
+    "GatesConfig",
+    "Handling",
+    "HuggingFaceSource",
+    "IdxSource",
+    "ImageDeclaration",
+    "ImbalanceConfig",
+    "LineConfig",
+    "Located",
+    "ManifestSource",
+    "MembersConfig",
+    "NetworkConfig",
+    "Params",
+    "QuantizeConfig",
+    "Recipe",
+    "Section",
+    "Source",
+    "SplitDeclaration",
+    "StudentConfig",
+    "TrainingConfig",
+    "VocSource",
+    "check",
+    "dataset_entry",
+    "load",
+    "merge",
+    "parse_override",
+    "recipes",
+]

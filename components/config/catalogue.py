@@ -1,0 +1,191 @@
+"""`datasets:` of `params.yaml`: what each data set is made of, what it must be, and what happens to what is not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from components.config.section import Fraction, Section, Share, ascending, different
+
+# -- sources --------------------------------------------------------------------------------------------------------
+
+
+class FashionMnistSource(Section):
+    """Fashion-MNIST's four idx files, from the first place that has them."""
+
+    kind: Literal["fashion-mnist"]
+    mirror: str | None = None  # a directory or an address that holds the four .gz files; asked before the public one
+
+
+class DigitsSource(Section):
+    """scikit-learn's 1,797 hand-written digits of 8×8: inside the package, no download."""
+
+    kind: Literal["digits"]
+
+
+class DigitScenesSource(Section):
+    """Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks."""
+
+    kind: Literal["digit-scenes"]
+    scenes: PositiveInt = 600
+    size: Annotated[int, Field(ge=16, le=512)] = 32  # side of the square scene, pixels
+    digits: Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(ascending)] = (2, 4)  # fewest, most a scene
+    noise: Share = 0.15  # standard deviation of the background noise, as a share of full scale
+    seed: int = 0
+
+
+class Located(Section):
+    """A source that lies somewhere: a file, a folder, or an archive of one (zip, tar, tar.gz, …), here or at a URL."""
+
+    path: str  # relative paths are the project's; URLs are fsspec's: https://, s3://, ssh://, …
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # of the file or archive at `path`
+    checksums: str | None = None  # of a folder: a file in it, as `sha256sum` writes it; every file it names is checked
+    # fsspec's options for the URL, such as `endpoint_url`. Secrets belong into the environment, never in here.
+    options: dict[str, str | int | bool] = Field(default={})
+
+
+class FolderSource(Located):
+    """One folder a class: `PATH/CLASS/*.png`, or `PATH/{train,validation,test}/CLASS/*.png`."""
+
+    kind: Literal["folder"]
+
+
+class ManifestSource(Located):
+    """A table with a row an image (CSV, TSV or Parquet). Columns `group_*` are groups without being named."""
+
+    kind: Literal["manifest"]
+    root: str | None = None  # folder that image paths are relative to; None: the manifest's own
+    image: str = "path"  # column: a path below `root`, or the encoded bytes themselves (Parquet)
+    target: str = "target"  # column: the class's name or number
+    mask: str | None = None  # column: a path to a PNG mask, instead of `target`; classes are the entry's `classes:`
+    id: str | None = None  # column: a name that is unique; None: the image's path
+    split: str = "split"  # column, where there is one: train, validation, test or nothing
+    time: str | None = None  # column: when the image was taken; a number or ISO 8601
+    groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
+
+
+class CocoSource(Located):
+    """COCO's JSON of objects: `PATH` holds it, or is it."""
+
+    kind: Literal["coco"]
+    annotations: str | None = None  # the JSON below `path`, where that is a folder with several
+    images: str | None = None  # folder of the images; None: the JSON's own folder, or `images` beside it
+    # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
+    # splits). masks: every image is a sample, and its target a mask of the objects.
+    take: Literal["crops", "masks"] = "crops"
+
+
+class VocSource(Located):
+    """Pascal VOC's folder: `JPEGImages`, `Annotations`, `ImageSets`, `SegmentationClass`."""
+
+    kind: Literal["voc"]
+    take: Literal["crops", "masks"] = "crops"  # as in `CocoSource`
+
+
+class IdxSource(Located):
+    """Images and labels as LeCun's idx files, packed by gzip or not, below the folder `path`."""
+
+    kind: Literal["idx"]
+    images: str = "train-images-idx3-ubyte"
+    labels: str = "train-labels-idx1-ubyte"
+    test_images: str | None = "t10k-images-idx3-ubyte"  # None, or not there: no split is published
+    test_labels: str | None = "t10k-labels-idx1-ubyte"
+    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # of the classes; None: 0, 1, 2, …
+
+
+class ArraysSource(Located):
+    """NumPy arrays: an `.npz`, or a folder of `.npy`: images (N, H, W) or (N, H, W, 3), uint8, and labels (N,).
+
+    Beside them, where they are there: `split` (N,), `time` (N,), and any `group_*` (N,).
+    """
+
+    kind: Literal["arrays"]
+    images: str = "images"
+    labels: str = "labels"
+    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # of the classes; None: as labelled
+
+
+class HuggingFaceSource(Located):
+    """A data set of Hugging Face's `datasets`, saved to disk or in Parquet files; needs the extra `huggingface`."""
+
+    kind: Literal["huggingface"]
+    image: str = "image"  # a feature of kind Image
+    label: str = "label"  # ClassLabel, or a string or number a class
+    groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
+
+
+Source = Annotated[
+    FashionMnistSource
+    | DigitsSource
+    | DigitScenesSource
+    | FolderSource
+    | ManifestSource
+    | CocoSource
+    | VocSource
+    | IdxSource
+    | ArraysSource
+    | HuggingFaceSource,
+    Field(discriminator="kind"),
+]
+
+
+# -- what the data must be ------------------------------------------------------------------------------------------
+
+
+class ImageDeclaration(Section):
+    """What every image of the set must be; what differs is resized or refused, as `resize` says."""
+
+    height: PositiveInt
+    width: PositiveInt
+    channels: Literal[1, 3]
+    resize: bool = False  # True: images of another size are resized in `prepare`; False: they fail validation
+
+
+class SplitDeclaration(Section):
+    """Shares of the samples that the source has not split itself; a published test split stays the test split."""
+
+    validation: Fraction = 0.1
+    test: Fraction = 0.2  # used only where the source publishes no test split
+    seed: int = 0
+    published: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
+    group: str | None = None  # a column `group_*` none of whose values may be in two splits, such as a patient
+    order: Literal["random", "time"] = "random"  # time: the newest samples are tested on, the next ones validate
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None  # the training split in k parts, for stacking
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SplitDeclaration:
+        if self.group is not None and self.order == "time":
+            raise ValueError("either `group` or `order: time`: the newest samples of a group cannot leave it")
+        return self
+
+
+Handling = Literal["keep", "drop", "review"]
+
+
+class ChecksDeclaration(Section):
+    """What is looked for in the data beyond its form, and what happens to what is found.
+
+    keep: it is reported. drop: it leaves the training split (never the test split: a test that is rid of what is hard
+    flatters), and the data set's card lists it. review: the line stops until `reviewed` has a person's verdict on it.
+    """
+
+    leakage: Literal["error", "drop", "keep"] = "error"  # near-duplicates in two splits; drop: the training one leaves
+    outliers: Handling = "keep"
+    label_noise: Handling = "keep"
+    reviewed: str | None = None  # a CSV `id,verdict` with verdicts keep and drop, in the project
+    # How much of what is unknown about the class a group may tell (Goodman and Kruskal's lambda): above it, a network
+    # can learn the group instead of the class.
+    confounding: Share = 0.9
+    expectations: str | None = None  # a YAML file of further Great Expectations, in the project
+
+
+class DatasetConfig(Section):
+    """One entry of the catalogue: one instance of each DVC stage."""
+
+    task: str
+    source: Source
+    image: ImageDeclaration
+    split: SplitDeclaration = SplitDeclaration()
+    classes: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # None: the names the source gives
+    checks: ChecksDeclaration = ChecksDeclaration()

@@ -1,0 +1,149 @@
+"""`line:` of `params.yaml`: which data set, and what each step does with it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from components.config.section import Fraction, Section, Share, ascending
+
+
+class DriftConfig(Section):
+    """How the data is compared with what the production model was trained on (Evidently)."""
+
+    sample: PositiveInt = 2000  # rows of each side; Evidently's tests need no more and cost grows with it
+    share: Share = 0.5  # share of drifted columns above which the data set counts as drifted (Evidently's default)
+
+
+class AugmentConfig(Section):
+    """Random changes to a training batch. 0 switches one off. Geometry moves masks along with their images."""
+
+    crop: int = Field(default=0, ge=0)  # pixels of zero padding before a random crop to the same size
+    flip: Share = 0.0  # probability of a left-right mirror
+    rotation: NonNegativeFloat = 0.0  # ± degrees
+    scale: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the size
+    shear: NonNegativeFloat = 0.0  # ± degrees
+    brightness: Share = 0.0  # ± share of full scale
+    contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the contrast
+    colour: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the saturation; no effect on one channel
+    erase: Share = 0.0  # probability that a random rectangle is overwritten
+    # Least and greatest share of the area that is erased (Zhong et al. 2017).
+    erase_area: Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.02, 0.2)
+
+
+class NetworkConfig(Section):
+    """An architecture by its registered name, with the arguments of its entry point."""
+
+    name: str
+    arguments: dict[str, int | float | bool | str] = Field(default={})
+
+
+class ImbalanceConfig(Section):
+    """What training does about classes of very different sizes. `benchmarks/imbalance.md` says which helps when."""
+
+    # Which samples an epoch sees. over: each class as often as the largest; under: as often as the smallest; smote: the
+    # trained network's head is fitted again on embeddings that SMOTE has levelled (Chawla et al. 2002).
+    sampling: Literal["natural", "over", "under", "smote"] = "natural"
+    # weighted: cross-entropy by inverse class frequency; focal: Lin et al. 2017; balanced-softmax: Ren et al. 2020.
+    loss: Literal["natural", "weighted", "focal", "balanced-softmax"] = "natural"
+    focal_gamma: NonNegativeFloat = 2.0  # the paper's own choice
+    # Share of the epochs after which sampling and loss are balanced; before it both are natural (deferred
+    # re-weighting, Cao et al. 2019). 0: from the first epoch on.
+    deferred: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+class TrainingConfig(Section):
+    """How every network on the line is trained: members and student alike."""
+
+    batch_size: PositiveInt = 128  # over all workers together
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 0.01
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2  # share of the steps in which the rate rises
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    gradient_clip: PositiveFloat | None = None  # largest allowed norm
+    ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # decay of the averaged weights; None: none are kept
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bf16 autocast where the hardware has it
+    workers: PositiveInt = 1
+    cpus_per_worker: PositiveInt | None = None  # None: the CPUs there are, divided by the workers
+    use_gpu: Literal["auto", "never"] = "auto"
+    # Where an epoch's images come from: memory maps of the decoded split, or a stream through Ray Data for data that is
+    # larger than memory. auto: the stream where the decoded split would take more than half of the memory there is.
+    reading: Literal["auto", "mapped", "streamed"] = "auto"
+    imbalance: ImbalanceConfig = ImbalanceConfig()
+    max_failures: int = Field(default=2, ge=0)  # worker crashes after which training goes on from its checkpoint
+
+
+class MembersConfig(Section):
+    """The ensemble's members: same data, different seeds, architectures in turn."""
+
+    count: Annotated[int, Field(ge=3)] = 3
+    networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)]  # member i takes networks[i % len]
+    epochs: PositiveInt
+
+
+class EnsembleConfig(Section):
+    """How the members are combined."""
+
+    combiner: Literal["probability"] = "probability"  # weighted mean of the members' probabilities
+    weights: Literal["fitted", "equal"] = "fitted"  # fitted: greatest likelihood on the validation split
+
+
+class StudentConfig(Section):
+    """The one network that is served: it learns from the labels and from the ensemble."""
+
+    network: NetworkConfig
+    epochs: PositiveInt
+    temperature: PositiveFloat = 3.0  # softens both distributions (Hinton et al. 2015 used 1–20)
+    teacher_weight: Share = 0.7  # share of the loss that the teacher's soft targets have
+
+
+class QuantizeConfig(Section):
+    """Static int8 (QDQ, per channel), and when it is served rather than the float network."""
+
+    calibration_samples: PositiveInt = 512
+    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    allowance: Share = 0.01  # how much of the primary metric int8 may cost on the validation split
+    batch: PositiveInt = 64  # batch at which the two are timed: what is faster there, within the allowance, is served
+    threads: PositiveInt = 1  # of the runtime while it is timed
+
+
+class EvaluateConfig(Section):
+    """How sure the figures are, and for whom they are given."""
+
+    bootstrap: Annotated[int, Field(ge=100)] = 1000  # resamples
+    confidence: Fraction = 0.95
+    slices: Annotated[int, Field(ge=2, le=10)] = (
+        4  # quantile slices of brightness and contrast, where no groups are declared
+    )
+    seed: int = 0
+
+
+class GatesConfig(Section):
+    """Limits a version must keep to reach staging. Every gate runs; a figure that is missing is a rejection."""
+
+    floor: float  # the primary metric's interval must lie above this on the test split
+    worst_group: Share = 0.5  # the primary metric of the worst group or slice must reach this
+    production_margin: NonNegativeFloat = 0.0  # how much worse than production the paired interval may allow
+    int8_drop: Share = 0.01  # most that the served artifact may lose against its float parent, on the test split
+    latency_ms: PositiveFloat  # median for one sample, one thread
+    parity: PositiveFloat = 1e-3  # largest difference of a probability between PyTorch and float ONNX
+
+
+class LineConfig(Section):
+    """What the line does with one data set: a recipe."""
+
+    dataset: str
+    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # name in the registry, and of the experiment
+    seed: int = 0
+    drift: DriftConfig = DriftConfig()
+    augment: AugmentConfig = AugmentConfig()
+    training: TrainingConfig = TrainingConfig()
+    members: MembersConfig
+    ensemble: EnsembleConfig = EnsembleConfig()
+    student: StudentConfig
+    quantize: QuantizeConfig = QuantizeConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gates: GatesConfig

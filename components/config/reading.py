@@ -1,0 +1,192 @@
+"""`params.yaml`, a recipe and `-S key=value` → one checked configuration; all mistakes are reported together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from components.config.catalogue import DatasetConfig
+from components.config.line import LineConfig
+from components.config.section import ConfigurationError, Section
+
+
+class Recipe(Section):
+    """The whole configuration of one run: the data set's catalogue entry and the line."""
+
+    dataset: DatasetConfig
+    line: LineConfig
+
+
+class Params(Section):
+    """`params.yaml` as a whole."""
+
+    datasets: dict[str, DatasetConfig]
+    line: LineConfig
+
+
+def load(root: Path, recipe: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read `root/params.yaml`, lay the recipe and the overrides over `line:`, and check everything.
+
+    `recipe` names `recipes/NAME.yaml` or a file; `overrides` are `key=value` with dotted keys of `line:`.
+    Raises ConfigurationError with every mistake: its key, what was expected and what was received.
+    """
+    params = _read(root / "params.yaml")
+    line = params.get("line")
+    if recipe is not None:
+        path = _recipe_path(root, recipe)
+        line = merge(line if isinstance(line, Mapping) else {}, _recipe_line(path))
+    for override in overrides:
+        line = merge(line if isinstance(line, Mapping) else {}, parse_override(override))
+    checked = check({**params, "line": line})
+    return Recipe(dataset=checked.datasets[checked.line.dataset], line=checked.line)
+
+
+def dataset_entry(root: Path, name: str) -> DatasetConfig:
+    """The catalogue entry `name` of `root/params.yaml`; the rest of the file is not looked at."""
+    datasets = _read(root / "params.yaml").get("datasets")
+    if not isinstance(datasets, Mapping) or name not in datasets:
+        raise ConfigurationError(f"datasets.{name}: expected an entry in params.yaml, received none")
+    try:
+        return DatasetConfig.model_validate(datasets[name])
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_explain(error, datasets[name], f"datasets.{name}."))) from None
+
+
+def check(values: Mapping[str, Any]) -> Params:
+    """Parse a whole `params.yaml`; raises ConfigurationError with all its mistakes at once."""
+    unknown = _unknown_dataset(values)
+    try:
+        params = Params.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join([*_explain(error, values), *unknown])) from None
+    if unknown:
+        raise ConfigurationError("\n".join(unknown))
+    return params
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`: mappings are merged key by key, everything else is replaced.
+
+    A mapping that names its `name` or `kind` is a choice and replaces the one below as a whole: the arguments of
+    another choice are not its own.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping) and not {"name", "kind"} & value.keys()
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """`training.batch_size=64` → `{"training": {"batch_size": 64}}`; the value is read as YAML."""
+    key, equals, value = text.partition("=")
+    parts = [part.strip() for part in key.removeprefix("line.").split(".")]
+    if not equals or not all(parts):
+        raise ConfigurationError(
+            f"-S {text}: expected key=value with a key of `line:`, for example training.batch_size=64"
+        )
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"-S {text}: the value is not YAML: {error}") from None
+    for part in reversed(parts):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def recipes(root: Path) -> list[str]:
+    """Names of the recipes in `root/recipes`."""
+    return sorted(path.stem for path in (root / "recipes").glob("*.yaml"))
+
+
+def _recipe_path(root: Path, recipe: str) -> Path:
+    named = root / "recipes" / f"{recipe}.yaml"
+    if named.is_file():
+        return named
+    if Path(recipe).is_file():
+        return Path(recipe)
+    raise ConfigurationError(f"recipe: expected one of {', '.join(recipes(root))} or a file, received {recipe!r}")
+
+
+def _recipe_line(path: Path) -> Mapping[str, Any]:
+    content = _read(path)
+    line = content.get("line")
+    if set(content) != {"line"} or not isinstance(line, Mapping):
+        raise ConfigurationError(
+            f"{path}: expected one key, `line:`, with the keys it overrides, received {sorted(map(str, content))}"
+        )
+    return line
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: expected a file, received nothing") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: expected a mapping, received {type(content).__name__}")
+    return content
+
+
+def _unknown_dataset(values: Mapping[str, Any]) -> list[str]:
+    """A line where `line.dataset` names no entry of the catalogue."""
+    line, datasets = values.get("line"), values.get("datasets")
+    if not isinstance(line, Mapping) or not isinstance(datasets, Mapping):
+        return []  # which is a mistake of its own
+    name = line.get("dataset")
+    if not isinstance(name, str) or name in datasets:
+        return []
+    return [f"line.dataset: expected one of {', '.join(sorted(map(str, datasets)))}, received {name!r}"]
+
+
+def _explain(error: ValidationError, values: Any, prefix: str = "") -> list[str]:
+    """A line a key: where a value may be of several types, pydantic reports one mistake once for each of them."""
+    mistakes: dict[tuple[str, str], list[str]] = {}
+    for item in error.errors(include_url=False):
+        if item["type"] == "too_short" and item["ctx"]["actual_length"] < len(item["input"]):
+            continue  # a wrong item, which has a line of its own, was not counted
+        key, expected, received = _mistake(item, values)
+        mistakes.setdefault((f"{prefix}{key}", received), []).append(expected)
+    return [
+        f"{key}: expected {' or '.join(dict.fromkeys(expected))}, received {received}"
+        for (key, received), expected in mistakes.items()
+    ]
+
+
+def _mistake(item: Any, values: Any) -> tuple[str, str, str]:
+    """Key, what was expected and what was received, of one of pydantic's errors."""
+    key, context = _key(item["loc"], values), item.get("ctx", {})
+    match item["type"]:
+        case "extra_forbidden":
+            return key, "no such key", repr(item["input"])
+        case "missing":
+            return key, "a value", "nothing"
+        case "union_tag_not_found":
+            return f"{key}.{context['discriminator'].strip(chr(39))}", "a value", "nothing"
+        case "union_tag_invalid":
+            tag = f"{key}.{context['discriminator'].strip(chr(39))}"
+            return tag, f"one of {context['expected_tags']}", repr(context["tag"])
+        case "model_type" | "dict_type":
+            return key, "a mapping", repr(item["input"])
+    said = re.sub(r"^\w+ should be |^Value error, ", "", item["msg"])
+    return key, re.sub(r"^\w+ should ", "to ", said), repr(item["input"])
+
+
+def _key(location: tuple[int | str, ...], values: Any) -> str:
+    """The dotted key as the file has it: without the names of a union's members, which pydantic puts between."""
+    parts = []
+    for number, part in enumerate(location):
+        if part in (values if isinstance(values, Mapping) else range(len(values) if isinstance(values, list) else 0)):
+            values = values[part]
+        elif isinstance(part, str) and (not isinstance(values, Mapping) or number < len(location) - 1):
+            continue
+        parts.append(str(part))
+    return ".".join(parts)

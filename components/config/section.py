@@ -1,0 +1,41 @@
+"""What every part of the configuration is: frozen, typed, digested, and deaf to keys it does not know."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class ConfigurationError(ValueError):
+    """Everything that is wrong with the configuration, one line a key."""
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses keys it does not know."""
+
+    # NaN is neither above nor below a limit: a gate with one would never close.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def digest(self) -> str:
+        """SHA-256 of the section's canonical JSON: equal sections have equal digests."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    """A validator: the lesser of two limits first."""
+    if limits[0] > limits[1]:
+        raise ValueError("the lesser of two limits first")
+    return limits
+
+
+def different(names: tuple[str, ...]) -> tuple[str, ...]:
+    """A validator: no name twice."""
+    if len(set(names)) != len(names):
+        raise ValueError("names that differ from each other")
+    return names

@@ -1,0 +1,1 @@
+"""What is suspicious in data whose form is right: near-duplicates, outliers, doubtful labels, confounded groups."""

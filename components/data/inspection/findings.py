@@ -1,0 +1,77 @@
+"""What an inspection has found, and what is to be done about it: plain values, and the files they are kept in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from components.artifacts import ArtifactError, Card, writing
+
+Kind = Literal[
+    "corrupt",  # cannot be decoded to its end
+    "blank",  # of one value, or so nearly that nothing is to be seen
+    "duplicate",  # the same pixels as `other`
+    "near-duplicate",  # all but the same picture as `other`
+    "outlier",  # far from everything else, as an embedding sees it
+    "label-noise",  # its label is probably wrong; `other` is the class it looks like
+    "missing-group",  # no value in a `group_*` column, which `other` names
+    "small-class",  # a class with fewer samples than its splits need: `id` is the class
+    "confounded-group",  # a `group_*` column that all but tells the class: `id` is the column
+]
+KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
+
+SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("id", pa.string()),
+        ("other", pa.string()),
+        ("score", pa.float64()),  # greater is worse; what it means is the kind's own
+        ("says", pa.string()),  # a sentence for people
+    ]
+)
+
+
+class Decisions(Card):
+    """`decisions.json`: what `prepare` is to do. Empty unless the catalogue says `drop` or a person has said so."""
+
+    drop: dict[str, str] = Field(default={})  # id → why
+    twins: tuple[tuple[str, str], ...] = ()  # pairs that may not be in two splits: the training one leaves
+
+    @classmethod
+    def load(cls, folder: Path) -> Decisions:
+        return cls.read(folder / "decisions.json")
+
+
+class Inspection(Card):
+    """`inspection.json`: what was looked at, and how much was found."""
+
+    samples: int
+    classes: dict[str, int]  # samples a class
+    groups: dict[str, dict[str, int]]  # `group_*` → value → samples
+    sizes: dict[str, int]  # `WIDTHxHEIGHT` → images, the most frequent ones
+    modes: dict[str, int]  # Pillow's mode → images
+    found: dict[str, int]  # kind → findings
+    unreviewed: tuple[str, ...] = ()  # ids that `review` asks a person about, without a verdict yet
+    notes: tuple[str, ...] = ()  # what could not be looked at, and why
+
+    @classmethod
+    def load(cls, folder: Path) -> Inspection:
+        return cls.read(folder / "inspection.json")
+
+
+def load_findings(folder: Path) -> pa.Table:
+    """The table of findings, columns of `SCHEMA`, the worst of each kind first."""
+    path = folder / "findings.parquet"
+    try:
+        return pq.read_table(path, schema=SCHEMA)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ArtifactError(f"{path}: expected a table of findings: {error}") from error
+
+
+def save_findings(table: pa.Table, folder: Path) -> None:
+    with writing(folder / "findings.parquet") as temporary:
+        pq.write_table(table.cast(SCHEMA), temporary)
