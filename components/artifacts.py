@@ -109,6 +109,21 @@ class Dataset:
             raise ArtifactError(f"{self.folder}: expected shards {split}-*.parquet, found none")
         return pa.concat_tables([pq.read_table(shard, columns=columns) for shard in shards])
 
+    def batches(self, split: Split, columns: list[str] | None = None, rows: int = 10_000) -> Iterator[pa.Table]:
+        """The split's rows in their stored order, at most `rows` at a time: no more than a row group is in memory.
+
+        Raises ArtifactError where the split has no shards.
+        """
+        shards = self.shards(split)
+        if not shards:
+            raise ArtifactError(f"{self.folder}: expected shards {split}-*.parquet, found none")
+        for shard in shards:
+            with pq.ParquetFile(shard) as file:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group, columns=columns)
+                    for start in range(0, len(table), rows):
+                        yield table.slice(start, rows)
+
 
 # -- Model ----------------------------------------------------------------------------------------------------------
 

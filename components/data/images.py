@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, st
 LOSSLESS = {1: frozenset({"L", "1"}), 3: frozenset({"RGB", "L", "1", "P"})}
 MODE = {1: "L", 3: "RGB"}
 _ORIENTATION = 0x0112
+_SIDEWAYS = frozenset({5, 6, 7, 8})  # values of it that swap width and height
 _BLOCK = 65535  # most bytes of a stored block (RFC 1951, 3.2.4)
 
 
@@ -39,21 +41,34 @@ class UndecodableError(DataError):
     """These bytes are no image that can be read to its end."""
 
 
-def open_image(content: bytes) -> Image.Image:
-    """Decode to the end, upright (EXIF) and first frame only; raises UndecodableError."""
+def open_image(content: bytes, least: int | None = None) -> Image.Image:
+    """Decode to the end, upright (EXIF) and first frame only; raises UndecodableError.
+
+    With `least`, a JPEG may come out smaller, by 2, 4 or 8, as long as neither side falls below that many pixels: its
+    decoder shrinks at a fraction of the cost.
+    """
     try:
         image = Image.open(io.BytesIO(content))
+        if least is not None:
+            image.draft(None, (least, least))
         image.load()
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except (*_BROKEN, Image.DecompressionBombError) as error:
         raise UndecodableError(f"expected an image, received {len(content)} bytes that are none: {error}") from None
 
 
-def header(content: bytes) -> tuple[str, tuple[int, int]] | None:
-    """Mode and size as the file states them; None where it also asks to be turned (EXIF)."""
-    image = Image.open(io.BytesIO(content))
-    turned = image.getexif().get(_ORIENTATION, 1) != 1
-    return None if turned else (image.mode, image.size)
+def stated(content: Any) -> tuple[str, tuple[int, int]] | None:
+    """Mode and upright `(width, height)` as the file's header has them, nothing decoded; None where there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a size that is suspiciously large is only read here
+            image = Image.open(io.BytesIO(content))
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _SIDEWAYS
+    except (*_BROKEN, Image.DecompressionBombError):
+        return None
+    return image.mode, (height, width) if turned else (width, height)
 
 
 def convert(image: Image.Image, channels: int) -> Image.Image:
@@ -199,6 +214,13 @@ def _decode_mask(content: bytes | None) -> Pixels | None:
     except UndecodableError:
         return None
     return np.asarray(image, dtype=np.uint8) if image.mode in ("L", "P") else None
+
+
+def resize_mask(mask: Pixels, width: int, height: int) -> Pixels:
+    """`(H, W)` classes at another size: each pixel takes the nearest one's class, none is mixed."""
+    if mask.shape == (height, width):
+        return mask
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST), dtype=np.uint8)
 
 
 def in_threads(function: Any, items: Sequence[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.artifacts import Card, replacing
 from components.config import Source
@@ -23,6 +24,7 @@ class RawCard(Card):
     target: Literal["class", "mask"]
     groups: tuple[str, ...]
     samples: int
+    time: bool = False  # there is a column `time`
     fingerprint: str  # SHA-256 over classes and every sample's id, target, published split and image
 
     @classmethod
@@ -45,10 +47,25 @@ def ingest(source: Source, project: Path, folder: Path) -> RawCard:
             target=data.target,
             groups=data.groups,
             samples=writer.rows,
+            time=data.time,
             fingerprint=total.hexdigest(),
         )
         (temporary / "raw.json").write_text(card.to_json(), encoding="utf-8")
     return card
+
+
+def ingested(folder: Path) -> registry.SourceData:
+    """What `ingest` wrote, as the source gave it: one shard's rows at a time."""
+    card = RawCard.load(folder)
+    return registry.SourceData(card.classes, card.target, raw_tables(folder), card.groups, card.time)
+
+
+def raw_tables(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The rows, one row group (at most `shards.SHARD_ROWS`) at a time, in order."""
+    for path in sorted(folder.glob("raw-*.parquet")):
+        with pq.ParquetFile(path) as shard:
+            for group in range(shard.num_row_groups):
+                yield shard.read_row_group(group, columns=columns)
 
 
 def fingerprint(source: Source, project: Path) -> str:
@@ -62,7 +79,7 @@ def fingerprint(source: Source, project: Path) -> str:
 def _counted(data: registry.SourceData, total: hashlib._Hash) -> Iterator[pa.Table]:
     total.update(f"{data.target}\0{data.classes!r}\n".encode())
     for table in data.tables:
-        for line in _lines(table, data.groups):
+        for line in _lines(table, (*data.groups, *(("time",) if data.time else ()))):
             total.update(line)
         yield table
 

@@ -1,13 +1,12 @@
 """`data/raw/NAME` → the `Dataset` in `data/prepared/NAME`: images in their declared form, facts about each, splits.
 
-Nothing is judged here. An image that cannot be decoded or is not what was declared is kept and described, so that
-validation can name it.
+Rows stream through; what stays in memory is a few words a sample. Nothing is judged here (`facts` describes,
+validation judges), but what inspection has decided to drop is obeyed, and listed.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,30 +16,26 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec, Split, replacing
 from components.config import DatasetConfig, ImageDeclaration
-from components.data import images
-from components.data.ingest import RawCard
+from components.data import facts, images
+from components.data.errors import DataError
+from components.data.ingest import RawCard, raw_tables
+from components.data.inspection.findings import Decisions, leaks
+from components.data.processes import in_processes, inside
 from components.data.shards import SHARD_ROWS, ShardWriter
-from components.data.splits import assign
+from components.data.splits import assign, assign_folds
 
 UNKNOWN = -1  # the target of a label that `classes:` does not declare
 UNKNOWN_PIXEL = 255
-
-_FACTS = [
-    ("width", pa.int32()),
-    ("height", pa.int32()),
-    ("mode", pa.string()),
-    ("decodable", pa.bool_()),
-    ("pixels_sha256", pa.string()),
-    ("mean", pa.float64()),
-    ("std", pa.float64()),
-]
+DROPPED = "dropped"
+NO_FOLD = -1
+MANY = 30_000  # images from which on starting processes (a second each) costs less than it saves
+BATCH_PIXELS = 32 * 2**20  # bytes of decoded pixels at a time: large photographs must not gather 10,000 at a time
 
 
-def schema(target: str, groups: tuple[str, ...]) -> pa.Schema:
+def schema(target: str, groups: tuple[str, ...], *, folds: bool = False) -> pa.Schema:
     """The columns of a prepared shard."""
     return pa.schema(
         [
@@ -49,9 +44,181 @@ def schema(target: str, groups: tuple[str, ...]) -> pa.Schema:
             ("target", pa.int64() if target == "class" else pa.binary()),
             *[(group, pa.string()) for group in groups],
             ("split", pa.string()),
-            *_FACTS,
+            *([("fold", pa.int8())] if folds else []),
+            *facts.FACTS,
         ]
     )
+
+
+def prepare(name: str, config: DatasetConfig, raw: Path, folder: Path, decisions: Decisions | None = None) -> Dataset:
+    """Write the data set into `folder`, in one move.
+
+    What `decisions` drop goes into `dropped-*.parquet` and `DatasetCard.dropped`; it belongs to no split.
+    """
+    card = RawCard.load(raw)
+    classes = config.classes or card.classes
+    layout = _lay_out(raw, card, config, decisions or Decisions())
+    moments = _Moments(0, *np.zeros((2, config.image.channels), dtype=np.int64))
+    columns = schema(card.target, card.groups, folds=config.split.folds is not None)
+    with replacing(folder) as temporary:
+        with ExitStack() as stack:
+            parts = (*SPLITS, *((DROPPED,) if layout.dropped else ()))
+            writers = {part: stack.enter_context(ShardWriter(temporary, part, columns)) for part in parts}
+            at = 0
+            for rows, described in _described(raw, config.image, card.samples):
+                members, folds = layout.rows(at, len(rows))
+                at += len(rows)
+                moments.add(described, members == "train")
+                table = pa.table(
+                    {
+                        "id": rows.column("id"),
+                        "image": described.stored,
+                        "target": _targets(rows.column("target"), card.classes, classes, config.image),
+                        **{group: rows.column(group) for group in card.groups},
+                        "split": pa.array(members, pa.string()),
+                        "fold": pa.array(folds, pa.int8()),
+                        **described.facts,
+                    }
+                ).select(columns.names)
+                for part, writer in writers.items():
+                    writer.add(table.filter(pa.array(members == part)))
+        written = DatasetCard(
+            name=name,
+            task=config.task,
+            classes=classes,
+            groups=card.groups,
+            input=moments.spec(config.image),
+            splits={split: writers[split].rows for split in SPLITS},
+            fingerprint=card.fingerprint,
+            folds=config.split.folds,
+            dropped=layout.dropped,
+        )
+        (temporary / "dataset.json").write_text(written.to_json(), encoding="utf-8")
+    return Dataset.load(folder)
+
+
+# -- who goes where --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A split (or `dropped`) and a fold for every row, in the order of the raw rows."""
+
+    members: npt.NDArray[np.str_]
+    folds: npt.NDArray[np.int8]
+    dropped: dict[str, str]
+
+    def rows(self, start: int, count: int) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int8]]:
+        return self.members[start : start + count], self.folds[start : start + count]
+
+
+def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisions) -> _Layout:
+    columns = _read_columns(raw, card, config)
+    ids, strata = columns["id"], columns["strata"]
+    group = config.split.group
+    groups = columns.get(group) if group else None
+    splits = assign(
+        ids, strata, columns["published"], config.split, groups=groups, times=columns.get("time")
+    )  # before anything is dropped: the other samples stay where they are
+    dropped = _dropped(ids, splits, decisions)
+    members = np.array([DROPPED if name in dropped else split for name, split in zip(ids, splits, strict=True)])
+    folds = np.full(len(ids), NO_FOLD, dtype=np.int8)
+    if config.split.folds is not None:
+        train = np.flatnonzero(members == "train").tolist()
+        folds[train] = assign_folds(
+            [ids[index] for index in train],
+            [strata[index] for index in train],
+            config.split.folds,
+            config.split.seed,
+            groups=None if groups is None else [groups[index] for index in train],
+        )
+    return _Layout(members, folds, dropped)
+
+
+def _read_columns(raw: Path, card: RawCard, config: DatasetConfig) -> dict[str, list[Any]]:
+    """What the splits depend on, a value a row; no image is read."""
+    group = config.split.group
+    if group is not None and group not in card.groups:
+        raise DataError(
+            f"split.group: expected one of the source's groups ({', '.join(card.groups) or 'it has none'}), "
+            f"received {group!r}; correct it in params.yaml"
+        )
+    names = ["id", "published", *([group] if group else []), *(["time"] if card.time else [])]
+    columns: dict[str, list[Any]] = {name: [] for name in (*names, "strata")}
+    for table in raw_tables(raw, [*names, "target"]):
+        for name in names:
+            columns[name] += table.column(name).to_pylist()
+        if card.target == "class":
+            columns["strata"] += table.column("target").to_pylist()
+        else:
+            masks = images.decode_masks(table.column("target").combine_chunks())
+            columns["strata"] += [foreground(mask) for mask in masks]
+    return columns
+
+
+def foreground(mask: npt.NDArray[np.uint8] | None) -> int:
+    """The class that covers most of a mask, the background (0) aside: what dense targets are stratified by."""
+    if mask is None:
+        return 0
+    counts = np.bincount(mask.ravel(), minlength=2)
+    return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
+
+
+def _dropped(ids: Sequence[str], splits: Sequence[Split], decisions: Decisions) -> dict[str, str]:
+    """Id → why. Of twins in two splits the one that is learnt from leaves, so that the other stays a fair question."""
+    if not decisions.drop and not decisions.twins:
+        return {}
+    place: dict[str, Split] = dict(zip(ids, splits, strict=True))
+    dropped = {name: why for name, why in decisions.drop.items() if place.get(name) == "train"}
+    left = {name: split for name, split in place.items() if name not in dropped}
+    for name, twin in leaks(decisions.twins, left).items():
+        dropped[name] = f"all but the same picture as {twin}, which is in the {place[twin]} split"
+    return dropped
+
+
+# -- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _described(raw: Path, declared: ImageDeclaration, samples: int) -> Iterator[tuple[pa.Table, facts.Described]]:
+    """The raw rows without their images, in order, and what became of their images.
+
+    Many images are decoded by one process a core: of small ones, Python's share of the work is most of it.
+    """
+    step = max(1, min(SHARD_ROWS, BATCH_PIXELS // (declared.height * declared.width * declared.channels)))
+    parts = [
+        _Part(shard, group, start, step, declared)
+        for shard in sorted(raw.glob("raw-*.parquet"))
+        for group, rows in enumerate(_group_sizes(shard))
+        for start in range(0, rows, step)
+    ]
+    if samples < MANY:
+        yield from map(_describe_part, parts)
+    else:
+        yield from in_processes(_describe_part, parts)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a row group of a raw shard."""
+
+    shard: Path
+    group: int
+    start: int
+    rows: int
+    declared: ImageDeclaration
+
+
+def _group_sizes(shard: Path) -> list[int]:
+    about = pq.read_metadata(shard)
+    return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
+
+
+def _describe_part(part: _Part) -> tuple[pa.Table, facts.Described]:
+    with pq.ParquetFile(part.shard) as shard:
+        table = shard.read_row_group(part.group).slice(part.start, part.rows)
+    alone = table.column("image").combine_chunks()
+    mapping = map if inside() else images.in_threads  # a process of many needs no threads beside it
+    return table.drop_columns(["image"]).combine_chunks(), facts.describe(alone, part.declared, mapping)
 
 
 @dataclass
@@ -62,11 +229,10 @@ class _Moments:
     total: npt.NDArray[np.int64]
     squares: npt.NDArray[np.int64]
 
-    def add(self, batch: npt.NDArray[np.uint8]) -> None:
-        values = batch.reshape(-1, batch.shape[-1]).astype(np.int64)
-        self.pixels += len(values)
-        self.total += values.sum(axis=0)
-        self.squares += (values**2).sum(axis=0)
+    def add(self, described: facts.Described, chosen: npt.NDArray[np.bool_]) -> None:
+        self.pixels += int(described.pixels[chosen].sum())
+        self.total += described.total[chosen].sum(axis=0)
+        self.squares += described.squares[chosen].sum(axis=0)
 
     def spec(self, declared: ImageDeclaration) -> InputSpec:
         count = max(self.pixels, 1)
@@ -82,190 +248,25 @@ class _Moments:
         )
 
 
-def prepare(name: str, config: DatasetConfig, raw: Path, folder: Path) -> Dataset:
-    """Write the data set into `folder`, in one move."""
-    card = RawCard.load(raw)
-    shards = sorted(raw.glob("raw-*.parquet"))
-    classes = config.classes or card.classes
-    splits = _splits(shards, config, card)
-    moments = _Moments(0, *np.zeros((2, config.image.channels), dtype=np.int64))
-    columns = schema(card.target, card.groups)
-    with replacing(folder) as temporary:
-        with ExitStack() as stack:
-            writers = {split: stack.enter_context(ShardWriter(temporary, split, columns)) for split in SPLITS}
-            at = 0
-            for rows in _rows(shards):
-                members = np.array(splits[at : at + len(rows)])
-                at += len(rows)
-                table, pixels = _prepare_rows(rows, config.image, members)
-                table = table.set_column(2, "target", _targets(rows.column("target"), card.classes, classes))
-                _count(moments, pixels, members)
-                for split in SPLITS:
-                    writers[split].add(table.filter(pa.array(members == split)).select(columns.names))
-        written = DatasetCard(
-            name=name,
-            task=config.task,
-            classes=classes,
-            groups=card.groups,
-            input=moments.spec(config.image),
-            splits={split: writers[split].rows for split in SPLITS},
-            fingerprint=card.fingerprint,
-        )
-        (temporary / "dataset.json").write_text(written.to_json(), encoding="utf-8")
-    return Dataset.load(folder)
+def _targets(
+    column: pa.ChunkedArray, source: tuple[str, ...], declared: tuple[str, ...], image: ImageDeclaration
+) -> pa.Array:
+    """Targets that index the declared classes, matched by name; a class that is not declared becomes unknown.
 
-
-def _rows(shards: list[Path]) -> Iterator[pa.Table]:
-    for shard in shards:
-        table = pq.read_table(shard)
-        step = SHARD_ROWS
-        for start in range(0, len(table), step):
-            yield table.slice(start, step).combine_chunks()
-
-
-def _splits(shards: list[Path], config: DatasetConfig, card: RawCard) -> list[Split]:
-    tables = [pq.read_table(shard, columns=["id", "target", "published"]) for shard in shards]
-    table = pa.concat_tables(tables).combine_chunks()
-    if card.target == "class":
-        strata = table.column("target").to_pylist()
-    else:
-        strata = [_foreground(mask) for mask in images.decode_masks(table.column("target").chunk(0))]
-    return assign(table.column("id").to_pylist(), strata, table.column("published").to_pylist(), config.split)
-
-
-def _foreground(mask: npt.NDArray[np.uint8] | None) -> int:
-    """The class that covers most of a mask, the background (0) aside: what dense targets are stratified by."""
-    if mask is None:
-        return 0
-    counts = np.bincount(mask.ravel(), minlength=2)
-    return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
-
-
-def _count(moments: _Moments, pixels: list[npt.NDArray[np.uint8]], members: npt.NDArray[np.str_]) -> None:
-    """Add the training split's images; `pixels` is one array of them all, or one an image (None: not usable)."""
-    train = members == "train"
-    if isinstance(pixels, np.ndarray):
-        moments.add(pixels[train])
-        return
-    for image in (image for image, counts in zip(pixels, train, strict=True) if counts and image is not None):
-        moments.add(image)
-
-
-def _targets(column: pa.ChunkedArray, source: tuple[str, ...], declared: tuple[str, ...]) -> pa.Array:
-    """Targets that index the declared classes, matched by name; a class that is not declared becomes unknown."""
+    Masks are brought to the declared size where images are.
+    """
     values = column.combine_chunks()
-    if source == declared:
-        return values
     number = {name: index for index, name in enumerate(declared)}
     if pa.types.is_integer(values.type):
+        if source == declared:
+            return values
         lookup = np.array([number.get(name, UNKNOWN) for name in source], dtype=np.int64)
         return pa.array(lookup[values.to_numpy()])
+    if source == declared and not image.resize:
+        return values
     pixel = np.full(256, UNKNOWN_PIXEL, dtype=np.uint8)
     pixel[: len(source)] = [number.get(name, UNKNOWN_PIXEL) for name in source]
-    masks = images.decode_masks(values)
-    return pa.array(
-        [None if mask is None else images.encode(pixel[mask][None])[0].as_py() for mask in masks], pa.binary()
-    )
-
-
-# -- images and their facts ------------------------------------------------------------------------------------------
-
-
-def _prepare_rows(rows: pa.Table, declared: ImageDeclaration, members: npt.NDArray[np.str_]) -> tuple[pa.Table, Any]:
-    column = rows.column("image").combine_chunks()
-    pixels: Any
-    stored = images.decode_stored(column)
-    shape = (declared.height, declared.width, declared.channels)
-    if stored is not None and (stored.shape[1:] == shape):
-        prepared, facts, pixels = column, _facts_of_all(stored), stored
-    else:
-        results = images.in_threads(lambda content: prepare_image(content, declared), column.to_pylist())
-        prepared = pa.array([content for content, _, _ in results], pa.binary())
-        facts = {key: [fact[key] for _, fact, _ in results] for key, _ in _FACTS}
-        pixels = [image if image is not None and image.shape == shape else None for _, _, image in results]
-    table = pa.table(
-        {
-            "id": rows.column("id"),
-            "image": prepared,
-            "target": rows.column("target"),
-            **{name: rows.column(name) for name in rows.column_names if name.startswith("group_")},
-            "split": pa.array(members.tolist(), pa.string()),
-            **{key: pa.array(facts[key], kind) for key, kind in _FACTS},
-        }
-    )
-    return table, pixels
-
-
-def _facts_of_all(batch: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """Facts of `(N, H, W, C)` images of one size, at once."""
-    count, height, width, channels = batch.shape
-    flat = batch.reshape(count, -1)
-    total = flat.sum(axis=1, dtype=np.int64)
-    squares = np.einsum("ij,ij->i", flat, flat, dtype=np.int64, casting="safe")
-    mean, std = _mean_and_std(total, squares, flat.shape[1])
-    return {
-        "width": np.full(count, width, dtype=np.int32),
-        "height": np.full(count, height, dtype=np.int32),
-        "mode": [images.MODE[channels]] * count,
-        "decodable": np.ones(count, dtype=bool),
-        "pixels_sha256": [_digest(image, height, width, channels) for image in flat],
-        "mean": mean,
-        "std": std,
-    }
-
-
-def _mean_and_std(total: Any, squares: Any, pixels: int) -> tuple[Any, Any]:
-    """In [0, 1], from exact sums."""
-    variance = (squares * pixels - total * total) / (pixels * pixels)
-    return total / pixels / 255.0, np.sqrt(variance) / 255.0
-
-
-def _digest(pixels: npt.NDArray[np.uint8], height: int, width: int, channels: int) -> str:
-    """Of the decoded pixels and their shape: the same picture in another format has the same digest."""
-    return hashlib.sha256(b"%d %d %d\0" % (height, width, channels) + pixels.tobytes()).hexdigest()
-
-
-def prepare_image(
-    content: bytes, declared: ImageDeclaration
-) -> tuple[bytes, dict[str, Any], npt.NDArray[np.uint8] | None]:
-    """Bytes to store, facts, and pixels `(H, W, C)` where there are any.
-
-    The original bytes are kept where they already are what was declared. Otherwise the image is converted, if nothing
-    is lost or if the declaration says `resize`; what may not be converted is kept for validation to refuse.
-    """
-    try:
-        image = images.open_image(content)
-    except images.UndecodableError:
-        return content, dict.fromkeys((key for key, _ in _FACTS), None) | {"decodable": False}, None
-    converted = declared_form(image, declared)
-    if converted.mode not in images.MODE.values():
-        pixels = images.to_array(images.convert(converted, 3))
-    else:
-        pixels = images.to_array(converted)
-        if images.header(content) != (converted.mode, converted.size):
-            content = images.encode(pixels[None])[0].as_py()
-    height, width, channels = pixels.shape
-    flat = pixels.astype(np.int64).ravel()
-    mean, std = _mean_and_std(int(flat.sum()), int((flat * flat).sum()), flat.size)
-    facts = {
-        "width": width,
-        "height": height,
-        "mode": converted.mode,
-        "decodable": True,
-        "pixels_sha256": _digest(pixels, height, width, channels),
-        "mean": float(mean),
-        "std": float(std),
-    }
-    return content, facts, pixels
-
-
-def declared_form(image: Image.Image, declared: ImageDeclaration) -> Image.Image:
-    """The image as declared, as far as that is allowed."""
-    channels = declared.channels
-    if image.mode != images.MODE[channels] and (
-        declared.resize or (image.mode in images.LOSSLESS[channels] and "transparency" not in image.info)
-    ):
-        image = images.convert(image, channels)
-    if declared.resize and image.size != (declared.width, declared.height):
-        image = image.resize((declared.width, declared.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return image
+    masks = [None if mask is None else pixel[mask] for mask in images.decode_masks(values)]
+    if image.resize:
+        masks = [None if mask is None else images.resize_mask(mask, image.width, image.height) for mask in masks]
+    return pa.array([None if mask is None else images.encode(mask[None])[0].as_py() for mask in masks], pa.binary())

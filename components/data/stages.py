@@ -1,4 +1,4 @@
-"""What `dvc.yaml` runs: `python -m components.data.stages {ingest,prepare,validate} NAME`, in the project's root.
+"""What `dvc.yaml` runs: `python -m components.data.stages {watch,ingest,…} NAME`, in the project's root.
 
 A stage dies with the process that started it, writes whole folders or nothing, and leaves the reason of a failure in
 `.convoy/data/NAME.error`, where `versions` reads it.
@@ -9,19 +9,28 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from components.config import ConfigurationError
+from components.config import ConfigurationError, DatasetConfig
 from components.data.errors import DataError, check_name
 from components.environment import switch_off_telemetry
 
-STAGES = ("ingest", "prepare", "validate")
+STAGES = ("watch", "ingest", "inspect", "prepare", "validate")
 LOG_VARIABLE = "CONVOY_STAGE_LOG"  # a file that takes what a stage prints
 PARENT_VARIABLE = "CONVOY_STAGE_PARENT"  # the process whose end ends the stage, where it is not the direct parent
 
 
+def watched_folder(project: Path, name: str) -> Path:
+    return project / "data" / "watched" / name
+
+
 def raw_folder(project: Path, name: str) -> Path:
     return project / "data" / "raw" / name
+
+
+def inspected_folder(project: Path, name: str) -> Path:
+    return project / "data" / "inspected" / name
 
 
 def prepared_folder(project: Path, name: str) -> Path:
@@ -41,26 +50,62 @@ def run(stage: str, name: str, project: Path) -> None:
     from components.config import dataset_entry
 
     config = dataset_entry(project, check_name(name))
-    raw, prepared, validation = (place(project, name) for place in (raw_folder, prepared_folder, validation_folder))
-    if stage == "ingest":
-        from components.data.ingest import ingest
-
-        _clean(raw)
-        ingest(config.source, project, raw)
-    elif stage == "prepare":
-        from components.data.prepare import prepare
-
-        _clean(prepared)
-        prepare(name, config, raw, prepared)
-    elif stage == "validate":
-        from components.artifacts import Dataset
-        from components.data.validation import validate
-
-        report = validate(Dataset.load(prepared, digest="not versioned yet"), config, validation)
-        if not report.passed:
-            raise DataError(report.explanation)
-    else:
+    if stage not in _WORK:
         raise DataError(f"expected a stage of {', '.join(STAGES)}, received {stage!r}")
+    _WORK[stage](name, config, project)
+
+
+def _watch(name: str, config: DatasetConfig, project: Path) -> None:
+    from components.data.watch import watch
+
+    watch(name, config, project)
+
+
+def _ingest(name: str, config: DatasetConfig, project: Path) -> None:
+    from components.data.ingest import ingest
+
+    folder = raw_folder(project, name)
+    _clean(folder)
+    ingest(config.source, project, folder)
+
+
+def _inspect(name: str, config: DatasetConfig, project: Path) -> None:
+    from components.data.ingest import ingested
+    from components.data.inspection.inspect import inspect
+
+    folder = inspected_folder(project, name)
+    _clean(folder)
+    inspect(ingested(raw_folder(project, name)), config, project, folder)
+
+
+def _prepare(name: str, config: DatasetConfig, project: Path) -> None:
+    from components.data.inspection.findings import Decisions
+    from components.data.prepare import prepare
+
+    folder = prepared_folder(project, name)
+    _clean(folder)
+    prepare(name, config, raw_folder(project, name), folder, Decisions.load(inspected_folder(project, name)))
+
+
+def _validate(name: str, config: DatasetConfig, project: Path) -> None:
+    from components.artifacts import Dataset
+    from components.data.validation import validate
+
+    dataset = Dataset.load(prepared_folder(project, name), digest="not versioned yet")
+    report = validate(
+        dataset, config, validation_folder(project, name), project=project, inspected=inspected_folder(project, name)
+    )
+    if not report.passed:
+        raise DataError(report.explanation)
+
+
+_WORK: dict[str, Callable[[str, DatasetConfig, Path], None]] = {
+    "watch": _watch,
+    "ingest": _ingest,
+    "inspect": _inspect,
+    "prepare": _prepare,
+    "validate": _validate,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,27 +1,36 @@
 """What every prepared data set must hold to, whatever its task: expectations by the names of Great Expectations.
 
-An `error` stops the line; a `warning` is recorded and the line goes on. The rows they speak of are those of
-`validation.facts` and `validation.counts`.
+An `error` stops the line; a `warning` is recorded and the line goes on. The rows they speak of are those of `tables`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 from components.artifacts import SPLITS
-from components.config import ImageDeclaration
+from components.config import DatasetConfig
 from components.data.images import MODE
 from components.tasks.protocol import Expectation
+
+Severity = Literal["error", "warning"]
 
 # Below this many samples of a class in a split, one sample moves that class's recall by more than ten points.
 FEW_SAMPLES = 10
 
 
-def of_samples(image: ImageDeclaration, target: str) -> list[Expectation]:
+def of_samples(config: DatasetConfig, target: str, groups: Sequence[str]) -> list[Expectation]:
     """About the table with a row a sample; `target` is what the task learns from, `class` or `mask`."""
+    return [*_of_form(config, target), *_of_groups(config, groups), *_of_content(config)]
+
+
+def _of_form(config: DatasetConfig, target: str) -> list[Expectation]:
+    image = config.image
     mode = MODE[image.channels]
     resize = "set `image.resize: true` to convert, or correct `image:` in params.yaml"
     return [
         _holds("id", "ExpectColumnValuesToNotBeNull", {}, "every sample has an id"),
-        _holds("id", "ExpectColumnValuesToBeUnique", {}, "ids are unique"),
+        _between("copies_of_id", 1, 1, "ids are unique"),
         _holds("split", "ExpectColumnValuesToBeInSet", {"value_set": list(SPLITS)}, "every sample is in a known split"),
         _holds("target_kind", "ExpectColumnValuesToBeInSet", {"value_set": [target]}, f"targets are a {target} each"),
         _holds("target", "ExpectColumnValuesToNotBeNull", {}, "every sample has a target that can be read"),
@@ -31,28 +40,43 @@ def of_samples(image: ImageDeclaration, target: str) -> list[Expectation]:
         _holds("mode", "ExpectColumnValuesToBeInSet", {"value_set": [mode]}, f"every image has mode {mode} ({resize})"),
         _between("mean", 0.0, 1.0, "mean brightness lies in [0, 1]"),
         _between("std", 0.0, 0.5, "contrast lies in [0, 0.5]"),
-        Expectation(
-            "ExpectColumnValuesToBeBetween",
-            {"column": "std", "min_value": 0.0, "strict_min": True},
-            "warning",
-            "no image is of one constant value",
-        ),
-        # Leakage: a figure measured on such a sample is a memory, not a skill. Fashion-MNIST's published splits share
-        # none (exact pixels, counted over all 70,000), nor do scikit-learn's digits, so nothing is tolerated.
-        _between("splits_with_same_pixels", 1, 1, "no image is in two splits"),
-        Expectation(
-            "ExpectColumnValuesToBeBetween",
-            {"column": "copies_in_split", "max_value": 1},
-            "warning",
-            "no image is twice in one split",
-        ),
     ]
+
+
+def _of_groups(config: DatasetConfig, groups: Sequence[str]) -> list[Expectation]:
+    """A sample of an unknown group would be missing from every figure by group, and nobody would notice."""
+    told = "name it `unknown` in the source where it is not known"
+    known = [
+        _holds(group, "ExpectColumnValuesToNotBeNull", {}, f"every sample has a {group} ({told})") for group in groups
+    ]
+    if config.split.group is not None:
+        known.append(_between("splits_with_same_group", 1, 1, f"no {config.split.group} is in two splits"))
+    return known
+
+
+def _of_content(config: DatasetConfig) -> list[Expectation]:
+    checks = config.checks
+    # Leakage: a figure measured on such a sample is a memory, not a skill. Fashion-MNIST's published splits share
+    # no exact pixels (counted over all 70,000), nor do scikit-learn's digits, so nothing is tolerated.
+    leakage: Severity = "warning" if checks.leakage == "keep" else "error"
+    expected = [
+        _between("splits_with_same_pixels", 1, 1, "no image is in two splits", leakage),
+        _never("twin_in_other_split", "no image has a near-duplicate in another split (see checks.leakage)", leakage),
+        _between("copies_in_split", None, 1, "no image is twice in one split", "warning"),
+        _never("blank", "no image is of one value, or nearly so", "warning"),
+        _never("outlier", f"no image is far from all others (checks.outliers: {checks.outliers})", "warning"),
+        _never("doubtful_label", f"no label is doubtful (checks.label_noise: {checks.label_noise})", "warning"),
+    ]
+    if "review" in (checks.outliers, checks.label_noise):
+        where = checks.reviewed or "a file that checks.reviewed names"
+        expected.append(_never("unreviewed", f"a person has a verdict on every finding to be reviewed (in {where})"))
+    return expected
 
 
 def of_counts() -> list[Expectation]:
     """About the table with a row a split and class."""
     return [
-        _between("samples", 1, None, "every class is in every split"),
+        _between("samples", 1, None, "every class is in every split and fold"),
         Expectation(
             "ExpectColumnValuesToBeBetween",
             {"column": "samples", "min_value": FEW_SAMPLES},
@@ -62,11 +86,24 @@ def of_counts() -> list[Expectation]:
     ]
 
 
-def _holds(column: str, kind: str, arguments: dict[str, object], says: str) -> Expectation:
-    return Expectation(kind, {"column": column, **arguments}, "error", says)
+def of_groups() -> list[Expectation]:
+    """About the table with a row a group column."""
+    return [_never("confounded", "no group all but tells the class (checks.confounding)", "warning")]
 
 
-def _between(column: str, least: float | None, most: float | None, says: str) -> Expectation:
+def _holds(
+    column: str, kind: str, arguments: dict[str, object], says: str, severity: Severity = "error"
+) -> Expectation:
+    return Expectation(kind, {"column": column, **arguments}, severity, says)
+
+
+def _never(column: str, says: str, severity: Severity = "error") -> Expectation:
+    return _holds(column, "ExpectColumnValuesToBeInSet", {"value_set": [False]}, says, severity)
+
+
+def _between(
+    column: str, least: float | None, most: float | None, says: str, severity: Severity = "error"
+) -> Expectation:
     limits = {"min_value": least, "max_value": most}
     given: dict[str, object] = {key: value for key, value in limits.items() if value is not None}
-    return _holds(column, "ExpectColumnValuesToBeBetween", given, says)
+    return _holds(column, "ExpectColumnValuesToBeBetween", given, says, severity)

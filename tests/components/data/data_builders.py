@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+
 from components.artifacts import Dataset
-from components.config import DatasetConfig
-from components.data.ingest import ingest
+from components.config import DatasetConfig, ImageDeclaration
+from components.data.facts import describe
+from components.data.ingest import ingest, ingested
+from components.data.inspection.findings import Decisions
+from components.data.inspection.inspect import inspect
 from components.data.prepare import prepare
+from components.data.validation import ValidationReport, validate
 
 DIGITS = {
     "task": "classification",
@@ -25,10 +35,30 @@ SCENES = {
 
 
 def build(base: Path, name: str, **entry: Any) -> tuple[Dataset, DatasetConfig]:
-    """Ingest and prepare one catalogue entry below `base`."""
+    """Ingest, inspect and prepare one catalogue entry below `base`."""
     config = DatasetConfig.model_validate(entry)
-    ingest(config.source, base, base / "raw" / name)
-    return prepare(name, config, base / "raw" / name, base / "prepared" / name), config
+    raw, inspected = base / "raw" / name, base / "inspected" / name
+    ingest(config.source, base, raw)
+    inspect(ingested(raw), config, base, inspected)
+    return prepare(name, config, raw, base / "prepared" / name, Decisions.load(inspected)), config
+
+
+def judge(dataset: Dataset, config: DatasetConfig, folder: Path) -> ValidationReport:
+    """Validate what `build` has made."""
+    base = dataset.folder.parent.parent
+    return validate(dataset, config, folder, project=base, inspected=base / "inspected" / dataset.folder.name)
+
+
+def prepared(content: bytes, declared: ImageDeclaration) -> tuple[bytes, dict[str, Any], npt.NDArray[np.uint8]]:
+    """What `prepare` stores of one image, the facts it tells, and the pixels that are read back."""
+    described = describe(pa.array([content], pa.binary()), declared)
+    stored = described.stored[0].as_py()
+    return stored, {key: values[0].as_py() for key, values in described.facts.items()}, _pixels(stored)
+
+
+def _pixels(stored: bytes) -> npt.NDArray[np.uint8]:
+    values = np.asarray(Image.open(io.BytesIO(stored)))
+    return values[..., None] if values.ndim == 2 else values
 
 
 def folder_entry(path: Path, **changes: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from components.config import ImageDeclaration
-from components.data.prepare import prepare_image
 from components.registry import served
+from tests.components.data.data_builders import prepared
 from tests.components.registry.registry_builders import build_model, encode
 
 
@@ -103,6 +103,6 @@ def test_images_are_brought_to_size_as_the_training_data_was(mode: str, channels
     image.save(buffer, format="PNG")
     # then serving sees the very pixels that preparing would have stored
     declared = ImageDeclaration(height=8, width=10, channels=channels, resize=True)  # type: ignore[arg-type]
-    _, _, prepared = prepare_image(buffer.getvalue(), declared)
+    _, _, stored = prepared(buffer.getvalue(), declared)
     fitted = served.fit(served.open_image(buffer.getvalue(), 0), {"height": 8, "width": 10, "channels": channels})
-    np.testing.assert_array_equal(fitted, prepared)
+    np.testing.assert_array_equal(fitted, stored)

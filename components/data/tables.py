@@ -1,0 +1,232 @@
+"""The tables that expectations speak of: a row a sample, a row a split and class, a row a group column.
+
+Samples come a chunk at a time. What needs all of them at once (copies of an image, samples of one group in two splits)
+is counted beforehand over hashes, eight bytes a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from components.artifacts import SPLITS, Dataset
+from components.config import DatasetConfig
+from components.data import images
+from components.data.inspection.findings import TWINS, Inspection, leaks, load_findings
+from components.tasks import registry as tasks
+from components.tasks.protocol import Task
+
+CHUNK_ROWS = 100_000
+_IMAGELESS = 10_000  # masks that are decoded at a time
+
+Codes = npt.NDArray[np.uint64]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is known of a prepared data set, with what its inspection has found."""
+
+    dataset: Dataset
+    config: DatasetConfig
+    inspected: Path
+
+    @cached_property
+    def kind(self) -> str:
+        """What a target is, `class` or `mask`, whatever the task wants."""
+        table = next(self.dataset.batches("train", ["target"], rows=1), None)
+        if table is None:
+            table = self.dataset.table("train", ["target"])
+        return "class" if pa.types.is_integer(table.schema.field("target").type) else "mask"
+
+    @cached_property
+    def task(self) -> Task:
+        return tasks.get(self.config.task)
+
+    @property
+    def fits(self) -> bool:
+        """Whether targets are of the task's kind: otherwise the task has nothing that it could speak of."""
+        return self.kind == self.task.spec.target
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        return Inspection.load(self.inspected)
+
+    def samples(self) -> Iterator[pd.DataFrame]:
+        """At most `CHUNK_ROWS` samples at a time: every column but images and masks, copies, findings, task facts."""
+        at = 0
+        waiting: list[pd.DataFrame] = []
+        for split in SPLITS:
+            for batch in self.dataset.batches(split, self._columns, rows=_IMAGELESS):
+                waiting.append(self._frame(batch, slice(at, at + len(batch))))
+                at += len(batch)
+                if sum(map(len, waiting)) >= CHUNK_ROWS:
+                    yield pd.concat(waiting, ignore_index=True)
+                    waiting = []
+        if waiting or at == 0:
+            yield pd.concat(waiting or [self._empty()], ignore_index=True)
+
+    def counts(self) -> pd.DataFrame:
+        """A row a split and class, and a fold and class: how many samples show the class. `id` is `SPLIT/CLASS`."""
+        classes = self.dataset.card.classes
+        parts = [*SPLITS, *(f"fold {number}" for number in range(self.dataset.card.folds or 0))]
+        total = {part: np.zeros(len(classes), dtype=np.int64) for part in parts}
+        columns = ["target", *(["fold"] if self.dataset.card.folds else [])]
+        for split in SPLITS:
+            for batch in self.dataset.batches(split, columns, rows=_IMAGELESS):
+                shows = _shows(batch.column("target").combine_chunks(), len(classes))
+                total[split] += shows.sum(axis=0)
+                if self.dataset.card.folds and split == "train":
+                    folds = batch.column("fold").to_numpy()
+                    for number in range(self.dataset.card.folds):
+                        total[f"fold {number}"] += shows[folds == number].sum(axis=0)
+        rows = [
+            {"id": f"{part}/{name}", "samples": int(count)}
+            for part, values in total.items()
+            for name, count in zip(classes, values, strict=True)
+        ]
+        return pd.DataFrame(rows)
+
+    def groups(self) -> pd.DataFrame:
+        """A row a group column: whether it all but tells the class."""
+        confounded = self._found("confounded-group")
+        return pd.DataFrame([{"id": name, "confounded": name in confounded} for name in self.dataset.card.groups])
+
+    # -- columns ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _columns(self) -> list[str]:
+        """All but the images: they are the bulk, and what they are is in the facts."""
+        return [name for name in self._schema.names if name != "image"]
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        import pyarrow.parquet as pq
+
+        return pq.read_schema(self.dataset.shards("train")[0])
+
+    def _frame(self, batch: pa.Table, rows: slice) -> pd.DataFrame:
+        plain = [name for name in batch.column_names if name not in ("target", "pixels_sha256")]
+        frame: pd.DataFrame = batch.select(plain).to_pandas()
+        targets = batch.column("target").combine_chunks()
+        masks = images.decode_masks(targets) if self.kind == "mask" else None
+        frame["target_kind"] = self.kind
+        frame["target"] = (
+            targets.to_pandas() if masks is None else ["mask" if mask is not None else None for mask in masks]
+        )
+        for name, values in self._copies.items():
+            frame[name] = values[rows]
+        for name, ids in self._findings.items():
+            frame[name] = frame["id"].isin(ids)
+        if self.fits:
+            known = masks if masks is not None else frame["target"].tolist()
+            facts = [self.task.facts(each, self.dataset.card) if each is not None else {} for each in known]
+            for name in sorted({name for row in facts for name in row}):
+                frame[name] = [row.get(name) for row in facts]
+        return frame
+
+    def _empty(self) -> pd.DataFrame:
+        return self._frame(self.dataset.table("train", self._columns).slice(0, 0), slice(0, 0))
+
+    @cached_property
+    def _copies(self) -> dict[str, Counts]:
+        """Of every sample: how often its id and pixels occur, and in how many splits its pixels and group do."""
+        group = self.config.split.group
+        columns = ["id", "pixels_sha256", *([group] if group else [])]
+        codes: dict[str, list[Codes]] = {name: [] for name in columns}
+        splits: list[npt.NDArray[np.uint8]] = []
+        for number, split in enumerate(SPLITS):
+            for batch in self.dataset.batches(split, columns, rows=CHUNK_ROWS):
+                splits.append(np.full(len(batch), number, dtype=np.uint8))
+                for name in columns:
+                    codes[name].append(_codes(batch.column(name), sum(map(len, codes[name]))))
+        where = np.concatenate(splits) if splits else np.zeros(0, dtype=np.uint8)
+        joined = {name: np.concatenate(parts) if parts else np.zeros(0, np.uint64) for name, parts in codes.items()}
+        in_split = joined["pixels_sha256"] * np.uint64(4) + where  # distinct with the pixels: 62 bits are enough
+        copies = {
+            "copies_of_id": _times(joined["id"]),
+            "copies_in_split": _times(in_split),
+            "splits_with_same_pixels": _splits_of(joined["pixels_sha256"], where),
+        }
+        if group:
+            copies["splits_with_same_group"] = _splits_of(joined[group], where)
+        return copies
+
+    # -- findings ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _findings(self) -> dict[str, frozenset[str]]:
+        """Column → the ids of which it is true."""
+        return {
+            "blank": self._found("blank"),
+            "outlier": self._found("outlier"),
+            "doubtful_label": self._found("label-noise"),
+            "twin_in_other_split": self._twins(),
+            "unreviewed": frozenset(self.inspection.unreviewed),
+        }
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        table: pd.DataFrame = load_findings(self.inspected).select(["kind", "id", "other"]).to_pandas()
+        return table
+
+    def _found(self, kind: str) -> frozenset[str]:
+        return frozenset(self._table.loc[self._table["kind"] == kind, "id"])
+
+    def _twins(self) -> frozenset[str]:
+        """Samples that have a near-duplicate in a later split; what was dropped is in none."""
+        pairs = self._table.loc[self._table["kind"].isin(TWINS), ["id", "other"]]
+        wanted = set(pairs["id"]) | set(pairs["other"])
+        place: dict[str, str] = {}
+        for split in SPLITS if wanted else ():
+            for batch in self.dataset.batches(split, ["id"], rows=CHUNK_ROWS):
+                place |= {name: split for name in batch.column("id").to_pylist() if name in wanted}
+        return frozenset(leaks(pairs.itertuples(index=False, name=None), place))
+
+
+def _codes(column: pa.ChunkedArray, start: int) -> Codes:
+    """A 64-bit hash of each string; a null, which is not known to be a copy, has that of its place in the data."""
+    values = column.to_pandas()
+    missing = values.isna().to_numpy()
+    codes: Codes = pd.util.hash_array(values.to_numpy(dtype=object), categorize=False)
+    places = pd.util.hash_array(np.arange(start, start + len(codes), dtype=np.uint64))
+    return np.where(missing, places, codes)
+
+
+def _times(codes: Codes) -> Counts:
+    """How often each value occurs."""
+    _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    times: Counts = counts[inverse].astype(np.int64)
+    return times
+
+
+def _splits_of(codes: Codes, where: npt.NDArray[np.uint8]) -> Counts:
+    """In how many splits each value occurs."""
+    unique, inverse = np.unique(codes, return_inverse=True)
+    splits = np.zeros(len(unique), dtype=np.int64)
+    for number in range(len(SPLITS)):
+        present = np.zeros(len(unique), dtype=bool)
+        present[inverse[where == number]] = True
+        splits += present
+    found: Counts = splits[inverse]
+    return found
+
+
+def _shows(targets: pa.Array, classes: int) -> npt.NDArray[np.bool_]:
+    """`(N, classes)`: which classes each sample shows."""
+    if pa.types.is_integer(targets.type):
+        number = targets.to_pandas().to_numpy(dtype=np.int64, na_value=-1)
+        one: npt.NDArray[np.bool_] = number[:, None] == np.arange(classes)
+        return one
+    masks: Sequence[Any] = images.decode_masks(targets)
+    seen = [np.bincount(mask.ravel(), minlength=256) if mask is not None else np.zeros(256) for mask in masks]
+    several: npt.NDArray[np.bool_] = (np.array(seen).reshape(-1, 256) > 0)[:, :classes]
+    return several
