@@ -37,7 +37,17 @@ from components.config.line import (
     StudentConfig,
     TrainingConfig,
 )
-from components.config.reading import Params, Recipe, check, dataset_entry, load, merge, parse_override, recipes
+from components.config.reading import (
+    Params,
+    Recipe,
+    check,
+    dataset_entry,
+    load,
+    merge,
+    parse_entry,
+    parse_override,
+    recipes,
+)
 from components.config.section import ConfigurationError, Section
 
 __all__ = [
@@ -78,6 +88,7 @@ __all__ = [
     "dataset_entry",
     "load",
     "merge",
+    "parse_entry",
     "parse_override",
     "recipes",
 ]

@@ -55,22 +55,27 @@ class ManifestSource(Located):
     """A table with a row an image (CSV, TSV or Parquet). Columns `group_*` are groups without being named."""
 
     kind: Literal["manifest"]
-    root: str | None = None  # folder that image paths are relative to; None: the manifest's own
+    root: str | None = None  # folder that paths are relative to, itself relative to the manifest's; None: that one
     image: str = "path"  # column: a path below `root`, or the encoded bytes themselves (Parquet)
     target: str = "target"  # column: the class's name or number
-    mask: str | None = None  # column: a path to a PNG mask, instead of `target`; classes are the entry's `classes:`
+    mask: str | None = None  # column: a path to a PNG mask (or its bytes), instead of `target`
+    # Of the classes that masks (by pixel value, the background first) or targets number; None: the numbers themselves.
+    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     id: str | None = None  # column: a name that is unique; None: the image's path
     split: str = "split"  # column, where there is one: train, validation, test or nothing
     time: str | None = None  # column: when the image was taken; a number or ISO 8601
     groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
 
 
+OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(min_length=1)]
+
+
 class CocoSource(Located):
-    """COCO's JSON of objects: `PATH` holds it, or is it."""
+    """COCO's JSON of objects: `PATH` holds it, or is it. One JSON a split publishes the splits."""
 
     kind: Literal["coco"]
-    annotations: str | None = None  # the JSON below `path`, where that is a folder with several
-    images: str | None = None  # folder of the images; None: the JSON's own folder, or `images` beside it
+    annotations: str | OfSplits | None = None  # below `path`: the JSON, or one a split; None: the only one there is
+    images: str | OfSplits | None = None  # folder of the images, likewise; None: the JSON's own, or `images` beside it
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
     # splits). masks: every image is a sample, and its target a mask of the objects.
     take: Literal["crops", "masks"] = "crops"
@@ -81,6 +86,8 @@ class VocSource(Located):
 
     kind: Literal["voc"]
     take: Literal["crops", "masks"] = "crops"  # as in `CocoSource`
+    # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
+    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
 
 
 class IdxSource(Located):
@@ -97,7 +104,7 @@ class IdxSource(Located):
 class ArraysSource(Located):
     """NumPy arrays: an `.npz`, or a folder of `.npy`: images (N, H, W) or (N, H, W, 3), uint8, and labels (N,).
 
-    Beside them, where they are there: `split` (N,), `time` (N,), and any `group_*` (N,).
+    Beside them, where they are there: `id` (N,), `split` (N,), `time` (N,), and any `group_*` (N,).
     """
 
     kind: Literal["arrays"]

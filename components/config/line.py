@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from components.config.section import Fraction, Section, Share, ascending
 
@@ -12,8 +12,10 @@ from components.config.section import Fraction, Section, Share, ascending
 class DriftConfig(Section):
     """How the data is compared with what the production model was trained on (Evidently)."""
 
-    sample: PositiveInt = 2000  # rows of each side; Evidently's tests need no more and cost grows with it
-    share: Share = 0.5  # share of drifted columns above which the data set counts as drifted (Evidently's default)
+    sample: PositiveInt = 2000  # rows of each side: with more, ever smaller changes count (`benchmarks/drift.md`)
+    # Of comparisons of unchanged data, the share that may report drift at most. A line a night on new data each time
+    # then cries wolf three or four times a year.
+    false_alarms: Fraction = 0.01
 
 
 class AugmentConfig(Section):
@@ -42,15 +44,28 @@ class NetworkConfig(Section):
 class ImbalanceConfig(Section):
     """What training does about classes of very different sizes. `benchmarks/imbalance.md` says which helps when."""
 
-    # Which samples an epoch sees. over: each class as often as the largest; under: as often as the smallest; smote: the
-    # trained network's head is fitted again on embeddings that SMOTE has levelled (Chawla et al. 2002).
+    # Which samples an epoch sees. over: each class as often as the largest; under: as often as the smallest, other
+    # ones each epoch. smote: all as they are, and after the last epoch the trained network's head is fitted again on
+    # embeddings that SMOTE has levelled (Chawla et al. 2002).
     sampling: Literal["natural", "over", "under", "smote"] = "natural"
     # weighted: cross-entropy by inverse class frequency; focal: Lin et al. 2017; balanced-softmax: Ren et al. 2020.
     loss: Literal["natural", "weighted", "focal", "balanced-softmax"] = "natural"
     focal_gamma: NonNegativeFloat = 2.0  # the paper's own choice
     # Share of the epochs after which sampling and loss are balanced; before it both are natural (deferred
-    # re-weighting, Cao et al. 2019). 0: from the first epoch on.
+    # re-weighting, Cao et al. 2019). 0: from the first epoch on. The last epoch is always balanced.
     deferred: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+    @model_validator(mode="after")
+    def _once(self) -> ImbalanceConfig:
+        levelled = self.sampling in ("over", "under")
+        if levelled and self.loss in ("weighted", "balanced-softmax"):
+            raise ValueError(
+                f"either `sampling: {self.sampling}` or `loss: {self.loss}`: both correct for the classes' sizes, and "
+                f"twice is too much"
+            )
+        if self.deferred and not levelled and self.loss == "natural":
+            raise ValueError("`deferred: 0` where neither sampling (over, under) nor loss is balanced")
+        return self
 
 
 class TrainingConfig(Section):

@@ -51,10 +51,15 @@ def dataset_entry(root: Path, name: str) -> DatasetConfig:
     datasets = _read(root / "params.yaml").get("datasets")
     if not isinstance(datasets, Mapping) or name not in datasets:
         raise ConfigurationError(f"datasets.{name}: expected an entry in params.yaml, received none")
+    return parse_entry(name, datasets[name])
+
+
+def parse_entry(name: str, values: Any) -> DatasetConfig:
+    """Plain values as the catalogue entry `name`; raises ConfigurationError with all mistakes at once."""
     try:
-        return DatasetConfig.model_validate(datasets[name])
+        return DatasetConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_explain(error, datasets[name], f"datasets.{name}."))) from None
+        raise ConfigurationError("\n".join(_explain(error, values, f"datasets.{name}."))) from None
 
 
 def check(values: Mapping[str, Any]) -> Params:

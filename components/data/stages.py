@@ -63,10 +63,11 @@ def _watch(name: str, config: DatasetConfig, project: Path) -> None:
 
 def _ingest(name: str, config: DatasetConfig, project: Path) -> None:
     from components.data.ingest import ingest
+    from components.data.watch import confirm
 
     folder = raw_folder(project, name)
     _clean(folder)
-    ingest(config.source, project, folder)
+    confirm(name, project, ingest(config.source, project, folder).fingerprint)
 
 
 def _inspect(name: str, config: DatasetConfig, project: Path) -> None:

@@ -7,12 +7,10 @@ the public download, the Debian package.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from components.config import FashionMnistSource
@@ -20,6 +18,7 @@ from components.data import images
 from components.data.errors import DataError
 from components.data.sources import download
 from components.data.sources.download import Expected
+from components.data.sources.idx import parse_idx
 from components.data.sources.registry import BATCH_ROWS, SourceData
 
 CLASSES = (
@@ -81,15 +80,3 @@ def _tables(content: dict[str, bytes]) -> Iterator[pa.Table]:
                     "published": [split] * count,
                 }
             )
-
-
-def parse_idx(name: str, content: bytes) -> npt.NDArray[np.uint8]:
-    """An idx file of unsigned bytes (LeCun's format: 0, 0, 8, dimensions, sizes big-endian, values)."""
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise DataError(f"{name}: expected an idx file of unsigned bytes, received one that starts {content[:4]!r}")
-    dimensions = content[3]
-    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
-    values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions)
-    if values.size != int(np.prod(shape)):
-        raise DataError(f"{name}: expected {shape} values, received {values.size}")
-    return values.reshape(shape)

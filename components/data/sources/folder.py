@@ -6,17 +6,16 @@ judged in validation. Nothing outside the folder is read, whatever its links say
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
+from typing import Any
 
 from components.artifacts import SPLITS
 from components.config import FolderSource
 from components.data.errors import DataError
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData
+from components.data.sources import place, rows
+from components.data.sources.registry import SourceData, schema
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _IGNORED = frozenset({"Thumbs.db", "desktop.ini"})  # what file browsers leave behind, besides hidden files
@@ -32,25 +31,9 @@ class Entry:
 
 
 def read(source: FolderSource, project: Path) -> SourceData:
-    folder = locate(source, project)
+    folder = place.local(source, project)
     classes, entries = scan(folder)
-    return SourceData(classes, "class", _tables(folder, classes, entries))
-
-
-def locate(source: FolderSource, project: Path) -> Path:
-    """The folder itself, absolute; a relative path is the project's."""
-    return (project / Path(source.path).expanduser()).resolve()
-
-
-def listing(folder: Path) -> str:
-    """SHA-256 over names, sizes and times of change: equal as long as nobody touched a file. Reads no image."""
-    total = hashlib.sha256()
-    classes, entries = scan(folder)
-    total.update("\0".join(classes).encode())
-    for entry in entries:
-        about = (folder / entry.path).stat()
-        total.update(f"{entry.path}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
-    return total.hexdigest()
+    return SourceData(classes, "class", rows.tables(schema("class"), _rows(folder, rows.numbers(classes), entries)))
 
 
 def scan(folder: Path) -> tuple[tuple[str, ...], list[Entry]]:
@@ -82,6 +65,8 @@ def _children(directory: Path, folder: Path) -> list[Path]:
         path for path in directory.iterdir() if not path.name.startswith(".") and path.name not in _IGNORED
     )
     for path in children:
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"{path}: expected a file, received a link to nothing or to itself; remove it")
         if path.is_symlink() and not path.resolve().is_relative_to(folder):
             raise DataError(
                 f"{path}: expected a file inside {folder}, received a link to {path.resolve()}; copy it instead"
@@ -113,28 +98,11 @@ def _files(label: Path, folder: Path) -> list[Path]:
     return files
 
 
-def _tables(folder: Path, classes: tuple[str, ...], entries: list[Entry]) -> Iterator[pa.Table]:
-    number = {name: index for index, name in enumerate(classes)}
-    waiting: list[Entry] = []
-    contents: list[bytes] = []
-    size = 0
+def _rows(folder: Path, number: dict[str, int], entries: list[Entry]) -> Iterator[dict[str, Any]]:
     for entry in entries:
-        waiting.append(entry)
-        contents.append((folder / entry.path).read_bytes())
-        size += len(contents[-1])
-        if size >= BATCH_BYTES or len(waiting) >= BATCH_ROWS:
-            yield _table(waiting, contents, number)
-            waiting, contents, size = [], [], 0
-    if waiting:
-        yield _table(waiting, contents, number)
-
-
-def _table(entries: list[Entry], contents: list[bytes], number: dict[str, int]) -> pa.Table:
-    return pa.table(
-        {
-            "id": pa.array([entry.path for entry in entries], pa.string()),
-            "image": pa.array(contents, pa.binary()),
-            "target": pa.array([number[entry.label] for entry in entries], pa.int64()),
-            "published": pa.array([entry.published for entry in entries], pa.string()),
+        yield {
+            "id": entry.path,
+            "image": (folder / entry.path).read_bytes(),
+            "target": number[entry.label],
+            "published": entry.published,
         }
-    )

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from components.config import Located
+
 BATCH_ROWS = 10_000
 BATCH_BYTES = 64 * 2**20
 
@@ -31,16 +33,21 @@ class SourceData:
 
     @property
     def schema(self) -> pa.Schema:
-        return pa.schema(
-            [
-                ("id", pa.string()),
-                ("image", pa.binary()),
-                ("target", pa.int64() if self.target == "class" else pa.binary()),
-                ("published", pa.string()),
-                *[(group, pa.string()) for group in self.groups],
-                *([("time", pa.float64())] if self.time else []),
-            ]
-        )
+        return schema(self.target, self.groups, self.time)
+
+
+def schema(target: Literal["class", "mask"], groups: tuple[str, ...] = (), time: bool = False) -> pa.Schema:
+    """The columns of a source's tables, in order."""
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("image", pa.binary()),
+            ("target", pa.int64() if target == "class" else pa.binary()),
+            ("published", pa.string()),
+            *[(group, pa.string()) for group in groups],
+            *([("time", pa.float64())] if time else []),
+        ]
+    )
 
 
 _MODULES = {
@@ -55,9 +62,23 @@ _MODULES = {
     "arrays": "components.data.sources.arrays",
     "huggingface": "components.data.sources.huggingface",
 }
+_PLACE = "components.data.sources.place"
 
 
 def read(source: Any, project: Path) -> SourceData:
     """The samples of a `source:` section; only that kind's module is imported. Relative paths are the project's."""
     data: SourceData = importlib.import_module(_MODULES[source.kind]).read(source, project)
     return data
+
+
+def listing(source: Any, project: Path) -> str | None:
+    """A digest that stays equal as long as nobody touches the source; reads no image, and asks a server only for names.
+
+    None where the source is not there or cannot be reached, and for those that are inside the package.
+    """
+    if not isinstance(source, Located):
+        return None
+    # Those whose images may lie elsewhere than `path` know where.
+    lister: Any = importlib.import_module(_MODULES[source.kind] if source.kind in ("manifest", "coco") else _PLACE)  # type: ignore[attr-defined]
+    found: str | None = lister.listing(source, project)
+    return found

@@ -1,0 +1,147 @@
+"""NumPy arrays: an `.npz` or a folder of `.npy`. Mapped into memory, never unpickled.
+
+An `.npz` is a zip of `.npy` files and is unpacked as any archive is, since nothing can be mapped inside of one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from components.config import ArraysSource
+from components.data import images
+from components.data.errors import DataError
+from components.data.sources import archive, place, rows
+from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData, schema
+
+Array = npt.NDArray[Any]
+
+_CONVERSIONS = {  # kind of dtype → how to come to uint8
+    "u": "(images // 257).astype(numpy.uint8) for the full range of uint16",
+    "f": "(images * 255).round().astype(numpy.uint8) for values in [0, 1]",
+    "b": "images.astype(numpy.uint8) * 255",
+    "i": "images.astype(numpy.uint8), if they are in 0 … 255",
+}
+
+
+def read(source: ArraysSource, project: Path) -> SourceData:
+    folder = _folder(source, project)
+    pixels = _images(folder, source.images)
+    labels = _loaded(folder, source.labels, len(pixels))
+    classes, targets = _targets(folder / f"{source.labels}.npy", labels, source.names)
+    columns: dict[str, Any] = {"target": targets}
+    columns["id"] = _texts(folder, "id", len(pixels)) or [f"image-{index:07d}" for index in range(len(pixels))]
+    if None in columns["id"]:
+        raise DataError(f"{folder / 'id.npy'}, row {columns['id'].index(None)}: expected an id, received none")
+    rows.unique((name, f"{folder / 'id.npy'}, row {index}") for index, name in enumerate(columns["id"]))
+    splits = _texts(folder, "split", len(pixels)) or [None] * len(pixels)
+    columns["published"] = [rows.published(name, f"split.npy, row {index}") for index, name in enumerate(splits)]
+    groups = tuple(sorted(path.stem for path in folder.glob("group_*.npy")))
+    for group in groups:
+        columns[group] = _texts(folder, group, len(pixels))
+    timed = (folder / "time.npy").exists()
+    if timed:
+        columns["time"] = _times(folder, len(pixels))
+    return SourceData(classes, "class", _tables(pixels, columns, schema("class", groups, timed)), groups, timed)
+
+
+def _folder(source: ArraysSource, project: Path) -> Path:
+    """The folder of `.npy` files, that of an unpacked `.npz` being one."""
+    path = place.local(source, project)
+    packed = [path] if path.is_file() else sorted(path.glob("*.npz"))
+    if path.is_dir() and (path / f"{source.images}.npy").exists():
+        return path
+    if len(packed) != 1:
+        raise DataError(
+            f"{path}: expected {source.images}.npy or one .npz, received "
+            f"{', '.join(each.name for each in packed) or 'neither'}"
+        )
+    return archive.unpacked(packed[0], project, place.file_digest(packed[0])).resolve()
+
+
+def _tables(pixels: Array, columns: dict[str, Any], form: pa.Schema) -> Iterator[pa.Table]:
+    step = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, math.prod(pixels.shape[1:]))))
+    for start in range(0, len(pixels), step):
+        part = slice(start, start + step)
+        encoded = images.encode(np.ascontiguousarray(pixels[part]))
+        values = {name: encoded if name == "image" else columns[name][part] for name in form.names}
+        yield pa.table({name: pa.array(each, form.field(name).type) for name, each in values.items()})
+
+
+def _loaded(folder: Path, name: str, count: int | None = None) -> Array:
+    path = rows.inside(folder, f"{name}.npy", f"{folder} (arrays)")
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(
+            f"{path}: expected an array of numbers or text, received one that cannot be read: {error}; "
+            "Python objects are not read: save them as text, such as labels.astype(str)"
+        ) from None
+    if not array.ndim:
+        raise DataError(f"{path}: expected an array with a row an image, received a single value")
+    if count is not None and len(array) != count:
+        raise DataError(f"{path}: expected a value for each of {count} images, received {len(array)}")
+    return array
+
+
+def _images(folder: Path, name: str) -> Array:
+    pixels = _loaded(folder, name)
+    path = folder / f"{name}.npy"
+    if pixels.dtype != np.uint8:
+        how = _CONVERSIONS.get(pixels.dtype.kind, "an array of uint8")
+        raise DataError(f"{path}: expected uint8, received {pixels.dtype}; save {how}")
+    shape = pixels.shape
+    if pixels.ndim == 3 or (pixels.ndim == 4 and shape[3] in (1, 3)):
+        return pixels
+    hint = "; save images.transpose(0, 2, 3, 1)" if pixels.ndim == 4 and shape[1] in (1, 3) else ""
+    raise DataError(f"{path}: expected images (N, H, W) or (N, H, W, 3), received {shape}{hint}")
+
+
+def _targets(path: Path, labels: Array, names: tuple[str, ...] | None) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """Classes, and each sample's index among them."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
+        raise DataError(f"{path}: expected whole numbers or texts (N,), received {labels.dtype} {labels.shape}")
+    different, indices = np.unique(labels, return_inverse=True)
+    found = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in different.tolist()]
+    if "" in found:
+        row = int(np.flatnonzero(indices == found.index(""))[0])
+        raise DataError(f"{path}, row {row}: expected a class, received an empty text")
+    if names is None:
+        classes = rows.ordered(found)
+        lookup = [classes.index(name) for name in found]
+    else:
+        classes = names
+        by_name = {str(index) if labels.dtype.kind in "iu" else name: index for index, name in enumerate(names)}
+        unknown = [name for name in found if name not in by_name]
+        if unknown:
+            row = int(np.flatnonzero(indices == found.index(unknown[0]))[0])
+            raise DataError(
+                f"{path}, row {row}: expected one of the {len(names)} classes of source.names, received {unknown[0]}"
+            )
+        lookup = [by_name[name] for name in found]
+    return classes, np.array(lookup, dtype=np.int64)[indices]
+
+
+def _texts(folder: Path, name: str, count: int) -> list[str | None]:
+    """Text, or None where a value is missing; nothing where there is no such array."""
+    if not (folder / f"{name}.npy").exists():
+        return []
+    array = _loaded(folder, name, count)
+    if array.ndim != 1:
+        raise DataError(f"{folder / name}.npy: expected values (N,), received {array.shape}")
+    return [rows.text(value.decode() if isinstance(value, bytes) else value) for value in array.tolist()]
+
+
+def _times(folder: Path, count: int) -> list[float]:
+    array = _loaded(folder, "time", count)
+    if array.dtype.kind == "M":
+        array = array.astype("datetime64[us]").astype(np.float64) / 1e6
+    return [rows.seconds(value, f"{folder / 'time.npy'}, row {index}") for index, value in enumerate(array.tolist())]

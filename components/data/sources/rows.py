@@ -1,0 +1,163 @@
+"""Rows → tables of bounded size, and the rules that readers of one's own data share: names, splits, paths, times."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from components.artifacts import Split
+from components.data.errors import DataError
+from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS
+
+_WORDS: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+SPLIT_NAMES: dict[str, Split] = {word: split for split, words in _WORDS.items() for word in words}
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_AHEAD = 16  # items in work at a time: enough for every core, and few enough to be held in memory at once
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def tables(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.Table]:
+    """Rows (a value a column of `schema`) as tables of at most BATCH_ROWS, and about BATCH_BYTES, each."""
+    waiting: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        waiting.append(row)
+        size += sum(len(value) for value in (row["image"], row["target"]) if isinstance(value, bytes))
+        if size >= BATCH_BYTES or len(waiting) >= BATCH_ROWS:
+            yield _table(schema, waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield _table(schema, waiting)
+
+
+def _table(schema: pa.Schema, rows: list[Mapping[str, Any]]) -> pa.Table:
+    return pa.table({field.name: pa.array([row[field.name] for row in rows], field.type) for field in schema})
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`map` over a few threads, in order, that runs only a little ahead of whoever reads it."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names without repetition: in order of number where all of them are numbers, of name otherwise."""
+    different = set(names)
+    if all(_NUMBER.fullmatch(name) for name in different):
+        return tuple(sorted(different, key=lambda name: (float(name), name)))
+    return tuple(sorted(different))
+
+
+def unique(names: Iterable[tuple[str, str]]) -> None:
+    """Raises DataError for an id that two samples have; `names` are pairs of an id and where it was found."""
+    first: dict[str, str] = {}
+    for name, where in names:
+        if name in first:
+            raise DataError(f"{where}: expected an id of its own, received {name!r}, which {first[name]} has too")
+        first[name] = where
+
+
+def numbers(classes: Iterable[str]) -> dict[str, int]:
+    """Class name → index."""
+    return {name: index for index, name in enumerate(classes)}
+
+
+def published(name: str | None, where: str) -> Split | None:
+    """The split that a source's own word for it means; None for none. Raises DataError for a word that means none."""
+    if name is None or not name.strip():
+        return None
+    try:
+        return SPLIT_NAMES[name.strip().lower()]
+    except KeyError:
+        raise DataError(
+            f"{where}: expected a split of {', '.join(SPLIT_NAMES)}, or nothing, received {name!r}"
+        ) from None
+
+
+def group_columns(columns: Iterable[str], named: Iterable[str], where: str) -> dict[str, str]:
+    """Group → column: every `group_*`, and each NAME that the catalogue names as `group_NAME`."""
+    there = list(columns)
+    result = {name: name for name in there if name.startswith("group_")}
+    for name in named:
+        if name not in there:
+            raise DataError(f"{where}: expected a column {name!r} (source.groups), received {', '.join(there)}")
+        group = name if name.startswith("group_") else f"group_{name}"
+        if result.get(group, name) != name:
+            raise DataError(f"{where}: expected one column for {group}, received {name!r} and {group!r}")
+        result[group] = name
+    return result
+
+
+def text(value: Any) -> str | None:
+    """A group's or class's value as text: None where it is missing (nothing, an empty text, not a number)."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # a whole number becomes a float as soon as one of its column is missing
+    return str(value)
+
+
+def seconds(value: Any, where: str) -> float:
+    """A number as it is, a date or an ISO 8601 text as seconds since 1970 (UTC where it names no zone)."""
+    if isinstance(value, datetime):
+        return _since_1970(value)
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            try:
+                return _since_1970(datetime.fromisoformat(value))
+            except ValueError:
+                number = math.nan
+    else:
+        number = math.nan if value is None or isinstance(value, bool) else float(value)
+    if not math.isfinite(number):
+        raise DataError(f"{where}: expected a time, a number or ISO 8601 such as 2024-05-17T09:30, received {value!r}")
+    return number
+
+
+def _since_1970(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def inside(root: Path, name: str, where: str) -> Path:
+    """The file `root/name`; raises DataError where the name or a link leads out of `root`, or to no file.
+
+    `root` is absolute and resolved; `where` says which row or object names the file.
+    """
+    pure = PurePosixPath(name)
+    if not name or "\0" in name or pure.is_absolute() or ".." in pure.parts:
+        raise DataError(f"{where}: expected a path below {root}, received {name!r}")
+    path = root / pure
+    real = path.resolve()
+    if not real.is_relative_to(root):
+        raise DataError(f"{where}: expected a file inside {root}, received a link to {real}; copy it instead")
+    if not real.is_file():
+        raise DataError(f"{where}: expected a file {path}, received {'a folder' if real.is_dir() else 'none'}")
+    return path

@@ -1,0 +1,169 @@
+"""Pascal VOC's folder, compared with an independent reading of its XML and its masks."""
+
+from __future__ import annotations
+
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.data import images
+from components.data.errors import DataError
+from components.data.sources import voc
+from tests.components.data.sources.source_builders import EACH, SCENE, read, save, voc_xml, write_voc
+
+XML = "Annotations/2007_000002.xml"
+
+
+def _decoded(row: dict[str, Any]) -> np.ndarray[Any, Any]:
+    return images.to_array(images.open_image(row["image"]))
+
+
+def test_crops_are_the_boxes_of_the_xml(tmp_path: Path) -> None:
+    data, rows = read(write_voc(tmp_path))
+    expected = []
+    for path in sorted((tmp_path / "Annotations").iterdir()):
+        whole = np.asarray(Image.open(tmp_path / "JPEGImages" / f"{path.stem}.jpg"))
+        for index, item in enumerate(ET.parse(path).findall("object")):  # noqa: S314  (our own file)
+            box = [int(item.find("bndbox").findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax")]  # type: ignore
+            crop = whole[box[1] - 1 : box[3], box[0] - 1 : box[2]]
+            expected.append((f"{path.stem}#{index}", item.findtext("name"), item.findtext("difficult"), crop))
+    assert (data.classes, data.groups) == (("cat", "dog"), ("group_difficult", "group_image"))
+    for row, (name, label, difficult, crop) in zip(rows, expected, strict=True):
+        assert (row["id"], data.classes[row["target"]]) == (name, label)
+        assert row["group_difficult"] == {"0": "no", "1": "yes"}[str(difficult)]
+        assert row["group_image"] == name.split("#")[0]
+        assert (_decoded(row) == crop).all()
+
+
+@pytest.mark.parametrize("take", ["crops", "masks"])
+def test_image_sets_publish_the_splits(tmp_path: Path, take: str) -> None:
+    rows = read({**write_voc(tmp_path), "take": take})[1]
+    images_ = {row["id"].split("#")[0]: row["published"] for row in rows}
+    assert list(images_.values()) == ["train"] * 3 + ["validation"] * 2 + [None]
+
+
+def test_trainval_stands_for_train_where_there_is_no_train(tmp_path: Path) -> None:
+    source = write_voc(tmp_path)
+    for name in ("train.txt", "val.txt"):
+        (tmp_path / "ImageSets" / "Main" / name).unlink()
+    (tmp_path / "ImageSets" / "Main" / "test.txt").write_text("2007_000005\n")
+    rows = read(source)[1]
+    assert [row["published"] for row in rows[::2]] == ["train"] * 5 + ["test"]
+
+
+def test_a_set_of_a_class_names_images_and_flags(tmp_path: Path) -> None:
+    source = write_voc(tmp_path)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("2007_000000  1\n2007_000001 -1\n\n")
+    assert [row["published"] for row in read(source)[1][:6:2]] == ["train", "train", None]
+
+
+def test_without_image_sets_nothing_is_published(tmp_path: Path) -> None:
+    source = write_voc(tmp_path)
+    for path in (tmp_path / "ImageSets").rglob("*.txt"):
+        path.unlink()
+    assert {row["published"] for row in read(source)[1]} == {None}
+
+
+def test_masks_are_the_palettes_indices_with_the_border_as_background(tmp_path: Path) -> None:
+    data, rows = read({**write_voc(tmp_path), "take": "masks"})
+    assert data.classes == voc.TWENTY and len(rows) == EACH
+    for row in rows:
+        published = np.array(Image.open(tmp_path / "SegmentationClass" / f"{row['id']}.png"))
+        assert set(np.unique(published)) == {0, 8, 12, 255}
+        mask = np.asarray(images.open_image(row["target"]))
+        assert (mask == np.where(published == 255, 0, published)).all()
+        assert {data.classes[index] for index in np.unique(mask)} == {"background", "cat", "dog"}
+        assert row["image"] == (tmp_path / "JPEGImages" / f"{row['id']}.jpg").read_bytes()
+
+
+def test_masks_of_other_classes_are_named(tmp_path: Path) -> None:
+    source = {**write_voc(tmp_path), "take": "masks", "names": ["background", *"abcdefghijkl"]}
+    assert read(source)[0].classes[12] == "l"
+    with pytest.raises(DataError, match=r"2007_000000\.png: expected classes below 3, received 12; .*source\.names"):
+        read({**source, "names": ["background", "a", "b"]})
+
+
+def test_a_mask_in_colours_is_refused(tmp_path: Path) -> None:
+    source = {**write_voc(tmp_path), "take": "masks"}
+    path = tmp_path / "SegmentationClass" / "2007_000001.png"
+    Image.open(path).convert("RGB").save(path)
+    with pytest.raises(DataError, match=r"2007_000001\.png: expected a mask .*received mode RGB"):
+        read(source)
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+CAT = ("cat", (1, 1, 10, 8), 0)
+_BOMB = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+BAD: dict[str, tuple[str, str]] = {
+    "entities that grow": (
+        f'<!DOCTYPE a [<!ENTITY l0 "lol">{_BOMB}]><annotation><object><name>&l9;</name></object></annotation>',
+        "received a document type, which is not read",
+    ),
+    "an entity from a file": (
+        '<!DOCTYPE a [<!ENTITY secret SYSTEM "file:///etc/passwd">]><annotation>&secret;</annotation>',
+        "received a document type, which is not read",
+    ),
+    "not closed": ("<annotation><object>", "expected Pascal VOC's XML"),
+    "no xml": ("{}", "expected Pascal VOC's XML"),
+    "no name": (voc_xml("x", [("", CAT[1], 0)]), "object 0: expected a name"),
+    "no box": (voc_xml("x", [CAT]).replace("bndbox", "box"), "object 0: expected a bndbox"),
+    "box of text": (
+        voc_xml("x", [CAT]).replace("<xmax>10", "<xmax>ten"),
+        "object 0: expected a number as xmax, received 'ten'",
+    ),
+    "box cut": (
+        voc_xml("x", [CAT]).replace("<xmax>10</xmax>", ""),
+        "object 0: expected a number as xmax, received None",
+    ),
+    "box not a number": (voc_xml("x", [CAT]).replace("<xmax>10", "<xmax>nan"), "object 0: expected a box with an area"),
+    "box outside": (
+        voc_xml("x", [CAT, ("dog", (1, 1, 42, 8), 0)]),
+        "object 1: expected a box inside the image of 40×30",
+    ),
+    "box turned": (voc_xml("x", [("cat", (10, 8, 1, 1), 0)]), "object 0: expected a box with an area"),
+    "another size": (
+        voc_xml("x", [CAT]).replace("<width>40", "<width>30"),
+        "expected an image of 30×30, as annotated, received 40×30",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_an_annotation_that_cannot_be_meant_is_named(tmp_path: Path, kind: str) -> None:
+    source = write_voc(tmp_path)
+    content, says = BAD[kind]
+    (tmp_path / XML).write_text(content)
+    started = time.monotonic()
+    with pytest.raises(DataError, match=says) as caught:
+        read(source)
+    assert "2007_000002" in str(caught.value)
+    assert time.monotonic() - started < 5 and "root:" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["no image", "two images", "no folder", "in two splits", "unknown in a split"])
+def test_files_that_do_not_belong_together_are_named(tmp_path: Path, kind: str) -> None:
+    source = write_voc(tmp_path)
+    sets = tmp_path / "ImageSets" / "Main"
+    if kind == "no image":
+        (tmp_path / "JPEGImages" / "2007_000003.jpg").unlink()
+        says = r"2007_000003\.jpg: expected the image of an annotation, received none"
+    elif kind == "two images":
+        save(tmp_path / "JPEGImages" / "2007_000003.png", 1, SCENE)
+        says = r"2007_000003\.png: expected one file of this name, received 2007_000003\.jpg too"
+    elif kind == "no folder":
+        (tmp_path / "Annotations").rename(tmp_path / "annotations")
+        says = "expected Pascal VOC's folder Annotations"
+    elif kind == "in two splits":
+        (sets / "val.txt").write_text("2007_000000\n")
+        says = r"val\.txt: expected an image in one split, received 2007_000000, which is train too"
+    else:
+        (sets / "val.txt").write_text("2007_999999\n")
+        says = r"val\.txt: expected names of annotated images, received 2007_999999"
+    with pytest.raises(DataError, match=says):
+        read(source)
