@@ -121,10 +121,10 @@ def _encode_missing(
     same = np.flatnonzero(missing & usable)
     for index, content in zip(same, images.encode(batch[same]).to_pylist() if len(same) else [], strict=True):
         contents[index] = content
-    for index in np.flatnonzero(missing & ~usable):
-        image = decoded[index]
+    for other in np.flatnonzero(missing & ~usable).tolist():
+        image = decoded[other]
         if image is not None:
-            contents[index] = images.encode(image.pixels[None])[0].as_py()
+            contents[other] = images.encode(image.pixels[None])[0].as_py()
 
 
 def _measure(batch: images.Pixels) -> tuple[dict[str, Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -166,7 +166,7 @@ def _totals(flat: images.Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
 def _digest(pixels: images.Pixels, height: int, width: int, channels: int) -> str:
     """Of the decoded pixels and their shape: the same picture in another format has the same digest."""
     digest = hashlib.sha256(b"%d %d %d\0" % (height, width, channels))
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 

@@ -146,8 +146,9 @@ def _report(stage: str, name: str, project: Path, error: ValueError | OSError) -
 
 def _clean(folder: Path) -> None:
     """Remove what a killed stage has left beside its folder (`artifacts.replacing`)."""
-    for left in folder.parent.glob(f".{folder.name}.????????"):
-        shutil.rmtree(left, ignore_errors=True)
+    for pattern in (f".{folder.name}.????????", f".{folder.name}.????????.old"):
+        for left in folder.parent.glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _log_to_file() -> None:

@@ -36,6 +36,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from components.artifacts import Evidence, digest_values, replacing
 
 KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
+DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a line's run: the data set's name, and DVC's digest of it
 KIND = "kind"  # tag: "decision" on the runs that record one
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
@@ -267,6 +268,22 @@ class Tracking:
     def get(self, run_id: str) -> Run:
         """One run; TrackingError where there is none."""
         return _run(self.client.get_run(run_id))
+
+    def data_of(self, run_id: str) -> tuple[str, str]:
+        """Name and digest of the data set that a line, or a step of one, worked on; TrackingError where none is known.
+
+        Both are tags of the line's run; a step's run is below it, however deep.
+        """
+        run = self.get(run_id)
+        while DATA not in run.tags and run.parent is not None:
+            run = self.get(run.parent)
+        if not {DATASET, DATA} <= run.tags.keys():
+            raise TrackingError(
+                f"MLflow at {_public(self.uri)}: expected run {run_id}, or one above it, to have the tags {DATASET!r} "
+                f"and {DATA!r}, and {run.id}, the topmost looked at, lacks them; name a run of a line that got as far "
+                "as its data"
+            )
+        return run.tags[DATASET], run.tags[DATA]
 
     @_asked("reading files")
     def artifact_folder(self, run_id: str, path: str = "") -> Path:

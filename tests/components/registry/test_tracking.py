@@ -46,6 +46,23 @@ def test_a_run_keeps_what_it_was_told(tracking: Tracking, tmp_path: Path) -> Non
     assert (tracking.artifact_folder(child, "evaluate") / "report.html").read_text(encoding="utf-8") == "<p>hello"
 
 
+def test_the_data_of_a_step_is_that_of_the_line_above_it(tracking: Tracking) -> None:
+    # given a line that knows its data, a step of it, and a member's run below the step
+    line = tracking.start_run("line", tags={"convoy.dataset": "digits", "convoy.data": "0123.dir"})
+    step = tracking.start_run("train", parent=line)
+    member = tracking.start_run("member-0", parent=step)
+    assert {tracking.data_of(run) for run in (line, step, member)} == {("digits", "0123.dir")}
+
+
+def test_a_run_that_never_came_to_its_data_is_named(tracking: Tracking) -> None:
+    line = tracking.start_run("line", tags={"convoy.dataset": "digits"})
+    step = tracking.start_run("train", parent=line)
+    with pytest.raises(TrackingError, match=rf"run {step}.*'convoy.data'.*{line}"):
+        tracking.data_of(step)
+    with pytest.raises(TrackingError, match="reading a run failed"):
+        tracking.data_of("0" * 32)
+
+
 def test_missing_files_are_an_error_and_not_an_empty_folder(tracking: Tracking) -> None:
     run = tracking.start_run("train")
     with pytest.raises(TrackingError, match="no artifact 'model'"):

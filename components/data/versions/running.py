@@ -1,0 +1,125 @@
+"""Running the stages, and moving what they made to and from the remote."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from components.artifacts import Dataset
+from components.config import dataset_entry
+from components.data import stages
+from components.data.errors import DataError, check_name
+from components.data.versions.repository import (
+    alone,
+    at_work,
+    causes,
+    digest,
+    lock_file,
+    opened,
+    reaching,
+    saved_lock,
+    talking_to,
+)
+
+
+def reproduce(root: Path, name: str, *, log: Path) -> Dataset:
+    """Watch, ingest, inspect, prepare and validate the data set as far as something they depend on has changed.
+
+    What the stages and DVC have to say goes to `log`. Raises DataError with the failing stage's own message, and
+    ConfigurationError for an entry that params.yaml does not have or has wrong.
+    """
+    root = root.resolve()
+    dataset_entry(root, check_name(name))
+    with alone(root), talking_to(log), _stage_environment(log):
+        with opened(root) as repo:
+            stages.error_file(root, name).unlink(missing_ok=True)
+            _run(repo, root, name, log)
+        return Dataset.load(stages.prepared_folder(root, name), digest(root, name))
+
+
+def push(root: Path, name: str | None = None) -> int:
+    """Copy what the stages made to the default remote; the number of files that moved."""
+    return _move("push", root, name)
+
+
+def pull(root: Path, name: str | None = None) -> int:
+    """Bring what dvc.lock speaks of from the default remote into the working tree; the number of files that moved."""
+    return _move("pull", root, name)
+
+
+def _move(direction: str, root: Path, name: str | None) -> int:
+    root = root.resolve()
+    targets = None if name is None else [_target(root, stage, check_name(name)) for stage in stages.STAGES]
+    lock_file(root)
+    with at_work(root) as repo, reaching(repo):
+        moved = getattr(repo, direction)(targets=targets)
+    if isinstance(moved, Mapping):
+        moved = moved["stats"]["fetched"]
+    return int(moved)
+
+
+def _target(root: Path, stage: str, name: str) -> str:
+    """With its file: DVC would look for a bare name in the working directory's dvc.yaml, whatever is open."""
+    return f"{root / 'dvc.yaml'}:{stage}@{name}"
+
+
+def _run(repo: Any, root: Path, name: str, log: Path) -> None:
+    from dvc.exceptions import DvcException, ReproductionError
+
+    lock_file(root)
+    saved = saved_lock(root)
+    if (root / "dvc.lock").exists():
+        shutil.copy2(root / "dvc.lock", saved)
+    try:
+        repo.reproduce(targets=[_target(root, stages.STAGES[-1], name)])
+    except BaseException as error:
+        _end_stages(root)  # a timeout or an interrupt leaves the stage at work, beside whoever comes next
+        if not isinstance(error, ReproductionError):
+            raise
+        cause = error.__cause__
+        if isinstance(cause, TimeoutError) or not isinstance(cause, (DvcException, OSError, type(None))):
+            raise cause from None  # not DVC's fault, and not its to rename
+        said = stages.error_file(root, name)
+        if said.is_file():
+            raise DataError(said.read_text(encoding="utf-8")) from None
+        raise DataError(f"{name}: {causes(error)}; what it printed is in {log}") from error
+    finally:
+        saved.unlink(missing_ok=True)
+
+
+def _end_stages(root: Path) -> None:
+    """Kill what this process has started and left at work in the project."""
+    ours = psutil.Process().children(recursive=True)
+    for process in ours:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if stages.__name__ in process.cmdline() and Path(process.cwd()) == root:
+                process.kill()
+                process.wait(timeout=10)
+
+
+@contextlib.contextmanager
+def _stage_environment(log: Path) -> Iterator[None]:
+    """`python` means this interpreter, whether or not its environment is activated; the stage knows where to print."""
+    folder = str(Path(sys.executable).parent)
+    wanted = {
+        "PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)]),
+        stages.LOG_VARIABLE: str(log.resolve()),
+        stages.PARENT_VARIABLE: str(os.getpid()),
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,119 @@
+"""What a data set is made of that DVC does not see: a source outside the project, and the user's own rule files.
+
+`data/watched/NAME/source.json` and `rules.json` stand for them in `dvc.yaml`. Both say contents only, never places or
+times, so that they are the same on every machine. How a source is read and listed is `sources`' business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from components.artifacts import ArtifactError, Card, digest_values, writing
+from components.config import DatasetConfig, Located
+from components.data import stages
+from components.data.errors import DataError
+
+
+class WatchedSource(Card):
+    """`source.json`: the content of a source that lies somewhere; those that Convoy brings along never change."""
+
+    kind: str
+    fingerprint: str | None  # as `ingest` writes it; None for a source that Convoy brings along
+
+
+class WatchedRules(Card):
+    """`rules.json`: SHA-256 of the files that `checks:` names, None where it names none."""
+
+    expectations: str | None
+    reviewed: str | None
+
+
+class _Remembered(Card):
+    """`.convoy/data/NAME.listing`: the fingerprint that belongs to a listing, as long as it is read the same way."""
+
+    listing: str
+    reader: str  # digest of the source's section and of the code that reads it
+    fingerprint: str
+
+
+def watch(name: str, config: DatasetConfig, project: Path) -> None:
+    """Bring `data/watched/NAME` up to date; a file whose content stays the same is not touched.
+
+    A source is read only where its listing (names, sizes, times) is not the one remembered, on this machine's first
+    look for example. One that is not there at all (the data came by `dvc pull`) has not changed. Raises DataError
+    for a rule file that is declared and missing, and for a source that is neither there nor known.
+    """
+    folder = stages.watched_folder(project, name)
+    rules = WatchedRules(
+        expectations=_file_digest(project, f"datasets.{name}.checks.expectations", config.checks.expectations),
+        reviewed=_file_digest(project, f"datasets.{name}.checks.reviewed", config.checks.reviewed),
+    )
+    _keep(folder / "rules.json", rules)
+    if not isinstance(config.source, Located):
+        _keep(folder / "source.json", WatchedSource(kind=config.source.kind, fingerprint=None))
+        return
+    found = _fingerprint(name, config.source, project, known=(folder / "source.json").is_file())
+    if found is not None:
+        _keep(folder / "source.json", WatchedSource(kind=config.source.kind, fingerprint=found))
+
+
+def confirm(name: str, project: Path, fingerprint: str) -> None:
+    """Raises DataError where what was ingested is not what `watch` saw: the source has changed in between.
+
+    DVC would remember it under the wrong content, and bring it back whenever that content is there again.
+    """
+    watched = WatchedSource.read(stages.watched_folder(project, name) / "source.json")
+    if watched.fingerprint is not None and watched.fingerprint != fingerprint:
+        raise DataError(
+            f"datasets.{name}.source: expected a source that stays as it is while it is read, "
+            "received one that changed; run again once nobody writes to it"
+        )
+
+
+def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> str | None:
+    """The source's content; None where it is not there, although what it was is known."""
+    from components.data.ingest import fingerprint
+    from components.data.sources import registry
+    from components.provenance import code_digest
+
+    listing = registry.listing(source, project)
+    if listing is None:
+        # Nothing to fall back to: reading it says what is wrong with it.
+        return None if known else fingerprint(source, project)  # type: ignore[arg-type]
+    reader = digest_values({"source": source.digest(), "code": code_digest(["components.data.ingest"])})
+    memory = project / ".convoy" / "data" / f"{name}.listing"
+    remembered = _recall(memory)
+    if remembered is not None and (remembered.listing, remembered.reader) == (listing, reader):
+        return remembered.fingerprint
+    found = fingerprint(source, project)  # type: ignore[arg-type]
+    # The listing is older than the fingerprint: what changes meanwhile is noticed next time.
+    _keep(memory, _Remembered(listing=listing, reader=reader, fingerprint=found))
+    return found
+
+
+def _recall(path: Path) -> _Remembered | None:
+    try:
+        return _Remembered.read(path)
+    except ArtifactError:  # none yet, or another release's: the content decides
+        return None
+
+
+def _file_digest(project: Path, key: str, name: str | None) -> str | None:
+    if name is None:
+        return None
+    path = project / name
+    if not path.is_file():
+        raise DataError(
+            f"{key}: expected a file in the project, received {name}, and there is none; write it, or remove the key"
+        )
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _keep(path: Path, card: Card) -> None:
+    content = card.to_json()
+    if path.is_file() and path.read_text(encoding="utf-8") == content:
+        return
+    with writing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
