@@ -6,6 +6,7 @@ from components import config
 from components.config import ConfigurationError, Recipe
 from components.models import registry as models
 from components.tasks import registry as tasks
+from components.training import imbalance
 from flows.project import Project
 
 
@@ -18,6 +19,9 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
             f"datasets.{settings.line.dataset}.task: expected one of {', '.join(tasks.names())}, "
             f"received {settings.dataset.task!r}"
         )
+    else:
+        spec = tasks.get(settings.dataset.task).spec
+        wrong += imbalance.problems(settings.line.training.imbalance, spec, "line.training.imbalance")
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
     for key, network in {**networks, "line.student.network": settings.line.student.network}.items():
         wrong += models.problems(network, key)

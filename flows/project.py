@@ -47,6 +47,11 @@ class Project:
         return self.state / "work"
 
     @property
+    def decoded(self) -> Path:
+        """Decoded splits that trainings map into memory; removing it costs nothing but the decoding."""
+        return self.state / "decoded"
+
+    @property
     def prefect_home(self) -> Path:
         return self.state / "prefect"
 

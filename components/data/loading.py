@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
-from components.artifacts import Dataset, InputSpec, Split
+from components.artifacts import ArtifactError, Dataset, DatasetCard, InputSpec, Split
 from components.data import images
 from components.data.errors import DataError
 
@@ -28,22 +29,77 @@ class Arrays:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How large a split is once it is decoded; found without reading a row."""
+
+    samples: int
+    image: tuple[int, int, int]  # (H, W, C), uint8
+    target: tuple[int, ...]  # () for a class, (H, W) for a mask
+    target_type: np.dtype[Any]  # int64, or uint8 for a mask
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """Of image and target, decoded."""
+        return int(np.prod(self.image) + np.prod(self.target) * self.target_type.itemsize)
+
+    @property
+    def bytes(self) -> int:
+        return self.samples * self.bytes_per_sample
+
+
+def layout_of(dataset: Dataset, split: Split) -> Layout:
+    """The split's layout by its shards' footers; raises ArtifactError where it has no shards."""
+    shards = dataset.shards(split)
+    if not shards:
+        raise ArtifactError(f"{dataset.folder}: expected shards {split}-*.parquet, found none")
+    spec = dataset.card.input
+    classes = pa.types.is_integer(pq.read_schema(shards[0]).field("target").type)
+    return Layout(
+        samples=sum(pq.read_metadata(shard).num_rows for shard in shards),
+        image=(spec.height, spec.width, spec.channels),
+        target=() if classes else (spec.height, spec.width),
+        target_type=np.dtype(np.int64 if classes else np.uint8),
+    )
+
+
 def load_split(dataset: Dataset, split: Split, limit: int | None = None, seed: int = 0) -> Arrays:
     """The split's samples; with `limit`, a seeded random subset of at most that many, order kept.
 
     Raises DataError naming the sample whose image or mask cannot be decoded or has another size than declared.
     """
-    card = dataset.card
-    table = dataset.table(split, ["id", "image", "target", *card.groups])
-    if limit is not None and limit < len(table):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(table), size=limit, replace=False))
-        table = table.take(pa.array(chosen))
+    card, layout = dataset.card, layout_of(dataset, split)
+    wanted = np.arange(layout.samples)
+    if limit is not None and limit < layout.samples:
+        wanted = np.sort(np.random.default_rng(seed).choice(layout.samples, size=limit, replace=False))
+    pixels = np.empty((len(wanted), *layout.image), dtype=np.uint8)
+    targets = np.empty((len(wanted), *layout.target), dtype=layout.target_type)
+    texts: dict[str, list[str]] = {name: [] for name in ("id", *card.groups)}
+    at = seen = 0
+    for table in dataset.batches(split, ["id", "image", "target", *card.groups]):
+        inside = wanted[(wanted >= seen) & (wanted < seen + len(table))] - seen
+        seen += len(table)
+        if len(inside) == 0:
+            continue
+        part = decode_rows(table if len(inside) == len(table) else table.take(pa.array(inside)), card)
+        rows = slice(at, at + len(part))
+        at = rows.stop
+        pixels[rows], targets[rows] = part.images, part.targets
+        for name in texts:
+            texts[name] += (part.ids if name == "id" else part.groups[name]).tolist()
+    ids = np.array(texts.pop("id"), dtype=np.str_)
+    return Arrays(ids, pixels, targets, {name: np.array(values, dtype=np.str_) for name, values in texts.items()})
+
+
+def decode_rows(table: pa.Table, card: DatasetCard) -> Arrays:
+    """A table's rows; `groups` are those of the card's groups that it has as columns. Raises as `load_split`."""
     ids = np.array(table.column("id").to_pylist(), dtype=np.str_)
+    groups = [name for name in card.groups if name in table.column_names]
     return Arrays(
         ids=ids,
         images=_decode_column(table.column("image"), ids, card.input),
         targets=_targets(table.column("target"), ids, card.input),
-        groups={name: np.array(table.column(name).to_pylist(), dtype=np.str_) for name in card.groups},
+        groups={name: np.array(table.column(name).to_pylist(), dtype=np.str_) for name in groups},
     )
 
 

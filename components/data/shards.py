@@ -7,10 +7,21 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 SHARD_ROWS = 10_000
 SHARD_BYTES = 128 * 2**20  # a shard is written from memory: large photographs must not gather 10,000 at a time
+# Of a row group, the least that can be read: a stream mixes eight at a time (components.data.windows), and a shard
+# of large photographs in one group would come in order of its classes.
+GROUP_BYTES = 16 * 2**20
+
+
+def _group_rows(table: pa.Table) -> int:
+    """Rows of a row group, by what the rows hold and not by how Arrow holds them."""
+    columns = [column for column in table.columns if pa.types.is_binary(column.type)]
+    held = sum(pc.sum(pc.binary_length(column)).as_py() or 0 for column in columns)
+    return SHARD_ROWS if held <= GROUP_BYTES else max(1, GROUP_BYTES * len(table) // held)
 
 
 class ShardWriter:
@@ -41,11 +52,11 @@ class ShardWriter:
 
     def _write(self, table: pa.Table) -> None:
         path = self._folder / f"{self._stem}-{self._shards:05d}.parquet"
-        # One row group, no dictionaries, no statistics: nothing that depends on how the rows arrived.
+        # No dictionaries, no statistics: nothing that depends on how the rows arrived.
         pq.write_table(
             table.combine_chunks(),
             path,
-            row_group_size=SHARD_ROWS,
+            row_group_size=_group_rows(table),
             compression="zstd",
             compression_level=1,
             use_dictionary=False,

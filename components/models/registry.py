@@ -19,7 +19,11 @@ FAMILIES = ("components.models.residual", "components.models.unet")
 
 
 class Network(Protocol):
-    """What every architecture offers."""
+    """What every architecture offers.
+
+    Where the last layer is linear in the embedding, it is an `nn.Linear` called `head`, and the outputs are
+    `head(embed(images))`: so it can be fitted again by itself.
+    """
 
     def __call__(self, images: Tensor) -> Tensor:
         """`(N, C, H, W)` in [0, 1] → raw outputs `(N, K)` or `(N, K, H, W)`."""

@@ -37,13 +37,20 @@ _temporary: list[Path] = []  # Ray's folder for sockets and logs, where we start
 
 
 def fit(
-    jobs: Sequence[Job], dataset: Dataset, *, storage: Path, output: Path, on_event: Listener = ignore
+    jobs: Sequence[Job],
+    dataset: Dataset,
+    *,
+    storage: Path,
+    output: Path,
+    decoded: Path | None = None,
+    on_event: Listener = ignore,
 ) -> list[Model]:
     """Train the jobs; the model of each is at `output/NAME`, in the order of the jobs.
 
     All jobs share one `training.workers`, `cpus_per_worker`, `use_gpu` and `max_failures`. `storage` keeps each job's
-    state under its name and fingerprint: jobs and epochs found there are not trained again. `on_event` is called in
-    this thread; it hears every epoch once, those found in `storage` first, as `resumed`.
+    state under its name and fingerprint: jobs and epochs found there are not trained again. `decoded` keeps the splits
+    that are mapped into memory, for all trainings that name the same folder; by default it is within `storage`.
+    `on_event` is called in this thread; it hears every epoch once, those found in `storage` first, as `resumed`.
     Raises TrainingError where there are too few CPUs, or training failed more often than `max_failures` allows, or
     cannot succeed (a loss that is not a number).
     """
@@ -57,7 +64,7 @@ def fit(
     pending = [(job, folder) for job, folder in zip(jobs, folders, strict=True) if not is_finished(folder)]
     if pending:
         start()
-        _train(_plan(pending, dataset, storage, token), tell)
+        _train(_plan(pending, dataset, storage, (decoded or storage / "decoded").resolve(), token), tell)
     tell.stored(jobs, folders, resumed=False)  # what a dying worker could not send
     return [_publish(folder, output / job.name) for job, folder in zip(jobs, folders, strict=True)]
 
@@ -72,7 +79,8 @@ def start() -> None:
     if address:
         ray.init(address=address, **quiet)
         return
-    # Sockets' paths must be short, so this is not in the project. Images do not travel through the object store.
+    # Sockets' paths must be short, so this is not in the project. Only what is streamed travels through the object
+    # store, some blocks of 8 MB at a time (components.data.windows).
     folder = Path(tempfile.mkdtemp(prefix="convoy-ray-"))
     _temporary.append(folder)
     handler = signal.getsignal(signal.SIGTERM)
@@ -109,7 +117,7 @@ def _check(jobs: Sequence[Job]) -> None:
         raise ValueError("jobs: expected the same training.workers, cpus_per_worker, use_gpu and max_failures for all")
 
 
-def _plan(pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, token: str) -> Plan:
+def _plan(pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, decoded: Path, token: str) -> Plan:
     """Lay the workers over the CPUs that are free; raises TrainingError saying what is short."""
     config = pending[0][0].training
     total = _ray.cluster_resources()
@@ -135,6 +143,7 @@ def _plan(pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, toke
         dataset=dataset.folder.resolve(),
         digest=dataset.digest,
         storage=storage,
+        decoded=decoded,
         token=token,
         workers=config.workers,
         cpus_per_worker=cpus,

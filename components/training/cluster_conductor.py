@@ -8,7 +8,9 @@ What is trained, and how to go on after a crash, the loop and its checkpoints kn
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import ray
 from components.artifacts import ArtifactError
 from components.config import ConfigurationError
 from components.data.errors import DataError
-from components.training.job import Event, Job, TrainingError
+from components.training.job import Event, Job, Listener, TrainingError
 
 # glibc hands large blocks back to the system at once and fetches them again at every step; with these it keeps them,
 # which was worth 10 % of the images a second of a small network on two cores. Other C libraries ignore the variables.
@@ -47,6 +49,7 @@ class Plan:
     dataset: Path
     digest: str
     storage: Path
+    decoded: Path  # keeps the splits that are mapped into memory
     token: str  # whose turn it is: see `cluster.claim`
     workers: int
     cpus_per_worker: int
@@ -132,8 +135,7 @@ def _train_all(plan: Plan, conductor: Any) -> None:
     import torch
 
     from components.artifacts import Dataset
-    from components.data.loading import load_split
-    from components.training.loop import Data, train
+    from components.training.loop import train
     from components.training.workers import Workers
 
     # Ray sets OMP_NUM_THREADS by its own idea of CPUs; what the configuration says counts.
@@ -144,7 +146,6 @@ def _train_all(plan: Plan, conductor: Any) -> None:
     workers = Workers(context.get_world_rank(), context.get_world_size(), device)
     finished = workers.from_first([is_finished(folder) for _, folder in plan.jobs])
     dataset = Dataset.load(plan.dataset, plan.digest)
-    data = Data(dataset.card, dataset.digest, load_split(dataset, "train"), load_split(dataset, "validation"))
 
     def tell(event: Event) -> None:
         sent = conductor.tell.remote(event)
@@ -157,16 +158,38 @@ def _train_all(plan: Plan, conductor: Any) -> None:
     for (job, folder), done in zip(plan.jobs, finished, strict=True):
         if done:
             continue
+        warn = partial(_warn, job, tell)
         network = train(
             job,
-            data,
+            data_of(plan, job, dataset, workers, warn),
             folder,
             workers=workers,
             on_event=tell,
             before_saving=lambda: check_turn(plan.storage, plan.token),
         )
         if workers.first:
-            _keep(job, data, network, folder)
+            _keep(job, dataset, network, folder)
+
+
+def _warn(job: Job, tell: Listener, message: str) -> None:
+    tell(Event(job.name, "warning", epochs=job.epochs, message=message))
+
+
+def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[str], None]) -> Any:
+    """The job's data: what is not streamed is in memory maps, which all workers of a machine share."""
+    from components.data.decoded import map_split
+    from components.training.loop import Data
+    from components.training.stream import Stream, way
+
+    streamed = way(job.training, dataset, workers) == "streamed"
+    if streamed and workers.first and job.training.reading == "auto":
+        warn("the decoded training split would fill more than half of the memory: it is streamed (training.reading)")
+    return Data(
+        card=dataset.card,
+        digest=dataset.digest,
+        train=Stream(dataset, through_ray=True) if streamed else map_split(dataset, "train", plan.decoded, warn),
+        validation=map_split(dataset, "validation", plan.decoded, warn),
+    )
 
 
 def _keep(job: Job, data: Any, network: Any, folder: Path) -> None:

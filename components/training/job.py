@@ -77,6 +77,7 @@ class Event:
     metrics: Mapping[str, float] = field(default_factory=dict)
     images_per_second: float = 0.0  # of training, over all workers
     seconds: float = 0.0
+    waiting: float = 0.0  # seconds of them in which the first worker waited for its next batch
     message: str = ""
     resumed: bool = False  # the epoch was done before this call, and is told again
 
@@ -93,6 +94,7 @@ class Event:
             metrics=dict(record["metrics"]),
             images_per_second=float(record["images_per_second"]),
             seconds=float(record["seconds"]),
+            waiting=float(record.get("waiting", 0.0)),
             resumed=resumed,
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,26 +25,32 @@ from components.tasks import registry as tasks
 from components.tasks.protocol import Batch, Task
 from components.training import checkpoint
 from components.training.checkpoint import Checkpoint
+from components.training.imbalance import Balance, balance_of
 from components.training.job import Event, Job, Listener, TrainingError, ignore
 from components.training.objectives import Objective, objective_of
 from components.training.optimization import MovingAverage, build_optimizer, rate, set_rate
-from components.training.sampling import global_batches, mix, share, steps_per_epoch
-from components.training.validation import Samples, Split, channels_last, validate
+from components.training.reading import Part, Reading, Samples, Split, Timed
+from components.training.sampling import Epochs, Positions, mix
+from components.training.smote import linear_head, refit_head
+from components.training.stream import Stream
+from components.training.validation import channels_last, validate
 from components.training.workers import Workers, autocast, deterministic
 
 PROGRESS_SECONDS = 0.5  # between two progress events: what people can follow, and no cost
+NAMED = 16  # samples of a step whose loss is not finite that its error names
 CHECK_STEPS = 20  # between two looks at the loss: each makes the processor wait for what it has been given
 
 
 class LossNotFiniteError(TrainingError):
     """The loss is not a number; training on would only spread it."""
 
-    def __init__(self, job: Job, epoch: int, step: int, positions: list[int]) -> None:
-        shown = ", ".join(map(str, positions[:16])) + (", …" if len(positions) > 16 else "")
+    def __init__(self, job: Job, epoch: int, step: int, positions: list[int], names: list[str]) -> None:
+        more = ", …" if len(positions) > len(names) else ""
         super().__init__(
-            f"{job.name}: the loss is not finite in epoch {epoch}, step {step} (samples at positions {shown} of the "
-            f"training split, {len(positions)} in all); lower training.learning_rate, set training.gradient_clip, or "
-            f"look at those samples"
+            f"{job.name}: the loss is not finite in epoch {epoch}, step {step} (samples at positions "
+            f"{', '.join(map(str, positions[: len(names)]))}{more} of the training split, {len(positions)} in all: "
+            f"{', '.join(names)}{more}); lower training.learning_rate, set training.gradient_clip, or look at those "
+            f"samples"
         )
         self.job, self.epoch, self.step, self.positions = job.name, epoch, step, positions
 
@@ -55,7 +61,7 @@ class Data:
 
     card: DatasetCard
     digest: str
-    train: Samples
+    train: Samples | Stream
     validation: Samples
 
 
@@ -76,12 +82,13 @@ class Surroundings:
 
     job: Job
     task: Task
-    objective: Objective
-    train: Split
+    objective: Callable[[int], Objective]  # of an epoch
+    balance: Balance | None
+    train: Reading
     validation: Split
     card: DatasetCard
     workers: Workers
-    steps: int  # an epoch
+    epochs: Epochs
     on_event: Listener
 
 
@@ -119,16 +126,22 @@ def train(
 def _surroundings(job: Job, data: Data, workers: Workers, on_event: Listener) -> Surroundings:
     task = tasks.get(job.task)
     precision = functools.partial(autocast, job.training, workers.device)
-    train_split = Split(data.train, workers.device)
+    train_split: Reading = (
+        data.train.read(job, workers.device) if isinstance(data.train, Stream) else Split(data.train, workers.device)
+    )
+    balance = balance_of(job, task.spec, data.train.targets, data.card.classes)
+    epochs = Epochs(job.epochs, len(train_split), job.training.batch_size, job.seed, balance)
+    epochs.check(workers.count)
     return Surroundings(
         job=job,
         task=task,
-        objective=objective_of(job, task, workers.device, precision),
+        objective=objective_of(job, task, workers.device, precision, balance),
+        balance=balance,
         train=train_split,
         validation=Split(data.validation, workers.device),
         card=data.card,
         workers=workers,
-        steps=steps_per_epoch(len(train_split), job.training.batch_size, workers.count),
+        epochs=epochs,
         on_event=on_event,
     )
 
@@ -138,6 +151,8 @@ def _fresh(around: Surroundings) -> State:
     job, workers = around.job, around.workers
     torch.manual_seed(mix("weights", job.seed))
     network = around.task.network(job.network, around.card)
+    if job.training.imbalance.sampling == "smote":
+        linear_head(network, job.network.name)  # said before anything is trained
     network = network.to(workers.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     torch.manual_seed(mix("training", job.seed, workers.rank))
     average = MovingAverage(network, job.training.ema) if job.training.ema is not None else None
@@ -147,12 +162,15 @@ def _fresh(around: Surroundings) -> State:
 def _epoch(around: Surroundings, state: State) -> dict[str, Any]:
     """Train one epoch and look at the validation split; returns the epoch's record."""
     started = time.perf_counter()
-    figures = _train_epoch(around, state)
+    parts = Timed(around.train.epoch(around.epochs, state.epoch + 1, around.workers))
+    figures = _train_epoch(around, state, parts)
     seconds = time.perf_counter() - started
     around.workers.average_buffers(state.network)
     if state.average is not None:
         state.average.swap(state.network)
     config = around.job.training
+    if config.imbalance.sampling == "smote" and state.epoch + 1 == around.job.epochs:
+        figures |= _refit_head(around, state.network)
     measured = validate(
         state.network, around.validation, around.task, config=config, card=around.card, workers=around.workers
     )
@@ -160,49 +178,71 @@ def _epoch(around: Surroundings, state: State) -> dict[str, Any]:
         state.average.swap(state.network)
     return {
         "epoch": state.epoch + 1,
-        "steps": around.steps,
+        "steps": around.epochs.steps(state.epoch + 1),
         "metrics": {**figures, **measured, "learning_rate": state.optimizer.param_groups[0]["lr"]},
-        "images_per_second": len(around.train) / seconds,
+        "images_per_second": around.epochs.size(state.epoch + 1) / seconds,
         "seconds": seconds,
+        "waiting": parts.seconds,
     }
 
 
-def _train_epoch(around: Surroundings, state: State) -> dict[str, float]:
-    """One pass over the training split; returns the mean of each part of the loss as `train_…`."""
+def _refit_head(around: Surroundings, network: nn.Module) -> dict[str, float]:
+    """SMOTE on the embeddings, once: in the last epoch, on the weights that are returned, before they are stored."""
+    if around.balance is None or not isinstance(around.train, Split):  # a stream refuses to be balanced
+        return {}
+    made = refit_head(
+        network,
+        linear_head(network, around.job.network.name),
+        around.train.batch,
+        around.balance,
+        batch_size=around.job.training.batch_size,
+        label_smoothing=around.job.training.label_smoothing,
+        seed=around.job.seed,
+        workers=around.workers,
+    )
+    return {"smote_embeddings": float(made)}
+
+
+def _train_epoch(around: Surroundings, state: State, shown: Iterable[Part]) -> dict[str, float]:
+    """One pass over what is shown of the training split; returns the mean of each part of the loss as `train_…`."""
     job, workers, config = around.job, around.workers, around.job.training
-    epoch, total = state.epoch + 1, job.epochs * around.steps
-    batches = global_batches(len(around.train), config.batch_size, job.seed, epoch)
+    epoch = state.epoch + 1
+    before, steps, total = around.epochs.steps_before(epoch), around.epochs.steps(epoch), around.epochs.total_steps
+    objective = around.objective(epoch)
     parameters = [p for p in state.network.parameters() if p.requires_grad]
     network = workers.wrap(state.network)
-    parts = _Parts(around.steps, workers)
+    parts = _Parts(steps, workers)
     progress = _Progress(around, epoch)
     generator = torch.Generator()
-    for step, whole in enumerate(batches):
-        positions = share(whole, workers.rank, workers.count)
-        batch = around.train.batch(positions)
+    unchecked: list[Positions] = []
+    for step, part in enumerate(shown):
+        unchecked.append(part.positions)
         generator.manual_seed(mix("augment", job.seed, epoch, step, workers.rank))
-        images, targets = augment(batch.images, batch.targets, job.augment, generator)
+        images, targets = augment(part.batch.images, part.batch.targets, job.augment, generator)
         batch = Batch(channels_last(images), targets)
         with autocast(config, workers.device):
             outputs = network(batch.images)
-        losses = around.objective(outputs.float(), batch)
+        losses = objective(outputs.float(), batch)
         # Workers' gradients are averaged: a part that is larger than its fellows must count for more.
-        loss = losses["loss"] * (len(positions) * workers.count / len(whole))
+        loss = losses["loss"] * (len(part.positions) * workers.count / part.whole)
         loss.backward()  # type: ignore[no-untyped-call]
         if config.gradient_clip is not None:
             nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
-        set_rate(state.optimizer, rate(state.epoch * around.steps + step, total, config))
+        set_rate(state.optimizer, rate(before + step, total, config))
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         if state.average is not None:
-            state.average.update(state.network, state.epoch * around.steps + step)
-        parts.add(step, losses, len(positions))
-        if (step + 1) % CHECK_STEPS == 0 or step + 1 == around.steps:
+            state.average.update(state.network, before + step)
+        parts.add(step, losses, len(part.positions))
+        if (step + 1) % CHECK_STEPS == 0 or step + 1 == steps:
             bad = parts.first_not_finite(step + 1)
             if bad is not None:
-                raise LossNotFiniteError(job, epoch, bad + 1, batches[bad].tolist())
-        progress.tell(step + 1, len(whole), losses["loss"])
-    return parts.means(len(around.train))
+                positions = np.concatenate(workers.gather(unchecked[bad - step - 1]))
+                names = around.train.names(positions[:NAMED])
+                raise LossNotFiniteError(job, epoch, bad + 1, positions.tolist(), names)
+            unchecked.clear()
+        progress.tell(step + 1, part.whole, losses["loss"])
+    return parts.means(around.epochs.size(epoch))
 
 
 class _Parts:
@@ -254,7 +294,7 @@ class _Progress:
                 epoch=self.epoch,
                 epochs=self.around.job.epochs,
                 step=step,
-                steps=self.around.steps,
+                steps=self.around.epochs.steps(self.epoch),
                 metrics={"train_loss": float(loss.detach())},
                 images_per_second=self.images / (now - self.started),
                 seconds=now - self.started,
@@ -281,8 +321,9 @@ def _save(around: Surroundings, state: State, folder: Path, before_saving: Calla
         facts = {
             "job": around.job.name,
             "epoch": state.epoch,
-            "step": state.epoch * around.steps,
+            "step": around.epochs.steps_before(state.epoch + 1),
             "workers": around.workers.count,
+            "reading": around.train.way,
             "optimizer": settings["param_groups"],
             "history": state.history,
         }
@@ -317,6 +358,12 @@ def _restore(around: Surroundings, state: State, found: Checkpoint) -> None:
         raise TrainingError(
             f"{around.job.name}: expected to go on with the {found.facts['workers']} workers that its checkpoint was "
             f"trained by, received {workers.count}; use as many, or another storage"
+        )
+    if (before := found.facts.get("reading", "mapped")) != around.train.way:
+        raise TrainingError(
+            f"{around.job.name}: expected to go on with data that is {before}, as when its checkpoint was written, "
+            f"received data that is {around.train.way}, in another order; go on where there is as much memory as there "
+            f"was, or use another storage"
         )
     state.network.load_state_dict(_under(found.tensors, "network"))
     if state.average is not None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.artifacts import Model
 from components.config import ConfigurationError
 from components.models.network import load_network
 from components.tasks.protocol import Batch, SupportsDistillation, Task
+from components.training.imbalance import Balance, class_weights, log_prior
 from components.training.job import Job
 
 
@@ -32,6 +34,55 @@ class Supervised:
 
     def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return self.task.loss(outputs, batch, self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Cross-entropy of each sample times its class's weight, mean over the samples.
+
+    Not divided by the batch's sum of weights, as PyTorch's `weight=` would be: which samples share a batch, or a
+    worker, must not decide how much each of them counts.
+    """
+
+    weights: Tensor  # (C,), mean 1 over the training samples
+    label_smoothing: float = 0.0
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
+        return {"loss": (self.weights[batch.targets] * each).mean()}
+
+
+@dataclass(frozen=True)
+class Focal:
+    """`(1 − p)^gamma` · cross-entropy, p the true class's probability (Lin et al. 2017, for a softmax).
+
+    What the network is sure of counts little, whatever its class. With gamma 0 it is the cross-entropy.
+    """
+
+    gamma: float
+    label_smoothing: float = 0.0
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
+        logarithm = F.log_softmax(outputs, dim=1).gather(1, batch.targets[:, None]).squeeze(1)
+        # Above 0: there a power below 1 has no finite derivative.
+        doubt = (-torch.expm1(logarithm)).clamp_min(torch.finfo(outputs.dtype).eps)
+        return {"loss": (doubt**self.gamma * each).mean()}
+
+
+@dataclass(frozen=True)
+class BalancedSoftmax:
+    """The objective on logits that are moved by the classes' log prior (Ren et al. 2020).
+
+    The network learns what would be right if all classes were equally frequent; the prior is added in training only,
+    so that what is validated, exported and served is its plain softmax.
+    """
+
+    objective: Objective
+    prior: Tensor  # (C,), logarithms
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return self.objective(outputs + self.prior, batch)
 
 
 @dataclass(frozen=True)
@@ -63,16 +114,38 @@ class Distilled:
 
 
 def objective_of(
-    job: Job, task: Task, device: torch.device, precision: Callable[[], AbstractContextManager[None]]
-) -> Objective:
-    """The job's objective; raises ConfigurationError for a teacher whose task cannot be copied."""
-    supervised = Supervised(task, job.training.label_smoothing)
-    if job.teacher is None:
-        return supervised
-    if "distillation" not in task.spec.supports:
-        raise ConfigurationError(f"{job.name}: task {task.spec.name} does not support distillation, received a teacher")
-    teacher = load_network(Model.load(job.teacher)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    teacher.eval().requires_grad_(False)
-    return Distilled(
-        supervised, cast(SupportsDistillation, task), teacher, job.temperature, job.teacher_weight, precision
-    )
+    job: Job,
+    task: Task,
+    device: torch.device,
+    precision: Callable[[], AbstractContextManager[None]],
+    balance: Balance | None = None,
+) -> Callable[[int], Objective]:
+    """The job's objective of each epoch, counted from 1: balanced or not, and with its teacher, where it has one.
+
+    Raises ConfigurationError for a teacher whose task cannot be copied.
+    """
+    natural: Objective = Supervised(task, job.training.label_smoothing)
+    balanced = natural if balance is None else _balanced(natural, job.training.label_smoothing, balance, device)
+    if job.teacher is not None:
+        if "distillation" not in task.spec.supports:
+            raise ConfigurationError(
+                f"{job.name}: task {task.spec.name} does not support distillation, received a teacher"
+            )
+        teacher = load_network(Model.load(job.teacher)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        teacher.eval().requires_grad_(False)
+        copying = cast(SupportsDistillation, task), teacher, job.temperature, job.teacher_weight, precision
+        natural, balanced = Distilled(natural, *copying), Distilled(balanced, *copying)
+    return lambda epoch: balanced if balance is not None and balance.on(epoch) else natural
+
+
+def _balanced(natural: Objective, label_smoothing: float, balance: Balance, device: torch.device) -> Objective:
+    """The objective against the labels, as `training.imbalance.loss` would have it."""
+    match balance.config.loss:
+        case "weighted":
+            weights = torch.from_numpy(class_weights(balance.counts)).float().to(device)
+            return Weighted(weights, label_smoothing)
+        case "focal":
+            return Focal(balance.config.focal_gamma, label_smoothing)
+        case "balanced-softmax":
+            return BalancedSoftmax(natural, torch.from_numpy(log_prior(balance.counts)).float().to(device))
+    return natural

@@ -1,12 +1,14 @@
-"""Which samples are in which batch, on which worker: a pure function of seed, epoch, step and rank."""
+"""Which samples are in which batch, on which worker: a pure function of seed, epoch, labels, step and rank."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from components.training.imbalance import Balance
 from components.training.job import TrainingError
 
 Positions = npt.NDArray[np.int64]
@@ -15,6 +17,53 @@ Positions = npt.NDArray[np.int64]
 def mix(*parts: int | str) -> int:
     """A 63-bit seed from named parts; different parts give unrelated seeds, unlike sums of small numbers."""
     return int.from_bytes(hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()) >> 1
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """What each epoch of a training shows, counted from 1, and how many steps that takes."""
+
+    count: int
+    samples: int  # of the training split
+    batch_size: int  # over all workers
+    seed: int
+    balance: Balance | None = None
+
+    def size(self, epoch: int) -> int:
+        """Samples that the epoch shows; one that is shown twice counts twice."""
+        each = self._levelled(epoch)
+        return self.samples if self.balance is None or each is None else each * len(self.balance.counts)
+
+    def steps(self, epoch: int) -> int:
+        """Batches of the epoch."""
+        return -(-self.size(epoch) // self.batch_size)
+
+    def steps_before(self, epoch: int) -> int:
+        """Batches of all the epochs before it."""
+        return sum(self.steps(earlier) for earlier in range(1, epoch))
+
+    @property
+    def total_steps(self) -> int:
+        """Batches of the whole training."""
+        return self.steps_before(self.count + 1)
+
+    def batches(self, epoch: int) -> list[Positions]:
+        """The epoch's positions in the training split, batch by batch; the same for any number of workers."""
+        batches = global_batches(self.size(epoch), self.batch_size, self.seed, epoch)
+        each = self._levelled(epoch)
+        if self.balance is None or each is None:
+            return batches
+        shown = level(self.balance.labels, each, self.seed, epoch)
+        return [shown[batch] for batch in batches]
+
+    def check(self, workers: int) -> None:
+        """Raise TrainingError where a batch of any epoch would leave a worker without a sample."""
+        for size in {self.size(epoch) for epoch in range(1, self.count + 1)}:
+            steps_per_epoch(size, self.batch_size, workers)
+
+    def _levelled(self, epoch: int) -> int | None:
+        """Samples a class, where the epoch shows as many of each."""
+        return self.balance.levelled if self.balance is not None and self.balance.on(epoch) else None
 
 
 def steps_per_epoch(samples: int, batch_size: int, workers: int) -> int:
@@ -36,6 +85,21 @@ def global_batches(samples: int, batch_size: int, seed: int, epoch: int) -> list
     """
     order = np.random.default_rng(mix("order", seed, epoch)).permutation(samples)
     return np.array_split(order, -(-samples // batch_size))
+
+
+def level(labels: Positions, each: int, seed: int, epoch: int) -> Positions:
+    """Positions of `each` samples a class, class after class: labels `(N,)` without gaps → `(C · each,)`.
+
+    A class of n samples is shown ⌊each / n⌋ times as a whole and its rest is drawn without replacement, anew each
+    epoch: so no sample of a small class waits for luck, and under-sampling sees all of a large one in time.
+    """
+    random = np.random.default_rng(mix("level", seed, epoch))
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
+    shown = []
+    for positions in members:
+        times, rest = divmod(each, len(positions))
+        shown += [np.tile(positions, times), random.permutation(positions)[:rest]]
+    return np.concatenate(shown)
 
 
 def share(batch: Positions, rank: int, workers: int) -> Positions:

@@ -6,7 +6,7 @@ watching a training.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,48 +16,10 @@ from torch import Tensor, nn
 
 from components.artifacts import DatasetCard, Predictions
 from components.config import TrainingConfig
-from components.tasks.protocol import Batch, Columns, Task
+from components.tasks.protocol import Columns, Task
+from components.training.reading import Split
 from components.training.sampling import Positions
 from components.training.workers import Workers, autocast
-
-
-class Samples(Protocol):
-    """A split in memory, in its stored order."""
-
-    @property
-    def ids(self) -> npt.NDArray[Any]:
-        """`(N,)` strings"""
-        ...
-
-    @property
-    def images(self) -> npt.NDArray[np.uint8]:
-        """`(N, H, W, C)`"""
-        ...
-
-    @property
-    def targets(self) -> npt.NDArray[Any]:
-        """int64 `(N,)`, or uint8 masks `(N, H, W)`"""
-        ...
-
-
-class Split:
-    """A split's tensors, uint8 until they are used: a quarter of the memory and of the copying."""
-
-    def __init__(self, samples: Samples, device: torch.device) -> None:
-        self.ids = samples.ids
-        self.device = device
-        self.images = torch.from_numpy(np.ascontiguousarray(samples.images))
-        self.targets = torch.from_numpy(np.ascontiguousarray(samples.targets))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, positions: Positions) -> Batch:
-        """`(N, C, H, W)` float32 in [0, 1] and int64 targets, on the device."""
-        index = torch.from_numpy(np.ascontiguousarray(positions))
-        images = self.images.index_select(0, index).to(self.device, non_blocking=True)
-        targets = self.targets.index_select(0, index).to(self.device, non_blocking=True)
-        return Batch(images.permute(0, 3, 1, 2).float().div_(255.0), targets.long())
 
 
 def channels_last(images: Tensor) -> Tensor:

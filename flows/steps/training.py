@@ -116,7 +116,8 @@ def _fit(run: StepRun, jobs: Sequence[Job], dataset: Dataset) -> None:
     from components.training import cluster
 
     curves = Curves(run, jobs)
-    cluster.fit(jobs, dataset, storage=run.work / "storage", output=run.folder / "models", on_event=curves)
+    storage, decoded = run.work / "storage", line().project.decoded
+    cluster.fit(jobs, dataset, storage=storage, output=run.folder / "models", decoded=decoded, on_event=curves)
     run.summary, run.table = curves.finish()
 
 

@@ -24,7 +24,8 @@ from components.training.cluster import claim, fit
 from components.training.cluster_conductor import check_turn
 from components.training.job import Event, Job, TrainingError
 from components.training.loop import Data
-from components.training.validation import Split, validate
+from components.training.reading import Split
+from components.training.validation import validate
 from components.training.workers import Workers
 
 Jobs = Callable[..., Job]

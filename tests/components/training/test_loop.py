@@ -13,14 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.artifacts import Dataset
 from components.config import AugmentConfig
+from components.data.decoded import map_split
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
 from components.training import checkpoint
 from components.training.job import Event, Job, TrainingError
 from components.training.loop import Data, LossNotFiniteError, train
+from components.training.reading import Split
 from components.training.sampling import global_batches, mix
-from components.training.validation import Split, validate
+from components.training.validation import validate
 from components.training.workers import Workers
 
 Jobs = Callable[..., Job]
@@ -107,6 +110,17 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
     assert [event.epoch for event in epochs_of(resumed)] == [3]
     assert same(undisturbed, continued)
     assert epochs_of(resumed)[0].metrics == epochs_of(events)[2].metrics
+
+
+def test_memory_maps_train_what_arrays_in_memory_do(tmp_path: Path, data: Data, dataset: Dataset, job: Jobs) -> None:
+    splits = ("train", "validation")
+    train_split, validation = (map_split(dataset, split, tmp_path / "decoded") for split in splits)
+    mapped = replace(data, train=train_split, validation=validation)
+    loaded_events, mapped_events = list[Event](), list[Event]()
+    one = train(job(), data, tmp_path / "loaded", on_event=loaded_events.append)
+    other = train(job(), mapped, tmp_path / "mapped", on_event=mapped_events.append)
+    assert same(one, other)
+    assert [e.metrics for e in epochs_of(loaded_events)] == [e.metrics for e in epochs_of(mapped_events)]
 
 
 def test_dropout_goes_on_with_the_randomness_it_had(tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any) -> None:
