@@ -1,0 +1,205 @@
+"""One pass over a source's tables: what is remembered of each sample is a few words, and a thumbnail in a file.
+
+Says what each image is (decodable, of how much contrast, of which size) and counts; whether that is wrong is for
+others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from components.data import images
+from components.data.errors import DataError
+from components.data.inspection.thumbnails import SIDE, Rows, shrink
+from components.data.sources.registry import SourceData
+
+UNKNOWN = -1  # the target of what has no label, or none of the source's classes; the code of a missing group
+LEAST = 4 * SIDE  # pixels: to what a JPEG may shrink while it is decoded, four to a side of each of the thumbnail's
+DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])
+
+
+@dataclass
+class Seen:
+    """What is known of N samples; thumbnails are in the file that `look` was given."""
+
+    classes: tuple[str, ...]
+    kind: str  # of targets: `class` or `mask`
+    ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    targets: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # UNKNOWN for every mask
+    decodable: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    contrast: npt.NDArray[np.uint8] = field(
+        default_factory=lambda: np.zeros(0, np.uint8)
+    )  # greatest range of a channel
+    digests: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, DIGEST))  # equal for equal pixels
+    groups: dict[str, pa.DictionaryArray] = field(default_factory=dict)
+    shown: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)  # published split or "" → samples a class
+    sizes: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    broken: dict[int, str] = field(default_factory=dict)  # sample → why it cannot be decoded
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def id(self, index: int | np.integer) -> str:
+        name: str = str(self.ids[int(index)].as_py())
+        return name
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Samples a class; where targets are masks, those that show it."""
+        counts: npt.NDArray[np.int64] = np.sum(list(self.shown.values()), axis=0)
+        return counts
+
+
+def look(data: SourceData, channels: int, thumbnails: Rows) -> Seen:
+    """Read the source to its end. A sample that cannot be decoded has a black thumbnail."""
+    seen = Seen(data.classes, data.target)
+    parts: dict[str, list[Any]] = {name: [] for name in ("ids", "targets", "decodable", "contrast", "digests")}
+    groups: dict[str, list[pa.Array]] = {name: [] for name in data.groups}
+    at = 0
+    for table in data.tables:
+        for rows in table.to_batches(max_chunksize=_rows_at_once(table)):
+            pictures = _pictures(rows.column("image"), channels)
+            thumbnails.append(pictures.thumbnails)
+            for name in ("decodable", "contrast", "digests"):
+                parts[name].append(getattr(pictures, name))
+            parts["ids"].append(rows.column("id").cast(pa.string()))
+            parts["targets"].append(_count(seen, rows))
+            for name, columns in groups.items():
+                columns.append(rows.column(name).cast(pa.string()).dictionary_encode())
+            seen.sizes += pictures.sizes
+            seen.modes += pictures.modes
+            seen.broken |= {at + index: why for index, why in pictures.broken.items()}
+            at += len(rows)
+    if at == 0:
+        raise DataError("expected images, received none; the source is empty")
+    seen.ids = _joined(parts["ids"])
+    seen.targets, seen.decodable, seen.contrast, seen.digests = (
+        np.concatenate(parts[name]) for name in ("targets", "decodable", "contrast", "digests")
+    )
+    seen.groups = {name: _joined(columns) for name, columns in groups.items()}
+    return seen
+
+
+def _rows_at_once(table: pa.Table) -> int:
+    """Small images a thousand at a time, so that threads share them; fewer where each is large."""
+    return max(16, min(4096, 2**24 * len(table) // max(table.nbytes, 1)))
+
+
+def _joined(arrays: list[pa.Array]) -> pa.Array:
+    chunked = pa.chunked_array(arrays)
+    if pa.types.is_dictionary(chunked.type):
+        chunked = chunked.unify_dictionaries()
+    return chunked.combine_chunks()
+
+
+def _count(seen: Seen, rows: pa.RecordBatch) -> npt.NDArray[np.int32]:
+    """Add up who shows which class, by published split; the targets themselves where each is a class."""
+    published = np.array([name or "" for name in rows.column("published").to_pylist()])
+    classes = len(seen.classes)
+    for name in np.unique(published).tolist():
+        seen.shown.setdefault(name, np.zeros(classes, dtype=np.int64))
+    if seen.kind == "mask":
+        for name, mask in zip(published.tolist(), images.decode_masks(rows.column("target")), strict=True):
+            if mask is not None:
+                seen.shown[name] += np.bincount(mask.ravel(), minlength=256)[:classes] > 0
+        return np.full(len(rows), UNKNOWN, dtype=np.int32)
+    given = rows.column("target").fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
+    targets = np.where((given >= 0) & (given < classes), given, UNKNOWN).astype(np.int32)
+    for name in np.unique(published).tolist():
+        own = targets[(published == name) & (targets >= 0)]
+        seen.shown[name] += np.bincount(own, minlength=classes)
+    return targets
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    thumbnails: images.Pixels
+    decodable: npt.NDArray[np.bool_]
+    contrast: npt.NDArray[np.uint8]
+    digests: npt.NDArray[np.void]
+    sizes: Counter[str]
+    modes: Counter[str]
+    broken: dict[int, str]
+
+
+def _pictures(column: pa.Array, channels: int) -> _Pictures:
+    stored = images.decode_stored(column)
+    if stored is not None:
+        count, height, width, own = stored.shape
+        return _Pictures(
+            shrink(stored, channels),
+            np.ones(count, dtype=bool),
+            _contrast(stored),
+            _digests([_digest(image) for image in stored]),
+            Counter({f"{width}x{height}": count}),
+            Counter({images.MODE[own]: count}),
+            {},
+        )
+    each: list[_Picture] = images.in_threads(partial(_picture, channels=channels), column.to_pylist())
+    good = [picture for picture in each if not picture.broken]
+    return _Pictures(
+        np.stack([picture.thumbnail for picture in each]),
+        np.array([not picture.broken for picture in each], dtype=bool),
+        np.array([picture.contrast for picture in each], dtype=np.uint8),
+        _digests([picture.digest for picture in each]),
+        Counter(picture.size for picture in good),
+        Counter(picture.mode for picture in good),
+        {index: picture.broken for index, picture in enumerate(each) if picture.broken},
+    )
+
+
+@dataclass(frozen=True)
+class _Picture:
+    thumbnail: images.Pixels
+    contrast: int = 0
+    digest: bytes = bytes(16)
+    size: str = ""
+    mode: str = ""
+    broken: str = ""  # why it cannot be decoded
+
+
+def _picture(content: bytes | None, channels: int) -> _Picture:
+    """One encoded image. Of a JPEG that shrinks while it is decoded, the digest is that of the file."""
+    stated = images.stated(content or b"")
+    try:
+        image = images.open_image(content or b"", LEAST)
+    except images.UndecodableError as error:
+        return _Picture(np.zeros((SIDE, SIDE, channels), dtype=np.uint8), broken=str(error))
+    whole = stated is None or stated[1] == image.size
+    mode, (width, height) = (image.mode, image.size) if stated is None else stated
+    grey = image.mode in images.LOSSLESS[1] or image.mode.startswith(("I", "F", "LA", "La"))
+    pixels = images.to_array(images.convert(image, 1 if grey else 3))[None]
+    return _Picture(
+        shrink(pixels, channels)[0],
+        int(_contrast(pixels)[0]),
+        _digest(pixels[0]) if whole else hashlib.blake2b(content or b"", digest_size=16).digest(),
+        f"{width}x{height}",
+        mode,
+    )
+
+
+def _contrast(batch: images.Pixels) -> npt.NDArray[np.uint8]:
+    """Greatest less least value of each of `(N, H, W, C)` images, in the channel where that is most."""
+    spread: npt.NDArray[np.uint8] = (batch.max(axis=(1, 2)) - batch.min(axis=(1, 2))).max(axis=1)
+    return spread
+
+
+def _digest(pixels: images.Pixels) -> bytes:
+    shape = b"%d %d %d\0" % pixels.shape
+    return hashlib.blake2b(shape + pixels.tobytes(), digest_size=16).digest()
+
+
+def _digests(values: list[bytes]) -> npt.NDArray[np.void]:
+    return np.frombuffer(b"".join(values), dtype=DIGEST)

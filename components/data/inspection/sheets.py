@@ -1,0 +1,61 @@
+"""The worst findings of each kind as one picture a kind, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from components.data.inspection.findings import Finding
+
+MOST = 24  # findings on a sheet: what one looks at before one looks away
+COLUMNS = 6
+CELL = 96  # pixels a side
+GAP = 6
+LINES = 2  # of text below a cell
+_PAPER, _INK = (255, 255, 255), (20, 20, 20)
+
+
+def draw(
+    found: Sequence[Finding], picture: Callable[[str], npt.NDArray[np.uint8] | None], path: Path, *, pairs: bool = False
+) -> None:
+    """Write a PNG with the first 24 findings: each picture with its id and score, twins side by side.
+
+    `picture` gives `(H, W, C)` pixels of a sample, or None.
+    """
+    shown = found[:MOST]
+    font = ImageFont.load_default(11)
+    wide = CELL * (2 if pairs else 1) + (2 if pairs else 0)
+    columns = min(COLUMNS // (2 if pairs else 1), len(shown))
+    height = CELL + LINES * 14 + GAP
+    sheet = Image.new("RGB", (columns * (wide + GAP) + GAP, -(-len(shown) // columns) * height + GAP), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for number, finding in enumerate(shown):
+        left, top = GAP + number % columns * (wide + GAP), GAP + number // columns * height
+        for place, name in enumerate([finding.id, finding.other] if pairs else [finding.id]):
+            cell = _cell(picture(name))
+            at = left + place * (CELL + 2) + (CELL - cell.width) // 2, top + (CELL - cell.height) // 2
+            sheet.paste(cell, at)
+        title = f"{finding.id} | {finding.other}" if finding.other else finding.id
+        for line, text in enumerate((title, f"{finding.score:.4g}")):
+            pen.text((left, top + CELL + 1 + 13 * line), _fitting(text, font, wide), fill=_INK, font=font)
+    sheet.save(path, format="PNG", optimize=False)
+
+
+def _cell(pixels: npt.NDArray[np.uint8] | None) -> Image.Image:
+    if pixels is None:
+        return Image.new("RGB", (CELL, CELL), (200, 200, 200))
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+    scale = CELL / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR)
+
+
+def _fitting(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+    """The end of a text is what tells ids apart."""
+    while font.getlength(text) > width and len(text) > 4:
+        text = "…" + text[2:]
+    return text
