@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from components.config import ConfigurationError, load, recipes
-from flows import progress
-from flows.project import MLFLOW_PORT, PREFECT_PORT, Project, enter, find
+from flows import data_commands, progress, terminal
+from flows.project import MLFLOW_PORT, PREFECT_PORT, Project
 
 if TYPE_CHECKING:
     from components.artifacts import Decision
     from components.registry.tracking import Tracking
     from flows.line import Outcome
-
-ERRORS = "errors.log"  # the stories of commands that have no log of their own
-LITTLE_ROOM = 50 * 2**20  # bytes: a line writes about that much besides its data
-WRONG, REJECTED, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes
 
 app = typer.Typer(
     name="convoy",
@@ -37,6 +29,8 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(data_commands.app, name="data")
 
 RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
@@ -48,18 +42,18 @@ ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
 def run(recipe: RecipeOption = "default", overrides: SetOption = None) -> None:
     """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
     began = time.monotonic()
-    project = _project()
+    project = terminal.project()
     _checked(project, recipe, overrides or [])
     log = project.logs / f"line-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    with progress.quiet(log) as console, _explained(console, log):
-        console.print(f"[bold]convoy[/] {recipe} [dim]· log {_short(log)}[/]", highlight=False)
+    with progress.quiet(log) as console, terminal.explained(console, log):
+        console.print(f"[bold]convoy[/] {recipe} [dim]· log {terminal.short(log)}[/]", highlight=False)
         outcome = _run_line(project, console, recipe, overrides or [])
         from flows.summary import table, where_to_look
 
         console.print(table(outcome))
         console.print(where_to_look(outcome, time.monotonic() - began), highlight=False)
         if outcome.decision.action == "reject":
-            raise typer.Exit(REJECTED)
+            raise typer.Exit(terminal.REJECTED)
 
 
 @app.command()
@@ -68,10 +62,10 @@ def ui(
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.")] = PREFECT_PORT,
 ) -> None:
     """Start the MLflow and Prefect pages on loopback, until interrupted."""
-    project = _project()
+    project = terminal.project()
     from flows import pages
 
-    with _explained(Console(stderr=True), project.logs / ERRORS):
+    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS):
         pages.serve(project, mlflow_port, prefect_port, say=typer.echo)
 
 
@@ -84,11 +78,11 @@ def schedule(
     prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server that is started.")] = PREFECT_PORT,
 ) -> None:
     """Register the line on a cron expression and serve it, until interrupted."""
-    project = _project()
+    project = terminal.project()
     _checked(project, recipe, overrides or [])
     from flows import pages
 
-    explained = _explained(Console(stderr=True), project.logs / ERRORS)
+    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS)
     with explained, pages.lasting_prefect_server(project, prefect_port) as address:
         from flows import schedules
 
@@ -158,8 +152,8 @@ def _run_line(project: Project, console: Console, recipe: str, overrides: list[s
 
 @contextmanager
 def _deciding() -> Iterator[Tracking]:
-    project = _project()
-    with _explained(Console(stderr=True), project.logs / ERRORS):
+    project = terminal.project()
+    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS):
         from components.registry import tracking
 
         yield tracking.connect(project.root)
@@ -167,15 +161,6 @@ def _deciding() -> Iterator[Tracking]:
 
 def _tell(decision: Decision) -> None:
     typer.echo(f"{decision.name}: version {decision.version} is {decision.alias} now ({decision.reason})")
-
-
-def _project() -> Project:
-    try:
-        project = find()
-        enter(project)
-    except ConfigurationError as error:
-        _stop(Console(stderr=True), str(error), WRONG)
-    return project
 
 
 def _checked(project: Project, recipe: str, overrides: list[str]) -> None:
@@ -191,46 +176,11 @@ def _checked(project: Project, recipe: str, overrides: list[str]) -> None:
         text = "\n".join(
             ["the configuration is wrong; nothing was started", *(f"  {line}" for line in mistakes), known]
         )
-        _stop(Console(stderr=True), text, WRONG)
-
-
-@contextmanager
-def _explained(console: Console, log: Path) -> Iterator[None]:
-    """An error in the engines' or the components' words, and where the rest is; never a page of stack."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _stop(console, "interrupted; the same command goes on from the last finished step", INTERRUPTED)
-    except (typer.Exit, SystemExit):
-        raise
-    except BaseException as error:
-        with suppress(OSError), log.open("a", encoding="utf-8") as story:  # on a full disk what follows says it all
-            traceback.print_exc(file=story)
-        text = f"{error or type(error).__name__}\n  the whole story: {_short(log)}"
-        _stop(console, text + _full_disk(log), FAILED)
-
-
-def _full_disk(log: Path) -> str:
-    """A word on the disk where it is full: databases and servers say so in words that nobody understands."""
-    free = shutil.disk_usage(log.parent).free
-    if free > LITTLE_ROOM:
-        return ""
-    return f"\n  the disk is full: {free // 2**20} MB are free below {log.parent}; make room and start again"
-
-
-def _stop(console: Console, text: str, code: int) -> NoReturn:
-    console.print("[bold red]✗[/]", end=" ")
-    console.print(text, highlight=False, markup=False)
-    sys.exit(code)
+        terminal.stop(Console(stderr=True), text, terminal.WRONG)
 
 
 def _interrupt() -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _short(path: Path) -> str:
-    """Relative to the current folder where it lies in it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 if __name__ == "__main__":

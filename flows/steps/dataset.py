@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -9,6 +11,10 @@ from prefect.cache_policies import NO_CACHE
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig
 from flows.step import StepRun, line, passing, step
+
+if TYPE_CHECKING:
+    from components.data.inspection.findings import Inspection
+    from components.data.validation import ValidationReport
 
 PREVIEW_SAMPLES = 8  # rows of the augmentation sheet: a page
 
@@ -45,20 +51,37 @@ def data(name: str) -> Dataset:
     return dataset
 
 
-@step("validation", load=lambda folder: None, code=["components.data.validation"])
-def validation(run: StepRun, dataset: Dataset) -> None:
-    """How Great Expectations judged the data: its verdicts, and its pages as artifacts of the run."""
-    from components.data.stages import validation_folder
-    from components.data.validation import ValidationReport
+@step("validation", load=lambda folder: None, code=["components.data.validation", "components.data.inspection.inspect"])
+def _validation(run: StepRun, dataset: Dataset, report: ValidationReport, inspection: Inspection) -> None:
+    """How Great Expectations judged the data, and what was found in it: verdicts, pages and pictures of the run."""
+    from components.data.stages import inspected_folder, validation_folder
 
-    folder = validation_folder(line().project.root, dataset.card.name)
-    report = ValidationReport.load(folder)
-    run.show(folder, "validation")
-    run.summary = f"{len(report.results)} expectations checked, {len(report.warnings)} warnings"
+    root, name = line().project.root, dataset.card.name
+    run.show(validation_folder(root, name), "validation")
+    run.show(inspected_folder(root, name), "inspection")
+    found = {f"found_{kind}": count for kind, count in inspection.found.items()}
+    line().tracking.log_metrics(run.id, {"dropped": len(dataset.card.dropped), **found})
+    said = [f"{len(report.results)} expectations checked, {len(report.warnings)} warnings"]
+    if inspection.found:
+        said.append(f"found: {', '.join(f'{count:,} {kind}' for kind, count in inspection.found.items())}")
+    if dataset.card.dropped:
+        said.append(f"{len(dataset.card.dropped):,} dropped from the training split")
+    run.summary = "; ".join(said)
     run.table = [
         {"expectation": each.expectation, "severity": each.severity, "rows that fail": each.unexpected_count}
         for each in report.results
     ]
+
+
+def validation(dataset: Dataset) -> None:
+    """Record what the data's stages found and judged: by their own digests, which a rule of the user's may change."""
+    from components.data.inspection.findings import Inspection
+    from components.data.stages import inspected_folder, validation_folder
+    from components.data.validation import ValidationReport
+
+    root, name = line().project.root, dataset.card.name
+    report = ValidationReport.load(validation_folder(root, name))
+    _validation(dataset, report, Inspection.load(inspected_folder(root, name)))
 
 
 @step("drift", load=lambda folder: None, code=["components.data.drift", "components.compress.runtime"])
@@ -66,21 +89,30 @@ def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, 
     """Whether the data is still what the production model was trained on (Evidently)."""
     from components.compress.runtime import embedding
     from components.data import drift
+    from components.data.profile import profile
     from components.registry import versions
 
-    reference = versions.production_reference(line().tracking, name)
-    current = drift.profile(dataset, sample=config.sample, embed=embedding(production) if production else None)
-    report = drift.compare(current, reference, config, run.folder)
+    shared = line()
+    reference = versions.production_reference(shared.tracking, name)
+    current = profile(dataset, sample=config.sample, embed=embedding(production) if production else None)
+    # The step's own key: a comparison that is tried again, or whose result was lost, is not a second one.
+    about = {"dataset": dataset.card.name, "data": dataset.digest, "MLflow run": run.id}
+    history = drift.History(shared.project.state / "evidently", name, run.work.name, about)
+    report = drift.compare(current, reference, config, run.folder, history)
     run.show(run.folder, "drift")
     if report.share is not None:
-        line().tracking.log_metrics(run.id, {"drifted_share": report.share})
+        shares = {f"drift_{family}": each.share for family, each in report.families.items()}
+        shared.tracking.log_metrics(run.id, {"drifted_share": report.share, **shares})
     run.summary = report.message
     run.table = [
         {
+            "family": column.family,
             "column": name,
             "drifted": "yes" if column.drifted else "no",
-            "score": f"{column.score:.4f}",
+            "from the reference to now": column.change,
             "test": column.test,
+            "score": f"{column.score:.3g}",
+            "limit": f"{column.threshold:.3g}",
         }
         for name, column in report.columns.items()
     ]

@@ -103,7 +103,7 @@ def _is_registered(version: int) -> bool:
 @step(
     "register",
     load=_version,
-    code=["components.registry.registration", "components.registry.card"],
+    code=["components.registry.registration", "components.registry.card", "components.data.profile"],
     holds=_is_registered,
 )
 def register(
@@ -111,7 +111,7 @@ def register(
 ) -> None:
     """Make what will be served a version in MLflow's registry: with signature, example, model card and evidence."""
     from components.compress.runtime import embedding
-    from components.data import drift
+    from components.data.profile import profile
     from components.registry import registration
     from components.registry.card import model_card
 
@@ -136,7 +136,7 @@ def register(
         examples=dataset.table("test", ["image"]).column("image").slice(0, 2).to_pylist(),
         tags={"convoy.dataset": dataset.card.name},
         # What later data is compared with, if this version comes into production: seen by the version itself.
-        reference=drift.profile(dataset, sample=config.sample, embed=embedding(served)),
+        reference=profile(dataset, sample=config.sample, embed=embedding(served)),
         predictions=assessment.predictions,
     )
     (run.folder / "version").write_text(str(version), encoding="utf-8")

@@ -101,11 +101,11 @@ def test_a_full_disk_is_said_to_be_full_whatever_the_engines_call_it(
 ) -> None:
     from rich.console import Console
 
-    from flows import cli
+    from flows import terminal
 
     total = shutil.disk_usage(tmp_path).total
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=total, used=total, free=2**20))
-    with pytest.raises(SystemExit), cli._explained(Console(width=300), tmp_path / "errors.log"):
+    with pytest.raises(SystemExit), terminal.explained(Console(width=300), tmp_path / "errors.log"):
         raise RuntimeError("Server error '500 Internal Server Error'")
     assert "the disk is full: 1 MB are free" in capsys.readouterr().out
     assert "500 Internal Server Error" in (tmp_path / "errors.log").read_text()

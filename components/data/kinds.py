@@ -1,0 +1,19 @@
+"""The kinds of findings in words, and which of them stop the line."""
+
+from __future__ import annotations
+
+from components.data.inspection.findings import Kind
+
+SAYS: dict[Kind, str] = {
+    "corrupt": "cannot be decoded to its end",
+    "blank": "of one value, or so nearly that nothing is to be seen",
+    "duplicate": "the same pixels as another",
+    "near-duplicate": "all but the same picture as another",
+    "outlier": "far from everything else",
+    "label-noise": "the label is probably wrong",
+    "missing-group": "no value in a group's column",
+    "small-class": "fewer samples than the splits need",
+    "confounded-group": "a group that all but tells the class",
+}
+# What stops the line; everything else is a warning. Twins do where they are in two splits (`check.leaking`).
+ERRORS: tuple[Kind, ...] = ("corrupt", "missing-group", "small-class")

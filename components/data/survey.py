@@ -1,0 +1,148 @@
+"""What a source holds, counted as it is read: classes, groups, published splits; sizes and modes from headers alone.
+
+Says which `image:` fits. Whether the images can be decoded, and what else is wrong with them, is the inspection's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.data import images
+from components.data.prepare import foreground
+from components.data.sources.registry import SourceData
+
+UNPUBLISHED = ""  # the split of what the source has not split
+GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})  # Pillow's modes without colour
+LARGE = 512  # pixels: ImageNet's networks take 224 to 480; above it an epoch is measured in hours on a CPU
+
+
+@dataclass
+class Survey:
+    """Counts, complete when the tables of `watch` have been read to their end."""
+
+    classes: dict[str, Counter[str]] = field(default_factory=dict)  # class → split → samples (that show it)
+    groups: dict[str, Counter[str]] = field(default_factory=dict)  # `group_*` → value → samples; missing ones left out
+    splits: Counter[str] = field(default_factory=Counter)  # as published
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) → images
+    modes: Counter[str] = field(default_factory=Counter)  # Pillow's mode → images
+    headless: int = 0  # files that state no size: they are no images
+    samples: int = 0
+    size: int = 0  # bytes
+    # What the splits depend on, a value a sample; groups by column.
+    ids: list[str] = field(default_factory=list)
+    strata: list[int] = field(default_factory=list)
+    published: list[str | None] = field(default_factory=list)
+    members: dict[str, list[str | None]] = field(default_factory=dict)
+    times: list[float | None] = field(default_factory=list)
+
+    def watch(self, data: SourceData, advanced: Callable[[int], None] = lambda _: None) -> SourceData:
+        """The same source, counted as it passes; `advanced` is told how many samples have been read."""
+        self.classes = {name: Counter() for name in data.classes}
+        self.groups = {name: Counter() for name in data.groups}
+
+        def tables() -> Iterator[pa.Table]:
+            for table in data.tables:
+                self._count(table, data)
+                advanced(self.samples)
+                yield table
+
+        return replace(data, tables=tables())
+
+    def _count(self, table: pa.Table, data: SourceData) -> None:
+        published = table.column("published").to_pylist()
+        self.samples += len(table)
+        self.splits.update(split or UNPUBLISHED for split in published)
+        self.ids += table.column("id").to_pylist()
+        self.published += published
+        self.times += table.column("time").to_pylist() if data.time else []
+        for group in data.groups:
+            values = table.column(group).to_pylist()
+            self.members.setdefault(group, []).extend(values)
+            self.groups[group].update(value for value in values if value)
+        for (stratum, shown), split in zip(_targets(table.column("target"), data.target), published, strict=True):
+            self.strata.append(stratum)
+            for number in shown:
+                if 0 <= number < len(data.classes):
+                    self.classes[data.classes[number]][split or UNPUBLISHED] += 1
+        for image in table.column("image"):
+            self._header(image.as_buffer())
+
+    def _header(self, content: pa.Buffer) -> None:
+        self.size += content.size
+        said = images.stated(content)
+        if said is None:
+            self.headless += 1
+            return
+        mode, size = said
+        self.modes[mode] += 1
+        self.sizes[size] += 1
+
+
+def _targets(column: pa.ChunkedArray, kind: str) -> Iterator[tuple[int, Sequence[int]]]:
+    """What each sample is stratified by, and the classes that it shows."""
+    if kind == "class":
+        yield from ((number, (number,)) for number in (-1 if each is None else each for each in column.to_pylist()))
+        return
+    for chunk in column.chunks:
+        for mask in images.decode_masks(chunk):
+            yield foreground(mask), () if mask is None else np.unique(mask).tolist()
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """An `image:` section, and why it says so."""
+
+    section: dict[str, Any]
+    reasons: tuple[str, ...]
+
+
+def fitting(
+    survey: Survey,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    channels: int | None = None,
+    resize: bool | None = None,
+) -> Fitting:
+    """What the catalogue should declare of the images: what is given, and for the rest what most of them are."""
+    reasons = []
+    if height is None or width is None:
+        height, width, why = _size(survey, height, width)
+        reasons.append(f"size {width}×{height}: {why}")
+    if channels is None:
+        coloured = sum(number for mode, number in survey.modes.items() if mode not in GREY)
+        channels = 3 if coloured else 1
+        said = f"{coloured:,} of {survey.samples:,} images are in colour" if coloured else "all images are grey"
+        reasons.append(f"channels {channels}: {said}")
+    differing = sum(number for size, number in survey.sizes.items() if size != (width, height))
+    lossless = images.LOSSLESS.get(channels, frozenset())
+    lossy = {mode: number for mode, number in survey.modes.items() if mode not in lossless}
+    if resize is None:
+        resize = bool(differing or lossy)
+        if differing:
+            reasons.append(f"resize: {differing:,} of {survey.samples:,} images are of another size")
+        if lossy:
+            said = f"{sum(lossy.values()):,} of {survey.samples:,} images ({', '.join(sorted(lossy))})"
+            reasons.append(f"resize: {said} must be converted")
+    if max(height, width) > LARGE:
+        reasons.append(f"large: training takes long above {LARGE} pixels; --height and --width make it smaller")
+    section = {"height": height, "width": width, "channels": channels, **({"resize": True} if resize else {})}
+    return Fitting(section, tuple(reasons))
+
+
+def _size(survey: Survey, height: int | None, width: int | None) -> tuple[int, int, str]:
+    """Height, width and why: the most frequent size, and of two such the larger; one side that is given is kept."""
+    if not survey.sizes:
+        return height or width or 1, width or height or 1, "no image states its own"
+    (w, h), count = max(survey.sizes.items(), key=lambda item: (item[1], item[0]))
+    if height is None and width is None:
+        share = "all" if len(survey.sizes) == 1 else f"{count:,} of {survey.samples:,}"
+        return h, w, f"that of {share} images"
+    why = f"the other side in proportion to {w}×{h}"
+    return height or max(1, round(h * (width or w) / w)), width or max(1, round(w * (height or h) / h)), why

@@ -1,0 +1,39 @@
+"""What people call a version of a data set → its name and what DVC calls the version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.config import ConfigurationError, load
+
+_HEX = re.compile(r"[0-9a-f]{32}")  # an MLflow run's id, or a digest of DVC's without its `.dir`
+
+
+def named(root: Path, name: str | None, revisions: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The data set that the revisions are of, and each of them as `components.data.versions` takes it.
+
+    A run says both. Raises ConfigurationError where runs, or a run and `name`, speak of different data sets.
+    """
+    runs = {revision: found for revision in revisions if (found := _of_run(root, revision)) is not None}
+    spoken = {revision: data for revision, (data, _) in runs.items()} | ({"--name": name} if name else {})
+    if len(set(spoken.values())) > 1:
+        said = ", ".join(f"{revision} of {data}" for revision, data in spoken.items())
+        raise ConfigurationError(f"--name: expected versions of one data set, received {said}")
+    chosen = next(iter(spoken.values()), None) or load(root).line.dataset
+    return chosen, tuple(runs[revision][1] if revision in runs else revision for revision in revisions)
+
+
+def _of_run(root: Path, revision: str) -> tuple[str, str] | None:
+    """Data set and digest of a run; None where it is the id of none, and so a digest itself."""
+    if not _HEX.fullmatch(revision):
+        return None
+    from components.registry import tracking
+
+    store = tracking.connect(root)
+    try:
+        store.get(revision)
+    except tracking.TrackingError:
+        return None
+    return store.data_of(revision)

@@ -1,0 +1,60 @@
+"""What tests of drift share: a pool of real images to draw from, and whole profiles of what was drawn."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from components.data.loading import Arrays
+from components.data.profile import describe, seen
+from components.data.sources import digits as digits_source
+from components.data.sources import fashion_mnist
+from components.data.sources.idx import parse_idx
+
+ROOT = Path(__file__).parents[3]
+SITES = ("north", "south")
+Images = npt.NDArray[np.uint8]
+
+
+class Pool(NamedTuple):
+    """Images to draw from."""
+
+    images: Images  # (N, H, W, 1)
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    side: int  # rows of a side
+
+
+@functools.cache
+def pool() -> Pool:
+    """Fashion-MNIST's 10,000 test images, or the 1,797 digits where it has not been downloaded."""
+    folder = ROOT / fashion_mnist.DOWNLOADS
+    files = [folder / f"t10k-{name}.gz" for name in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    if all(file.is_file() for file in files):
+        images, labels = (parse_idx(file.name, gzip.decompress(file.read_bytes())) for file in files)
+        return Pool(images[..., None], labels.astype(np.int64), fashion_mnist.CLASSES, 2000)
+    small, truth = digits_source.load()
+    return Pool(small[..., None], truth, tuple(map(str, range(10))), 800)
+
+
+def drawn(images: Images, labels: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], seed: int = 0) -> Arrays:
+    """Rows of a pool, each with one of two sites by lot."""
+    sites = np.array(SITES)[np.random.default_rng(seed).integers(0, 2, len(rows))]
+    return Arrays(rows.astype(str), images[rows], labels[rows], {"group_site": sites})
+
+
+def embed(images: Images) -> npt.NDArray[Any]:
+    """A fixed random layer of 64 units: sensitive to where things are, as a network is."""
+    layer = np.random.default_rng(0).standard_normal((images[0].size, 64)) / np.sqrt(images[0].size)
+    return np.maximum((images.reshape(len(images), -1) / 255.0 - 0.25) @ layer, 0.0)
+
+
+def table(rows: Arrays, classes: tuple[str, ...]) -> pd.DataFrame:
+    """A whole profile, of which the embedding is that of the same rows."""
+    return pd.concat([describe(rows, classes), seen(rows, embed)], ignore_index=True)
