@@ -1,175 +1,222 @@
 """Is this still the data the production model was trained on? The one room of Evidently.
 
-A profile is a small table, a row a sampled image: statistics of its pixels, its label (of a dense target the share of
-each class), and what a model sees in it. Two profiles are compared column by column. What to do about drift, and where
-the reference comes from, is for the line to say.
+Two profiles (`profile`) are compared column by column with Evidently's tests, the families of columns decide
+(`drift_rule`), and the comparison is kept as a page and as a run in Evidently's history. What to do about drift, and
+where the reference comes from, is for the line to say.
 """
 
 from __future__ import annotations
 
+import shutil
+import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+from filelock import FileLock, Timeout
 
-from components.artifacts import Card, Dataset, Split, writing
+from components.artifacts import writing
 from components.config import DriftConfig
+from components.data import drift_rule
+from components.data.drift_rule import CATEGORIES_TEST, NUMBERS_TEST, ColumnDrift, DriftReport
 from components.data.errors import DataError
-from components.data.loading import Arrays, load_split
 
-Embed = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]  # (N, H, W, C) uint8 → (N, D) float
+if TYPE_CHECKING:
+    from evidently.core.report import Snapshot
+    from evidently.sdk.models import DashboardModel
 
-LABEL = "label"
-# Wider embeddings are projected onto this many fixed random directions, which keeps distances (Johnson and
-# Lindenstrauss 1984) and keeps the pixels' and labels' columns from being outvoted by hundreds of others.
-EMBEDDING_COLUMNS = 16
-_BATCH = 256
-_DARK = 0.1  # of full scale
-
-
-class ColumnDrift(Card):
-    """What one column's test said: a distance or a p-value, as `test` names it."""
-
-    score: float
-    drifted: bool
-    test: str
-    threshold: float
+NO_REFERENCE = "there is no reference yet: no model of this name is in production, so drift is not known"
+LOCK_SECONDS = 60.0  # adding a run takes about 0.2 s
+_HISTORY = uuid.UUID("6f0a9f0e-4c53-5c7e-9a35-3d3c5b9e6a11")  # namespace of the identifiers below, drawn once
+_PANELS = {"share": ("Share of drifted columns", "line"), "count": ("Drifted columns", "bar")}
 
 
-class DriftReport(Card):
-    """`drift.json`."""
+@dataclass(frozen=True)
+class History:
+    """Where a comparison is kept: an Evidently Workspace, with a project a model.
 
-    reference: bool  # False: there was nothing to compare with
-    drifted: bool | None  # None: not known, for want of a reference
-    share: float | None  # of the columns that drifted
-    columns: dict[str, ColumnDrift]
-    message: str
+    The same key is the same comparison: it is written again, never a second time.
+    """
 
-    @classmethod
-    def load(cls, folder: Path) -> DriftReport:
-        return cls.read(folder / "drift.json")
+    workspace: Path
+    model: str
+    key: str
+    about: Mapping[str, str]  # what the history shows of it
 
+    @property
+    def project(self) -> uuid.UUID:
+        return uuid.uuid5(_HISTORY, self.model)
 
-def profile(
-    dataset: Dataset, split: Split = "train", *, sample: int, seed: int = 0, embed: Embed | None = None
-) -> pd.DataFrame:
-    """The profile of at most `sample` images of a split."""
-    return describe(load_split(dataset, split, limit=sample, seed=seed), dataset.card.classes, embed)
-
-
-def describe(data: Arrays, classes: Sequence[str], embed: Embed | None = None) -> pd.DataFrame:
-    """A row an image. Statistics are of brightness in [0, 1]; `edge_*` are mean squared differences of neighbours."""
-    columns: dict[str, Any] = {"id": data.ids}
-    grey = data.images.mean(axis=3, dtype=np.float32) / np.float32(255.0)
-    columns["brightness"] = grey.mean(axis=(1, 2))
-    columns["contrast"] = grey.std(axis=(1, 2))
-    columns["darkest"] = grey.min(axis=(1, 2))
-    columns["brightest"] = grey.max(axis=(1, 2))
-    columns["dark_share"] = (grey < _DARK).mean(axis=(1, 2))
-    columns["edge_rows"] = (np.diff(grey, axis=1) ** 2).mean(axis=(1, 2))
-    columns["edge_columns"] = (np.diff(grey, axis=2) ** 2).mean(axis=(1, 2))
-    if data.images.shape[3] == 3:
-        for channel, name in enumerate(("red", "green", "blue")):
-            columns[name] = data.images[..., channel].mean(axis=(1, 2)) / 255.0
-    columns.update(_of_targets(data.targets, classes))
-    if embed is not None:
-        columns.update(_of_embedding(data.images, embed))
-    return pd.DataFrame(columns)
+    @property
+    def run(self) -> uuid.UUID:
+        return uuid.uuid5(self.project, self.key)
 
 
-def _of_targets(targets: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, Any]:
-    if targets.ndim == 1:
-        return {LABEL: np.array(classes, dtype=object)[targets]}
-    flat = targets.reshape(len(targets), -1)
-    return {f"share_{name}": (flat == index).mean(axis=1) for index, name in enumerate(classes)}
-
-
-def _of_embedding(images: npt.NDArray[np.uint8], embed: Embed) -> dict[str, Any]:
-    parts = [np.asarray(embed(images[at : at + _BATCH]), dtype=np.float64) for at in range(0, len(images), _BATCH)]
-    values = np.concatenate(parts)
-    if values.ndim != 2 or len(values) != len(images):
-        raise DataError(f"embed: expected ({len(images)}, D) values, received {values.shape}")
-    width = values.shape[1]
-    if width > EMBEDDING_COLUMNS:
-        directions = np.random.default_rng(width).standard_normal((width, EMBEDDING_COLUMNS))
-        values = values @ directions / np.sqrt(EMBEDDING_COLUMNS)
-    return {f"embedding_{index:02d}": values[:, index] for index in range(values.shape[1])}
-
-
-def compare(current: pd.DataFrame, reference: pd.DataFrame | None, config: DriftConfig, folder: Path) -> DriftReport:
+def compare(
+    current: pd.DataFrame,
+    reference: pd.DataFrame | None,
+    config: DriftConfig,
+    folder: Path,
+    history: History | None = None,
+) -> DriftReport:
     """Compare two profiles; writes `drift.json` and, where there is a reference, `drift.html` into `folder`.
 
-    Raises DataError where the two have no column in common or a column's test gave no answer.
+    With a `history` the comparison becomes a run of it. Raises DataError where the two have no column in common or a
+    column has no values, and TimeoutError where another process keeps the history locked.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if reference is None:
-        message = "there is no reference yet: no model of this name is in production, so drift is not known"
-        report = DriftReport(reference=False, drifted=None, share=None, columns={}, message=message)
+        report = DriftReport(
+            reference=False, drifted=None, share=None, families={}, columns={}, message=NO_REFERENCE
+        )  # fmt: skip
     else:
-        report = _compare(current, reference, config, folder)
+        report = judge(current, reference, config)
+        shown = _shown(*drift_rule.paired(current, reference), report, history)
+        with writing(folder / "drift.html") as page:
+            shown.save_html(str(page))
+        if history is not None:
+            _remember(shown, report, history)
     with writing(folder / "drift.json") as temporary:
         temporary.write_text(report.to_json(), encoding="utf-8")
     return report
 
 
-def _compare(current: pd.DataFrame, reference: pd.DataFrame, config: DriftConfig, folder: Path) -> DriftReport:
-    shared = [name for name in current.columns if name in reference.columns and name != "id"]
-    if not shared or current.empty or reference.empty:
+def judge(current: pd.DataFrame, reference: pd.DataFrame, config: DriftConfig) -> DriftReport:
+    """The decision alone: Evidently's test of every column, at its level. Raises as `compare`."""
+    from evidently.legacy.calculations.stattests import get_stattest
+
+    now, before = drift_rule.paired(current, reference)
+    names = [str(name) for name in now.columns]
+    empty = [name for name in names if now[name].notna().sum() == 0 or before[name].notna().sum() == 0]
+    if empty or not names:
         raise DataError(
-            f"drift: expected two profiles with rows and columns in common, received {len(current)} rows of "
-            f"{list(current.columns)} and {len(reference)} rows of {list(reference.columns)}"
+            f"drift: expected two profiles with columns in common and values in each, received {len(current)} rows of "
+            f"{list(current.columns)} and {len(reference)} rows of {list(reference.columns)}; without values: {empty}"
         )
-    columns = _evidently(current[shared], reference[shared], config, folder)
-    drifted = [name for name, column in columns.items() if column.drifted]
-    share = len(drifted) / len(columns)
-    message = f"{len(drifted)} of {len(columns)} columns drifted" + (f": {', '.join(drifted)}" if drifted else "")
-    alone = sorted((set(current.columns) ^ set(reference.columns)) - {"id"})
-    if alone:
-        message += f"; not compared, since only one side has them: {', '.join(alone)}"
-    return DriftReport(reference=True, drifted=share >= config.share, share=share, columns=columns, message=message)
+    columns: dict[str, ColumnDrift] = {}
+    for name, level in drift_rule.levels(names, config.false_alarms).items():
+        sides = before[name].dropna(), now[name].dropna()
+        numeric = pd.api.types.is_numeric_dtype(sides[0])
+        test, kind = (NUMBERS_TEST, "num") if numeric else (CATEGORIES_TEST, "cat")
+        threshold = level if numeric else drift_rule.distance_threshold(sides[1], sides[0], level)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # exact p-values that overflow, where the test takes asymptotic ones
+            answer = get_stattest(*sides, kind, test)(*sides, kind, threshold)
+        if not np.isfinite(answer.drift_score):
+            raise DataError(f"drift: expected a score of {test} for {name}, received {answer.drift_score}")
+        columns[name] = ColumnDrift(
+            family=drift_rule.family_of(name),
+            drifted=bool(answer.drifted),
+            test=test,
+            score=float(answer.drift_score),
+            threshold=threshold,
+            change=drift_rule.change(sides[1], sides[0]),
+        )
+    alone = sorted((set(current.columns) | set(reference.columns)) - set(names) - {"id", "split"})
+    return drift_rule.conclude(columns, alone, config.false_alarms)
 
 
-def _evidently(
-    current: pd.DataFrame, reference: pd.DataFrame, config: DriftConfig, folder: Path
-) -> dict[str, ColumnDrift]:
-    """Evidently's tests of every column, and its page. It picks the test by the kind and number of values."""
+def _shown(now: pd.DataFrame, before: pd.DataFrame, report: DriftReport, history: History | None) -> Snapshot:
+    """Evidently's report with the same tests and thresholds: a family's count of drifted columns, then its columns."""
     from evidently import DataDefinition, Report
     from evidently import Dataset as Table
-    from evidently.presets import DataDriftPreset
+    from evidently.metrics import DriftedColumnsCount, ValueDrift
 
-    categories = [name for name in current.columns if not pd.api.types.is_numeric_dtype(current[name])]
-    numbers = [name for name in current.columns if name not in categories]
-    definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
+    metrics: list[Any] = []
+    for family in report.families:
+        columns = {name: column for name, column in report.columns.items() if column.family == family}
+        metrics.append(
+            DriftedColumnsCount(
+                columns=list(columns),
+                drift_share=1 / len(columns),  # one column is enough
+                num_method=NUMBERS_TEST,
+                cat_method=CATEGORIES_TEST,
+                per_column_threshold={name: column.threshold for name, column in columns.items()},
+            )
+        )
+        metrics += [
+            ValueDrift(column=name, method=column.test, threshold=column.threshold) for name, column in columns.items()
+        ]
+    definition = DataDefinition(
+        numerical_columns=[name for name, column in report.columns.items() if column.test == NUMBERS_TEST],
+        categorical_columns=[name for name, column in report.columns.items() if column.test == CATEGORIES_TEST],
+    )
+    about = {"verdict": report.message, **(history.about if history else {})}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # divisions by zero in constant columns, which its tests then handle
-        answer = Report([DataDriftPreset(drift_share=config.share)], include_tests=True).run(
-            Table.from_pandas(current, definition), Table.from_pandas(reference, definition)
-        )
-        with writing(folder / "drift.html") as page:
-            answer.save_html(str(page))
-    found = answer.dict()
-    passed = {
-        test["metric_config"]["params"]["column"]: test["status"]
-        for test in found["tests"]
-        if "column" in test["metric_config"]["params"]
-    }
-    columns = {
-        metric["config"]["column"]: ColumnDrift(
-            score=float(metric["value"]),
-            drifted=passed[metric["config"]["column"]] == "FAIL",
-            test=str(metric["config"]["method"]),
-            threshold=float(metric["config"]["threshold"]),
-        )
-        for metric in found["metrics"]
-        if "column" in metric["config"]
-    }
-    unanswered = [name for name in current.columns if passed.get(name) not in ("SUCCESS", "FAIL")]
-    if unanswered or set(columns) != set(current.columns):
-        raise DataError(
-            f"drift: expected an answer for every column, received none for {unanswered or list(current.columns)}"
-        )
-    return columns
+        warnings.simplefilter("ignore")  # divisions by zero in constant columns, which its plots then leave out
+        return Report(metrics, include_tests=True).run(
+            Table.from_pandas(now, definition), Table.from_pandas(before, definition), metadata=about,
+            tags=["drift" if report.drifted else "no drift"],
+        )  # fmt: skip
+
+
+# -- history --------------------------------------------------------------------------------------------------------
+
+
+def _remember(shown: Snapshot, report: DriftReport, history: History) -> None:
+    """Add the comparison to the history. Every file comes in one move: a page that is open never reads half of one."""
+    from evidently.sdk.models import ProjectModel
+    from evidently.ui.storage.local.base import LocalState
+
+    path = history.workspace.parent / "locks" / "evidently.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=LOCK_SECONDS):
+            # Beside the workspace: Evidently takes every folder in it for a project. A killed run may have left it.
+            beside = history.workspace.with_name(f".{history.workspace.name}.writing")
+            shutil.rmtree(beside, ignore_errors=True)
+            written = LocalState(str(beside))
+            about = "Each run compares a data set with what the model in production then was trained on."
+            written.write_project(ProjectModel(id=history.project, name=history.model, description=about))
+            there = LocalState(str(history.workspace)).read_dashboard(history.project)
+            written.write_dashboard(history.project, _dashboard(there, report))
+            written.write_snapshot(history.project, history.run, shown.to_snapshot_model())
+            source, place = beside / str(history.project), history.workspace / str(history.project)
+            history.workspace.mkdir(parents=True, exist_ok=True)
+            if place.exists():
+                (place / "snapshots").mkdir(exist_ok=True)
+                for file in (f"snapshots/{history.run}.json", "dashboard.json"):
+                    (source / file).replace(place / file)
+            else:
+                source.replace(place)
+            shutil.rmtree(beside)
+    except Timeout as error:
+        raise TimeoutError(
+            f"{path}: another process has held the history of drift for {LOCK_SECONDS:.0f} s; wait for it, or end it"
+        ) from error
+
+
+def _dashboard(there: DashboardModel, report: DriftReport) -> DashboardModel:
+    """A panel for each of `_PANELS` with a series a family; what people have changed on the page is left as it is.
+
+    Evidently tells a family's count from another's by its columns, so columns that come or go begin a new series.
+    """
+    from evidently.sdk.models import DashboardModel, DashboardTabModel, PanelMetric
+    from evidently.sdk.panels import bar_plot_panel, line_plot_panel
+
+    board = there.copy(deep=True)
+    if not board.tabs:
+        about = "A family of columns has drifted when one of its columns has."
+        make = {"line": line_plot_panel, "bar": partial(bar_plot_panel, stacked=True)}
+        panels = [make[plot](title=title, values=[], description=about) for title, plot in _PANELS.values()]
+        board = DashboardModel(tabs=[DashboardTabModel(title="Drift", panels=[each.id for each in panels])],
+                               panels=panels)  # fmt: skip
+    titles = {title: kind for kind, (title, _) in _PANELS.items()}
+    for panel in board.panels:
+        if panel.title not in titles:
+            continue
+        for family in report.families:
+            columns = [name for name, column in report.columns.items() if column.family == family]
+            value = PanelMetric(
+                legend=family,
+                metric="DriftedColumnsCount",
+                metric_labels={"columns": str(columns), "value_type": titles[panel.title]},
+            )
+            if value not in panel.values:
+                panel.values.append(value)
+    return board
