@@ -24,8 +24,11 @@ SIDE = 96  # pixels: what a page shows; smaller pictures are enlarged by whoever
 BUDGET = 2**30  # bytes of shards that are read for single pictures: seconds, on a disk
 _LOSSLESS = 64  # pixels: below, PNG is as small as JPEG and shows every pixel as it is
 _SHADE = 0.45  # of a mask's colour over its image
-# Okabe and Ito's colours, told apart by colour-blind people too; the background is left as it is.
-PALETTE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+# Okabe and Ito's colours and three of Tol's, told apart by colour-blind people too; the background is left as it is.
+PALETTE = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
+    *((136, 34, 85), (153, 153, 51), (170, 170, 221)),
+)
 
 
 @dataclass(frozen=True)
