@@ -174,7 +174,8 @@ class ChecksDeclaration(Section):
     """What is looked for in the data beyond its form, and what happens to what is found.
 
     keep: it is reported. drop: it leaves the training split (never the test split: a test that is rid of what is hard
-    flatters), and the data set's card lists it. review: the line stops until `reviewed` has a person's verdict on it.
+    flatters), and the data set's card lists it. review: the line stops until `reviewed` has a person's verdict on it;
+    what a person drops leaves whichever split it is in.
     """
 
     leakage: Literal["error", "drop", "keep"] = "error"  # near-duplicates in two splits; drop: the training one leaves

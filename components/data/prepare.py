@@ -166,10 +166,11 @@ def foreground(mask: npt.NDArray[np.uint8] | None) -> int:
 
 def _dropped(ids: Sequence[str], splits: Sequence[Split], decisions: Decisions) -> dict[str, str]:
     """Id → why. Of twins in two splits the one that is learnt from leaves, so that the other stays a fair question."""
-    if not decisions.drop and not decisions.twins:
+    if not decisions.drop and not decisions.verdicts and not decisions.twins:
         return {}
     place: dict[str, Split] = dict(zip(ids, splits, strict=True))
     dropped = {name: why for name, why in decisions.drop.items() if place.get(name) == "train"}
+    dropped |= {name: why for name, why in decisions.verdicts.items() if name in place}
     left = {name: split for name, split in place.items() if name not in dropped}
     for name, twin in leaks(decisions.twins, left).items():
         dropped[name] = f"all but the same picture as {twin}, which is in the {place[twin]} split"

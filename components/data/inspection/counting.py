@@ -29,6 +29,20 @@ def needed(declaration: SplitDeclaration, published: Mapping[str, int]) -> tuple
     return max(numbers), ", ".join(parts) or "one to train on"
 
 
+def parts(declaration: SplitDeclaration, published: Mapping[str, int]) -> int:
+    """Into how many splits and folds the samples are drawn that the source has not put aside itself."""
+    given = set() if declaration.published == "ignore" else set(published)
+    return len({"validation", "test"} - given) + (declaration.folds or 1)
+
+
+def groups_of_classes(groups: Codes, classes: Codes, number: int) -> npt.NDArray[np.int64]:
+    """In how many groups each of `number` classes occurs; negative codes are left out."""
+    known = (groups >= 0) & (classes >= 0)
+    pairs = np.unique(np.stack([groups[known], classes[known]]), axis=1)
+    counted: npt.NDArray[np.int64] = np.bincount(pairs[1], minlength=number)
+    return counted
+
+
 def _at_least(share: float) -> int:
     return math.ceil(round(1.0 / share, 9))
 

@@ -1,8 +1,8 @@
 """Pictures → a few dozen numbers in which alike is near, without anything to download or to train.
 
 Histograms of oriented gradients (Dalal and Triggs 2005) and coarse grey or colour values, rotated and cut by principal
-components. A linear probe on it, fitted to 8,000, knows 87 % of Fashion-MNIST and 99 % of scikit-learn's digits (raw pixels: 82 and
-97 %): good enough to say that a picture does not belong, or that its label is doubtful; not to say what it is.
+components. A linear probe on it, fitted to 8,000, knows 87 % of Fashion-MNIST, and 99 % of scikit-learn's digits (on
+raw pixels: 82 and 97 %): good enough to say that a picture does not belong, or that its label is doubtful.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def _histograms(grey: Pixels) -> Floats:
         rows = along.reshape(len(grey), CELLS, CELL, SIDE).sum(axis=2)
         cells[..., number] = rows.reshape(len(grey), CELLS, CELLS, CELL).sum(axis=3)
     energy = np.pad((cells * cells).sum(axis=3), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    around = sum(energy[:, row : row + CELLS, column : column + CELLS] for row in range(3) for column in range(3))
+    around = np.zeros((len(grey), CELLS, CELLS), dtype=np.float32)
+    for row in range(3):
+        for column in range(3):
+            around += energy[:, row : row + CELLS, column : column + CELLS]
     shares: Floats = np.sqrt(cells / np.sqrt(around + QUIET)[..., None]).reshape(len(grey), -1)
     return shares
 
@@ -84,10 +87,10 @@ class Embedding:
         covariance = (centred.T @ centred).astype(np.float64) / max(len(sample) - 1, 1)
         variances, vectors = np.linalg.eigh(covariance)
         kept = np.argsort(variances)[::-1][:dimensions]
-        scale = np.sqrt(max(float(variances[kept].mean()), 1e-12))
+        scale = float(np.sqrt(max(variances[kept].mean(), 1e-12)))
         return cls(mean.astype(np.float32), (vectors[:, kept] / scale).astype(np.float32))
 
     def __call__(self, descriptors: Floats) -> Floats:
         """`(N, D)` → `(N, dimensions)`."""
-        embedded: Floats = (descriptors - self.mean) @ self.components
+        embedded: Floats = np.matmul(descriptors - self.mean, self.components)
         return embedded

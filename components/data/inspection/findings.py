@@ -51,7 +51,8 @@ class Finding(NamedTuple):
 class Decisions(Card):
     """`decisions.json`: what `prepare` is to do. Empty unless the catalogue says `drop` or a person has said so."""
 
-    drop: dict[str, str] = Field(default={})  # id → why
+    drop: dict[str, str] = Field(default={})  # id → why: it leaves the training split
+    verdicts: dict[str, str] = Field(default={})  # id → why: it leaves whichever split it is in, since a person says so
     twins: tuple[tuple[str, str], ...] = ()  # pairs that may not be in two splits: the training one leaves
 
     @classmethod

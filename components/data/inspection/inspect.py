@@ -6,25 +6,29 @@ Nothing is judged: what to do about what is found is the catalogue's word (`revi
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
 
 from components.artifacts import replacing
 from components.config import DatasetConfig
 from components.data.inspection import counting, embedding, label_noise, outliers, sheets, twins
-from components.data.inspection.findings import KINDS, Finding, Inspection, as_table, save_findings
+from components.data.inspection.describing import describe
+from components.data.inspection.findings import KINDS, TWINS, Finding, Inspection, Kind, as_table, save_findings
 from components.data.inspection.looking import UNKNOWN, Seen, look
 from components.data.inspection.reviewing import decide, read_reviewed, write_review
-from components.data.inspection.thumbnails import BATCH, SIDE, Rows
+from components.data.inspection.thumbnails import SIDE, Previews, Rows
 from components.data.sources.registry import SourceData
 
 # Grey values, of 255, that a picture must span for anything to be seen in it. Re-encoding and a camera's noise make up
 # to a dozen of one value; the faintest of Fashion-MNIST's 70,000 spans 254, of the digits 223.
 BLANK = 16
-SAMPLE = 20_000  # pictures by which it is known what is usual, and how pictures vary
+DRAWN: tuple[Kind, ...] = ("blank", "duplicate", "near-duplicate", "outlier", "label-noise", "missing-group")
 SIZES = 20  # most frequent sizes that are listed
 
 
@@ -32,13 +36,17 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
     """Read the source once and write `inspection.json`, `findings.parquet`, `decisions.json`, `pictures/KIND.png` and,
     where a review is asked for, `review.csv` into `folder`, in one move.
 
-    `project` is where `checks.reviewed` lies. Memory grows by some tens of bytes a sample; thumbnails wait in a
-    nameless file beside `folder`. Raises DataError for an empty source and for a review that is not about it.
+    `project` is where `checks.reviewed` lies. Memory grows by some tens of bytes a sample; thumbnails wait in
+    nameless files beside `folder`. Raises DataError for an empty source and for a review that is not about it.
     """
     reviewed = read_reviewed(config.checks, project)
     channels = config.image.channels
-    with replacing(folder) as temporary, Rows(folder.parent, (SIDE, SIDE, channels), np.uint8) as thumbnails:
-        seen = look(data, channels, thumbnails)
+    with (
+        replacing(folder) as temporary,
+        Rows(folder.parent, (SIDE, SIDE, channels), np.uint8) as thumbnails,
+        Previews(folder.parent) as previews,
+    ):
+        seen = look(data, channels, thumbnails, previews)
         reviewed.check(seen.ids.to_pylist() if reviewed.lines else ())
         found, notes = _find(seen, config, thumbnails, folder.parent)
         decisions, asked = decide(found, config.checks, reviewed)
@@ -54,7 +62,7 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
         )
         table = as_table(found)
         save_findings(table, temporary)
-        _draw(seen, [Finding(**row) for row in table.to_pylist()], thumbnails, temporary / "pictures")
+        _draw(seen, [Finding(**row) for row in table.to_pylist()], thumbnails, previews, temporary / "pictures")
         write_review(asked, reviewed.verdicts, temporary / "review.csv")
         for name, card in (("decisions", decisions), ("inspection", inspection)):
             (temporary / f"{name}.json").write_text(card.to_json(), encoding="utf-8")
@@ -75,7 +83,7 @@ def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> 
     found += _pairs(seen, "near-duplicate", near)
     notes += near.notes
     with Rows(folder, (embedding.DIMENSIONS,), np.float32) as embedded:
-        distances = _embed(thumbnails, clear, embedded)
+        distances = describe(thumbnails, clear, embedded)
         found += _outliers(seen, clear, distances)
         doubts, said = _doubts(seen, config, clear, embedded, folder)
         found += doubts
@@ -106,7 +114,7 @@ def _blank(seen: Seen, indices: Iterable[int]) -> Iterator[Finding]:
         yield Finding("blank", seen.id(index), "", 1.0 - span / 255.0, f"the picture {said}: nothing is to be seen")
 
 
-def _pairs(seen: Seen, kind: str, pairs: twins.Twins) -> Iterator[Finding]:
+def _pairs(seen: Seen, kind: Kind, pairs: twins.Twins) -> Iterator[Finding]:
     for first, second, correlation in zip(*pairs.pairs, pairs.correlation, strict=True):
         one, other = seen.id(second), seen.id(first)
         said = f"the same pixels as {other}"
@@ -115,30 +123,7 @@ def _pairs(seen: Seen, kind: str, pairs: twins.Twins) -> Iterator[Finding]:
         labels = [int(seen.targets[index]) for index in (second, first)]
         if labels[0] != labels[1] and UNKNOWN not in labels:
             said += f", but labelled {seen.classes[labels[0]]}, not {seen.classes[labels[1]]}"
-        yield Finding("duplicate" if kind == "duplicate" else "near-duplicate", one, other, float(correlation), said)
-
-
-def _embed(thumbnails: Rows, samples: npt.NDArray[np.int64], embedded: Rows, seed: int = 0) -> embedding.Floats:
-    """Write the embedding of each sample, and return how far each is from what is usual."""
-    if len(samples) == 0:
-        return np.zeros(0, dtype=np.float32)
-    chosen = samples
-    if len(samples) > SAMPLE:
-        chosen = np.sort(np.random.default_rng(seed).choice(samples, SAMPLE, replace=False))
-    sample = np.concatenate([embedding.descriptor(thumbnails.take(part)) for part in _parts(chosen)])
-    usual, principal = outliers.Usual.of(sample), embedding.Embedding.of(sample)
-    del sample
-    distances = []
-    for part in _parts(samples):
-        descriptors = embedding.descriptor(thumbnails.take(part))
-        distances.append(usual.distance(descriptors))
-        embedded.append(principal(descriptors))
-    return np.concatenate(distances)
-
-
-def _parts(indices: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-    for start in range(0, len(indices), BATCH):
-        yield indices[start : start + BATCH]
+        yield Finding(kind, one, other, float(correlation), said)
 
 
 def _outliers(seen: Seen, samples: npt.NDArray[np.int64], distances: embedding.Floats) -> Iterator[Finding]:
@@ -156,10 +141,11 @@ def _doubts(
 ) -> tuple[list[Finding], tuple[str, ...]]:
     if seen.kind == "mask":
         return [], ("doubtful labels: not looked for, since targets are masks",)
+    if len(samples) == 0:
+        return [], ()
     groups = None
     if config.split.group in seen.groups:
-        column = seen.groups[config.split.group]
-        groups = column.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False)[samples]
+        groups = _codes(seen.groups[config.split.group])[samples]
     doubts = label_noise.doubtful(embedded, seen.targets[samples], seen.classes, folder, groups=groups)
     found = []
     for place, other, probability, own in zip(
@@ -184,18 +170,35 @@ def _small_classes(seen: Seen, config: DatasetConfig) -> Iterator[Finding]:
     published = {name: int(counts.sum()) for name, counts in seen.shown.items() if name}
     least, why = counting.needed(config.split, published)
     have = dict(zip(seen.classes, counting.loose(seen.shown, config.split).tolist(), strict=True))
-    ignored = config.split.published == "ignore"
+    aside = {"validation", "test"} & set(published) if config.split.published == "keep" else set()
+    spread = _groups_of_classes(seen, config)
+    parts = counting.parts(config.split, published)
     for name in config.classes or seen.classes:
         number = have.get(name, 0)
         if number < least:
             said = f"{number} samples to split, and every split and fold needs one: at least {least} ({why})"
             yield Finding("small-class", name, "", float(least - number), said)
-            continue
-        for split in sorted({"validation", "test"} & set(published)) if not ignored else ():
-            if seen.shown[split][seen.classes.index(name)] == 0:
-                yield Finding(
-                    "small-class", name, split, 1.0, f"no sample in {split}, a split that the source publishes"
-                )
+        elif spread.get(name, parts) < parts:
+            said = f"in {spread[name]} of {config.split.group}, and each of {parts} splits and folds needs its own"
+            yield Finding("small-class", name, config.split.group or "", float(parts - spread[name]), said)
+        for split in sorted(aside):
+            if name not in have or seen.shown[split][seen.classes.index(name)] == 0:
+                yield Finding("small-class", name, split, 1.0, f"none in {split}, a split that the source publishes")
+
+
+def _groups_of_classes(seen: Seen, config: DatasetConfig) -> dict[str, int]:
+    """Class → groups it occurs in, where splits are drawn by group."""
+    if seen.kind == "mask" or config.split.group not in seen.groups:
+        return {}
+    codes = _codes(seen.groups[config.split.group])
+    counted = counting.groups_of_classes(codes, seen.targets, len(seen.classes))
+    return dict(zip(seen.classes, counted.tolist(), strict=True))
+
+
+def _codes(column: pa.DictionaryArray) -> npt.NDArray[np.integer]:
+    """A number a value; a negative one where there is none."""
+    codes: npt.NDArray[np.integer] = column.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
+    return codes
 
 
 def _confounded(seen: Seen, config: DatasetConfig) -> Iterator[Finding]:
@@ -205,7 +208,7 @@ def _confounded(seen: Seen, config: DatasetConfig) -> Iterator[Finding]:
     for name, column in seen.groups.items():
         if name == config.split.group:  # it is never in two splits: learning it by heart does not help
             continue
-        codes = column.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
+        codes = _codes(column)
         both = (codes >= 0) & (seen.targets >= 0)
         told = counting.goodman_kruskal(codes[both], seen.targets[both])
         if told > limit:
@@ -216,25 +219,25 @@ def _confounded(seen: Seen, config: DatasetConfig) -> Iterator[Finding]:
             yield Finding("confounded-group", name, "", told, said)
 
 
-def _draw(seen: Seen, found: list[Finding], thumbnails: Rows, folder: Path) -> None:
-    """A sheet a kind that has pictures."""
-    place: dict[str, int] = {}
-    chosen = {kind: [one for one in found if one.kind == kind][: sheets.MOST] for kind in KINDS}
-    chosen = {
-        kind: ones
-        for kind, ones in chosen.items()
-        if ones and kind not in ("small-class", "confounded-group", "corrupt")
-    }
+def _draw(seen: Seen, found: list[Finding], thumbnails: Rows, previews: Previews, folder: Path) -> None:
+    """A sheet for each kind of finding about samples that can be seen."""
+    chosen = {kind: [one for one in found if one.kind == kind][: sheets.MOST] for kind in KINDS if kind in DRAWN}
     wanted = {name for ones in chosen.values() for one in ones for name in (one.id, one.other)}
+    place: dict[str, int] = {}
     for index, name in enumerate(seen.ids.to_pylist() if wanted else ()):
         if name in wanted:
             place.setdefault(name, index)
 
+    def picture(name: str) -> Image.Image | None:
+        if name not in place:
+            return None
+        content = previews[place[name]]
+        if content:
+            return Image.open(io.BytesIO(content))
+        pixels = thumbnails.take(np.array([place[name]]))[0]
+        return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
     for kind, ones in chosen.items():
-        folder.mkdir(exist_ok=True)
-        sheets.draw(
-            ones,
-            lambda name: thumbnails.take(np.array([place[name]]))[0] if name in place else None,
-            folder / f"{kind}.png",
-            pairs=kind in ("duplicate", "near-duplicate"),
-        )
+        if ones:
+            folder.mkdir(exist_ok=True)
+            sheets.draw(ones, picture, folder / f"{kind}.png", pairs=kind in TWINS)

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from PIL import Image
 
 from components.data import images
 from components.data.errors import DataError
-from components.data.inspection.thumbnails import SIDE, Rows, shrink
+from components.data.inspection.thumbnails import SIDE, Previews, Rows, preview, shrink
 from components.data.sources.registry import SourceData
 
 UNKNOWN = -1  # the target of what has no label, or none of the source's classes; the code of a missing group
@@ -28,7 +29,7 @@ DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 @dataclass
 class Seen:
-    """What is known of N samples; thumbnails are in the file that `look` was given."""
+    """What is known of N samples; thumbnails and previews are in the files that `look` was given."""
 
     classes: tuple[str, ...]
     kind: str  # of targets: `class` or `mask`
@@ -59,8 +60,8 @@ class Seen:
         return counts
 
 
-def look(data: SourceData, channels: int, thumbnails: Rows) -> Seen:
-    """Read the source to its end. A sample that cannot be decoded has a black thumbnail."""
+def look(data: SourceData, channels: int, thumbnails: Rows, previews: Previews) -> Seen:
+    """Read the source to its end. A sample that cannot be decoded has a black thumbnail and no preview."""
     seen = Seen(data.classes, data.target)
     parts: dict[str, list[Any]] = {name: [] for name in ("ids", "targets", "decodable", "contrast", "digests")}
     groups: dict[str, list[pa.Array]] = {name: [] for name in data.groups}
@@ -69,6 +70,7 @@ def look(data: SourceData, channels: int, thumbnails: Rows) -> Seen:
         for rows in table.to_batches(max_chunksize=_rows_at_once(table)):
             pictures = _pictures(rows.column("image"), channels)
             thumbnails.append(pictures.thumbnails)
+            previews.append(pictures.previews)
             for name in ("decodable", "contrast", "digests"):
                 parts[name].append(getattr(pictures, name))
             parts["ids"].append(rows.column("id").cast(pa.string()))
@@ -91,7 +93,7 @@ def look(data: SourceData, channels: int, thumbnails: Rows) -> Seen:
 
 def _rows_at_once(table: pa.Table) -> int:
     """Small images a thousand at a time, so that threads share them; fewer where each is large."""
-    return max(16, min(4096, 2**24 * len(table) // max(table.nbytes, 1)))
+    return max(16, min(4096, 2**24 * len(table) // max(int(table.nbytes), 1)))
 
 
 def _joined(arrays: list[pa.Array]) -> pa.Array:
@@ -126,6 +128,7 @@ def _count(seen: Seen, rows: pa.RecordBatch) -> npt.NDArray[np.int32]:
 @dataclass(frozen=True)
 class _Pictures:
     thumbnails: images.Pixels
+    previews: list[bytes]
     decodable: npt.NDArray[np.bool_]
     contrast: npt.NDArray[np.uint8]
     digests: npt.NDArray[np.void]
@@ -140,6 +143,7 @@ def _pictures(column: pa.Array, channels: int) -> _Pictures:
         count, height, width, own = stored.shape
         return _Pictures(
             shrink(stored, channels),
+            _previews(stored),
             np.ones(count, dtype=bool),
             _contrast(stored),
             _digests([_digest(image) for image in stored]),
@@ -151,6 +155,7 @@ def _pictures(column: pa.Array, channels: int) -> _Pictures:
     good = [picture for picture in each if not picture.broken]
     return _Pictures(
         np.stack([picture.thumbnail for picture in each]),
+        [picture.preview for picture in each],
         np.array([not picture.broken for picture in each], dtype=bool),
         np.array([picture.contrast for picture in each], dtype=np.uint8),
         _digests([picture.digest for picture in each]),
@@ -163,6 +168,7 @@ def _pictures(column: pa.Array, channels: int) -> _Pictures:
 @dataclass(frozen=True)
 class _Picture:
     thumbnail: images.Pixels
+    preview: bytes = b""
     contrast: int = 0
     digest: bytes = bytes(16)
     size: str = ""
@@ -180,14 +186,25 @@ def _picture(content: bytes | None, channels: int) -> _Picture:
     whole = stated is None or stated[1] == image.size
     mode, (width, height) = (image.mode, image.size) if stated is None else stated
     grey = image.mode in images.LOSSLESS[1] or image.mode.startswith(("I", "F", "LA", "La"))
-    pixels = images.to_array(images.convert(image, 1 if grey else 3))[None]
+    plain = images.convert(image, 1 if grey else 3)
+    pixels = images.to_array(plain)[None]
     return _Picture(
         shrink(pixels, channels)[0],
+        preview(plain),
         int(_contrast(pixels)[0]),
         _digest(pixels[0]) if whole else hashlib.blake2b(content or b"", digest_size=16).digest(),
         f"{width}x{height}",
         mode,
     )
+
+
+def _previews(batch: images.Pixels) -> list[bytes]:
+    """Of `(N, H, W, C)` images."""
+    if max(batch.shape[1:3]) <= SIDE:
+        return [b""] * len(batch)
+    each = batch[..., 0] if batch.shape[3] == 1 else batch
+    previews: list[bytes] = images.in_threads(lambda pixels: preview(Image.fromarray(pixels)), list(each))
+    return previews
 
 
 def _contrast(batch: images.Pixels) -> npt.NDArray[np.uint8]:

@@ -86,10 +86,12 @@ def _parse(path: Path, rows: csv.DictReader[str]) -> Reviewed:
 def decide(found: Iterable[Finding], checks: ChecksDeclaration, reviewed: Reviewed) -> tuple[Decisions, list[Finding]]:
     """What `prepare` is to do, and the findings that a person is asked about (with or without a verdict yet).
 
-    A person's `drop` counts for whatever sample it names; a `keep` spares it from being dropped for what was found.
+    A person's `drop` counts in every split, for whatever sample it names; a `keep` spares it from being dropped for
+    what was found.
     """
     handling = {"outlier": checks.outliers, "label-noise": checks.label_noise}
-    drop = {name: "a person has said so" for name, verdict in reviewed.verdicts.items() if verdict == "drop"}
+    verdicts = {name: "a person has said so" for name, verdict in reviewed.verdicts.items() if verdict == "drop"}
+    drop: dict[str, str] = {}
     twins: list[tuple[str, str]] = []
     asked: list[Finding] = []
     for finding in found:
@@ -99,7 +101,10 @@ def decide(found: Iterable[Finding], checks: ChecksDeclaration, reviewed: Review
             asked.append(finding)
         if handling.get(finding.kind) == "drop" and reviewed.verdicts.get(finding.id) != "keep":
             drop.setdefault(finding.id, f"{finding.kind}: {finding.says}")
-    return Decisions(drop=dict(sorted(drop.items())), twins=tuple(sorted(twins))), asked
+    decisions = Decisions(
+        drop=dict(sorted(drop.items())), verdicts=dict(sorted(verdicts.items())), twins=tuple(sorted(twins))
+    )
+    return decisions, asked
 
 
 def write_review(asked: Iterable[Finding], verdicts: Mapping[str, str], path: Path) -> None:

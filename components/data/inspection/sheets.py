@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from components.data.inspection.findings import Finding
@@ -20,11 +18,11 @@ _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 
 
 def draw(
-    found: Sequence[Finding], picture: Callable[[str], npt.NDArray[np.uint8] | None], path: Path, *, pairs: bool = False
+    found: Sequence[Finding], picture: Callable[[str], Image.Image | None], path: Path, *, pairs: bool = False
 ) -> None:
     """Write a PNG with the first 24 findings: each picture with its id and score, twins side by side.
 
-    `picture` gives `(H, W, C)` pixels of a sample, or None.
+    `picture` gives a sample's, or None.
     """
     shown = found[:MOST]
     font = ImageFont.load_default(11)
@@ -39,16 +37,17 @@ def draw(
             cell = _cell(picture(name))
             at = left + place * (CELL + 2) + (CELL - cell.width) // 2, top + (CELL - cell.height) // 2
             sheet.paste(cell, at)
-        title = f"{finding.id} | {finding.other}" if finding.other else finding.id
-        for line, text in enumerate((title, f"{finding.score:.4g}")):
+        score = f"{finding.score:.4f}"
+        below = (f"{finding.id} | {finding.other}", score) if pairs else (finding.id, f"{score} {finding.other}")
+        for line, text in enumerate(below):
             pen.text((left, top + CELL + 1 + 13 * line), _fitting(text, font, wide), fill=_INK, font=font)
     sheet.save(path, format="PNG", optimize=False)
 
 
-def _cell(pixels: npt.NDArray[np.uint8] | None) -> Image.Image:
-    if pixels is None:
+def _cell(image: Image.Image | None) -> Image.Image:
+    if image is None:
         return Image.new("RGB", (CELL, CELL), (200, 200, 200))
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+    image = image.convert("RGB")
     scale = CELL / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR)

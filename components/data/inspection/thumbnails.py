@@ -1,12 +1,15 @@
 """Pictures at 32×32, by whole numbers alone: the same on every machine. They wait in a file, not in memory.
 
-Everything that compares pictures reads them from here: twins, outliers, doubtful labels, and the sheets for people.
+Everything that compares pictures reads them from here: twins, outliers, doubtful labels. People are shown previews,
+which are larger where the picture is.
 """
 
 from __future__ import annotations
 
+import io
 import tempfile
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
 SIDE = 32
+PREVIEW = 96  # pixels of the longer side of a preview: 2 to 4 kB each
 BATCH = 4096  # thumbnails that are read at a time: 4 MB a channel
 _BITS = 14  # of a weight: finer than a pixel's share of a 4,000 pixel side; and 2·14 + 8 bits are exact in float64
 _AT_ONCE = 2**22  # values that are resized at a time: 32 MB as float64
@@ -63,6 +68,48 @@ def _weights(length: int) -> npt.NDArray[np.float64]:
     weights: npt.NDArray[np.float64] = np.floor(share / share.sum(axis=1, keepdims=True) * (1 << _BITS))
     weights[np.arange(SIDE), weights.argmax(axis=1)] += (1 << _BITS) - weights.sum(axis=1)
     return weights
+
+
+class Previews:
+    """Pictures for people, as small JPEGs in a file without a name: eight bytes of memory each."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".previews.")  # noqa: SIM115 — closed by `__exit__`
+        self._ends = array("Q")
+
+    def append(self, contents: Iterable[bytes]) -> None:
+        """One each; empty where there is none."""
+        self._file.seek(0, 2)
+        at = self._ends[-1] if self._ends else 0
+        for content in contents:
+            self._file.write(content)
+            at += len(content)
+            self._ends.append(at)
+
+    def __getitem__(self, index: int) -> bytes:
+        start = self._ends[index - 1] if index else 0
+        self._file.seek(start)
+        return self._file.read(self._ends[index] - start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def preview(image: Image.Image) -> bytes:
+    """A JPEG of a picture in mode L or RGB, empty where the thumbnail shows all there is."""
+    if max(image.size) <= SIDE:
+        return b""
+    small = image.copy()
+    small.thumbnail((PREVIEW, PREVIEW), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    content = io.BytesIO()
+    small.save(content, format="JPEG", quality=80)
+    return content.getvalue()
 
 
 class Rows:

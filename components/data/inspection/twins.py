@@ -58,6 +58,8 @@ def near_copies(thumbnails: Rows, samples: npt.NDArray[np.int64], folder: Path, 
 
     Of a family of pictures that are all alike only a tree is listed: N - 1 pairs, where all would be N².
     """
+    if len(samples) < 2:
+        return Twins(np.zeros((2, 0), dtype=np.int64), np.zeros(0))
     channels = thumbnails.shape[-1]
     with Rows(folder, (hashing.SIDE * hashing.SIDE * channels,), np.int16) as pictures:
         sketches = _sketches(thumbnails, samples, pictures, seed)
@@ -147,6 +149,8 @@ class _Families:
 
     def trees(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Of the pairs that agree, as few as join the same families, the most similar ones first."""
+        if self._pairs.shape[1] == 0:
+            return self._pairs, self._correlation
         order = np.lexsort((self._pairs[1], self._pairs[0], -self._correlation))
         rank = np.empty(len(order))
         rank[order] = np.arange(1, len(order) + 1)  # no two weights are equal: there is one such tree

@@ -42,7 +42,7 @@ def test_a_failure_is_a_message_and_not_a_traceback(project: Path) -> None:
     done = _stage(project, "prepare", "digits")
     assert done.returncode == 1
     assert done.stderr.startswith("prepare digits: ")
-    assert "raw.json" in done.stderr
+    assert "decisions.json" in done.stderr
     assert "Traceback" not in done.stderr
     assert stages.error_file(project, "digits").read_text(encoding="utf-8") == done.stderr.strip()
 
@@ -61,6 +61,7 @@ def test_success_removes_the_last_failure_and_what_a_killed_stage_left(project: 
     other.mkdir()
     stages.error_file(project, "digits").parent.mkdir(parents=True)
     stages.error_file(project, "digits").write_text("old", encoding="utf-8")
+    assert _stage(project, "watch", "digits").returncode == 0
     done = _stage(project, "ingest", "digits")
     assert done.returncode == 0, done.stderr
     assert not left.exists()
