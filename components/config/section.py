@@ -20,7 +20,8 @@ class Section(BaseModel):
     """A frozen part of the configuration that refuses keys it does not know."""
 
     # NaN is neither above nor below a limit: a gate with one would never close.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Schemas are built when they are first used: `convoy --help` needs none.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def digest(self) -> str:
         """SHA-256 of the section's canonical JSON: equal sections have equal digests."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from components.data.inspection.embedding import Embedding, Floats, descriptor
 from components.data.inspection.outliers import Usual
+from components.data.inspection.threads import one_thread
 from components.data.inspection.thumbnails import BATCH, Rows
 
 Indices = npt.NDArray[np.int64]
@@ -16,6 +17,7 @@ Indices = npt.NDArray[np.int64]
 SAMPLE = 20_000  # pictures by which it is known how pictures vary: 50 MB of descriptors, 35 for each of their numbers
 
 
+@one_thread
 def describe(thumbnails: Rows, samples: Indices, embedded: Rows, seed: int = 0) -> Floats:
     """Append the embedding of each sample to `embedded`, and return its distance from what is usual.
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from components.data.inspection.threads import one_thread
 from components.data.inspection.thumbnails import BATCH, Rows
 
 Indices = npt.NDArray[np.int64]
@@ -42,6 +43,7 @@ class Doubts:
     notes: tuple[str, ...] = ()
 
 
+@one_thread
 def doubtful(
     embedded: Rows,
     labels: npt.NDArray[np.integer],

@@ -27,7 +27,7 @@ _Z_LOW, _Z_HIGH, _Z_LIMIT = 0.8416, 1.6449, 3.0902  # the normal distribution's 
 
 @dataclass(frozen=True)
 class Usual:
-    """What a sample of pictures has in common: its mean, and the directions in which it varies by 1."""
+    """What a sample of pictures has in common: its mean, and what makes it vary by 1 in every direction."""
 
     mean: Floats
     whitening: Floats  # (D, D)
@@ -43,9 +43,10 @@ class Usual:
     def _of(cls, sample: Floats) -> Usual:
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = sample - mean
-        variances, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64) / max(len(sample) - 1, 1))
-        ridge = max(RIDGE * float(variances.mean()), 1e-9)
-        return cls(mean, (directions / np.sqrt(np.maximum(variances, 0.0) + ridge)).astype(np.float32))
+        covariance = (centred.T @ centred).astype(np.float64) / max(len(sample) - 1, 1)
+        ridge = max(RIDGE * float(np.trace(covariance)) / len(covariance), 1e-9)
+        factor = np.linalg.cholesky(covariance + ridge * np.eye(len(covariance)))
+        return cls(mean, np.linalg.inv(factor).T.astype(np.float32))
 
     def distance(self, descriptors: Floats) -> Floats:
         """`(N, D)` → N distances from the mean."""

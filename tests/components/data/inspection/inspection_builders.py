@@ -131,6 +131,20 @@ def altered(pictures: Pixels, how: str, seed: int = 0) -> Pixels:
 
 
 @cache
+def crops(side: int) -> Pixels:
+    """`(N, side, side, 3)`: what two photographs (scikit-learn's) are cut into, less what is of one value nearly."""
+    from sklearn.datasets import load_sample_images
+
+    cut = [
+        photograph[top : top + side, left : left + side]
+        for photograph in load_sample_images().images
+        for top in range(0, photograph.shape[0] - side + 1, side)
+        for left in range(0, photograph.shape[1] - side + 1, side)
+    ]
+    return np.stack([piece for piece in cut if piece.std() > 15])
+
+
+@cache
 def photographs(count: int, side: int = 80, seed: int = 0) -> Pixels:
     """`(N, side, side, 3)`: pictures with structure at every scale and in colour, no two alike.
 

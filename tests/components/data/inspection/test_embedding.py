@@ -47,7 +47,7 @@ def test_a_negative_is_far_from_its_picture_though_its_gradients_are_the_same() 
 
     apart = np.abs(descriptor(255 - pixels) - descriptor(pixels))
 
-    assert apart[:, :512].max() < 0.02  # rounding
+    assert apart[:, :512].mean() < 1e-3  # rounding
     assert np.linalg.norm(apart[:, 512:], axis=1).min() > 2.0
 
 
