@@ -7,8 +7,8 @@ smallest 1,000 / ratio. Which class is how large is drawn anew for each seed, si
 equally hard. Every method takes as many steps of the optimizer as every other, at every ratio. Tested is on all of the
 10,000 published test images, 1,000 a class, by the weights after the last epoch: nothing is chosen by what is measured.
 
-Prints the tables and writes `imbalance.json` and `imbalance.md` to the folder. A run that `imbalance.json` has is not
-made again. Figures and what follows from them: `benchmarks/imbalance.md`.
+Prints the tables and writes `imbalance.json` and `imbalance-tables.md` to the folder. A run that `imbalance.json` has
+is not made again. Figures and what follows from them: `benchmarks/imbalance.md`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def main() -> None:
             document = {"machine": describe(), "steps": STEPS, "largest": LARGEST, "runs": results}
             with writing(stored) as temporary:
                 temporary.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    with writing(options.output / "imbalance.md") as temporary:
+    with writing(options.output / "imbalance-tables.md") as temporary:
         temporary.write_text("\n\n".join(report(ratio, results) for ratio in RATIOS) + "\n", encoding="utf-8")
 
 
