@@ -196,9 +196,14 @@ def more_of_class(rows: Arrays, share: float, random: Random) -> Arrays:
     """The first class has this share: labels and images alike, others giving way in proportion. Masks: its pixels."""
     if rows.targets.ndim > 1:
         raise ValueError("labels only")
-    first = rows.targets == 0
-    weights = np.where(first, share / first.mean(), (1 - share) / (1 - first.mean()))
-    chosen = random.choice(len(rows), len(rows) // 2, replace=False, p=weights / weights.sum())
+    first, half = rows.targets == 0, len(rows) // 2
+    wanted = random.binomial(half, share)
+    chosen = np.concatenate(
+        [
+            random.choice(np.flatnonzero(first), wanted, replace=False),
+            random.choice(np.flatnonzero(~first), half - wanted, replace=False),
+        ]
+    )
     return Arrays(rows.ids[chosen], rows.images[chosen], rows.targets[chosen],
                   {name: values[chosen] for name, values in rows.groups.items()})  # fmt: skip
 

@@ -36,7 +36,7 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
     """Read the source once and write `inspection.json`, `findings.parquet`, `decisions.json`, `pictures/KIND.png` and,
     where a review is asked for, `review.csv` into `folder`, in one move.
 
-    `project` is where `checks.reviewed` lies. Memory grows by some 300 bytes a sample; thumbnails wait in
+    `project` is where `checks.reviewed` lies. Memory grows by less than a kilobyte a sample; thumbnails wait in
     nameless files beside `folder`. Raises DataError for an empty source and for a review that is not about it.
     """
     reviewed = read_reviewed(config.checks, project)

@@ -19,12 +19,12 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from components.data.inspection import hashing
 from components.data.inspection.thumbnails import Rows, luminance
 
-# Bits of 64 in which the hashes of twins may differ. Of 15,000 altered copies (JPEG at quality 70, noise, another
-# brightness, another size) of Fashion-MNIST and digits whose pixels agree, 99.8 % are within it.
+# Bits of 64 in which the hashes of twins may differ. Of altered copies (JPEG at quality 70, noise, another brightness,
+# another size) whose pixels agree, 99.5 % of each kind and more are within it, of Fashion-MNIST and of the digits.
 RADIUS = 12
-# Correlation of the 16×16 pictures from which two are the same. Altered copies reach it (see the tests for how many);
-# of scikit-learn's 1,797 digits no two different ones do (most alike: 0.9961), of Fashion-MNIST's 70,000 articles 165
-# pairs, about half of them the same photograph of an article, treated differently.
+# Correlation of the 16×16 pictures from which two are the same. Altered copies reach it, 95 to 100 % of each kind
+# (`benchmarks/inspection.py`); of scikit-learn's 1,797 digits no two different ones do (the most alike: 0.9961), of
+# Fashion-MNIST's 70,000 articles 165 pairs, about half of them one photograph that was treated in two ways.
 CORRELATION = 0.997
 # Standard deviation of a 16×16 picture in grey values, below which rounding decides what it correlates with.
 FAINT = 2.0
