@@ -193,9 +193,7 @@ def without_site(rows: Arrays, share: float, random: Random) -> Arrays:
 
 
 def more_of_class(rows: Arrays, share: float, random: Random) -> Arrays:
-    """The first class has this share: labels and images alike, others giving way in proportion. Masks: its pixels."""
-    if rows.targets.ndim > 1:
-        raise ValueError("labels only")
+    """Half of the rows, of which the first class has this share: labels and images alike. Not for masks."""
     first, half = rows.targets == 0, len(rows) // 2
     wanted = random.binomial(half, share)
     chosen = np.concatenate(
