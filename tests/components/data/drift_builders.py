@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gzip
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +12,7 @@ import pandas as pd
 from components.data.loading import Arrays
 from components.data.profile import describe, seen
 from components.data.sources import digits as digits_source
-from components.data.sources import fashion_mnist
-from components.data.sources.idx import parse_idx
 
-ROOT = Path(__file__).parents[3]
 SITES = ("north", "south")
 Images = npt.NDArray[np.uint8]
 
@@ -33,12 +28,7 @@ class Pool(NamedTuple):
 
 @functools.cache
 def pool() -> Pool:
-    """Fashion-MNIST's 10,000 test images, or the 1,797 digits where it has not been downloaded."""
-    folder = ROOT / fashion_mnist.DOWNLOADS
-    files = [folder / f"t10k-{name}.gz" for name in ("images-idx3-ubyte", "labels-idx1-ubyte")]
-    if all(file.is_file() for file in files):
-        images, labels = (parse_idx(file.name, gzip.decompress(file.read_bytes())) for file in files)
-        return Pool(images[..., None], labels.astype(np.int64), fashion_mnist.CLASSES, 2000)
+    """scikit-learn's 1,797 digits: the same on every machine, whatever has been downloaded there."""
     small, truth = digits_source.load()
     return Pool(small[..., None], truth, tuple(map(str, range(10))), 800)
 

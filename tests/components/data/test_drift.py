@@ -107,7 +107,7 @@ def siteless(rows: Arrays, share: float) -> Arrays:
     ("change", "size", "family", "column", "others"),
     [
         (shifted, 6, "pixels", "darkest", {"labels", "groups"}),
-        (noisy, 8, "pixels", "noise", {"labels", "groups"}),
+        (noisy, 16, "pixels", "noise", {"labels", "groups"}),
         (blurred, 0.5, "pixels", "sharpness", {"labels", "groups"}),
         (mirrored, 1.0, "embedding", None, {"labels", "groups"}),
         (relabelled, 0.18, "labels", "label", {"pixels", "embedding", "groups"}),

@@ -113,9 +113,9 @@ def test_thousands_of_frames_of_one_scene_are_one_family_in_bounded_time(tmp_pat
     frames = np.clip(scene + random.normal(0, 2, (3000, *scene.shape)).astype(np.float32), 0, 255).astype(np.uint8)
 
     with filled(tmp_path, photographs(5000, side=32, seed=1), frames) as rows:
-        started = time.process_time()
+        started = time.thread_time()
         found = twins.near_copies(rows, np.arange(len(rows)), tmp_path)
-        spent = time.process_time() - started
+        spent = time.thread_time() - started
 
     assert found.pairs.shape[1] == 2999
     assert found.pairs.min() >= 5000

@@ -140,6 +140,6 @@ def test_fifty_thousand_files_would_be_listed_in_far_less_than_five_seconds(tmp_
         folder.mkdir(parents=True)
         for number in range(1000):
             (folder / f"{number:04d}.png").touch()
-    started = time.process_time()
+    started = time.thread_time()  # of this thread: others of the test run may be at work
     assert registry.listing(_source(tmp_path / "set"), tmp_path) is not None
-    assert time.process_time() - started < 0.25  # a tenth of the files in a twentieth of the time
+    assert time.thread_time() - started < 0.25  # a tenth of the files in a twentieth of the time
