@@ -34,9 +34,10 @@ from benchmarks.machine import ROOT
 from benchmarks.machine import describe as machine
 from components.artifacts import InputSpec
 from components.config import DigitScenesSource, DriftConfig, NetworkConfig
-from components.data import drift, drift_rule
-from components.data.loading import Arrays
-from components.data.profile import MISSING, Embed, describe, seen
+from components.data.drift import comparison as drift
+from components.data.drift import rule as drift_rule
+from components.data.drift.profile import MISSING, Embed, describe, seen
+from components.data.reading.loading import Arrays
 from components.data.sources import digit_scenes, digits, fashion_mnist
 from components.data.sources.idx import parse_idx
 from components.environment import prepare_environment

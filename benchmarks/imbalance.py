@@ -31,7 +31,7 @@ import torch
 from benchmarks.machine import ROOT, describe, show
 from components.artifacts import DatasetCard, InputSpec, Predictions, writing
 from components.config import AugmentConfig, FashionMnistSource, ImbalanceConfig, NetworkConfig, TrainingConfig
-from components.data.loading import decode_image
+from components.data.reading.loading import decode_image
 from components.data.sources import fashion_mnist
 from components.environment import prepare_environment
 from components.tasks import registry as tasks

@@ -32,7 +32,7 @@ from components import config
 from components.artifacts import Dataset, DatasetCard, InputSpec
 from components.config import NetworkConfig
 from components.data import versions
-from components.data.loading import layout_of
+from components.data.reading.loading import layout_of
 from components.data.shards import ShardWriter
 from components.environment import prepare_environment
 from components.training import cluster

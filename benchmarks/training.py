@@ -25,7 +25,7 @@ from components.artifacts import Dataset
 from components.augment.policy import augment
 from components.config import Recipe
 from components.data import versions
-from components.data.loading import load_split
+from components.data.reading.loading import load_split
 from components.environment import prepare_environment
 from components.models.registry import build
 from components.training import cluster

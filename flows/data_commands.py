@@ -74,15 +74,15 @@ def check(
     pictures: Annotated[Path | None, typer.Option(help="Keep the findings and their sheets in this folder.")] = None,
 ) -> None:
     """Look at data before anything is made of it. Nothing is written; exit code 1 where something must be put right."""
-    from components.data.check import Wanted
+    from components.data.checking.check import Wanted
 
     wanted = Wanted(
         _name_for(path), kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ())
     )
     console = Console()
     with _looking() as root, tempfile.TemporaryDirectory(prefix="convoy-check-") as temporary:
-        from components.data.check import INSPECTED, command
-        from components.data.check import check as inspect
+        from components.data.checking.check import INSPECTED, command
+        from components.data.checking.check import check as inspect
         from flows.data_pages import check_page
 
         folder = Path(temporary)
@@ -113,13 +113,13 @@ def add(
     replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the entry of that name.")] = False,
 ) -> None:
     """Write an entry into params.yaml, with the size and the colours that the images have; the rest of it stays."""
-    from components.data.check import Wanted
+    from components.data.checking.check import Wanted
 
     wanted = Wanted(name, kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ()))
     console = Console()
     with _in_project() as project:
         from components.data import catalogue
-        from components.data.check import look
+        from components.data.checking.check import look
         from flows.data_pages import added_page
 
         catalogue.check_free(project.root, name, replace=replace)  # before an hour's reading
@@ -136,7 +136,7 @@ def add(
 def list_(as_json: JsonOption = False) -> None:
     """The catalogue: every data set, and how far it is."""
     with _in_project() as project:
-        from components.data.summary import catalogue
+        from components.data.card.summary import catalogue
         from flows.data_pages import catalogue_table
 
         listed = catalogue(project.root)
@@ -152,8 +152,8 @@ def show(name: NameArgument) -> None:
     with _in_project() as project:
         console = Console()
         with Console(stderr=True).status("counting …"):
-            from components.data.card import write_card
-            from components.data.summary import summarise
+            from components.data.card.page import write_card
+            from components.data.card.summary import summarise
             from flows.data_pages import card_page, places
 
             summary = summarise(project.root, name)

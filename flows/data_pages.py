@@ -14,16 +14,16 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from components.data.card.summary import Listed, Summary
 from components.data.catalogue import written
-from components.data.check import Checked, Looked
+from components.data.checking.check import Checked, Looked
+from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.inspection.findings import KINDS, TWINS, Kind
 from components.data.kinds import SAYS
 from components.data.sources.remote import shown
-from components.data.summary import Listed, Summary
-from components.data.survey import UNPUBLISHED, Survey
 
 if TYPE_CHECKING:
-    from components.data.validation import ValidationReport
+    from components.data.validation.validate import ValidationReport
 
 PAGE = 60  # lines: what a person sees without scrolling back, on a large terminal
 Key = tuple[bool, Kind]  # whether it is an error, and its kind

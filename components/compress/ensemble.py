@@ -19,7 +19,7 @@ from components.artifacts import Ancestor, Card, Dataset, Model, ModelCard, writ
 from components.compress.errors import CompressionError, require_trained_on
 from components.compress.judge import Judgement, judge, torch_answerer
 from components.config import EnsembleConfig, NetworkConfig
-from components.data.loading import load_split
+from components.data.reading.loading import load_split
 from components.models.ensemble import Ensemble
 from components.models.network import load_network, save_weights, untrained
 from components.tasks import registry as tasks

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from components.artifacts import DatasetCard, Predictions
 from components.compress.runtime import Answers, Images, stream
-from components.data.loading import Arrays
+from components.data.reading.loading import Arrays
 from components.tasks.protocol import SupportsEnsemble, Task, network_answer
 
 Answerer = Callable[[Images], Answers]  # uint8 (N, H, W, C) → the task's answer

@@ -31,7 +31,7 @@ from components.compress.int8 import to_int8
 from components.compress.judge import Answerer, batches, judge, session_answerer, torch_answerer
 from components.compress.runtime import Images, LatencyFigures, compare_latency, executed_kernels, open_session
 from components.config import QuantizeConfig
-from components.data.loading import Arrays, load_split
+from components.data.reading.loading import Arrays, load_split
 from components.models.network import load_network
 from components.tasks import registry as tasks
 

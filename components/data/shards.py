@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 SHARD_ROWS = 10_000
 SHARD_BYTES = 128 * 2**20  # a shard is written from memory: large photographs must not gather 10,000 at a time
-# Of a row group, the least that can be read: a stream mixes eight at a time (components.data.windows), and a shard
+# Of a row group, the least that can be read: a stream mixes eight at a time (`reading.windows`), and a shard
 # of large photographs in one group would come in order of its classes.
 GROUP_BYTES = 16 * 2**20
 

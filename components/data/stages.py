@@ -90,7 +90,7 @@ def _prepare(name: str, config: DatasetConfig, project: Path) -> None:
 
 def _validate(name: str, config: DatasetConfig, project: Path) -> None:
     from components.artifacts import Dataset
-    from components.data.validation import validate
+    from components.data.validation.validate import validate
 
     dataset = Dataset.load(prepared_folder(project, name), digest="not versioned yet")
     report = validate(

@@ -15,7 +15,7 @@ import torch
 
 from components.artifacts import ArtifactError, Dataset, Model, Predictions, Split
 from components.compress import runtime
-from components.data.loading import load_split
+from components.data.reading.loading import load_split
 from components.evaluate import slices
 from components.models.network import load_network
 from components.tasks import registry as tasks

@@ -80,7 +80,7 @@ def start() -> None:
         ray.init(address=address, **quiet)
         return
     # Sockets' paths must be short, so this is not in the project. Only what is streamed travels through the object
-    # store, some blocks of 8 MB at a time (components.data.windows).
+    # store, some blocks of 8 MB at a time (components.data.reading.windows).
     folder = Path(tempfile.mkdtemp(prefix="convoy-ray-"))
     _temporary.append(folder)
     handler = signal.getsignal(signal.SIGTERM)

@@ -177,7 +177,7 @@ def _warn(job: Job, tell: Listener, message: str) -> None:
 
 def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[str], None]) -> Any:
     """The job's data: what is not streamed is in memory maps, which all workers of a machine share."""
-    from components.data.decoded import map_split
+    from components.data.reading.decoded import map_split
     from components.training.loop import Data
     from components.training.stream import Stream, way
 

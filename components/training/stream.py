@@ -1,6 +1,6 @@
 """The training split as a stream through Ray Data, for data that is larger than memory.
 
-Tasks of Ray Data read and decode what `components.data.windows` lays out; each worker takes a run of each epoch's order
+Tasks of Ray Data read and decode what `data.reading.windows` lays out; each worker takes a run of each epoch's order
 and cuts it into its parts of the steps. So an epoch is the same whenever it is read, on any machine, and a training
 that was stopped goes on with the epochs it has not had. Without Ray the same is read in the process that trains.
 """
@@ -17,9 +17,9 @@ import torch
 
 from components.artifacts import Dataset, Split
 from components.config import ConfigurationError, TrainingConfig
-from components.data import windows
 from components.data.errors import DataError
-from components.data.loading import layout_of
+from components.data.reading import windows
+from components.data.reading.loading import layout_of
 from components.training.job import Job
 from components.training.memory import memory
 from components.training.reading import Part, Reading, batch_of

@@ -14,7 +14,7 @@ from flows.step import StepRun, line, passing, step
 
 if TYPE_CHECKING:
     from components.data.inspection.findings import Inspection
-    from components.data.validation import ValidationReport
+    from components.data.validation.validate import ValidationReport
 
 PREVIEW_SAMPLES = 8  # rows of the augmentation sheet: a page
 
@@ -51,7 +51,11 @@ def data(name: str) -> Dataset:
     return dataset
 
 
-@step("validation", load=lambda folder: None, code=["components.data.validation", "components.data.inspection.inspect"])
+@step(
+    "validation",
+    load=lambda folder: None,
+    code=["components.data.validation.validate", "components.data.inspection.inspect"],
+)
 def _validation(run: StepRun, dataset: Dataset, report: ValidationReport, inspection: Inspection) -> None:
     """How Great Expectations judged the data, and what was found in it: verdicts, pages and pictures of the run."""
     from components.data.stages import inspected_folder, validation_folder
@@ -77,19 +81,19 @@ def validation(dataset: Dataset) -> None:
     """Record what the data's stages found and judged: by their own digests, which a rule of the user's may change."""
     from components.data.inspection.findings import Inspection
     from components.data.stages import inspected_folder, validation_folder
-    from components.data.validation import ValidationReport
+    from components.data.validation.validate import ValidationReport
 
     root, name = line().project.root, dataset.card.name
     report = ValidationReport.load(validation_folder(root, name))
     _validation(dataset, report, Inspection.load(inspected_folder(root, name)))
 
 
-@step("drift", load=lambda folder: None, code=["components.data.drift", "components.compress.runtime"])
+@step("drift", load=lambda folder: None, code=["components.data.drift.comparison", "components.compress.runtime"])
 def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, config: DriftConfig) -> None:
     """Whether the data is still what the production model was trained on (Evidently)."""
     from components.compress.runtime import embedding
-    from components.data import drift
-    from components.data.profile import profile
+    from components.data.drift import comparison as drift
+    from components.data.drift.profile import profile
     from components.registry import versions
 
     shared = line()
@@ -125,13 +129,13 @@ def drift(dataset: Dataset, name: str, config: DriftConfig) -> None:
     _drift(dataset, versions.production_model(line().tracking, name), name, config)
 
 
-@step("augmentation", load=lambda folder: None, code=["components.augment.preview", "components.data.loading"])
+@step("augmentation", load=lambda folder: None, code=["components.augment.preview", "components.data.reading.loading"])
 def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: int) -> None:
     """A sheet of samples as training will see them."""
     import torch
 
     from components.augment.preview import preview
-    from components.data.loading import load_split
+    from components.data.reading.loading import load_split
 
     samples = load_split(dataset, "train", limit=PREVIEW_SAMPLES, seed=seed)
     images = torch.from_numpy(samples.images).permute(0, 3, 1, 2).float() / 255.0

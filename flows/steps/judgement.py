@@ -103,7 +103,7 @@ def _is_registered(version: int) -> bool:
 @step(
     "register",
     load=_version,
-    code=["components.registry.registration", "components.registry.card", "components.data.profile"],
+    code=["components.registry.registration", "components.registry.card", "components.data.drift.profile"],
     holds=_is_registered,
 )
 def register(
@@ -111,7 +111,7 @@ def register(
 ) -> None:
     """Make what will be served a version in MLflow's registry: with signature, example, model card and evidence."""
     from components.compress.runtime import embedding
-    from components.data.profile import profile
+    from components.data.drift.profile import profile
     from components.registry import registration
     from components.registry.card import model_card
 

@@ -23,8 +23,8 @@ from components.artifacts import digest_folder
 from components.data import stages
 from flows.cli import app
 from flows.data_pages import PAGE
-from tests.components.data.versions_builders import NAME as PETS
-from tests.components.data.versions_builders import Sample, keep_version, new_project
+from tests.components.data.versions.versions_builders import NAME as PETS
+from tests.components.data.versions.versions_builders import Sample, keep_version, new_project
 from tests.flows.conftest import ROOT
 from tests.flows.test_cli import convoy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.data.drift import History
+from components.data.drift.comparison import History
 from components.registry import decisions, tracking, versions
 from flows.line import Outcome, line
 

@@ -19,7 +19,7 @@ from torch import nn
 from components.artifacts import Dataset, DatasetCard, InputSpec, Model, ModelCard, write_model
 from components.compress.judge import preprocess
 from components.config import NetworkConfig
-from components.data.loading import load_split
+from components.data.reading.loading import load_split
 from components.models.network import save_weights
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch

@@ -15,7 +15,7 @@ from components.compress.export import export, parity
 from components.compress.judge import torch_answerer
 from components.compress.runtime import answers
 from components.config import EnsembleConfig, NetworkConfig
-from components.data.loading import load_split
+from components.data.reading.loading import load_split
 from components.models.network import load_network
 from components.tasks import registry as tasks
 

@@ -11,7 +11,7 @@ import torch
 from components.artifacts import ArtifactError, Dataset, Model
 from components.compress.export import OPSET, export, parity, read_metadata
 from components.compress.runtime import answers, open_session
-from components.data.loading import load_split
+from components.data.reading.loading import load_split
 from components.models.network import load_network
 
 

@@ -19,7 +19,7 @@ from components.compress.int8 import heads, quantized_operators
 from components.compress.quantize import FASTER, Quantized, choose, quantize
 from components.compress.runtime import answers, executed_kernels
 from components.config import NetworkConfig, QuantizeConfig
-from components.data.loading import load_split
+from components.data.reading.loading import load_split
 from components.models import registry as models
 from components.models.network import load_network
 

@@ -18,7 +18,7 @@ from components.data.ingest import ingest, ingested
 from components.data.inspection.findings import Decisions
 from components.data.inspection.inspect import inspect
 from components.data.prepare import prepare
-from components.data.validation import ValidationReport, validate
+from components.data.validation.validate import ValidationReport, validate
 
 DIGITS = {
     "task": "classification",

@@ -19,8 +19,8 @@ from components.config import DatasetConfig, ImageDeclaration
 from components.data.errors import DataError
 from components.data.ingest import RawCard, fingerprint
 from components.data.inspection.findings import Decisions
-from components.data.loading import load_split
 from components.data.prepare import prepare
+from components.data.reading.loading import load_split
 from tests.components.data.data_builders import DIGITS, SCENES, build, folder_entry, prepared
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from components.artifacts import Dataset
 from components.config import AugmentConfig
-from components.data.decoded import map_split
+from components.data.reading.decoded import map_split
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
 from components.training import checkpoint

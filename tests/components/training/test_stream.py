@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from components.artifacts import Dataset
 from components.config import AugmentConfig, ConfigurationError, ImbalanceConfig, TrainingConfig
-from components.data import windows
-from components.data.loading import load_split
+from components.data.reading import windows
+from components.data.reading.loading import load_split
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch

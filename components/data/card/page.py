@@ -1,0 +1,157 @@
+"""One self-contained page about a data set: what is in it, what it looks like, what was found in it and left out.
+
+Only presents what others have measured and decided (`summary`, `pictures`, the inspection, validation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from components.artifacts import SPLITS, writing
+from components.data.card import pictures
+from components.data.card.pictures import Picture
+from components.data.card.summary import BINS, Summary
+from components.data.catalogue import written
+from components.data.inspection.findings import KINDS
+from components.data.inspection.findings import Kind as Finding
+from components.data.kinds import SAYS
+
+MOST_CLASSES = 24  # rows of the contact sheet: as many as fit a page that is still looked at
+MOST_BARS = 40  # of a histogram; the tail is folded into one line
+EACH = 10  # pictures a class: a row of the page
+MOST_FINDINGS = 8  # shown of a kind, the worst first
+MOST_DROPPED = 60  # named on the page
+ABOUT_WHOLES = ("small-class", "confounded-group")  # findings whose `id` is a class or a column, not a sample
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of a histogram: a share of the longest bar a split, in per cent."""
+
+    name: str
+    samples: int
+    parts: tuple[tuple[str, int, float], ...] = ()  # split, samples, per cent
+    folded: bool = False  # it stands for a tail
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What was found of one kind."""
+
+    name: str
+    says: str
+    count: int
+    rows: list[dict[str, Any]]  # `id`, `other`, `says`, `score`, `picture`, `other_picture`
+    pictured: bool  # its ids are samples'
+
+
+def card_file(root: Path, name: str) -> Path:
+    return root / ".convoy" / "cards" / f"{name}.html"
+
+
+def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path:
+    """Write `.convoy/cards/NAME.html`; returns it. `about` are further lines of where it comes from."""
+    path = card_file(summary.root, summary.name)
+    card = summary.dataset.card
+    masks = pictures.are_masks(summary.dataset)
+    order = sorted(summary.counts.classes, key=lambda name: -sum(summary.counts.classes[name].values()))
+    if masks:
+        order.remove(card.classes[0])  # the background, which every picture shows
+    dropped = list(card.dropped.items())[:MOST_DROPPED]
+    shown = _shown_findings(summary)
+    named = {row[key] for rows in shown.values() for row in rows for key in ("id", "other")} | {
+        id_ for id_, _ in dropped
+    }
+    small = pictures.of_ids(summary.dataset, named)
+    page = (
+        _environment()
+        .get_template("card.html.j2")
+        .render(
+            summary=summary,
+            card=card,
+            splits=SPLITS,
+            total=sum(card.splits.values()),
+            sheet=pictures.of_classes(summary.dataset, order[:MOST_CLASSES], EACH),
+            folded=len(order) > MOST_CLASSES,
+            colours={name: pictures.colour(card.classes.index(name)) for name in order} if masks else {},
+            classes=_bars(summary.counts.classes),
+            groups={group: _bars(values) for group, values in summary.counts.groups.items()},
+            sizes=_bars({size: {"": images} for size, images in summary.sizes.items()}),
+            brightness=_outlines(summary),
+            kinds=[_kind(kind, summary, rows, small) for kind, rows in shown.items()],
+            dropped=[(name, why, small.get(name)) for name, why in dropped],
+            entry=written(summary.name, summary.entry),
+            about=about or {},
+        )
+    )
+    with writing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def _bars(rows: Mapping[str, Mapping[str, int]]) -> list[Bar]:
+    """The longest first; a tail beyond `MOST_BARS` is one row without a bar, which says how many it folds."""
+    totals = {name: sum(counts.values()) for name, counts in rows.items()}
+    longest = max(totals.values(), default=1) or 1
+    order = sorted(rows, key=lambda name: -totals[name])
+    shown = order if len(order) <= MOST_BARS + 1 else order[:MOST_BARS]
+    bars = [
+        Bar(
+            name,
+            totals[name],
+            tuple((split, count, 100 * count / longest) for split, count in _in_order(rows[name])),
+        )
+        for name in shown
+    ]
+    rest = order[len(shown) :]
+    if rest:
+        name = f"… {len(rest):,} more, down to {rest[-1]} with {totals[rest[-1]]:,}"
+        bars.append(Bar(name, sum(totals[name] for name in rest), folded=True))
+    return bars
+
+
+def _in_order(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    known = [(split, counts[split]) for split in SPLITS if counts.get(split)]
+    return known + [(name, count) for name, count in counts.items() if name not in SPLITS and count]
+
+
+def _outlines(summary: Summary) -> dict[str, str]:
+    """Brightness of a split's images as points of a polyline in a box of 240×80, each split's own peak at its top."""
+    result = {}
+    for split, counts in summary.counts.brightness.items():
+        if counts.sum():
+            heights = counts / counts.max()
+            points = [f"{240 * (bin + 0.5) / BINS:.1f},{80 - 76 * height:.1f}" for bin, height in enumerate(heights)]
+            result[split] = " ".join(points)
+    return result
+
+
+def _shown_findings(summary: Summary) -> dict[Finding, list[dict[str, Any]]]:
+    """Kind → the worst of it."""
+    result: dict[Finding, list[dict[str, Any]]] = {}
+    for kind in KINDS:
+        rows = [row for row in summary.findings.to_pylist() if row["kind"] == kind]
+        if rows:
+            result[kind] = rows[:MOST_FINDINGS]
+    return result
+
+
+def _kind(name: Finding, summary: Summary, rows: Sequence[dict[str, Any]], small: Mapping[str, Picture]) -> Kind:
+    count = sum(each == name for each in summary.findings.column("kind").to_pylist())
+    told = [row | {"picture": small.get(row["id"]), "other_picture": small.get(row["other"])} for row in rows]
+    return Kind(name, SAYS[name], count, told, name not in ABOUT_WHOLES)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # class and group names, ids and messages come from the data
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,208 @@
+"""What a prepared data set holds, counted shard by shard, and what is known of how it came about; no image is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from components.artifacts import SPLITS, Dataset
+from components.config import ConfigurationError, DatasetConfig, dataset_entry
+from components.data import images, stages, versions
+from components.data.errors import DataError, check_name
+from components.data.inspection.findings import SCHEMA, Inspection, load_findings
+from components.data.versions.repository import lock_file
+
+if TYPE_CHECKING:
+    from components.data.validation.validate import ValidationReport
+
+MISSING = "missing"  # the value of a group that a sample has not
+BINS = 24  # of brightness: fine enough to see two peaks, coarse enough for a few hundred samples
+_COLUMNS = ("target", "split", "width", "height", "mode", "mean")
+
+
+@dataclass
+class Counts:
+    """Samples by class, group and split; a mask's sample counts for every class that it shows."""
+
+    classes: dict[str, Counter[str]] = field(default_factory=dict)  # class → split → samples
+    groups: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)  # column → value → split → samples
+    sizes: Counter[str] = field(default_factory=Counter)  # `WIDTH×HEIGHT`, as prepared
+    modes: Counter[str] = field(default_factory=Counter)
+    brightness: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)  # split → (BINS,) images, black to white
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything the card of a data set tells."""
+
+    root: Path
+    dataset: Dataset
+    config: DatasetConfig
+    entry: Mapping[str, Any]  # as params.yaml has it
+    counts: Counts
+    inspection: Inspection | None  # None: it has not been inspected
+    findings: pa.Table
+    report: ValidationReport | None  # None: it has not been validated
+    changed: bool  # params.yaml says something else now than what the data was made by
+
+    @property
+    def name(self) -> str:
+        return self.dataset.card.name
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """`WIDTH×HEIGHT` → images: as they came, where that was looked at; else as prepared."""
+        if self.inspection is not None:
+            return {size.replace("x", "×"): images for size, images in self.inspection.sizes.items()}
+        return dict(self.counts.sizes)
+
+    @property
+    def inspected(self) -> Path:
+        """Where the inspection's sheets are."""
+        return stages.inspected_folder(self.root, self.name)
+
+    @property
+    def validated(self) -> Path:
+        """Where the expectations' page is."""
+        return stages.validation_folder(self.root, self.name)
+
+
+def summarise(root: Path, name: str) -> Summary:
+    """All that is known of the data set; raises DataError with the command that makes it where it is not prepared."""
+    from components.data.validation.validate import ValidationReport  # with the tasks, and so PyTorch
+
+    config = dataset_entry(root, check_name(name))
+    folder = stages.prepared_folder(root, name)
+    if not (folder / "dataset.json").is_file():
+        raise DataError(
+            f"{name}: expected prepared data in {folder}, received none; `dvc repro validate@{name}` makes it, "
+            f"and so does the line: convoy run -S dataset={name} -S model={name}"
+        )
+    dataset = Dataset.load(folder, _digest(root, name))
+    inspected, validated = stages.inspected_folder(root, name), stages.validation_folder(root, name)
+    looked = (inspected / "inspection.json").is_file()
+    entry = _entries(root)[name]
+    return Summary(
+        root=root,
+        dataset=dataset,
+        config=config,
+        entry=entry,
+        counts=count(dataset),
+        inspection=Inspection.load(inspected) if looked else None,
+        findings=load_findings(inspected) if looked else SCHEMA.empty_table(),
+        report=ValidationReport.load(validated) if (validated / "validation.json").is_file() else None,
+        changed=_made_by(root, name) not in (None, entry),
+    )
+
+
+def count(dataset: Dataset) -> Counts:
+    """Count the splits' rows, a shard at a time."""
+    card = dataset.card
+    result = Counts(
+        classes={name: Counter() for name in card.classes},
+        groups={group: {} for group in card.groups},
+        brightness={split: np.zeros(BINS, dtype=np.int64) for split in SPLITS},
+    )
+    for split in SPLITS:
+        for shard in dataset.shards(split):
+            table = pq.read_table(shard, columns=[*_COLUMNS, *card.groups])
+            _count(result, table, split, dataset)
+    return result
+
+
+def _count(result: Counts, table: pa.Table, split: str, dataset: Dataset) -> None:
+    names = dataset.card.classes
+    for number, samples in _shown(table.column("target"), len(names)):
+        result.classes[names[number]][split] += samples
+    for group, values in result.groups.items():
+        for value, samples in Counter(table.column(group).to_pylist()).items():
+            values.setdefault(value or MISSING, Counter())[split] += samples
+    pairs = zip(table.column("width").to_pylist(), table.column("height").to_pylist(), strict=True)
+    result.sizes.update(f"{width}×{height}" for width, height in pairs if width is not None)
+    result.modes.update(mode for mode in table.column("mode").to_pylist() if mode is not None)
+    means = table.column("mean").drop_null().to_numpy()
+    result.brightness[split] += np.histogram(means, bins=BINS, range=(0.0, 1.0))[0]
+
+
+def _shown(targets: pa.ChunkedArray, classes: int) -> list[tuple[int, int]]:
+    """Class → samples that are of it, or show it."""
+    counts = np.zeros(classes, dtype=np.int64)
+    if pa.types.is_integer(targets.type):
+        numbers = targets.drop_null().to_numpy()
+        counts += np.bincount(numbers[(numbers >= 0) & (numbers < classes)], minlength=classes)
+    else:
+        for chunk in targets.chunks:
+            for mask in images.decode_masks(chunk):
+                if mask is not None:
+                    counts += np.bincount(mask.ravel(), minlength=256)[:classes] > 0
+    return [(number, int(samples)) for number, samples in enumerate(counts)]
+
+
+# -- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One entry of the catalogue, and how far it is."""
+
+    name: str
+    task: str
+    kind: str
+    state: str  # in words
+    digest: str | None
+    samples: int | None
+
+
+def catalogue(root: Path) -> list[Listed]:
+    """Every entry of params.yaml, in its order; one that is wrong says so."""
+    return [_listed(root, name, entry) for name, entry in _entries(root).items()]
+
+
+def _listed(root: Path, name: str, entry: Any) -> Listed:
+    try:
+        config = dataset_entry(root, check_name(name))
+    except (ConfigurationError, DataError) as error:
+        return Listed(name, "–", "–", f"wrong: {str(error).splitlines()[0]}", None, None)
+    folder = stages.prepared_folder(root, name)
+    if not (folder / "dataset.json").is_file():
+        return Listed(name, config.task, config.source.kind, "not prepared", None, None)
+    card = Dataset.load(folder, "").card
+    state = "prepared"
+    failed = stages.error_file(root, name)
+    if _made_by(root, name) not in (None, entry):
+        state = "changed since in params.yaml"
+    elif failed.is_file():
+        state = f"{failed.read_text(encoding='utf-8').split(maxsplit=1)[0]} failed"
+    return Listed(name, config.task, config.source.kind, state, _digest(root, name), sum(card.splits.values()))
+
+
+def _entries(root: Path) -> Mapping[str, Any]:
+    """`datasets:` as it is written."""
+    try:
+        content = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{root / 'params.yaml'}: not readable as YAML: {error}") from None
+    entries = content.get("datasets") if isinstance(content, dict) else None
+    return {str(name): entry for name, entry in entries.items()} if isinstance(entries, dict) else {}
+
+
+def _digest(root: Path, name: str) -> str | None:
+    try:
+        return versions.digest(root, name)
+    except DataError:
+        return None  # made without DVC
+
+
+def _made_by(root: Path, name: str) -> Any:
+    """The entry that dvc.lock says the data was prepared by; None where it says nothing."""
+    stage = lock_file(root).get(f"prepare@{name}") or {}
+    return stage.get("params", {}).get("params.yaml", {}).get(f"datasets.{name}")

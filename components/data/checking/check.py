@@ -1,0 +1,285 @@
+"""A path on the command line → what would be its catalogue entry, and what is wrong with what lies there.
+
+Nothing is written but the folder that the inspection is given. Reading is the sources', looking the inspection's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from components.config import ConfigurationError, DatasetConfig, FashionMnistSource, Located, Source, parse_entry
+from components.data.checking import detect
+from components.data.checking.survey import Survey, fitting
+from components.data.errors import DataError
+from components.data.inspection.findings import TWINS, Inspection, leaks, load_findings
+from components.data.kinds import ERRORS
+from components.data.sources import fashion_mnist, registry
+from components.data.sources.place import is_remote
+from components.data.sources.remote import shown
+from components.data.splits import assign
+
+INSPECTED = "inspected"
+NAMELESS = "NAME"  # of an entry that has none yet, in messages
+_TASKS = {"class": "classification", "mask": "segmentation"}
+_MASKS = {"coco": {"take": "masks"}, "voc": {"take": "masks"}}  # what these need for segmentation
+_NAMED_GROUPS = ("manifest", "huggingface")  # kinds whose further columns must be named to be groups
+_GROUP = "group_"
+_CLASSES = ["classes"]  # a key of the entry that no source has
+_PLACEHOLDER = {"height": 1, "width": 1, "channels": 3, "resize": True}  # until the images have been seen
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a command line says beside the path; None: as it is found."""
+
+    name: str = NAMELESS  # the entry's
+    kind: str | None = None
+    task: str | None = None
+    height: int | None = None
+    width: int | None = None
+    channels: int | None = None
+    resize: bool | None = None
+    group: str | None = None
+    validation: float | None = None
+    test: float | None = None
+    settings: tuple[str, ...] = ()  # key=value of the source, or SECTION.key=value of the entry
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A source that is about to be read, and counted while it is."""
+
+    says: str  # what it was recognised by
+    entry: dict[str, Any]  # as far as the command line and the layout say it
+    data: registry.SourceData
+    survey: Survey
+    wanted: Wanted
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A source that has been read to its end: its counts, and the entry it would have."""
+
+    says: str
+    entry: dict[str, Any]  # as the catalogue would have it
+    config: DatasetConfig
+    survey: Survey
+    reasons: tuple[str, ...]  # why `image:` is what it is
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The same, and what the inspection has found."""
+
+    looked: Looked
+    inspection: Inspection
+    findings: pa.Table  # columns of `inspection.findings.SCHEMA`, and `error` (bool): it would stop the line
+
+    @property
+    def errors(self) -> int:
+        """How many findings are errors."""
+        return int(pc.sum(self.findings.column("error")).as_py() or 0)
+
+
+def look(path: str, wanted: Wanted, root: Path, advanced: Callable[[int], None] = lambda _: None) -> Looked:
+    """Read all that lies at `path` once, for its counts; raises DataError and ConfigurationError.
+
+    `root` is the project's: a path inside it is written relative to it, and what must be fetched is kept there.
+    """
+    reading = begin(path, wanted, root, root, advanced)
+    for _ in reading.data.tables:
+        pass
+    return finish(reading)
+
+
+def check(
+    path: str, wanted: Wanted, root: Path, folder: Path, advanced: Callable[[int], None] = lambda _: None
+) -> Checked:
+    """Inspect what lies at `path`. Raises DataError and ConfigurationError.
+
+    What must be fetched or unpacked goes below `folder`, and the inspection's files into `folder/inspected`: nothing is
+    written elsewhere.
+    """
+    from components.data.inspection.inspect import inspect
+
+    reading = begin(path, wanted, root, folder, advanced)
+    tables = iter(reading.data.tables)
+    first = next(tables, None)
+    ahead = [] if first is None else [first]  # what most images are is not known yet: the first ones stand in for it
+    provisional = _complete(reading).config
+    inspected = folder / INSPECTED
+    inspection = inspect(replace(reading.data, tables=chain(ahead, tables)), provisional, root, inspected)
+    looked = finish(reading)
+    return Checked(looked, inspection, _judged(load_findings(inspected), looked))
+
+
+def leaking(pairs: Sequence[tuple[str, str]], survey: Survey, config: DatasetConfig) -> set[str]:
+    """Samples with a twin in another split, the splits being those that `prepare` would draw.
+
+    Where they cannot be drawn (a group is missing), every twin might be in two.
+    """
+    split = config.split
+    try:
+        splits = assign(
+            survey.ids,
+            survey.strata,
+            survey.published,
+            split,
+            groups=survey.members[split.group] if split.group else None,
+            times=survey.times or None,
+        )
+    except DataError:
+        return {name for pair in pairs for name in pair}
+    return set(leaks(pairs, dict(zip(survey.ids, splits, strict=True))))
+
+
+def _judged(findings: pa.Table, looked: Looked) -> pa.Table:
+    """The findings, and whether each would stop the line."""
+    rows = findings.to_pylist()
+    pairs = [(row["id"], row["other"]) for row in rows if row["kind"] in TWINS]
+    stops = looked.config.checks.leakage == "error" and bool(pairs)
+    leaked = leaking(pairs, looked.survey, looked.config) if stops else set()
+    errors = [
+        row["kind"] in ERRORS or (row["kind"] in TWINS and not leaked.isdisjoint((row["id"], row["other"])))
+        for row in rows
+    ]
+    return findings.append_column("error", pa.array(errors, pa.bool_()))
+
+
+def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Callable[[int], None]) -> Reading:
+    """Recognise the source, and open it: no image is read yet. What must be fetched is kept in `project`."""
+    settings = [_setting(text) for text in wanted.settings]
+    place = path if path in detect.BUILT_IN and not Path(path).exists() else _absolute(path)
+    known: dict[str, Any] = {"path": place}
+    _lay_on(known, {}, settings)
+    if wanted.kind is not None:
+        known["kind"] = wanted.kind
+    located = {key: value for key, value in known.items() if key in Located.model_fields}
+    parse_entry(wanted.name, {"task": "", "source": {**located, "kind": "folder"}, "image": _PLACEHOLDER})
+    candidate = detect.choose(known, project)
+    entry = _entry(candidate, wanted, settings)
+    said = {key: getattr(wanted, key) for key in _PLACEHOLDER if getattr(wanted, key) is not None}
+    config = parse_entry(
+        wanted.name, {**entry, "task": entry["task"] or "", "image": _PLACEHOLDER | said | entry["image"]}
+    )
+    survey = Survey()
+    data = survey.watch(registry.read(_nearest(config.source, root), project), advanced)
+    if config.split.group is not None and config.split.group not in data.groups:
+        there = ", ".join(name.removeprefix(_GROUP) for name in data.groups) or "it has none"
+        raise DataError(f"--group: expected a group of the source ({there}), received {wanted.group!r}")
+    if "path" in entry["source"]:
+        entry["source"]["path"] = _portable(entry["source"]["path"], root)
+    return Reading(candidate.says, entry, data, survey, wanted)
+
+
+def finish(reading: Reading) -> Looked:
+    """The whole entry, once everything has been counted."""
+    if not reading.survey.samples:
+        source = reading.entry["source"]
+        raise DataError(f"{shown(source.get('path', source['kind']))}: expected images, received none")
+    return _complete(reading)
+
+
+def _complete(reading: Reading) -> Looked:
+    """The entry by what has been counted so far."""
+    said, entry = reading.wanted, reading.entry
+    image = fitting(reading.survey, height=said.height, width=said.width, channels=said.channels, resize=said.resize)
+    whole = {**entry, "task": entry["task"] or _TASKS[reading.data.target], "image": image.section | entry["image"]}
+    whole = {key: value for key, value in whole.items() if value}
+    return Looked(reading.says, whole, parse_entry(reading.wanted.name, whole), reading.survey, image.reasons)
+
+
+def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:
+    """The words of the `convoy data add` that writes this entry; an address with secrets in it is not repeated."""
+    place = path if shown(path) == path else "URL"
+    words = ["convoy", "data", "add", wanted.name, place, "--kind", looked.config.source.kind]
+    options = {
+        "--task": wanted.task,
+        "--height": wanted.height,
+        "--width": wanted.width,
+        "--channels": wanted.channels,
+        "--group": wanted.group,
+        "--validation": wanted.validation,
+        "--test": wanted.test,
+    }
+    for option, value in options.items():
+        words += [] if value is None else [option, str(value)]
+    words += [] if wanted.resize is None else ["--resize" if wanted.resize else "--no-resize"]
+    for setting in wanted.settings:
+        words += ["-S", setting]
+    return words
+
+
+def _entry(candidate: detect.Candidate, wanted: Wanted, settings: Sequence[tuple[list[str], Any]]) -> dict[str, Any]:
+    """The entry as far as the command line and the layout say it."""
+    source = dict(candidate.source)
+    if wanted.task == _TASKS["mask"]:
+        source |= _MASKS.get(candidate.kind, {})
+    split: dict[str, Any] = {"validation": wanted.validation, "test": wanted.test}
+    if wanted.group is not None:
+        split["group"] = wanted.group if wanted.group.startswith(_GROUP) else _GROUP + wanted.group
+        if candidate.kind in _NAMED_GROUPS and not wanted.group.startswith(_GROUP):
+            source["groups"] = [wanted.group]
+    entry: dict[str, Any] = {
+        "task": wanted.task,
+        "source": source,
+        "image": {},
+        "split": {key: value for key, value in split.items() if value is not None},
+    }
+    _lay_on(source, entry, settings)
+    return entry
+
+
+def _lay_on(source: dict[str, Any], entry: dict[str, Any], settings: Sequence[tuple[list[str], Any]]) -> None:
+    """Set the keys that belong to the source, and those that belong to the entry."""
+    for parts, value in settings:
+        of_entry = parts == _CLASSES or (len(parts) > 1 and parts[0] in DatasetConfig.model_fields)
+        place = entry if of_entry else source
+        for part in parts[:-1]:
+            place = place.setdefault(part, {})
+        place[parts[-1]] = value
+
+
+def _setting(text: str) -> tuple[list[str], Any]:
+    """`key=value` of the source; `SECTION.key=value`, and `classes=[…]`, of the entry."""
+    key, equals, value = text.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise ConfigurationError(f"-S {text}: expected key=value with a key of the source, for example target=label")
+    if parts == ["sha256"]:
+        return parts, value.strip()  # which may be all digits, or a number with an exponent
+    try:
+        return parts, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"-S {text}: the value is not YAML: {error}") from None
+
+
+def _nearest(source: Source, root: Path) -> Source:
+    """Fashion-MNIST is read from the project's own copy, where it has one, rather than fetched into `project`."""
+    copy = root / fashion_mnist.DOWNLOADS
+    if isinstance(source, FashionMnistSource) and source.mirror is None and copy.is_dir():
+        return source.model_copy(update={"mirror": str(copy)})
+    return source
+
+
+def _absolute(path: str) -> str:
+    """A path on the command line is that of the current folder, one in the catalogue the project's; a URL stays one."""
+    if is_remote(path):
+        return path
+    place = Path(path).expanduser()
+    return str(place.resolve() if ".." in place.parts else place.absolute())  # a link's name is meant, as `latest` is
+
+
+def _portable(path: str, root: Path) -> str:
+    """Relative to the project where it lies in it."""
+    if is_remote(path):
+        return path
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path

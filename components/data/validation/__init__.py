@@ -1,0 +1,1 @@
+"""The one room of Great Expectations: is this data valid?"""
