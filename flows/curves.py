@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from components.registry.tracking import Tracking
+from components.registry.tracking import Tracking, TrackingError
 from components.tasks import registry as tasks
 from components.training.job import Event, Job
 from flows.step import LINE, StepRun, flat, line
 
 
+AWAY_SECONDS = 300.0  # that MLflow may not answer while a network is trained: long enough to start a server again
+AGAIN_SECONDS = 5.0  # between two attempts to tell it what it has missed
+
+
 class Curves:
-    """Listens to training. Each job gets a run below the step's, opened at its first word and closed at `finish`."""
+    """Listens to training. Each job gets a run below the step's, opened at its first word and closed at `finish`.
+
+    What MLflow cannot be told is kept and told later, in order: training does not wait for it, and does not end because
+    of it unless it stays away for `AWAY_SECONDS`.
+    """
 
     def __init__(self, run: StepRun, jobs: Sequence[Job]) -> None:
         self._run, self._jobs = run, {job.name: job for job in jobs}
         self._order = {job.name: number for number, job in enumerate(jobs)}
         self._opened: dict[str, str] = {}
         self._last: dict[str, dict[str, float]] = {}
+        self._untold: deque[Callable[[], None]] = deque()
+        self._away_since: float | None = None
+        self._tried = 0.0
 
     def __call__(self, event: Event) -> None:
         job = self._jobs[event.job]
         shared = line()
         if event.kind == "warning":
-            shared.tracking.log_tags(self._run_of(job), {"convoy.warning": event.message})
+            self._tell(lambda: shared.tracking.log_tags(self._run_of(job), {"convoy.warning": event.message}))
             return
         if event.kind == "epoch":
             self._last[job.name] = dict(event.metrics)
-            figures = {**event.metrics, "images_per_second": event.images_per_second, "epoch_seconds": event.seconds}
-            shared.tracking.log_metrics(self._run_of(job), figures, step=event.epoch)
+            figures = {
+                **event.metrics,
+                **event.evenness,
+                "images_per_second": event.images_per_second,
+                "epoch_seconds": event.seconds,
+                "waiting_seconds": event.waiting,
+            }
+            self._tell(lambda: shared.tracking.log_metrics(self._run_of(job), figures, step=event.epoch))
         finished = event.epoch if event.kind == "epoch" else event.epoch - 1 + event.step / max(event.steps, 1)
         done = self._order[job.name] * job.epochs + finished
         total = sum(each.epochs for each in self._jobs.values())
@@ -38,9 +58,10 @@ class Curves:
         shared.reporter.advanced(job.name, int(done * 1000), total * 1000, note)
 
     def finish(self) -> tuple[str, list[dict[str, Any]]]:
-        """Close the networks' runs; a line and a table of their last figures."""
-        for run_id in self._opened.values():
-            line().tracking.finish(run_id)
+        """Close the networks' runs, once MLflow knows all; a line and a table of their last figures."""
+        self._settle()
+        self._untold.extend(partial(line().tracking.finish, run_id) for run_id in self._opened.values())
+        self._settle()
         metric = tasks.get(next(iter(self._jobs.values())).task).spec.primary_metric
         best = ", ".join(f"{last[f'validation_{metric}']:.4f}" for last in self._last.values())
         table = [
@@ -48,6 +69,31 @@ class Curves:
             for name, last in self._last.items()
         ]
         return f"validation {metric} {best}", table
+
+    def _tell(self, what: Callable[[], None]) -> None:
+        self._untold.append(what)
+        if self._away_since is None or time.monotonic() - self._tried >= AGAIN_SECONDS:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Tell MLflow what it has not been told; raises TrackingError once it has been away for too long."""
+        try:
+            while self._untold:
+                self._untold[0]()
+                self._untold.popleft()
+            self._away_since = None
+        except TrackingError:
+            self._tried = time.monotonic()
+            self._away_since = self._away_since or self._tried
+            if self._tried - self._away_since > AWAY_SECONDS:
+                raise
+
+    def _settle(self) -> None:
+        """Wait until MLflow has been told everything."""
+        self._catch_up()
+        while self._untold:
+            time.sleep(AGAIN_SECONDS)
+            self._catch_up()
 
     def _run_of(self, job: Job) -> str:
         if job.name not in self._opened:

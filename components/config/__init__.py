@@ -36,6 +36,8 @@ from components.config.line import (
     QuantizeConfig,
     StudentConfig,
     TrainingConfig,
+    TransferConfig,
+    TuneConfig,
 )
 from components.config.reading import (
     Params,
@@ -83,6 +85,8 @@ __all__ = [
     "SplitDeclaration",
     "StudentConfig",
     "TrainingConfig",
+    "TransferConfig",
+    "TuneConfig",
     "VocSource",
     "check",
     "dataset_entry",

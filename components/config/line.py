@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -37,8 +37,13 @@ class AugmentConfig(Section):
 class NetworkConfig(Section):
     """An architecture by its registered name, with the arguments of its entry point."""
 
-    name: str
+    name: str  # a compact family's, or another library's: torchvision:NAME, timm:NAME
     arguments: dict[str, int | float | bool | str] = Field(default={})
+    # The weights that training starts from: `imagenet`, file:PATH, model:FOLDER or run:RUN_ID; None: random ones.
+    # `#sha256=…` behind a path holds it to its content.
+    pretrained: Annotated[str, Field(pattern=r"^(imagenet|(file|model|run):[^#]+(#sha256=[0-9a-f]{64})?)$")] | None = (
+        None
+    )
 
 
 class ImbalanceConfig(Section):
@@ -68,6 +73,24 @@ class ImbalanceConfig(Section):
         return self
 
 
+class TransferConfig(Section):
+    """How much of a pretrained network is trained, and how fast. `benchmarks/transfer.md` says what that is worth."""
+
+    freeze: Literal["none", "features"] = "none"  # features: all but the head keep their weights and statistics
+    # Epochs until a frozen network's next block, from the last to the first, is trained too (Howard & Ruder 2018);
+    # 0.5: two blocks an epoch. 0: what is frozen stays so.
+    unfreeze: NonNegativeFloat = 0.0
+    # Each block's learning rate, in that of the block behind it: early layers see what all images share.
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    head_rate: PositiveFloat = 1.0  # the head's learning rate, in `learning_rate`s: it starts at random
+
+    @model_validator(mode="after")
+    def _frozen_first(self) -> TransferConfig:
+        if self.unfreeze and self.freeze == "none":
+            raise ValueError("`unfreeze: 0` where nothing is frozen, or `freeze: features`")
+        return self
+
+
 class TrainingConfig(Section):
     """How every network on the line is trained: members and student alike."""
 
@@ -76,19 +99,81 @@ class TrainingConfig(Section):
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.01
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    # How the rate follows the batch from the one it was chosen for. linear: Goyal et al. 2017, for SGD; square-root:
+    # Krizhevsky 2014, Hoffer et al. 2017, and for Adam's family Malladi et al. 2022.
+    rate_scaling: Literal["none", "linear", "square-root"] = "none"
+    reference_batch: PositiveInt | None = None  # the batch, over all workers, that `learning_rate` was chosen for
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2  # share of the steps in which the rate rises
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     gradient_clip: PositiveFloat | None = None  # largest allowed norm
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # decay of the averaged weights; None: none are kept
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bf16 autocast where the hardware has it
-    workers: PositiveInt = 1
+    # One process each. [least, most]: as many of them as there is room for, again after every crash; with other numbers
+    # of workers the last bits of the weights differ.
+    workers: PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(ascending)] = 1
+    # What a worker holds. data: the whole network (DDP); sharded: a share of every tensor (FSDP2); pipeline: some of the
+    # layers, through which micro-batches flow (GPipe).
+    strategy: Literal["data", "sharded", "pipeline"] = "data"
+    replicas: PositiveInt = 1  # of the shards or of the pipeline: more than one are hybrids with data parallelism
+    accumulate: PositiveInt = 1  # micro-batches that a worker cuts its part of a step into
+    compress_gradients: bool = False  # between workers gradients travel as bfloat16 (strategy data)
     cpus_per_worker: PositiveInt | None = None  # None: the CPUs there are, divided by the workers
     use_gpu: Literal["auto", "never"] = "auto"
     # Where an epoch's images come from: memory maps of the decoded split, or a stream through Ray Data for data that is
     # larger than memory. auto: the stream where the decoded split would take more than half of the memory there is.
     reading: Literal["auto", "mapped", "streamed"] = "auto"
     imbalance: ImbalanceConfig = ImbalanceConfig()
+    transfer: TransferConfig = TransferConfig()
     max_failures: int = Field(default=2, ge=0)  # worker crashes after which training goes on from its checkpoint
+    # How often a loss that is no number sends training back to the last stored epoch, with half the rate from there on;
+    # 0: it ends the training.
+    rollbacks: int = Field(default=0, ge=0)
+    # Epochs in a row without a better primary metric on the validation split after which training ends, with the
+    # weights of its best epoch; None: never.
+    patience: PositiveInt | None = None
+
+    @property
+    def least_workers(self) -> int:
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
+
+    @property
+    def elastic(self) -> bool:
+        """Whether other numbers of workers than one's own will do."""
+        return self.least_workers != self.most_workers
+
+    @model_validator(mode="after")
+    def _laid_out(self) -> TrainingConfig:
+        if self.strategy == "data":
+            if self.replicas != 1:
+                raise ValueError("`replicas: 1` for `strategy: data`, in which every worker is a replica already")
+            return self
+        if self.elastic:
+            raise ValueError(f"one number of `workers` for `strategy: {self.strategy}`; only `data` is elastic")
+        if self.most_workers % self.replicas or self.most_workers == self.replicas:
+            raise ValueError(
+                f"`workers` that are {self.replicas} times two or more, for `replicas: {self.replicas}` of `strategy: "
+                f"{self.strategy}`"
+            )
+        if self.compress_gradients:
+            raise ValueError(f"`compress_gradients: false` for `strategy: {self.strategy}`")
+        if self.imbalance.sampling == "smote":
+            raise ValueError(
+                f"a `sampling` other than smote for `strategy: {self.strategy}`: no worker can embed alone"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _scaled_from(self) -> TrainingConfig:
+        if self.rate_scaling != "none" and self.reference_batch is None:
+            raise ValueError(
+                f"`reference_batch`, the batch that learning_rate was chosen for, where `rate_scaling: "
+                f"{self.rate_scaling}`"
+            )
+        return self
 
 
 class MembersConfig(Section):
@@ -147,6 +232,22 @@ class GatesConfig(Section):
     parity: PositiveFloat = 1e-3  # largest difference of a probability between PyTorch and float ONNX
 
 
+class TuneConfig(Section):
+    """`convoy tune`: which keys of `line:` are searched, where, and for how long. The line itself does not read it."""
+
+    # Dotted key of `line:` → "low..high", "low..high:log" (both ends included; of whole numbers, where both ends are
+    # written as such), or a list of choices.
+    search: dict[str, str | list[Any]] = Field(default={})
+    trials: PositiveInt = 20
+    seconds: PositiveFloat | None = None  # after which no trial goes on; None: as long as it takes
+    concurrent: PositiveInt = 1  # trials side by side; with more than one, what is suggested depends on their timing
+    seed: int = 0  # of the suggestions; the networks' is `line.seed`
+    # ASHA (Li et al. 2020): at `grace` epochs, and at each multiple of that by `reduction`, a trial goes on that is
+    # among the best 1/`reduction` of those that came so far. 3, as in HyperBand's example (Li et al. 2018).
+    grace: PositiveInt = 1
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
 class LineConfig(Section):
     """What the line does with one data set: a recipe."""
 
@@ -162,3 +263,4 @@ class LineConfig(Section):
     quantize: QuantizeConfig = QuantizeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gates: GatesConfig
+    tune: TuneConfig = TuneConfig()

@@ -22,8 +22,6 @@ from components.data import images
 
 _BLOCK = 2**18  # pixels that are summed at a time: what fits into a core's cache
 
-_BLOCK = 2**18  # pixels that are summed at a time: what fits into a core's cache
-
 FACTS = [
     ("width", pa.int32()),
     ("height", pa.int32()),

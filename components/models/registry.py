@@ -1,32 +1,59 @@
 """Architectures by name. A family's entry point takes the input, the number of outputs and its own arguments.
 
-Every network has one surface: `forward` maps images `(N, C, H, W)` in [0, 1] to raw outputs, `embed` to `(N, D)`.
+Every network has one surface: `forward` maps images `(N, C, H, W)` in [0, 1] to raw outputs, `features` to a feature
+map, `embed` to what is seen of it by the `head`. A compact family is one file and one registration; networks that
+others keep are taken from them by name (`external`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
 from importlib import import_module
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.config import ConfigurationError, NetworkConfig
+from components.models.arguments import problem
+from components.models.layers import Parts
 
-FAMILIES = ("components.models.residual", "components.models.unet")
+FAMILIES = tuple(f"components.models.{family}" for family in ("convnext", "densenet", "mobilenet", "residual", "unet"))
+
+# Short names for what is asked for most; any other network is `torchvision:NAME` or `timm:NAME`.
+ALIASES = {
+    "convnext_tiny": "torchvision:convnext_tiny",
+    "densenet121": "torchvision:densenet121",
+    "efficientnet_b0": "torchvision:efficientnet_b0",
+    "efficientnet_lite0": "timm:efficientnet_lite0",
+    "mobilenet_v2": "torchvision:mobilenet_v2",
+    "mobilenet_v3_large": "torchvision:mobilenet_v3_large",
+    "mobilenet_v3_small": "torchvision:mobilenet_v3_small",
+    "resnet18": "torchvision:resnet18",
+    "resnet34": "torchvision:resnet34",
+    "resnet50": "torchvision:resnet50",
+}
 
 
 class Network(Protocol):
     """What every architecture offers.
 
     Where the last layer is linear in the embedding, it is an `nn.Linear` called `head`, and the outputs are
-    `head(embed(images))`: so it can be fitted again by itself.
+    `head(embed(images))`: so it can be fitted again by itself. It is so in all but the U-Net, whose head is a 1×1
+    convolution over the finest features, and whose `features` are two maps, the deepest and the finest.
     """
+
+    head: nn.Module
 
     def __call__(self, images: Tensor) -> Tensor:
         """`(N, C, H, W)` in [0, 1] → raw outputs `(N, K)` or `(N, K, H, W)`."""
+        ...
+
+    def features(self, images: Tensor) -> Any:
+        """`(N, C, H, W)` in [0, 1] → the last feature map `(N, D, h, w)`."""
         ...
 
     def embed(self, images: Tensor) -> Tensor:
@@ -39,7 +66,10 @@ _entries: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register(name: str) -> Callable[[EntryPoint], EntryPoint]:
-    """Add an entry point `(inputs: InputSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises."""
+    """Add an entry point `(inputs: InputSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises.
+
+    One that has an argument `parts: Parts` takes the arguments that all compact networks share.
+    """
 
     def add(entry: EntryPoint) -> EntryPoint:
         if name in _entries:
@@ -51,32 +81,73 @@ def register(name: str) -> Callable[[EntryPoint], EntryPoint]:
 
 
 def names() -> list[str]:
-    """The registered architectures."""
+    """The registered families; besides them there are `ALIASES`, and whatever `external` finds."""
     _load_families()
     return sorted(_entries)
 
 
+def arguments(name: str) -> dict[str, tuple[Any, Any]]:
+    """A family's arguments: annotation and default of each, its own first."""
+    _load_families()
+    known = inspect.signature(_entries[name]).parameters
+    hints = get_type_hints(_entries[name], include_extras=True)
+    found = {
+        argument: (hints[argument], parameter.default)
+        for argument, parameter in known.items()
+        if argument not in ("inputs", "outputs", "parts")
+    }
+    return {**found, **(_shared() if "parts" in known else {})}
+
+
 def problems(config: NetworkConfig, key: str = "network") -> list[str]:
     """What is wrong with a network's configuration, a line each, with the key that it stands under."""
-    if config.name not in names():
-        return [f"{key}.name: expected one of {', '.join(names())}, received {config.name!r}"]
-    known = inspect.signature(_entries[config.name], eval_str=True).parameters
-    types = {name: parameter.annotation for name, parameter in known.items() if name not in ("inputs", "outputs")}
+    name = ALIASES.get(config.name, config.name)
+    if ":" in name:
+        from components.models import external
+
+        return external.problems(config.model_copy(update={"name": name}), key)
+    if name not in names():
+        known = [*names(), *sorted(ALIASES)]
+        close = get_close_matches(name, known, n=1)
+        return [
+            f"{key}.name: expected one of {', '.join(known)}, torchvision:NAME or timm:NAME, received {name!r}"
+            + (f"; did you mean {close[0]}?" if close else "")
+        ]
+    expected = {argument: annotation for argument, (annotation, _) in arguments(name).items()}
     wrong = []
-    for name, value in sorted(config.arguments.items()):
-        where = f"{key}.arguments.{name}"
-        if name not in types:
-            wrong.append(f"{where}: expected one of {', '.join(sorted(types))}, received {value!r}")
-        elif type(value) is not types[name] and (type(value), types[name]) != (int, float):
-            wrong.append(f"{where}: expected {types[name].__name__}, received {value!r}")
+    for argument, value in sorted(config.arguments.items()):
+        where = f"{key}.arguments.{argument}"
+        if argument not in expected:
+            wrong.append(f"{where}: expected one of {', '.join(sorted(expected))}, received {value!r}")
+        elif (said := problem(value, expected[argument])) is not None:
+            wrong.append(f"{where}: {said}")
     return wrong
 
 
 def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
-    """An untrained network; raises ConfigurationError for a name or an argument that does not exist."""
+    """An untrained network, whatever `pretrained` says (that is `pretrained.load`'s business).
+
+    Raises ConfigurationError for a name or an argument that does not exist, ValueError for images that do not fit.
+    """
+    name = ALIASES.get(config.name, config.name)
+    if ":" in name:
+        from components.models import external
+
+        return external.build(config.model_copy(update={"name": name}), inputs, outputs)
     if wrong := problems(config):
         raise ConfigurationError("\n".join(wrong))
-    return _entries[config.name](inputs, outputs, **config.arguments)
+    entry = _entries[name]
+    own: Mapping[str, Any] = config.arguments
+    if "parts" not in inspect.signature(entry).parameters:
+        return entry(inputs, outputs, **own)
+    shared = {argument: value for argument, value in own.items() if argument in _shared()}
+    rest = {argument: value for argument, value in own.items() if argument not in shared}
+    return entry(inputs, outputs, parts=Parts(**shared), **rest)
+
+
+def _shared() -> dict[str, tuple[Any, Any]]:
+    hints = get_type_hints(Parts, include_extras=True)
+    return {field.name: (hints[field.name], field.default) for field in fields(Parts)}
 
 
 def _load_families() -> None:

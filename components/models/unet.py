@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
-from components.models.layers import ConvBlock, Normalize
+from components.models.layers import ConvBlock, Count, Normalization, Normalize, Parts
 from components.models.registry import register
 
 
 class UNet(nn.Module):
     """`depth` halvings with the channels doubled at each, and the way back up by nearest-neighbour resizing."""
 
-    def __init__(self, inputs: InputSpec, outputs: int, width: int, depth: int) -> None:
+    def __init__(self, inputs: InputSpec, outputs: int, width: int, depth: int, parts: Parts) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(depth + 1)]
         self.normalize = Normalize(inputs)
         self.down = nn.ModuleList(
-            nn.Sequential(ConvBlock(before, after), ConvBlock(after, after))
-            for before, after in zip([inputs.channels, *channels], channels, strict=False)
+            _pair(before, after, parts) for before, after in zip([inputs.channels, *channels], channels, strict=False)
         )
         self.up = nn.ModuleList(
-            nn.Sequential(
-                ConvBlock(channels[level + 1] + channels[level], channels[level]),
-                ConvBlock(channels[level], channels[level]),
-            )
-            for level in reversed(range(depth))
+            _pair(channels[level + 1] + channels[level], channels[level], parts) for level in reversed(range(depth))
         )
         self.pool = nn.MaxPool2d(2)
         self.resize = nn.Upsample(scale_factor=2, mode="nearest")
@@ -52,14 +47,35 @@ class UNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return cast(Tensor, self.head(self.features(images)[1]))
 
+    def blocks(self) -> list[list[str]]:
+        """Names of parameters by block, from the first layer to the last before the head."""
+        levels = [*(f"down.{i}" for i in range(len(self.down))), *(f"up.{i}" for i in range(len(self.up)))]
+        return [[f"{level}.{name}" for name, _ in self.get_submodule(level).named_parameters()] for level in levels]
+
+
+def _pair(inputs: int, outputs: int, parts: Parts) -> nn.Sequential:
+    kind = parts.normalization
+    first, second = (ConvBlock(channels, outputs, normalize=kind) for channels in (inputs, outputs))
+    return nn.Sequential(first, second, *parts.branch(outputs))
+
 
 @register("unet")
-def unet(inputs: InputSpec, outputs: int, width: int = 16, depth: int = 2) -> nn.Module:
-    """`width` channels at full resolution; height and width must be multiples of 2^depth."""
+def unet(
+    inputs: InputSpec,
+    outputs: int,
+    width: Count = 16,
+    depth: Count = 2,
+    attention: Literal["none", "se", "cbam"] = "none",
+    normalization: Normalization = "batch",
+) -> nn.Module:
+    """`width` channels at full resolution; height and width must be multiples of 2^depth.
+
+    Of the arguments that compact networks share, it takes those that make sense in a decoder too.
+    """
     if inputs.height % 2**depth or inputs.width % 2**depth:
         raise ValueError(
             f"unet: expected height and width that are multiples of {2**depth}, "
             f"received {inputs.height}×{inputs.width};"
             " lower `depth`, or declare another `image:` size with `resize: true`"
         )
-    return UNet(inputs, outputs, width, depth)
+    return UNet(inputs, outputs, width, depth, Parts(attention=attention, normalization=normalization))

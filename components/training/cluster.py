@@ -23,10 +23,11 @@ from typing import Any, cast
 
 import ray
 from ray.exceptions import RayActorError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from components.artifacts import Dataset, Model, replacing, writing
 from components.training import checkpoint
-from components.training.cluster_conductor import Conductor, Plan, is_finished
+from components.training.cluster_conductor import PLACE, Conductor, Plan, is_finished
 from components.training.job import Event, Job, Listener, TrainingError, ignore
 
 _ray: Any = ray  # its annotations do not know what its decorators do
@@ -120,21 +121,22 @@ def _check(jobs: Sequence[Job]) -> None:
 def _plan(pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, decoded: Path, token: str) -> Plan:
     """Lay the workers over the CPUs that are free; raises TrainingError saying what is short."""
     config = pending[0][0].training
+    least, most = config.least_workers, config.most_workers
     total = _ray.cluster_resources()
-    cpus = config.cpus_per_worker or max(1, int(total.get("CPU", 0)) // config.workers)
-    use_gpu = config.use_gpu == "auto" and total.get("GPU", 0) >= config.workers
+    cpus = config.cpus_per_worker or max(1, int(total.get("CPU", 0)) // most)
+    use_gpu = config.use_gpu == "auto" and total.get("GPU", 0) >= least
     places = sum(int(node["Resources"].get("CPU", 0)) // cpus for node in _ray.nodes() if node["Alive"])
-    if places < config.workers:
+    if places < least:
         raise TrainingError(
-            f"training.workers: expected room for {config.workers} workers of {cpus} CPUs, found "
+            f"training.workers: expected room for {least} workers of {cpus} CPUs, found "
             f"{total.get('CPU', 0):g} CPUs, which is room for {places}; lower training.workers or "
             f"training.cpus_per_worker, or add machines"
         )
-    needed, deadline = config.workers * cpus, time.monotonic() + RELEASE_SECONDS
+    needed, deadline = least * cpus, time.monotonic() + RELEASE_SECONDS
     while (free := _ray.available_resources().get("CPU", 0)) < needed:
         if time.monotonic() > deadline:
             raise TrainingError(
-                f"training.workers: {config.workers} workers of {cpus} CPUs need {needed} CPUs, and {free:g} of "
+                f"training.workers: {least} workers of {cpus} CPUs need {needed} CPUs, and {free:g} of "
                 f"{total['CPU']:g} are free; wait for what else runs on this cluster, or lower training.workers"
             )
         time.sleep(POLL_SECONDS)
@@ -145,7 +147,7 @@ def _plan(pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, deco
         storage=storage,
         decoded=decoded,
         token=token,
-        workers=config.workers,
+        workers=(least, most),
         cpus_per_worker=cpus,
         use_gpu=use_gpu,
         max_failures=config.max_failures,
@@ -172,8 +174,10 @@ def _train(plan: Plan, tell: _Once) -> None:
                 raise KeyboardInterrupt from error
             raise
         except RayActorError as error:
+            _release(plan)
             raise TrainingError(
-                f"the process that conducts the training died ({error}); start again to go on from the last epoch"
+                f"the process that conducts the training died ({str(error).splitlines()[0].rstrip('.')}); start again to "
+                f"go on from the last epoch"
             ) from error
         finally:
             shutil.rmtree(plan.storage / "ray" / plan.token, ignore_errors=True)
@@ -184,6 +188,14 @@ def _train(plan: Plan, tell: _Once) -> None:
             f"training failed, and so did {plan.max_failures} attempts to go on (training.max_failures): {failure}\n"
             f"Mend the cause and start again: training goes on from the last epoch."
         )
+
+
+def _release(plan: Plan) -> None:
+    """Give back the CPUs of a training whose conductor was killed: Ray itself keeps them for as long as it runs."""
+    file = plan.storage / "ray" / plan.token / PLACE
+    if file.is_file():
+        identifier = ray.PlacementGroupID(bytes.fromhex(file.read_text(encoding="utf-8")))
+        remove_placement_group(PlacementGroup(identifier))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -41,6 +41,9 @@ TRAIN_ENVIRONMENT = {
 }
 
 
+PLACE = "placement-group"  # a file in the training's Ray folder: what holds its CPUs
+
+
 @dataclass(frozen=True)
 class Plan:
     """All that the workers need to know."""
@@ -51,7 +54,7 @@ class Plan:
     storage: Path
     decoded: Path  # keeps the splits that are mapped into memory
     token: str  # whose turn it is: see `cluster.claim`
-    workers: int
+    workers: tuple[int, int]  # least and most
     cpus_per_worker: int
     use_gpu: bool
     max_failures: int
@@ -97,12 +100,15 @@ class Conductor:
         from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchConfig, TorchTrainer
 
+        least, most = plan.workers
         resources = {"CPU": float(plan.cpus_per_worker), **({"GPU": 1.0} if plan.use_gpu else {})}
         trainer = TorchTrainer(
             work,
             train_loop_config={"plan": plan, "conductor": ray.get_runtime_context().current_actor},
             scaling_config=ScalingConfig(
-                num_workers=plan.workers, use_gpu=plan.use_gpu, resources_per_worker=resources
+                num_workers=cast(Any, least if least == most else plan.workers),
+                use_gpu=plan.use_gpu,
+                resources_per_worker=resources,
             ),
             # A new name each time: Ray must not resume what our own checkpoints resume.
             run_config=RunConfig(
@@ -145,6 +151,8 @@ def _train_all(plan: Plan, conductor: Any) -> None:
     device = ray.train.torch.get_device() if plan.use_gpu else torch.device("cpu")
     workers = Workers(context.get_world_rank(), context.get_world_size(), device)
     finished = workers.from_first([is_finished(folder) for _, folder in plan.jobs])
+    if workers.first and (place := ray.util.get_current_placement_group()) is not None:
+        (plan.storage / "ray" / plan.token / PLACE).write_text(place.id.hex(), encoding="utf-8")
     dataset = Dataset.load(plan.dataset, plan.digest)
 
     def tell(event: Event) -> None:

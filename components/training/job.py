@@ -78,6 +78,7 @@ class Event:
     images_per_second: float = 0.0  # of training, over all workers
     seconds: float = 0.0
     waiting: float = 0.0  # seconds of them in which the first worker waited for its next batch
+    evenness: Mapping[str, float] = field(default_factory=dict)  # how evenly the workers shared the epoch's work
     message: str = ""
     resumed: bool = False  # the epoch was done before this call, and is told again
 
@@ -95,6 +96,7 @@ class Event:
             images_per_second=float(record["images_per_second"]),
             seconds=float(record["seconds"]),
             waiting=float(record.get("waiting", 0.0)),
+            evenness=dict(record.get("evenness", {})),
             resumed=resumed,
         )
 

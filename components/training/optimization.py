@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -44,15 +45,15 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
-def build_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+def build_optimizer(parameters: Mapping[str, nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW, or SGD with Nesterov momentum 0.9; one fused kernel a step, on CPUs too.
 
     Biases and normalisation's factors are not decayed: shrinking them regularises nothing (Goyal et al. 2017).
     """
-    parameters = [p for p in network.parameters() if p.requires_grad]
+    trained = [p for p in parameters.values() if p.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":
@@ -71,20 +72,20 @@ class MovingAverage:
     Batch normalisation's statistics are the network's own: they are averages already.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
         self.decay = decay
-        self.values = {name: p.detach().clone() for name, p in network.named_parameters()}
+        self.values = {name: p.detach().clone() for name, p in parameters.items()}
 
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, parameters: Mapping[str, nn.Parameter], step: int) -> None:
         """Take in the weights after step `step` (counted from 0); early steps weigh more, for the start is random."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        new = [p.detach() for p in network.parameters()]
+        new = [parameters[name].detach() for name in self.values]
         torch._foreach_lerp_(list(self.values.values()), new, 1.0 - decay)
 
-    def swap(self, network: nn.Module) -> None:
-        """Exchange the network's parameters with the averages; again, and all is as it was."""
+    def swap(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Exchange the parameters with the averages; again, and all is as it was."""
         with torch.no_grad():
-            for name, parameter in network.named_parameters():
-                held: Tensor = self.values[name].clone()
-                self.values[name].copy_(parameter)
-                parameter.copy_(held)
+            for name, average in self.values.items():
+                held: Tensor = average.clone()
+                average.copy_(parameters[name])
+                parameters[name].copy_(held)

@@ -17,7 +17,6 @@ import torch
 
 from components.tasks.protocol import Batch
 from components.training.sampling import Epochs, Positions, share
-from components.training.workers import Workers
 
 
 class Samples(Protocol):
@@ -55,8 +54,8 @@ class Reading(Protocol):
 
     def __len__(self) -> int: ...
 
-    def epoch(self, epochs: Epochs, epoch: int, workers: Workers) -> Iterator[Part]:
-        """This worker's parts of `epochs.steps(epoch)` steps, the same ones whenever it is asked."""
+    def epoch(self, epochs: Epochs, epoch: int, part: int, parts: int) -> Iterator[Part]:
+        """Part `part` (counted from 0) of `parts` of `epochs.steps(epoch)` steps, the same ones whenever it is asked."""
         ...
 
     def names(self, positions: Positions) -> list[str]:
@@ -97,9 +96,9 @@ class Split:
         """`(N, C, H, W)` float32 in [0, 1] and int64 targets, on the device."""
         return batch_of(self.images[positions], self.targets[positions], self.device)
 
-    def epoch(self, epochs: Epochs, epoch: int, workers: Workers) -> Iterator[Part]:
+    def epoch(self, epochs: Epochs, epoch: int, part: int, parts: int) -> Iterator[Part]:
         for whole in epochs.batches(epoch):
-            positions = share(whole, workers.rank, workers.count)
+            positions = share(whole, part, parts)
             yield Part(self.batch(positions), positions, len(whole))
 
     def names(self, positions: Positions) -> list[str]:

@@ -28,6 +28,7 @@ class Epochs:
     batch_size: int  # over all workers
     seed: int
     balance: Balance | None = None
+    quantum: int = 1  # samples that batches are multiples of, but for one that takes the rest
 
     def size(self, epoch: int) -> int:
         """Samples that the epoch shows; one that is shown twice counts twice."""
@@ -49,17 +50,26 @@ class Epochs:
 
     def batches(self, epoch: int) -> list[Positions]:
         """The epoch's positions in the training split, batch by batch; the same for any number of workers."""
-        batches = global_batches(self.size(epoch), self.batch_size, self.seed, epoch)
+        batches = global_batches(self.size(epoch), self.batch_size, self.seed, epoch, self.quantum)
         each = self._levelled(epoch)
         if self.balance is None or each is None:
             return batches
         shown = level(self.balance.labels, each, self.seed, epoch)
         return [shown[batch] for batch in batches]
 
-    def check(self, workers: int) -> None:
+    def sizes(self, epoch: int) -> Positions:
+        """Samples of each of the epoch's batches."""
+        return batch_sizes(self.size(epoch), self.batch_size, self.quantum)
+
+    def check(self, parts: int) -> None:
         """Raise TrainingError where a batch of any epoch would leave a worker without a sample."""
+        if self.batch_size < self.quantum:
+            raise TrainingError(
+                f"training.batch_size: expected at least {self.quantum}, a sample for each of training.accumulate "
+                f"micro-batches of each pipeline, received {self.batch_size}"
+            )
         for size in {self.size(epoch) for epoch in range(1, self.count + 1)}:
-            steps_per_epoch(size, self.batch_size, workers)
+            steps_per_epoch(size, self.batch_size, parts)
 
     def _levelled(self, epoch: int) -> int | None:
         """Samples a class, where the epoch shows as many of each."""
@@ -77,14 +87,23 @@ def steps_per_epoch(samples: int, batch_size: int, workers: int) -> int:
     return steps
 
 
-def global_batches(samples: int, batch_size: int, seed: int, epoch: int) -> list[Positions]:
-    """The epoch's permutation, cut into batches that differ by at most one sample and never exceed `batch_size`.
+def batch_sizes(samples: int, batch_size: int, quantum: int = 1) -> Positions:
+    """Samples of each batch of an epoch: multiples of `quantum` that differ by one of it at most, none too large.
 
-    Every sample is seen exactly once. Cutting evenly instead of leaving a rest keeps the last step's gradient as
+    What is left over goes to the last one. Cutting evenly instead of leaving a rest keeps the last step's gradient as
     steady as the others', and batch normalisation never meets a batch of one.
     """
+    steps = -(-samples // batch_size)
+    each, more = divmod(samples // quantum, steps)
+    sizes = quantum * (each + (np.arange(steps) < more))
+    sizes[-1] += samples % quantum
+    return sizes
+
+
+def global_batches(samples: int, batch_size: int, seed: int, epoch: int, quantum: int = 1) -> list[Positions]:
+    """The epoch's permutation, cut into batches of those sizes: every sample is seen exactly once."""
     order = np.random.default_rng(mix("order", seed, epoch)).permutation(samples)
-    return np.array_split(order, -(-samples // batch_size))
+    return np.split(order, np.cumsum(batch_sizes(samples, batch_size, quantum))[:-1])
 
 
 def level(labels: Positions, each: int, seed: int, epoch: int) -> Positions:

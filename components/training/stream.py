@@ -86,13 +86,13 @@ class Streamed:
     def __len__(self) -> int:
         return self.layout.samples
 
-    def epoch(self, epochs: Epochs, epoch: int, workers: Workers) -> Iterator[Part]:
+    def epoch(self, epochs: Epochs, epoch: int, part: int, parts: int) -> Iterator[Part]:
         expected, rows = self._ahead or (0, iter(()))
         self._ahead = None  # whoever stops within an epoch starts anew
         if expected != epoch:
-            rows = self._open(epochs, epoch, workers)
-        whole = _steps(epochs, epoch)
-        mine = _share(whole, workers.rank, workers.count)
+            rows = self._open(epochs, epoch, part, parts)
+        whole = epochs.sizes(epoch)
+        mine = _share(whole, part, parts)
         for size, (positions, images, targets) in zip(whole.tolist(), cut(rows, mine.tolist()), strict=True):
             yield Part(batch_of(images, targets, self.device), positions, size)
         if epoch < epochs.count:
@@ -107,13 +107,13 @@ class Streamed:
             at += len(table)
         return [found[int(position)] for position in positions]
 
-    def _open(self, epochs: Epochs, first: int, workers: Workers) -> Iterator[Rows]:
+    def _open(self, epochs: Epochs, first: int, part: int, parts: int) -> Iterator[Rows]:
         """The worker's rows of this epoch and those that follow."""
         waiting: list[windows.Piece] = []
         for epoch in range(first, epochs.count + 1):
-            whole = _steps(epochs, epoch)
-            ends = np.cumsum([0, *(_share(whole, rank, workers.count).sum() for rank in range(workers.count))]).tolist()
-            seed, run = mix("stream", epochs.seed, epoch), ends[workers.rank : workers.rank + 2]
+            whole = epochs.sizes(epoch)
+            ends = np.cumsum([0, *(_share(whole, other, parts).sum() for other in range(parts))]).tolist()
+            seed, run = mix("stream", epochs.seed, epoch), ends[part : part + 2]
             waiting += windows.pieces(self.groups, seed, run[0], run[1], self.window_bytes)
             if len(waiting) >= MOST_PIECES or epoch == epochs.count:
                 yield from self._read(waiting)
@@ -150,15 +150,9 @@ class Streamed:
             raise DataError(str(getattr(error, "cause", error)).splitlines()[0]) from error
 
 
-def _steps(epochs: Epochs, epoch: int) -> Positions:
-    """Samples of each of the epoch's steps, as `sampling.global_batches` cuts them."""
-    steps = epochs.steps(epoch)
-    return epochs.samples // steps + (np.arange(steps) < epochs.samples % steps)
-
-
-def _share(whole: Positions, rank: int, workers: int) -> Positions:
-    """Samples of the worker's part of each step, as many as `sampling.share` gives it."""
-    return (whole - rank + workers - 1) // workers
+def _share(whole: Positions, part: int, parts: int) -> Positions:
+    """Samples of a part of each step, as many as `sampling.share` gives it."""
+    return (whole - part + parts - 1) // parts
 
 
 def cut(rows: Iterator[Rows], sizes: Iterable[int]) -> Iterator[Rows]:

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.artifacts import DatasetCard, Predictions
-from components.config import TrainingConfig
 from components.tasks.protocol import Columns, Task
+from components.training.parallel.strategy import Strategy
 from components.training.reading import Split
 from components.training.sampling import Positions
-from components.training.workers import Workers, autocast
+from components.training.workers import Workers
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -28,29 +28,32 @@ def channels_last(images: Tensor) -> Tensor:
 
 
 def validate(
-    network: nn.Module, split: Split, task: Task, *, config: TrainingConfig, card: DatasetCard, workers: Workers
+    strategy: Strategy, split: Split, task: Task, *, batch_size: int, card: DatasetCard, workers: Workers
 ) -> dict[str, float]:
     """`validation_loss` (without label smoothing) and `validation_METRIC` for each of the task's metrics.
 
-    Each worker answers for every n-th sample; the rows are put back in order and measured as one table, so a metric
-    that is not a mean of samples is right too. A metric that cannot be computed is NaN.
+    Each part of the workers answers for every n-th sample; the rows are put back in order and measured as one table,
+    so a metric that is not a mean of samples is right too. A metric that cannot be computed is NaN.
     """
-    mine = np.arange(workers.rank, len(split), workers.count)
+    part, parts = strategy.part, strategy.parts
+    mine = np.arange(part, len(split), parts)
     pieces: list[Columns] = []
     total = 0.0
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
-        for start in range(0, len(mine), config.batch_size):
-            batch = split.batch(mine[start : start + config.batch_size])
-            with autocast(config, workers.device):
-                outputs = network(channels_last(batch.images))
-            total += float(task.loss(outputs.float(), batch)["loss"]) * len(batch.images)
-            answer = {name: _array(value) for name, value in task.answer(outputs.float()).items()}
-            pieces.append(task.rows(answer, batch.targets.cpu().numpy()))
-    network.train(was_training)
-    gathered = workers.gather((total, pieces))
-    order = np.argsort(np.concatenate([np.arange(r, len(split), workers.count) for r in range(workers.count)]))
+    was_training = strategy.network.training
+    strategy.network.eval()
+    # As many rounds for everybody: a strategy's workers answer together.
+    for asked in np.array_split(mine, -(-len(split) // (parts * batch_size))):
+        batch = split.batch(asked if len(asked) else np.zeros(1, dtype=np.int64))
+        outputs = strategy.outputs(channels_last(batch.images))
+        if outputs is None or not len(asked):
+            continue
+        with torch.inference_mode():
+            total += float(task.loss(outputs, batch)["loss"]) * len(asked)
+            answer = {name: _array(value) for name, value in task.answer(outputs).items()}
+        pieces.append(task.rows(answer, batch.targets.cpu().numpy()))
+    strategy.network.train(was_training)
+    gathered = [(total, pieces) for total, pieces in workers.gather((total, pieces)) if pieces]
+    order = np.argsort(np.concatenate([np.arange(other, len(split), parts) for other in range(parts)]), kind="stable")
     columns = _joined([piece for _, theirs in gathered for piece in theirs], order)
     table = pa.table({"id": [str(name) for name in split.ids], "split": ["validation"] * len(split), **columns})
     measured = task.measure(Predictions(table, model="", data="", classes=card.classes), np.ones((1, len(split))))

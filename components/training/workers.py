@@ -5,14 +5,14 @@ With one worker nothing is initialised and nothing is sent. Starting the group i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.config import TrainingConfig
 
@@ -55,25 +55,14 @@ class Workers:
         dist.all_reduce(shared, op=dist.ReduceOp.MIN)
         return int(shared.item())
 
-    def average_buffers(self, network: nn.Module) -> None:
-        """Make everybody's floating-point buffers (normalisation's running statistics) the mean of all."""
-        if self.count == 1:
+    def average(self, tensors: Sequence[Tensor], group: dist.ProcessGroup | None = None, count: int = 0) -> None:
+        """Make everybody's tensors the mean of all, in place; of a `group` of `count` workers, where one is given."""
+        count = count or self.count
+        if count == 1:
             return
-        buffers: list[Tensor] = [b for b in network.buffers() if b.is_floating_point()]
-        for buffer in buffers:
-            dist.all_reduce(buffer)
-            buffer.div_(self.count)
-
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The network with its gradients averaged over the workers; itself where there is one.
-
-        Wrapped anew each epoch: DDP regroups its buckets after its first step, which changes the order of additions,
-        and a resumed epoch must regroup where an undisturbed one did.
-        """
-        if self.count == 1:
-            return network
-        ids = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+        for tensor in tensors:
+            dist.all_reduce(tensor, group=group)
+            tensor.div_(count)
 
 
 def supports_bfloat16(device: torch.device) -> bool:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from components.artifacts import Model
 from components.data.errors import DataError
@@ -25,9 +28,9 @@ from tests.flows.conftest import make_project
 LIMIT = 240.0  # seconds; a quiet machine needs a tenth
 
 
-def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(root: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
-    environment["CONVOY_ROOT"] = str(root)
+    environment |= {"CONVOY_ROOT": str(root), **variables}
     command = [sys.executable, "-m", "flows.cli", "run", "-r", "digits", *arguments]
     with (root / "output.txt").open("ab") as output:
         return subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
@@ -77,6 +80,53 @@ def test_killed_while_training_it_goes_on_and_ends_with_the_same_weights(
     assert states == [("CRASHED",), ("COMPLETED",)]
     assert list((root / ".convoy" / "work").iterdir()) == []
     assert list((root / ".convoy" / "lines").iterdir()) == []
+
+
+def serve_mlflow(root: Path, port: int) -> subprocess.Popen[bytes]:
+    """MLflow's own server on the database of `root`, answering."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{root / 'server.db'}", "--artifacts-destination", str(root / "kept")]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + LIMIT
+    while time.monotonic() < limit:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                return process
+        except OSError:
+            assert process.poll() is None
+            time.sleep(0.2)
+    raise AssertionError("the server did not start")
+
+
+@pytest.mark.slow
+def test_mlflow_away_for_half_a_minute_changes_nothing(tmp_path: Path, outcome: Outcome, project: Path) -> None:
+    root = make_project(tmp_path / "away")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = serve_mlflow(tmp_path, port)
+    try:
+        process = start(root, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+        wait_for(lambda: any(root.glob(".convoy/work/*/storage/member-0-*/epoch-00001")), process, root)
+        os.killpg(server.pid, signal.SIGKILL)
+        time.sleep(30)
+        assert process.poll() is None, (root / "output.txt").read_text()
+        server = serve_mlflow(tmp_path, port)
+        assert process.wait(timeout=LIMIT) == 0, (root / "output.txt").read_text()
+        client = MlflowClient(f"http://127.0.0.1:{port}")
+        experiment = client.get_experiment_by_name("digits")
+        runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+        for member in ("member-0", "member-1", "member-2"):
+            points = client.get_metric_history(runs[member].info.run_id, "validation_accuracy")
+            assert [point.step for point in points] == [1, 2]
+            assert runs[member].info.status == "FINISHED"
+        own = tracking.connect(project, "digits")
+        done = {step.step: step.run_id for step in outcome.done}
+        expected = Model.load(own.artifact_folder(done["train"], "result") / "models" / "member-2")
+        folder = client.download_artifacts(runs["train"].info.run_id, "result/models/member-2", str(tmp_path))
+        assert Model.load(Path(folder)).digest == expected.digest
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
 
 
 def test_interrupted_it_closes_its_runs_and_says_how_to_go_on(tmp_path: Path) -> None:

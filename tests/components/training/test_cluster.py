@@ -11,10 +11,13 @@ import textwrap
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import ray
 import torch
 
 from components.artifacts import Dataset, Model
@@ -24,9 +27,10 @@ from components.training.cluster import claim, fit
 from components.training.cluster_conductor import check_turn
 from components.training.job import Event, Job, TrainingError
 from components.training.loop import Data
+from components.training.parallel.replicated import Replicated
 from components.training.reading import Split
 from components.training.validation import validate
-from components.training.workers import Workers
+from components.training.workers import Workers, autocast
 
 Jobs = Callable[..., Job]
 EPOCHS = 3
@@ -93,7 +97,8 @@ def test_metrics_of_two_workers_are_those_of_one(undisturbed: tuple[list[Model],
     split = Split(data.validation, torch.device("cpu"))
     for model in models:
         told = [e for e in events if e.kind == "epoch" and e.job == model.card.name][-1].metrics
-        alone = validate(load_network(model), split, task, config=config, card=data.card, workers=Workers())
+        whole = Replicated(load_network(model), Workers(), 1, partial(autocast, config, torch.device("cpu")))
+        alone = validate(whole, split, task, batch_size=4, card=data.card, workers=Workers())
         assert {name: told[name] for name in alone} == pytest.approx(alone, rel=1e-5)
         assert told["validation_accuracy"] == alone["validation_accuracy"]
 
@@ -146,9 +151,11 @@ DRIVER = """
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("everything", [False, True])
 def test_a_driver_killed_within_an_epoch_is_continued_by_the_same_call(
-    undisturbed: tuple[list[Model], list[Event]], dataset: Dataset, job: Jobs, tmp_path: Path
+    everything: bool, undisturbed: tuple[list[Model], list[Event]], dataset: Dataset, job: Jobs, tmp_path: Path
 ) -> None:
+    """The driver alone, or with every process that it has started: Ray's, the conductor and the workers."""
     storage = tmp_path / "s"
     arguments = [str(dataset.folder), str(storage), str(tmp_path / "o"), dataset.digest]
     driver = subprocess.Popen(
@@ -160,13 +167,77 @@ def test_a_driver_killed_within_an_epoch_is_continued_by_the_same_call(
     assert driver.stdout is not None
     for line in driver.stdout:
         if line.startswith("progress 2"):
+            below = psutil.Process(driver.pid).children(recursive=True) if everything else []
             driver.send_signal(signal.SIGKILL)
+            for process in below:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             break
     assert driver.wait() == -signal.SIGKILL
     events: list[Event] = []
     models = fit(jobs_for_two(job), dataset, storage=storage, output=tmp_path / "o", on_event=events.append)
     assert [event.resumed for event in events if event.kind == "epoch"] == [True] + [False] * 5
     assert all(same(one, other) for one, other in zip(models, undisturbed[0], strict=True))
+
+
+def test_a_conductor_killed_within_an_epoch_says_so_and_the_same_call_goes_on(
+    undisturbed: tuple[list[Model], list[Event]], dataset: Dataset, job: Jobs, tmp_path: Path
+) -> None:
+    jobs, places = jobs_for_two(job)[:1], {"storage": tmp_path / "s", "output": tmp_path / "o"}
+
+    def kill_in_the_second_epoch(event: Event) -> None:
+        if (event.kind, event.epoch) == ("progress", 2):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if "Conductor" in " ".join(process.cmdline()):
+                        process.kill()
+
+    with pytest.raises(TrainingError, match=r"(?s)conducts the training died .* start again to go on from the last epoch"):
+        fit(jobs, dataset, **places, on_event=kill_in_the_second_epoch)
+    events: list[Event] = []
+    (model,) = fit(jobs, dataset, **places, on_event=events.append)
+    assert [event.resumed for event in events if event.kind == "epoch"] == [True, False, False]
+    assert same(model, undisturbed[0][0])
+
+
+def test_an_elastic_training_goes_on_with_the_workers_that_are_left(
+    undisturbed: tuple[list[Model], list[Event]], dataset: Dataset, job: Jobs, tmp_path: Path
+) -> None:
+    """One worker dies and its CPU is taken by somebody else."""
+    (wanted,) = jobs_for_two(job)[:1]
+    training = wanted.training.model_copy(update={"workers": (1, 2)})
+    free = int(ray.available_resources()["CPU"])
+    events: list[Event] = []
+    taken: list[Any] = []
+
+    def take_a_place(event: Event) -> None:
+        events.append(event)
+        if not taken and (event.kind, event.epoch) == ("progress", 2):
+            taken.append(Neighbour.options(num_cpus=free - 1).remote())  # waits until there is room for it
+            training_processes()[-1].send_signal(signal.SIGKILL)
+
+    (model,) = fit(
+        [replace(wanted, training=training)],
+        dataset,
+        storage=tmp_path / "s",
+        output=tmp_path / "o",
+        on_event=take_a_place,
+    )
+    ray.kill(taken[0])
+    told = [event for event in events if event.kind == "epoch"]
+    assert [event.epoch for event in told] == [1, 2, 3]
+    assert "worker_imbalance" in told[0].evenness  # two of them
+    assert "worker_imbalance" not in told[1].evenness  # one is left
+    before = [event for event in undisturbed[1] if event.kind == "epoch"][:3]
+    assert told[0].metrics["train_loss"] == before[0].metrics["train_loss"]
+    # The same batches, but augmented and normalised by one worker instead of two.
+    assert told[2].metrics["train_loss"] == pytest.approx(before[2].metrics["train_loss"], rel=0.25)
+    assert not same(model, undisturbed[0][0])
+
+
+@ray.remote
+class Neighbour:
+    """Somebody else's work on the cluster."""
 
 
 def test_too_many_workers_are_refused_before_anything_starts(dataset: Dataset, job: Jobs, tmp_path: Path) -> None:

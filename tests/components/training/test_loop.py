@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.artifacts import Dataset
-from components.config import AugmentConfig
+from components.config import AugmentConfig, NetworkConfig, TrainingConfig
 from components.data.reading.decoded import map_split
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
 from components.training import checkpoint
 from components.training.job import Event, Job, TrainingError
 from components.training.loop import Data, LossNotFiniteError, train
+from components.training.parallel.replicated import Replicated
 from components.training.reading import Split
 from components.training.sampling import global_batches, mix
 from components.training.validation import validate
-from components.training.workers import Workers
+from components.training.workers import Workers, autocast
 
 Jobs = Callable[..., Job]
 UNCHANGED = AugmentConfig()
@@ -42,6 +46,13 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 
 def epochs_of(events: list[Event]) -> list[Event]:
     return [event for event in events if event.kind == "epoch"]
+
+
+def measure(network: nn.Module, split: Split, config: TrainingConfig, data: Data, workers: Workers) -> dict[str, float]:
+    """What `validate` finds, each worker holding the whole network."""
+    strategy = Replicated(network, workers, 1, partial(autocast, config, workers.device))
+    task = tasks.get("classification")
+    return validate(strategy, split, task, batch_size=config.batch_size, card=data.card, workers=workers)
 
 
 def test_an_epoch_is_what_plain_pytorch_would_have_done(tmp_path: Path, data: Data, job: Jobs) -> None:
@@ -201,6 +212,80 @@ def test_a_loss_that_is_not_a_number_stops_and_says_where(
     assert [path.name for path in checkpoint.stored(tmp_path)] == ["epoch-00001"]  # the good epoch is kept
 
 
+def test_a_loss_that_is_not_a_number_can_go_back_and_learn_more_slowly(
+    tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any
+) -> None:
+    task = tasks.get("classification")
+    learn = task.loss
+    steps = 0
+
+    def explode(outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        nonlocal steps
+        steps += outputs.requires_grad
+        losses = learn(outputs, batch, label_smoothing)
+        return {"loss": losses["loss"] * float("nan")} if steps == 10 else losses  # third step of the second epoch
+
+    monkeypatch.setattr(task, "loss", explode, raising=False)
+    events: list[Event] = []
+    wanted = job(epochs=3, training={"rollbacks": 1, "schedule": "constant", "warmup": 0.0})
+    trained = train(wanted, data, tmp_path / "one", on_event=events.append)
+    assert [event.epoch for event in epochs_of(events)] == [1, 2, 3]
+    assert [event.metrics["learning_rate"] for event in epochs_of(events)] == [0.01, 0.005, 0.005]
+    (said,) = [event.message for event in events if event.kind == "warning"]
+    assert "not finite in epoch 2, step 3" in said
+    assert "0.5 times the learning rate (rollback 1 of 1)" in said
+
+    # Killed afterwards, it goes on alike.
+    checkpoint_of_third = checkpoint.stored(tmp_path / "one")[-1]
+    shutil.rmtree(checkpoint_of_third)
+    again: list[Event] = []
+    assert same(train(wanted, data, tmp_path / "one", on_event=again.append), trained)
+    assert [(event.epoch, event.metrics["learning_rate"]) for event in epochs_of(again)] == [(3, 0.005)]
+
+
+def test_no_more_rollbacks_than_allowed(tmp_path: Path, data: Data, job: Jobs) -> None:
+    hopeless = job(
+        training={"learning_rate": 1e30, "optimizer": "sgd", "schedule": "constant", "warmup": 0.0, "rollbacks": 2}
+    )
+    events: list[Event] = []
+    with pytest.raises(LossNotFiniteError):
+        train(hopeless, data, tmp_path, on_event=events.append)
+    assert [event.kind for event in events] == ["warning", "warning"]
+
+
+def test_a_full_disk_keeps_what_is_stored_and_the_same_call_goes_on(tmp_path: Path, data: Data, job: Jobs) -> None:
+    """Files may grow to 1 kB only from the second epoch on: the kernel refuses the write, as a full disk does."""
+    undisturbed = train(job(epochs=3), data, tmp_path / "undisturbed")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: Event) -> None:
+        if event.kind == "epoch":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+
+    try:
+        with pytest.raises(TrainingError, match=r"network: epoch 2 could not be stored .* make room there"):
+            train(job(epochs=3), data, tmp_path / "full", on_event=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["epoch-00001"]
+    assert same(train(job(epochs=3), data, tmp_path / "full"), undisturbed)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path, data: Data, job: Jobs) -> None:
+    network = NetworkConfig(name="residual", arguments={"width": 8, "normalization": "group"})
+    settings = {"optimizer": "sgd", "learning_rate": 0.05}
+    one, several = (
+        train(
+            job(network=network, augment=UNCHANGED, training={**settings, "accumulate": count}),
+            data,
+            tmp_path / f"{count}",
+        ).state_dict()
+        for count in (1, 5)
+    )
+    for name, expected in one.items():
+        torch.testing.assert_close(several[name], expected, rtol=1e-3, atol=1e-5, msg=name)
+
+
 def test_a_checkpoint_of_other_workers_is_refused(tmp_path: Path, data: Data, job: Jobs) -> None:
     train(job(epochs=1), data, tmp_path)
     facts = checkpoint.stored(tmp_path)[0] / "state.json"
@@ -214,7 +299,7 @@ def test_validation_shared_by_workers_measures_what_one_measures(data: Data, job
     task, config = tasks.get("classification"), job(training={"batch_size": 16}).training
     network = task.network(job().network, data.card).eval()
     split = Split(data.validation, torch.device("cpu"))
-    alone = validate(network, split, task, config=config, card=data.card, workers=Workers())
+    alone = measure(network, split, config, data, Workers())
     sent: dict[int, Any] = {}
 
     class Recorded(Workers):
@@ -226,8 +311,8 @@ def test_validation_shared_by_workers_measures_what_one_measures(data: Data, job
 
     for rank in (2, 1):
         with pytest.raises(Stopped):
-            validate(network, split, task, config=config, card=data.card, workers=Recorded(rank, 3))
-    together = validate(network, split, task, config=config, card=data.card, workers=Recorded(0, 3))
+            measure(network, split, config, data, Recorded(rank, 3))
+    together = measure(network, split, config, data, Recorded(0, 3))
     assert together == pytest.approx(alone, rel=1e-6)
     assert together["validation_accuracy"] == alone["validation_accuracy"]
 

@@ -60,7 +60,7 @@ def test_the_shortest_trainings_have_a_rate(schedule: str, steps: int) -> None:
 
 def test_biases_and_norms_are_not_decayed() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    decayed, kept = build_optimizer(network, TrainingConfig(weight_decay=0.1)).param_groups
+    decayed, kept = build_optimizer(dict(network.named_parameters()), TrainingConfig(weight_decay=0.1)).param_groups
     assert [p.ndim for p in decayed["params"]] == [4]
     assert decayed["weight_decay"] == 0.1
     assert kept["weight_decay"] == 0.0
@@ -70,14 +70,14 @@ def test_biases_and_norms_are_not_decayed() -> None:
 def test_the_moving_average_is_the_weighted_sum_of_the_weights() -> None:
     network = nn.Linear(1, 1, bias=False)
     nn.init.constant_(network.weight, 2.0)
-    average, expected = MovingAverage(network, 0.5), 2.0
+    average, expected = MovingAverage(dict(network.named_parameters()), 0.5), 2.0
     for step in range(30):
         nn.init.constant_(network.weight, float(step))
-        average.update(network, step)
+        average.update(dict(network.named_parameters()), step)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
     assert average.values["weight"].item() == pytest.approx(expected, rel=1e-5)
-    average.swap(network)
+    average.swap(dict(network.named_parameters()))
     assert network.weight.item() == pytest.approx(expected, rel=1e-5)
-    average.swap(network)
+    average.swap(dict(network.named_parameters()))
     assert network.weight.item() == 29.0

@@ -76,8 +76,8 @@ def test_an_epoch_is_every_sample_once_in_steps_as_large_as_those_in_memory(
     seen: list[int] = []
     for rank in range(count):
         workers = Workers(rank, count)
-        ours = list(Streamed(Stream(shards), CPU, small_windows).epoch(epochs, 1, workers))
-        theirs = list(Split(data.train, CPU).epoch(epochs, 1, workers))
+        ours = list(Streamed(Stream(shards), CPU, small_windows).epoch(epochs, 1, workers.rank, workers.count))
+        theirs = list(Split(data.train, CPU).epoch(epochs, 1, workers.rank, workers.count))
         assert [(part.whole, len(part.positions)) for part in ours] == [(p.whole, len(p.positions)) for p in theirs]
         for part in ours:
             expected = Split(data.train, CPU).batch(part.positions)
@@ -90,17 +90,17 @@ def test_an_epoch_is_every_sample_once_in_steps_as_large_as_those_in_memory(
 def test_an_epoch_is_the_same_whenever_it_is_read(data: Data, shards: Dataset, small_windows: int) -> None:
     epochs, workers = Epochs(3, len(data.train.images), 64, seed=0), Workers()
     through = Streamed(Stream(shards), CPU, small_windows)
-    all_of_them = [positions(list(through.epoch(epochs, epoch, workers))) for epoch in (1, 2, 3)]
+    all_of_them = [positions(list(through.epoch(epochs, epoch, workers.rank, workers.count))) for epoch in (1, 2, 3)]
     assert len({tuple(order) for order in all_of_them}) == 3
-    assert positions(list(through.epoch(epochs, 2, workers))) == all_of_them[1]  # again
+    assert positions(list(through.epoch(epochs, 2, workers.rank, workers.count))) == all_of_them[1]  # again
     fresh = Streamed(Stream(shards), CPU, small_windows)
-    assert positions(list(fresh.epoch(epochs, 3, workers))) == all_of_them[2]  # as after a kill
-    begun = fresh.epoch(epochs, 2, workers)
+    assert positions(list(fresh.epoch(epochs, 3, workers.rank, workers.count))) == all_of_them[2]  # as after a kill
+    begun = fresh.epoch(epochs, 2, workers.rank, workers.count)
     next(begun)
     begun.close()  # stopped within an epoch
-    assert positions(list(fresh.epoch(epochs, 2, workers))) == all_of_them[1]
+    assert positions(list(fresh.epoch(epochs, 2, workers.rank, workers.count))) == all_of_them[1]
     other = Epochs(3, len(data.train.images), 64, seed=1)
-    assert positions(list(fresh.epoch(other, 1, workers))) != all_of_them[0]
+    assert positions(list(fresh.epoch(other, 1, workers.rank, workers.count))) != all_of_them[0]
 
 
 def test_no_epoch_is_longer_than_what_is_taken_up_at_once(
@@ -108,10 +108,12 @@ def test_no_epoch_is_longer_than_what_is_taken_up_at_once(
 ) -> None:
     epochs, workers = Epochs(4, len(data.train.images), 64, seed=0), Workers()
     at_once = Streamed(Stream(shards), CPU, small_windows)
-    expected = [positions(list(at_once.epoch(epochs, epoch, workers))) for epoch in range(1, 5)]
+    expected = [positions(list(at_once.epoch(epochs, epoch, workers.rank, workers.count))) for epoch in range(1, 5)]
     monkeypatch.setattr(stream, "MOST_PIECES", 7)  # an epoch has 4: two at a time
     in_parts = Streamed(Stream(shards), CPU, small_windows)
-    assert [positions(list(in_parts.epoch(epochs, epoch, workers))) for epoch in range(1, 5)] == expected
+    assert [
+        positions(list(in_parts.epoch(epochs, epoch, workers.rank, workers.count))) for epoch in range(1, 5)
+    ] == expected
 
 
 def test_samples_are_named_by_their_positions(data: Data, shards: Dataset) -> None:
@@ -186,7 +188,7 @@ def test_a_loss_that_is_not_a_number_names_streamed_samples(
     with pytest.raises(LossNotFiniteError) as caught:
         train(job(), streamed(data, shards), tmp_path)
     epochs = Epochs(2, len(data.train.images), 64, seed=0)
-    expected = list(Streamed(Stream(shards), CPU).epoch(epochs, 1, Workers()))[2].positions
+    expected = list(Streamed(Stream(shards), CPU).epoch(epochs, 1, 0, 1))[2].positions
     assert caught.value.positions == expected.tolist()
     assert ", ".join(data.train.ids[expected[:16]]) in str(caught.value)
 

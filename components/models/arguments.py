@@ -1,0 +1,22 @@
+"""Arguments of networks, checked against the annotations of who takes them: before anything is built."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+PLAIN = (bool, int, float, str)
+
+
+def problem(value: Any, annotation: Any) -> str | None:
+    """What is wrong with a value for a plain type, a Literal, or an Annotated one with limits; None where nothing is."""
+    plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if plain in PLAIN and type(value) is not plain and (type(value), plain) != (int, float):
+        return f"expected {plain.__name__}, received {value!r}"
+    try:
+        TypeAdapter(annotation).validate_python(value, strict=True)
+    except ValidationError as error:
+        expected = error.errors()[0]["msg"].removeprefix("Input should be ")
+        return f"expected {expected}, received {value!r}"
+    return None
