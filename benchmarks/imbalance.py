@@ -38,8 +38,9 @@ from components.tasks import registry as tasks
 from components.tasks.protocol import network_answer
 from components.training.imbalance import balance_of
 from components.training.job import Job
-from components.training.loop import Data, train
+from components.training.loop import train
 from components.training.sampling import Epochs
+from components.training.surroundings import Data
 
 RATIOS = (1, 10, 100)
 SEEDS = (0, 1, 2)

@@ -13,7 +13,6 @@ from components.tasks import registry as tasks
 from components.training.job import Event, Job
 from flows.step import LINE, StepRun, flat, line
 
-
 AWAY_SECONDS = 300.0  # that MLflow may not answer while a network is trained: long enough to start a server again
 AGAIN_SECONDS = 5.0  # between two attempts to tell it what it has missed
 
@@ -37,8 +36,8 @@ class Curves:
     def __call__(self, event: Event) -> None:
         job = self._jobs[event.job]
         shared = line()
-        if event.kind == "warning":
-            self._tell(lambda: shared.tracking.log_tags(self._run_of(job), {"convoy.warning": event.message}))
+        if event.kind in ("note", "warning"):
+            self._tell(lambda: shared.tracking.log_tags(self._run_of(job), {f"convoy.{event.kind}": event.message}))
             return
         if event.kind == "epoch":
             self._last[job.name] = dict(event.metrics)

@@ -111,8 +111,8 @@ class TrainingConfig(Section):
     # One process each. [least, most]: as many of them as there is room for, again after every crash; with other numbers
     # of workers the last bits of the weights differ.
     workers: PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(ascending)] = 1
-    # What a worker holds. data: the whole network (DDP); sharded: a share of every tensor (FSDP2); pipeline: some of the
-    # layers, through which micro-batches flow (GPipe).
+    # What a worker holds. data: the whole network (DDP); sharded: a share of every tensor (FSDP2); pipeline: some of
+    # the layers, through which micro-batches flow (GPipe).
     strategy: Literal["data", "sharded", "pipeline"] = "data"
     replicas: PositiveInt = 1  # of the shards or of the pipeline: more than one are hybrids with data parallelism
     accumulate: PositiveInt = 1  # micro-batches that a worker cuts its part of a step into
@@ -168,6 +168,8 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _scaled_from(self) -> TrainingConfig:
+        if self.patience is not None and self.imbalance.sampling == "smote":
+            raise ValueError("`patience` or `sampling: smote`: its head is fitted in the last epoch")
         if self.rate_scaling != "none" and self.reference_batch is None:
             raise ValueError(
                 f"`reference_batch`, the batch that learning_rate was chosen for, where `rate_scaling: "

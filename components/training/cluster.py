@@ -176,8 +176,8 @@ def _train(plan: Plan, tell: _Once) -> None:
         except RayActorError as error:
             _release(plan)
             raise TrainingError(
-                f"the process that conducts the training died ({str(error).splitlines()[0].rstrip('.')}); start again to "
-                f"go on from the last epoch"
+                f"the process that conducts the training died ({str(error).splitlines()[0].rstrip('.')}); start again "
+                f"to go on from the last epoch"
             ) from error
         finally:
             shutil.rmtree(plan.storage / "ray" / plan.token, ignore_errors=True)

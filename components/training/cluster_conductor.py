@@ -186,8 +186,8 @@ def _warn(job: Job, tell: Listener, message: str) -> None:
 def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[str], None]) -> Any:
     """The job's data: what is not streamed is in memory maps, which all workers of a machine share."""
     from components.data.reading.decoded import map_split
-    from components.training.loop import Data
     from components.training.stream import Stream, way
+    from components.training.surroundings import Data
 
     streamed = way(job.training, dataset, workers) == "streamed"
     if streamed and workers.first and job.training.reading == "auto":

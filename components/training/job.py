@@ -64,12 +64,12 @@ class Event:
     """Something that happened in training.
 
     "epoch": an epoch is finished and stored; `metrics` are its figures (`train_loss`, `validation_…`,
-    `learning_rate`), `seconds` its training time. "progress": at most two a second, within an epoch. "warning":
-    `message` says what went wrong and what was done about it.
+    `learning_rate`), `seconds` its training time. "progress": at most two a second, within an epoch. "note":
+    `message` is worth keeping with the training. "warning": `message` says what went wrong and what was done about it.
     """
 
     job: str
-    kind: Literal["epoch", "progress", "warning"]
+    kind: Literal["epoch", "progress", "note", "warning"]
     epoch: int = 0  # counted from 1
     epochs: int = 0
     step: int = 0  # steps done within the epoch

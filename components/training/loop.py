@@ -8,38 +8,32 @@ Left to others: processes (`cluster`), how the network lies on them (`parallel`)
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from components.artifacts import DatasetCard
 from components.augment.policy import augment
-from components.tasks import registry as tasks
-from components.tasks.protocol import Batch, Task
-from components.training import checkpoint
-from components.training.checkpoint import Checkpoint
-from components.training.imbalance import Balance, balance_of
+from components.tasks.protocol import Batch
+from components.training.finding.stopping import best_epoch, stop
 from components.training.job import Event, Job, Listener, TrainingError, ignore
-from components.training.objectives import Objective, objective_of
-from components.training.optimization import MovingAverage, build_optimizer, rate, set_rate
-from components.training.parallel.strategy import Strategy, strategy_of
+from components.training.optimization import rate, set_rate
+from components.training.parallel.strategy import Strategy
 from components.training.progress import Losses, Progress
-from components.training.reading import Part, Reading, Samples, Split, Timed
+from components.training.reading import Part, Split, Timed
+from components.training.resuming import finished, resumed, save
 from components.training.rollback import Rollbacks
 from components.training.sampling import Epochs, Positions, mix
 from components.training.smote import linear_head, refit_head
-from components.training.state import State, restore, stored
-from components.training.stream import Stream
+from components.training.state import State
+from components.training.surroundings import Data, Surroundings, surroundings_of
+from components.training.transfer import begin_epoch
 from components.training.validation import channels_last, validate
-from components.training.workers import Workers, autocast, deterministic
+from components.training.workers import Workers, deterministic
 
 NAMED = 16  # samples of a step whose loss is not finite that its error names
 CHECK_STEPS = 20  # between two looks at the loss: each makes the processor wait for what it has been given
@@ -60,31 +54,6 @@ class LossNotFiniteError(TrainingError):
         self.job, self.epoch, self.step, self.positions = job.name, epoch, step, positions
 
 
-@dataclass(frozen=True)
-class Data:
-    """What a job learns from and is watched on."""
-
-    card: DatasetCard
-    digest: str
-    train: Samples | Stream
-    validation: Samples
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What stays the same."""
-
-    job: Job
-    task: Task
-    objective: Callable[[int], Objective]  # of an epoch
-    balance: Balance | None
-    train: Reading
-    validation: Split
-    card: DatasetCard
-    workers: Workers
-    on_event: Listener
-
-
 def train(
     job: Job,
     data: Data,
@@ -103,58 +72,17 @@ def train(
     """
     workers = workers or Workers()
     with deterministic(workers.device):
-        around = _surroundings(job, data, workers, on_event)
+        around = surroundings_of(job, data, workers, on_event)
         rollbacks = Rollbacks(folder, job.training.rollbacks)
         while True:
-            state = _resumed(around, folder)
+            state = resumed(around, folder)
             try:
                 _run(around, state, folder, before_saving, rollbacks.factor)
-                return _finished(around, state)
+                return finished(around, state)
             except LossNotFiniteError as error:
                 rollbacks.take(error, workers)
                 if workers.first:
                     on_event(Event(job.name, "warning", state.epoch, job.epochs, message=rollbacks.says(error)))
-
-
-def _surroundings(job: Job, data: Data, workers: Workers, on_event: Listener) -> Surroundings:
-    task = tasks.get(job.task)
-    precision = functools.partial(autocast, job.training, workers.device)
-    train_split: Reading = (
-        data.train.read(job, workers.device) if isinstance(data.train, Stream) else Split(data.train, workers.device)
-    )
-    balance = balance_of(job, task.spec, data.train.targets, data.card.classes)
-    return Surroundings(
-        job=job,
-        task=task,
-        objective=objective_of(job, task, workers.device, precision, balance),
-        balance=balance,
-        train=train_split,
-        validation=Split(data.validation, workers.device),
-        card=data.card,
-        workers=workers,
-        on_event=on_event,
-    )
-
-
-def _fresh(around: Surroundings) -> State:
-    """The state before the first step: everybody has the same weights, and randomness of their own from then on."""
-    job, workers = around.job, around.workers
-    torch.manual_seed(mix("weights", job.seed))
-    network = _network(around).train()
-    sample = channels_last(around.validation.batch(np.zeros(1, dtype=np.int64)).images)
-    precision = functools.partial(autocast, job.training, workers.device)
-    strategy = strategy_of(network, sample, job.training, workers, precision)
-    torch.manual_seed(mix("training", job.seed, workers.rank))
-    average = MovingAverage(strategy.parameters(), job.training.ema) if job.training.ema is not None else None
-    return State(strategy, build_optimizer(strategy.parameters(), job.training), average, epoch=0, history=[])
-
-
-def _network(around: Surroundings) -> nn.Module:
-    job = around.job
-    network = around.task.network(job.network, around.card)
-    if job.training.imbalance.sampling == "smote":
-        linear_head(network, job.network.name)  # said before anything is trained
-    return network.to(around.workers.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _epochs(around: Surroundings, strategy: Strategy) -> Epochs:
@@ -171,11 +99,12 @@ def _run(
     """All the epochs that are left, each of them stored."""
     job, workers = around.job, around.workers
     epochs = _epochs(around, state.strategy)
-    while state.epoch < job.epochs:
+    while state.epoch < job.epochs and not _stopped(around, state):
         record = _epoch(around, state, epochs, rate_factor)
         state.epoch += 1
         state.history.append(record)
-        _save(around, state, folder, before_saving)
+        _keep_best(around, state)
+        save(around, state, folder, before_saving)
         if workers.first:
             around.on_event(Event.from_record(job.name, job.epochs, record, resumed=False))
 
@@ -190,16 +119,13 @@ def _epoch(around: Surroundings, state: State, epochs: Epochs, rate_factor: floa
     seconds = time.perf_counter() - started
     evenness = _evenness(around, strategy, epoch)
     strategy.average_buffers()
-    if state.average is not None:
-        state.average.swap(strategy.parameters())
     config = around.job.training
-    if config.imbalance.sampling == "smote" and epoch == around.job.epochs:
-        figures |= _refit_head(around, strategy.network)
-    measured = validate(
-        strategy, around.validation, around.task, batch_size=config.batch_size, card=around.card, workers=workers
-    )
-    if state.average is not None:
-        state.average.swap(strategy.parameters())
+    with state.averaged():
+        if config.imbalance.sampling == "smote" and epoch == around.job.epochs:
+            figures |= _refit_head(around, strategy.network)
+        measured = validate(
+            strategy, around.validation, around.task, batch_size=config.batch_size, card=around.card, workers=workers
+        )
     return {
         "epoch": epoch,
         "steps": epochs.steps(epoch),
@@ -236,6 +162,7 @@ def _train_epoch(
     epoch = state.epoch + 1
     before, steps, total = epochs.steps_before(epoch), epochs.steps(epoch), epochs.total_steps
     objective = around.objective(epoch)
+    begin_epoch(strategy.network, strategy.parameters(), state.blocks, config.transfer, epoch)
     strategy.begin_epoch()
     losses = Losses(steps, workers)
     progress = Progress(job, epoch, steps, workers, around.on_event)
@@ -278,72 +205,15 @@ def _evenness(around: Surroundings, strategy: Strategy, epoch: int) -> dict[str,
     return found
 
 
-# -- storing, resuming and handing over -----------------------------------------------------------------------------
+def _stopped(around: Surroundings, state: State) -> bool:
+    """Whether the validation split says that more epochs would be for nothing (`training.patience`)."""
+    return stop(state.history, around.job.training.patience, *around.watched)
 
 
-def _save(around: Surroundings, state: State, folder: Path, before_saving: Callable[[], None]) -> None:
-    """Everybody's part of the state goes into the first worker's checkpoint; all wait until it is written."""
-    found = stored(state, around.workers)
-    if found is not None:
-        before_saving()
-        facts = {"job": around.job.name, "reading": around.train.way}
-        try:
-            checkpoint.save(folder, state.epoch, Checkpoint(found.tensors, {**facts, **found.facts}))
-        except (OSError, SafetensorError) as error:
-            raise TrainingError(
-                f"{around.job.name}: epoch {state.epoch} could not be stored in {folder}: {error}. The epochs before it "
-                f"are kept: make room there and start again, and training goes on from epoch {state.epoch - 1}"
-            ) from error
-    around.workers.from_first(None)
-
-
-def _resumed(around: Surroundings, folder: Path) -> State:
-    """The state that `folder` holds, or a fresh one. The first worker chooses, so that all read the same."""
-    state, workers = _fresh(around), around.workers
-    found: Checkpoint | None = None
-    if workers.first:
-        found, complaints = checkpoint.latest(folder)
-        epoch = int(found.facts["epoch"]) if found is not None else 0
-        for complaint in complaints:
-            message = f"{complaint}; removed, going on after epoch {epoch}"
-            around.on_event(Event(around.job.name, "warning", epoch, around.job.epochs, message=message))
-    else:
-        epoch = 0
-    epoch = workers.from_first(epoch)
-    if epoch == 0:
-        return state
-    if found is None:
-        found = checkpoint.load(folder / f"epoch-{epoch:05d}")
-    _check(around, found)
-    restore(state, found, workers, around.job.seed)
-    return state
-
-
-def _check(around: Surroundings, found: Checkpoint) -> None:
-    """Raise TrainingError where going on from the checkpoint would not be what it was to become."""
-    before, now = int(found.facts["workers"]), around.workers.count
-    if before != now and not around.job.training.elastic:
-        raise TrainingError(
-            f"{around.job.name}: expected to go on with the {before} workers that its checkpoint was trained by, "
-            f"received {now}; use as many, or another storage, or say which numbers will do (training.workers: [1, 4])"
-        )
-    if (way := found.facts.get("reading", "mapped")) != around.train.way:
-        raise TrainingError(
-            f"{around.job.name}: expected to go on with data that is {way}, as when its checkpoint was written, "
-            f"received data that is {around.train.way}, in another order; go on where there is as much memory as there "
-            f"was, or use another storage"
-        )
-
-
-def _finished(around: Surroundings, state: State) -> nn.Module:
-    """The network that was asked for, in evaluation mode: whole, on the first worker at least."""
-    strategy = state.strategy
-    if state.average is not None:
-        state.average.swap(strategy.parameters())
-    network = strategy.network
-    if around.workers.count > 1 and around.job.training.strategy != "data":
-        weights = strategy.whole(strategy.state())
-        if around.workers.first:
-            network = _network(around)
-            network.load_state_dict(weights)
-    return network.eval()
+def _keep_best(around: Surroundings, state: State) -> None:
+    """With `patience`, the weights of the best epoch so far are what will be returned."""
+    if around.job.training.patience is None or best_epoch(state.history, *around.watched) != state.epoch:
+        return
+    with state.averaged():
+        whole = state.strategy.whole(state.strategy.state())
+        state.best = {name: value.detach().clone() for name, value in whole.items()}

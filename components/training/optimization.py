@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from components.config import TrainingConfig
+from components.training.finding.scaling import peak_rate
+from components.training.transfer import Blocks, parameter_groups
 
 # PyTorch's OneCycleLR defaults (Smith & Topin 2017): start at 1/25 of the peak, end at 1/10,000 of the start.
 ONE_CYCLE_START = 1 / 25
@@ -24,13 +25,13 @@ def rate(step: int, steps: int, config: TrainingConfig) -> float:
     constant: linear up, then the rate itself.
     """
     if config.schedule == "one-cycle":
-        return config.learning_rate * _one_cycle(step, steps, config.warmup)
+        return peak_rate(config) * _one_cycle(step, steps, config.warmup)
     rising = round(config.warmup * steps)
     if step < rising:
-        return config.learning_rate * (step + 1) / rising
+        return peak_rate(config) * (step + 1) / rising
     if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
-    return config.learning_rate
+        return peak_rate(config) * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+    return peak_rate(config)
 
 
 def _one_cycle(step: int, steps: int, warmup: float) -> float:
@@ -45,25 +46,20 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
-def build_optimizer(parameters: Mapping[str, nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, or SGD with Nesterov momentum 0.9; one fused kernel a step, on CPUs too.
-
-    Biases and normalisation's factors are not decayed: shrinking them regularises nothing (Goyal et al. 2017).
-    """
-    trained = [p for p in parameters.values() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+def build_optimizer(
+    parameters: Mapping[str, nn.Parameter], blocks: Blocks, config: TrainingConfig
+) -> torch.optim.Optimizer:
+    """AdamW, or SGD with Nesterov momentum 0.9; one fused kernel a step, on CPUs too."""
+    groups = parameter_groups(parameters, blocks, config)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=MOMENTUM, nesterov=True, fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """The step's rate; each group takes its own share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group["scale"]
 
 
 class MovingAverage:

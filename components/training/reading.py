@@ -55,7 +55,7 @@ class Reading(Protocol):
     def __len__(self) -> int: ...
 
     def epoch(self, epochs: Epochs, epoch: int, part: int, parts: int) -> Iterator[Part]:
-        """Part `part` (counted from 0) of `parts` of `epochs.steps(epoch)` steps, the same ones whenever it is asked."""
+        """Part `part` (from 0) of `parts` of each of `epochs.steps(epoch)` steps, the same whenever it is asked."""
         ...
 
     def names(self, positions: Positions) -> list[str]:

@@ -6,7 +6,8 @@ Files are `checkpoint`'s business, what is done with the state `loop`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from components.training.checkpoint import Checkpoint
 from components.training.optimization import MovingAverage
 from components.training.parallel.strategy import Strategy
 from components.training.sampling import mix
+from components.training.transfer import Blocks
 from components.training.workers import Workers
 
 
@@ -25,11 +27,21 @@ class State:
     """A network in training. `best` are the whole weights of its best epoch so far, where those are to be returned."""
 
     strategy: Strategy
+    blocks: Blocks  # of the network, where transfer tells them apart
     optimizer: torch.optim.Optimizer
     average: MovingAverage | None
     epoch: int  # finished
     history: list[dict[str, Any]]
     best: dict[str, Tensor] | None = None
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The moving average in the network's place for the block, where there is one."""
+        if self.average is not None:
+            self.average.swap(self.strategy.parameters())
+        yield
+        if self.average is not None:
+            self.average.swap(self.strategy.parameters())
 
 
 def stored(state: State, workers: Workers) -> Checkpoint | None:

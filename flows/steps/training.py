@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import Dataset, Model
-from components.config import AugmentConfig, EnsembleConfig, MembersConfig, StudentConfig, TrainingConfig
+from components.config import AugmentConfig, EnsembleConfig, MembersConfig, NetworkConfig, StudentConfig, TrainingConfig
 from flows.curves import Curves
 from flows.step import StepRun, line, step
 
@@ -27,7 +27,7 @@ def _only(folder: Path) -> Model:
 
 
 @step("train", load=_members, code=["components.training.cluster"], minutes=24 * 60)
-def train(
+def _train(
     run: StepRun,
     dataset: Dataset,
     members: MembersConfig,
@@ -51,6 +51,18 @@ def train(
         for number in range(members.count)
     ]
     _fit(run, jobs, dataset)
+
+
+def train(
+    dataset: Dataset,
+    members: MembersConfig,
+    training: TrainingConfig,
+    augment: AugmentConfig,
+    seed: int,
+) -> tuple[Model, ...]:
+    """The members; weights that they start from are part of what the step is known by."""
+    networks = tuple(_pinned(network) for network in members.networks)
+    return _train(dataset, members.model_copy(update={"networks": networks}), training, augment, seed)
 
 
 @step("ensemble", load=_only, code=["components.compress.ensemble"])
@@ -109,7 +121,18 @@ def distil(
     if "distillation" not in _supports(dataset):
         line().skip("distil", f"{dataset.card.task} cannot be distilled: the teacher goes on itself")
         return teacher
-    return _distil(teacher, dataset, student, training, augment, seed)
+    pinned = student.model_copy(update={"network": _pinned(student.network)})
+    return _distil(teacher, dataset, pinned, training, augment, seed)
+
+
+def _pinned(network: NetworkConfig) -> NetworkConfig:
+    """The network with the file and digest of the weights that it starts from, where it does not start at random."""
+    if network.pretrained is None:
+        return network
+    from components.models.weights import pinned
+
+    tracking = line().tracking
+    return pinned(network, lambda run_id: tracking.artifact_folder(run_id, "result") / "models")
 
 
 def _fit(run: StepRun, jobs: Sequence[Job], dataset: Dataset) -> None:

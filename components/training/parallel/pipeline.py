@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, cast
 
@@ -53,6 +54,20 @@ class Stage(nn.Module):
         return f"{self.prefixes[int(index)]}.{rest}"
 
 
+def _nothing(outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+    raise RuntimeError("expected a step to be under way")
+
+
+@dataclass
+class _Step:
+    """What the loss of the step that is under way needs to know, and its parts so far."""
+
+    objective: Objective = _nothing
+    whole: int = 0
+    pieces: dict[int, Batch] = field(default_factory=dict)  # by where their targets are
+    losses: list[dict[str, Tensor]] = field(default_factory=list)
+
+
 class Pipeline:
     """See `Strategy`. The micro-batches of a step are of one size: a rest would need a pipeline of its own."""
 
@@ -85,10 +100,7 @@ class Pipeline:
         peers = [_group(range(s, workers.count, self.stages)) for s in range(self.stages)]
         self.pipe, self.peers = pipes[self.part], peers[self.stage]
         self.schedules: dict[tuple[Any, ...], ScheduleGPipe] = {}  # a shape of micro-batches each
-        self._objective: Objective | None = None
-        self._whole = 0
-        self._losses: list[dict[str, Tensor]] = []
-        self._pieces: dict[int, Batch] = {}
+        self._step = _Step()
 
     @property
     def last(self) -> bool:
@@ -100,8 +112,7 @@ class Pipeline:
 
     def backward(self, batch: Batch, objective: Objective, whole: int) -> dict[str, Tensor]:
         pieces = micro_batches(batch, equal_count(len(batch.images), self.accumulate))
-        self._objective, self._whole, self._losses = objective, whole, []
-        self._pieces = {piece.targets.data_ptr(): piece for piece in pieces}
+        self._step = _Step(objective, whole, {piece.targets.data_ptr(): piece for piece in pieces})
         schedule = self._schedule(pieces[0].images, len(pieces), training=True)
         inputs: dict[str, Any] = {"arg_mbs": [(piece.images,) for piece in pieces]} if self.stage == 0 else {}
         if self.last:
@@ -110,16 +121,16 @@ class Pipeline:
             schedule.step(**inputs, return_outputs=False)
         self._average_gradients()
         # The shapes of a new schedule are found by one more micro-batch, whose loss is counted first.
-        losses = self._losses[-len(pieces) :]
+        losses = self._step.losses[-len(pieces) :]
         return mean_of(losses, [len(piece.images) for piece in pieces]) if self.last else {}
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        assert self._objective is not None
-        piece = self._pieces[targets.data_ptr()]  # an objective may want the images too
+        step = self._step
+        piece = step.pieces[targets.data_ptr()]  # an objective may want the images too
         with torch.autocast(self.workers.device.type, enabled=False):
-            found = self._objective(outputs.float(), piece)
-        self._losses.append(found)
-        return found["loss"] * (len(piece.images) * self.parts / self._whole)
+            found = step.objective(outputs.float(), piece)
+        step.losses.append(found)
+        return found["loss"] * (len(piece.images) * self.parts / step.whole)
 
     def _schedule(self, images: Tensor, count: int, *, training: bool) -> ScheduleGPipe:
         """Buffers are of one shape: one schedule for each that occurs."""
@@ -186,8 +197,7 @@ class Pipeline:
         return {name: value for name, value in whole.items() if name in held}
 
     def _name(self, name: str) -> str:
-        assert isinstance(self.network, Stage)
-        return self.network.whole_name(name)
+        return cast(Stage, self.network).whole_name(name)
 
 
 def _group(ranks: range) -> dist.ProcessGroup:

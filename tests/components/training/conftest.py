@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from components.artifacts import Dataset, DatasetCard, InputSpec
 from components.config import AugmentConfig, NetworkConfig, TrainingConfig
 from components.training.job import Job
-from components.training.loop import Data
+from components.training.surroundings import Data
 
 TRAINING = 400
 VALIDATION = 101  # odd, so that two workers have parts of different sizes

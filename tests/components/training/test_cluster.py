@@ -26,9 +26,9 @@ from components.tasks import registry as tasks
 from components.training.cluster import claim, fit
 from components.training.cluster_conductor import check_turn
 from components.training.job import Event, Job, TrainingError
-from components.training.loop import Data
 from components.training.parallel.replicated import Replicated
 from components.training.reading import Split
+from components.training.surroundings import Data
 from components.training.validation import validate
 from components.training.workers import Workers, autocast
 
@@ -192,7 +192,9 @@ def test_a_conductor_killed_within_an_epoch_says_so_and_the_same_call_goes_on(
                     if "Conductor" in " ".join(process.cmdline()):
                         process.kill()
 
-    with pytest.raises(TrainingError, match=r"(?s)conducts the training died .* start again to go on from the last epoch"):
+    with pytest.raises(
+        TrainingError, match=r"(?s)conducts the training died .* start again to go on from the last epoch"
+    ):
         fit(jobs, dataset, **places, on_event=kill_in_the_second_epoch)
     events: list[Event] = []
     (model,) = fit(jobs, dataset, **places, on_event=events.append)

@@ -29,9 +29,10 @@ from components.training import loop
 from components.training.cluster import fit
 from components.training.imbalance import Balance, balance_of, class_weights, deferred_epochs, log_prior
 from components.training.job import Event, Job, TrainingError
-from components.training.loop import Data, train
+from components.training.loop import train
 from components.training.objectives import BalancedSoftmax, Focal, Supervised, Weighted, objective_of
 from components.training.sampling import Epochs, global_batches, level, share
+from components.training.surroundings import Data
 from tests.components.training.conftest import make_job
 
 Jobs = Callable[..., Job]

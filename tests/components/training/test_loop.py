@@ -16,17 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.artifacts import Dataset
+from components.artifacts import Dataset, ModelCard, write_model
 from components.config import AugmentConfig, NetworkConfig, TrainingConfig
 from components.data.reading.decoded import map_split
+from components.models.network import save_weights
+from components.models.sequence import blocks
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
 from components.training import checkpoint
 from components.training.job import Event, Job, TrainingError
-from components.training.loop import Data, LossNotFiniteError, train
+from components.training.loop import LossNotFiniteError, train
 from components.training.parallel.replicated import Replicated
 from components.training.reading import Split
 from components.training.sampling import global_batches, mix
+from components.training.surroundings import Data
 from components.training.validation import validate
 from components.training.workers import Workers, autocast
 
@@ -284,6 +287,64 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path, data
     )
     for name, expected in one.items():
         torch.testing.assert_close(several[name], expected, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_patience_ends_a_training_and_returns_its_best_epoch(tmp_path: Path, data: Data, job: Jobs) -> None:
+    # A rate at which accuracy goes up and down.
+    settings = {"learning_rate": 0.2, "schedule": "constant", "warmup": 0.0, "patience": 2, "ema": 0.5}
+    wanted = job(epochs=30, training=settings)
+    events: list[Event] = []
+    trained = train(wanted, data, tmp_path / "one", on_event=events.append)
+    accuracy = [event.metrics["validation_accuracy"] for event in epochs_of(events)]
+    best = int(np.argmax(accuracy)) + 1
+    assert len(accuracy) == best + 2 < 30
+    split = Split(data.validation, torch.device("cpu"))
+    assert measure(trained, split, wanted.training, data, Workers())["validation_accuracy"] == accuracy[best - 1]
+
+    def stop(event: Event) -> None:
+        if event.kind == "epoch" and event.epoch == best + 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(wanted, data, tmp_path / "stopped", on_event=stop)
+    assert same(train(wanted, data, tmp_path / "stopped"), trained)
+
+
+def test_frozen_features_stay_as_they_were_trained(tmp_path: Path, data: Data, job: Jobs) -> None:
+    first = train(job(epochs=1), data, tmp_path / "first")
+    card = ModelCard(
+        name="first",
+        task="classification",
+        network=job().network,
+        classes=data.card.classes,
+        input=data.card.input,
+        data="",
+        seed=0,
+        parents=(),
+    )
+    write_model(tmp_path / "model", card, lambda folder: save_weights(first, folder))
+    network = job().network.model_copy(update={"pretrained": f"model:{tmp_path / 'model'}"})
+    settings = {"transfer": {"freeze": "features", "unfreeze": 1.0}, "weight_decay": 0.1}
+    wanted = job(epochs=2, network=network, training=settings)
+    events: list[Event] = []
+    states: list[dict[str, Tensor]] = []
+
+    def keep(event: Event) -> None:
+        events.append(event)
+        if event.kind == "epoch":
+            found, _ = checkpoint.latest(tmp_path / "second")
+            assert found is not None
+            states.append({n.removeprefix("network/"): v for n, v in found.tensors.items() if n.startswith("network/")})
+
+    train(wanted, data, tmp_path / "second", on_event=keep)
+    (note,) = [event.message for event in events if event.kind == "note"]
+    assert note.startswith("pretrained: 100% of the features")
+    before = first.state_dict()
+    changed = [{name for name in before if not torch.equal(state[name], before[name])} for state in states]
+    assert {name.split(".")[0] for name in changed[0]} == {"head"}
+    last_block = {name for name in changed[1] if name.startswith("features.")}
+    assert last_block
+    assert {name.split(".")[1] for name in last_block} == {blocks(first)[-1][0].split(".")[1]}
 
 
 def test_a_checkpoint_of_other_workers_is_refused(tmp_path: Path, data: Data, job: Jobs) -> None:

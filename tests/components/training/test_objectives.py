@@ -19,8 +19,9 @@ from components.tasks import registry as tasks
 from components.tasks.classification import Classification
 from components.tasks.protocol import Batch
 from components.training.job import Job
-from components.training.loop import Data, train
+from components.training.loop import train
 from components.training.objectives import Distilled, Supervised, objective_of
+from components.training.surroundings import Data
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_the_shortest_trainings_have_a_rate(schedule: str, steps: int) -> None:
 
 def test_biases_and_norms_are_not_decayed() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    decayed, kept = build_optimizer(dict(network.named_parameters()), TrainingConfig(weight_decay=0.1)).param_groups
+    decayed, kept = build_optimizer(dict(network.named_parameters()), [], TrainingConfig(weight_decay=0.1)).param_groups
     assert [p.ndim for p in decayed["params"]] == [4]
     assert decayed["weight_decay"] == 0.1
     assert kept["weight_decay"] == 0.0

@@ -21,9 +21,10 @@ from components.tasks import registry as tasks
 from components.tasks.classification import Classification
 from components.training.imbalance import Balance, balance_of
 from components.training.job import Event, Job
-from components.training.loop import Data, train
+from components.training.loop import train
 from components.training.reading import Split
 from components.training.smote import fit_head, linear_head, refit_head, smote
+from components.training.surroundings import Data
 from components.training.workers import Workers
 
 Jobs = Callable[..., Job]

@@ -26,10 +26,11 @@ from components.training import stream
 from components.training.cluster import fit
 from components.training.cluster_conductor import Plan, data_of
 from components.training.job import Event, Job, TrainingError
-from components.training.loop import Data, LossNotFiniteError, train
+from components.training.loop import LossNotFiniteError, train
 from components.training.reading import Part, Split
 from components.training.sampling import Epochs
 from components.training.stream import Stream, Streamed, way
+from components.training.surroundings import Data
 from components.training.workers import Workers
 
 Jobs = Callable[..., Job]

@@ -106,7 +106,8 @@ def test_figures_are_those_of_the_loop_itself(
     undisturbed: tuple[Findings, list[TrialEvent]], dataset: Dataset, tmp_path: Path
 ) -> None:
     from components.data.reading.loading import load_split
-    from components.training.loop import Data, train
+    from components.training.loop import train
+    from components.training.surroundings import Data
 
     best = undisturbed[0].best
     data = Data(dataset.card, dataset.digest, load_split(dataset, "train"), load_split(dataset, "validation"))

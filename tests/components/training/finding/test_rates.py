@@ -13,7 +13,7 @@ import torch
 from components.training.finding.picture import draw
 from components.training.finding.rates import climb, configured, find_learning_rate, read, rising
 from components.training.job import Job, TrainingError
-from components.training.loop import Data
+from components.training.surroundings import Data
 
 CURVATURE = 4.0  # L: plain gradient descent on L/2 · x² diverges above 2/L
 LIMIT = 2 / CURVATURE

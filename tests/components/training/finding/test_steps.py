@@ -11,8 +11,9 @@ import torch
 
 from components.training.finding.steps import Steps
 from components.training.job import Job
-from components.training.loop import Data, train
+from components.training.loop import train
 from components.training.optimization import rate
+from components.training.surroundings import Data
 from components.training.workers import deterministic
 
 CPU = torch.device("cpu")
@@ -24,6 +25,7 @@ CPU = torch.device("cpu")
         {"schedule": "constant", "warmup": 0.0},
         {"optimizer": "sgd", "gradient_clip": 0.5, "label_smoothing": 0.1, "accumulate": 2},
         {"precision": "bfloat16", "imbalance": {"loss": "focal"}},
+        {"transfer": {"head_rate": 2.0, "layer_decay": 0.5}},
     ],
 )
 def test_an_epoch_of_single_steps_gives_the_loops_weights_bit_for_bit(

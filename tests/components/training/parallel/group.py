@@ -14,7 +14,8 @@ from torch import multiprocessing
 
 from components.models.network import save_weights
 from components.training.job import Event, Job
-from components.training.loop import Data, train
+from components.training.loop import train
+from components.training.surroundings import Data
 from components.training.workers import Workers
 
 

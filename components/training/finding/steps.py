@@ -1,0 +1,80 @@
+"""Single steps of a job's training, one at a time and at any rate, for those who measure rather than train.
+
+The same arithmetic as the loop's, on one worker: network, objective, augmentation, precision and optimizer are the
+job's own, and after an epoch's batches the weights are those of the loop, bit for bit. Left to the loop: epochs,
+checkpoints, averages of the weights and everything that is shared between workers.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.augment.policy import augment
+from components.config import TransferConfig
+from components.models.sequence import blocks as blocks_of
+from components.tasks import registry as tasks
+from components.tasks.protocol import Batch
+from components.training.finding.alone import alone
+from components.training.imbalance import balance_of
+from components.training.job import Job
+from components.training.objectives import objective_of
+from components.training.optimization import build_optimizer, set_rate
+from components.training.parallel.strategy import strategy_of
+from components.training.reading import Split
+from components.training.sampling import Epochs, Positions, mix
+from components.training.stream import Stream
+from components.training.surroundings import Data
+from components.training.transfer import begin_epoch
+from components.training.validation import channels_last
+from components.training.workers import Workers, autocast
+
+
+class Steps:
+    """A fresh network of the job's, and its steps. To be used within `workers.deterministic`, as the loop is."""
+
+    def __init__(self, job: Job, data: Data, device: torch.device) -> None:
+        if isinstance(data.train, Stream):
+            raise TypeError("data.train: expected samples in memory or in memory maps, received a stream")
+        task, config = tasks.get(job.task), alone(job.training)
+        self.job, self.config = job, config
+        self.split = Split(data.train, device)
+        self.balance = balance_of(job, task.spec, data.train.targets, data.card.classes)
+        precision = functools.partial(autocast, config, device)
+        # As in the last epoch: what is deferred has come, and what was frozen has thawed.
+        self.objective = objective_of(job, task, device, precision, self.balance)(job.epochs)
+        torch.manual_seed(mix("weights", job.seed))
+        network = task.network(job.network, data.card).train()
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        blocks = blocks_of(network) if config.transfer != TransferConfig() else []
+        sample = channels_last(self.split.batch(np.zeros(1, dtype=np.int64)).images)
+        self.strategy = strategy_of(network, sample, config, Workers(device=device), precision)
+        torch.manual_seed(mix("training", job.seed, 0))
+        self.optimizer = build_optimizer(self.strategy.parameters(), blocks, config)
+        self.generator = torch.Generator()
+        begin_epoch(self.strategy.network, self.strategy.parameters(), blocks, config.transfer, job.epochs)
+        self.strategy.begin_epoch()
+
+    def epochs(self, batch_size: int) -> Epochs:
+        """How the job's epochs are cut into batches of this size."""
+        return Epochs(self.job.epochs, len(self.split), batch_size, self.job.seed, self.balance)
+
+    def take(self, positions: Positions, rate: float, number: int = 0, epoch: int = 1) -> Tensor:
+        """One step on these samples of the training split; returns the loss before it, where it was computed.
+
+        `number` and `epoch` decide how the samples are augmented, as in the loop.
+        """
+        batch = self.split.batch(positions)
+        self.generator.manual_seed(mix("augment", self.job.seed, epoch, number, 0))
+        images, targets = augment(batch.images, batch.targets, self.job.augment, self.generator)
+        shown = Batch(channels_last(images), targets)
+        losses = self.strategy.backward(shown, self.objective, len(positions))
+        if self.config.gradient_clip is not None:
+            self.strategy.clip(self.config.gradient_clip)
+        set_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return losses["loss"].detach()

@@ -1,0 +1,44 @@
+"""When to end a training, by its validation figures alone. Pure rules; the loop applies them.
+
+Only metrics of the validation split are looked at: the training split always gets better, and a training that looked
+at the test split would be judged on what it was chosen by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+VALIDATION = "validation_"
+
+History = Sequence[Mapping[str, Any]]  # an epoch's record each, in order; its figures are under "metrics"
+
+
+def stop(history: History, patience: int | None, metric: str, higher_is_better: bool) -> bool:
+    """Whether the last `patience` epochs were all no better than the best one before them; None: never stop.
+
+    `metric` is a figure of the validation split, such as `validation_accuracy`; ValueError for any other. An equal
+    figure is no improvement, and neither is NaN.
+    """
+    if patience is None:
+        _of_validation(metric)
+        return False
+    return len(history) - (best_epoch(history, metric, higher_is_better) or 0) >= patience
+
+
+def best_epoch(history: History, metric: str, higher_is_better: bool) -> int | None:
+    """The epoch, counted from 1, whose weights are to be kept: the first of the best. None where all are NaN."""
+    _of_validation(metric)
+    best: tuple[float, int] | None = None
+    for epoch, record in enumerate(history, start=1):
+        value = float(record["metrics"][metric])
+        score = value if higher_is_better else -value
+        if not math.isnan(score) and (best is None or score > best[0]):
+            best = score, epoch
+    return None if best is None else best[1]
+
+
+def _of_validation(metric: str) -> None:
+    if not metric.startswith(VALIDATION):
+        raise ValueError(f"metric: expected a figure of the validation split, {VALIDATION}…, received {metric}")
