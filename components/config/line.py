@@ -95,7 +95,7 @@ class TrainingConfig(Section):
     """How every network on the line is trained: members and student alike."""
 
     batch_size: PositiveInt = 128  # over all workers together
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.01
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
@@ -158,6 +158,8 @@ class TrainingConfig(Section):
                 f"`workers` that are {self.replicas} times two or more, for `replicas: {self.replicas}` of `strategy: "
                 f"{self.strategy}`"
             )
+        if self.strategy == "sharded" and self.optimizer == "muon":
+            raise ValueError("another `optimizer` than muon for `strategy: sharded`: it needs whole matrices")
         if self.compress_gradients:
             raise ValueError(f"`compress_gradients: false` for `strategy: {self.strategy}`")
         if self.imbalance.sampling == "smote":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from components.config import TrainingConfig
 from components.training.finding.scaling import peak_rate
+from components.training.muon import Muon
 from components.training.transfer import Blocks, parameter_groups
 
 # PyTorch's OneCycleLR defaults (Smith & Topin 2017): start at 1/25 of the peak, end at 1/10,000 of the start.
@@ -49,11 +51,22 @@ def _cosine(start: float, end: float, share: float) -> float:
 def build_optimizer(
     parameters: Mapping[str, nn.Parameter], blocks: Blocks, config: TrainingConfig
 ) -> torch.optim.Optimizer:
-    """AdamW, or SGD with Nesterov momentum 0.9; one fused kernel a step, on CPUs too."""
+    """AdamW, or SGD with Nesterov momentum 0.9, one fused kernel a step, on CPUs too; or Muon."""
     groups = parameter_groups(parameters, blocks, config)
+    if config.optimizer == "muon":
+        return Muon([part for group in groups for part in _kernels_apart(group)], lr=config.learning_rate)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     return torch.optim.SGD(groups, lr=config.learning_rate, momentum=MOMENTUM, nesterov=True, fused=True)
+
+
+def _kernels_apart(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """The group's convolutions, for Muon, and what else there is: the head's matrix is better off with Adam's steps."""
+    parts = [
+        {**group, "params": [p for p in group["params"] if (p.ndim > 2) == kernels], "orthogonal": kernels}
+        for kernels in (True, False)
+    ]
+    return [part for part in parts if part["params"]]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

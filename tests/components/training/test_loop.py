@@ -103,6 +103,7 @@ def test_an_epoch_is_what_plain_pytorch_would_have_done(tmp_path: Path, data: Da
         {},
         {"optimizer": "sgd", "ema": 0.9, "gradient_clip": 1.0, "schedule": "cosine"},
         {"precision": "bfloat16", "ema": 0.95},
+        {"optimizer": "muon"},
     ],
 )
 def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
