@@ -3,14 +3,14 @@
     python -m benchmarks.scaling [--rounds N] [--images N]
 
 Measured: images a second of the loop by one process and by two data-parallel ones (gloo), in turns. Strong scaling
-shares one global batch between them, weak scaling gives each as much as one had. Goal: two workers of one thread are at
-least as fast as one process of two threads at a global batch of 512.
+shares one global batch between them, weak scaling gives each as much as one had. Goal: two workers of one thread are
+at least as fast as one process of two threads at a global batch of 512.
 
-Foretold: a step of N workers takes its arithmetic and a ring all-reduce of its gradients, 2·(N − 1)·latency +
-2·(N − 1)/N · bytes/bandwidth (Thakur et al. 2005). Latency and bandwidth are fitted to measured
-all-reduces between two processes here; the same is said for two networks of today, whose figures are assumed. Efficiency
-is given without any overlap of sending and arithmetic, and with as much as there can be (all but the first layer's
-gradients travel while the backward pass goes on, two thirds of a step).
+Foretold: a step of N workers takes its arithmetic and a ring all-reduce of its gradients,
+2·(N − 1)·latency + 2·(N − 1)/N · bytes/bandwidth (Thakur et al. 2005). Latency and bandwidth are fitted to measured
+all-reduces between two processes here; the same is said for two networks of today, whose figures are assumed.
+Efficiency is given without any overlap of sending and arithmetic, and with as much as there can be: gradients travel
+while the backward pass goes on, which is two thirds of a step.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from collections.abc import MutableMapping
 TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",  # Prefect, Evidently, Great Expectations
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # timm fetches published weights through it
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from components import config
 from components.config import ConfigurationError, Recipe
 from components.models import registry as models
+from components.models import weights
 from components.tasks import registry as tasks
-from components.training import imbalance
+from components.training import imbalance, transfer
+from components.training.finding import scaling
 from flows.project import Project
 
 
@@ -23,8 +25,15 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         spec = tasks.get(settings.dataset.task).spec
         wrong += imbalance.problems(settings.line.training.imbalance, spec, "line.training.imbalance")
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
-    for key, network in {**networks, "line.student.network": settings.line.student.network}.items():
-        wrong += models.problems(network, key)
+    networks["line.student.network"] = settings.line.student.network
+    for key, network in networks.items():
+        wrong += models.problems(network, key) or weights.problems(network, key)
+    wrong += transfer.problems(settings.line.training.transfer, networks, "line.training.transfer")
     if wrong:
         raise ConfigurationError("\n".join(wrong))
     return settings
+
+
+def advice(settings: Recipe) -> list[str]:
+    """What is allowed and seldom meant, a line each."""
+    return scaling.advice(settings.line.training, "line.training")

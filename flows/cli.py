@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from components.config import ConfigurationError, load, recipes
-from flows import data_commands, progress, terminal
+from flows import data_commands, find_commands, progress, terminal
 from flows.project import MLFLOW_PORT, PREFECT_PORT, Project
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_commands.app, name="data")
+app.add_typer(find_commands.app, name="find")
 
 RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
@@ -54,6 +55,48 @@ def run(recipe: RecipeOption = "default", overrides: SetOption = None) -> None:
         console.print(where_to_look(outcome, time.monotonic() - began), highlight=False)
         if outcome.decision.action == "reject":
             raise typer.Exit(terminal.REJECTED)
+
+
+@app.command()
+def tune(
+    recipe: RecipeOption = "default",
+    search: Annotated[
+        list[str] | None, typer.Option(help="KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C; a key of `line:`.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="How many are tried at most; by default 20.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="After which no trial goes on.")] = None,
+    concurrent: Annotated[int | None, typer.Option(help="Trials side by side; by default 1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the suggestions; by default 0.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="The recipe to write; by default recipes/RECIPE-tuned.yaml.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the recipe where it is there.")] = False,
+    overrides: SetOption = None,
+) -> None:
+    """Search settings with which a member network does best on the validation split; the best becomes a recipe.
+
+    Ray Tune, Optuna and ASHA. `tune:` of a recipe says the same as the options.
+    """
+    project = terminal.project()
+    wanted: list[str] = []
+    with _wrong_is_told(project):
+        from flows import study
+
+        given = study.overrides_of(search or [], trials=trials, seconds=seconds, concurrent=concurrent, seed=seed)
+        wanted = [*(overrides or []), *given]
+        study.checked(project, recipe, wanted, output, force=force)
+    log = project.logs / f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    goes_on = "interrupted; the same command goes on from the last finished epoch"
+    with progress.quiet(log) as console, terminal.explained(console, log, goes_on):
+        console.print(f"[bold]convoy tune[/] {recipe} [dim]· log {terminal.short(log)}[/]", highlight=False)
+        with _display(project, console) as display:
+            from flows import tune as flow
+
+            flow.reporting_to(display)
+            outcome = flow.tune(recipe, wanted, output, force)
+        from flows.tune_pages import page
+
+        console.print(page(outcome), highlight=False)
 
 
 @app.command()
@@ -137,17 +180,26 @@ def main() -> None:
 
 
 def _run_line(project: Project, console: Console, recipe: str, overrides: list[str]) -> Outcome:
+    with _display(project, console) as display:
+        from flows import line as flow
+
+        flow.reporting_to(display)
+        return flow.line(recipe, overrides)
+
+
+@contextmanager
+def _display(project: Project, console: Console) -> Iterator[progress.Display]:
+    """What a flow needs around it: a lease, a Prefect server, and somebody to tell how far it is."""
     from flows import startup
 
     with startup.leased(project) as lease, startup.prefect_server(project, lease) as server:
         with console.status("starting Prefect's temporary server"):
-            from flows import line as flow
+            import flows.line  # noqa: F401 — its engines, while the server starts
 
             if server is not None:
                 server.wait()
         with progress.Display(console) as display:
-            flow.reporting_to(display)
-            return flow.line(recipe, overrides)
+            yield display
 
 
 @contextmanager
@@ -164,12 +216,19 @@ def _tell(decision: Decision) -> None:
 
 
 def _checked(project: Project, recipe: str, overrides: list[str]) -> None:
-    """End with every mistake of the configuration before anything is started."""
-    try:
+    """End with every mistake of the configuration before anything is started; advice is given and ends nothing."""
+    with _wrong_is_told(project):
         load(project.root, None if recipe == "default" else recipe, overrides)
-        from flows.check import complete
+        from flows.check import advice, complete
 
-        complete(project, recipe, overrides)
+        for line in advice(complete(project, recipe, overrides)):
+            Console(stderr=True).print(f"[yellow]![/] {line}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _wrong_is_told(project: Project) -> Iterator[None]:
+    try:
+        yield
     except ConfigurationError as error:
         mistakes = str(error).splitlines()
         known = f"recipes: default, {', '.join(recipes(project.root))}"

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from components.config.section import Fraction, Section, Share, ascending
 
@@ -44,6 +53,12 @@ class NetworkConfig(Section):
     pretrained: Annotated[str, Field(pattern=r"^(imagenet|(file|model|run):[^#]+(#sha256=[0-9a-f]{64})?)$")] | None = (
         None
     )
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `pretrained: null`: what is keyed by a network with random weights stays what it was."""
+        written: dict[str, Any] = write(self)
+        return {key: value for key, value in written.items() if key != "pretrained" or value is not None}
 
 
 class ImbalanceConfig(Section):
@@ -157,6 +172,11 @@ class TrainingConfig(Section):
             raise ValueError(
                 f"`workers` that are {self.replicas} times two or more, for `replicas: {self.replicas}` of `strategy: "
                 f"{self.strategy}`"
+            )
+        if self.transfer.freeze != "none" and (self.strategy == "pipeline" or self.transfer.unfreeze):
+            raise ValueError(
+                f"`freeze: none` for `strategy: {self.strategy}`: a stage without gradients has none to pass on, and "
+                f"what is sharded cannot be thawed"
             )
         if self.strategy == "sharded" and self.optimizer == "muon":
             raise ValueError("another `optimizer` than muon for `strategy: sharded`: it needs whole matrices")

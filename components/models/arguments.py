@@ -10,7 +10,7 @@ PLAIN = (bool, int, float, str)
 
 
 def problem(value: Any, annotation: Any) -> str | None:
-    """What is wrong with a value for a plain type, a Literal, or an Annotated one with limits; None where nothing is."""
+    """What is wrong with a value for a plain type, a Literal or an Annotated one with limits; None: nothing."""
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     if plain in PLAIN and type(value) is not plain and (type(value), plain) != (int, float):
         return f"expected {plain.__name__}, received {value!r}"

@@ -6,7 +6,7 @@ its cost is quadratic in the number of pixels.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class SpatialAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every place looks at every other one: `x + project(softmax(q·kᵀ/√d)·v)`, with several heads (Vaswani et al. 2017).
+    """Every place looks at every other: `x + project(softmax(q·kᵀ/√d)·v)`, with several heads (Vaswani et al. 2017).
 
     As Wang et al. 2018 ("Non-local neural networks") put it behind convolutions: it starts as the identity.
     """
@@ -85,4 +85,4 @@ class SelfAttention(nn.Module):
         mixed = self.mix(self.normalization(x)).reshape(-1, 3, self.heads, channels // self.heads, height * width)
         query, key, value = (part.squeeze(1).transpose(2, 3) for part in mixed.split(1, dim=1))
         seen = F.scaled_dot_product_attention(query, key, value)  # (N, heads, places, channels a head)
-        return x + self.project(seen.transpose(2, 3).reshape(-1, channels, height, width))
+        return x + cast(Tensor, self.project(seen.transpose(2, 3).reshape(-1, channels, height, width)))

@@ -5,6 +5,8 @@ Where the paper normalises each place over its channels, this takes the normalis
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -37,7 +39,7 @@ class ConvNeXtBlock(nn.Module):
         self.drop = drop
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.drop(self.body(x) * self.scale.view(1, -1, 1, 1))
+        return x + cast(Tensor, self.drop(self.body(x) * self.scale.view(1, -1, 1, 1)))
 
 
 @register("convnext")

@@ -1,4 +1,4 @@
-"""Compact densely connected networks: each layer sees what all before it in its block have found (Huang et al. 2017)."""
+"""Compact densely connected networks: a layer sees what all before it in its block have found (Huang et al. 2017)."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def kind(name: str) -> type[nn.Module]:
 def create(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     import timm
 
-    return cast(nn.Module, timm.create_model(name, pretrained=False, **arguments))
+    return timm.create_model(name, pretrained=False, **arguments)
 
 
 def build(name: str, inputs: InputSpec, outputs: int, stem: Stem, arguments: Mapping[str, Any]) -> nn.Module:

@@ -151,7 +151,7 @@ def adapt_channels(network: nn.Module, channels: int) -> None:
 
 
 def expanded(network: nn.Module, names: Sequence[str], prefix: str) -> list[str]:
-    """The children's names, behind `prefix`, with containers replaced by what they contain, in order; layers that compute are left whole."""
+    """The children's names behind `prefix`, in order: what containers contain in their place, other layers whole."""
     found: list[str] = []
     for name in names:
         module = network.get_submodule(name)

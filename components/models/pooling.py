@@ -29,7 +29,7 @@ class MaxPool(nn.Module):
 
 
 class GeneralizedMean(nn.Module):
-    """`(N, C, H, W)` → `(N, C)`: `mean(x^p)^(1/p)`, p learnt (GeM: Radenović et al. 2018). Values below 1e-6 count as it.
+    """`(N, C, H, W)` → `(N, C)`: `mean(x^p)^(1/p)`, p learnt (Radenović et al. 2018). Values below 1e-6 count as it.
 
     p = 1 is the average, p → ∞ the maximum. Computed in float32: bfloat16 has too few digits for powers.
     """

@@ -28,7 +28,9 @@ LEAST_SHARE = 0.5
 NAMED = 3  # examples in an error
 
 # torchvision's DenseNets are published with names that its own code has since changed.
-OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$")
+OLD_DENSENET = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
+)
 
 
 @dataclass(frozen=True)

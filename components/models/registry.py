@@ -21,7 +21,14 @@ from components.config import ConfigurationError, NetworkConfig
 from components.models.arguments import problem
 from components.models.layers import Parts
 
-FAMILIES = tuple(f"components.models.{family}" for family in ("convnext", "densenet", "mobilenet", "residual", "unet"))
+# In full, since a step's code is found by the modules that it imports or names (`components.provenance`).
+FAMILIES = (
+    "components.models.convnext",
+    "components.models.densenet",
+    "components.models.mobilenet",
+    "components.models.residual",
+    "components.models.unet",
+)
 
 # Short names for what is asked for most; any other network is `torchvision:NAME` or `timm:NAME`.
 ALIASES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, cast
 
 from torch import nn
 
@@ -59,12 +59,12 @@ def _set_stride(module: nn.Module, stride: int) -> None:
             module.kernel_size, module.padding = 1, 0
         module.stride = stride
         return
-    assert isinstance(module, nn.Conv2d)
-    kernel = _first(module.kernel_size)
-    if kernel == _first(module.stride):  # patches that did not overlap now do, and need a margin
+    convolution = cast(nn.Conv2d, module)
+    kernel = _first(convolution.kernel_size)
+    if kernel == _first(convolution.stride):  # patches that did not overlap now do, and need a margin
         margin = math.ceil((kernel - stride) / 2)
-        module.padding = (margin, margin)
-    module.stride = (stride, stride)
+        convolution.padding = (margin, margin)
+    convolution.stride = (stride, stride)
 
 
 def _first(value: int | tuple[int, ...]) -> int:

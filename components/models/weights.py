@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -67,8 +68,7 @@ def pinned(config: NetworkConfig, models_of: Callable[[str], Path]) -> NetworkCo
     if kind == "run":
         kind, rest = "model", str(_model_of(rest, models_of))
         config = config.model_copy(update={"pretrained": f"model:{rest}"})
-    path = locate(config)
-    assert path is not None
+    path = cast(Path, locate(config))
     place = path.parent if kind == "model" else path
     kept = "model" if kind == "model" else "file"
     return config.model_copy(update={"pretrained": f"{kept}:{place.resolve()}#sha256={sha256(path)}"})
@@ -121,8 +121,9 @@ def published(config: NetworkConfig) -> Published | None:
             file = about.hf_hub_filename or "model.safetensors"
             return Published(f"{about.hf_hub_id}/{file}", repository=about.hf_hub_id)
         if about.url:
-            file = Path(urlparse(about.url).path).name
-            return Published(file, url=about.url, sha256=_hash_in(file))
+            url = about.url if isinstance(about.url, str) else about.url[0]
+            file = Path(urlparse(url).path).name
+            return Published(file, url=url, sha256=_hash_in(file))
     return None
 
 

@@ -120,6 +120,7 @@ def _epoch(around: Surroundings, state: State, epochs: Epochs, rate_factor: floa
     evenness = _evenness(around, strategy, epoch)
     strategy.average_buffers()
     config = around.job.training
+    last_rate = rate_factor * rate(epochs.steps_before(epoch + 1) - 1, epochs.total_steps, config)
     with state.averaged():
         if config.imbalance.sampling == "smote" and epoch == around.job.epochs:
             figures |= _refit_head(around, strategy.network)
@@ -129,7 +130,7 @@ def _epoch(around: Surroundings, state: State, epochs: Epochs, rate_factor: floa
     return {
         "epoch": epoch,
         "steps": epochs.steps(epoch),
-        "metrics": {**figures, **measured, "learning_rate": state.optimizer.param_groups[0]["lr"]},
+        "metrics": {**figures, **measured, "learning_rate": last_rate},
         "images_per_second": epochs.size(epoch) / seconds,
         "seconds": seconds,
         "waiting": parts.seconds,

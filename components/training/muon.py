@@ -84,7 +84,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(ITERATIONS):
         product = x @ x.T

@@ -61,8 +61,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """An optimizer's groups, of all parameters that will ever be trained: `params`, `weight_decay` and `scale`.
 
-    The rate of the step times `scale` is the group's `lr`. Biases and normalisation's factors are not decayed: shrinking
-    them regularises nothing (Goyal et al. 2017). Without transfer there are two groups, of scale 1.
+    The rate of the step times `scale` is the group's `lr`. Biases and normalisation's factors are not decayed:
+    shrinking them regularises nothing (Goyal et al. 2017). Without transfer there are two groups, of scale 1.
     """
     transfer = config.transfer
     never = set() if transfer.unfreeze else frozen(parameters, blocks, transfer, epoch=1)

@@ -39,7 +39,10 @@ def mistakes(params: Any) -> list[str]:
 
 WRONG = [
     ({"line__training__batch_size": 0}, "line.training.batch_size: expected greater than 0, received 0"),
-    ({"line__training__optimizer": "adam"}, "line.training.optimizer: expected 'adamw' or 'sgd', received 'adam'"),
+    (
+        {"line__training__optimizer": "adam"},
+        "line.training.optimizer: expected 'adamw', 'sgd' or 'muon', received 'adam'",
+    ),
     ({"line__training__lr": 0.1}, "line.training.lr: expected no such key, received 0.1"),
     ({"line__training": None}, "line.training: expected a mapping, received None"),
     ({"line__training__warmup": 1.0}, "line.training.warmup: expected less than 1, received 1.0"),

@@ -37,9 +37,9 @@ def advice(config: TrainingConfig, key: str = "training") -> list[str]:
             f"expects a warm-up, received 0: at the start the gradient changes too fast for a linear rule; set "
             f"{key}.warmup to 0.05 or more"
         )
-    if config.rate_scaling == "linear" and config.optimizer == "adamw" and factor(config) > 1:
+    if config.rate_scaling == "linear" and config.optimizer != "sgd" and factor(config) > 1:
         told.append(
-            f"{key}.rate_scaling: linear was found for SGD; adamw's steps are normalised, and with them the rate "
-            f"follows the square root of the batch"
+            f"{key}.rate_scaling: linear was found for SGD; {config.optimizer}'s steps are normalised, and with them "
+            f"the rate follows the square root of the batch"
         )
     return told
