@@ -2,7 +2,7 @@
 
     python -m benchmarks.inference [--recipe NAME] [--threads N]
 
-The recipe's student network, exported and quantized by the line's own rooms. Its weights are untrained: the time does
+The first member's network, exported and quantized by the line's own rooms. Its weights are untrained: the time does
 not depend on them. The three take turns in rounds; the ratios are medians over the rounds.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
     card = ModelCard(
         name="student",
         task=dataset.card.task,
-        network=settings.line.student.network,
+        network=settings.line.members.networks[0],
         classes=dataset.card.classes,
         input=dataset.card.input,
         data=dataset.digest,

@@ -3,7 +3,7 @@
     python -m benchmarks.reading [--rounds N]
 
 Waiting: share of the second epoch in which the first worker waited for its next batch (in the first one Ray Data starts
-its processes): of the default recipe's student network on its data, and of a small residual network on photographs of
+its processes): of the default first member's network on its data, and of a small residual network on photographs of
 192×192 (crops of the two that scikit-learn brings, as JPEG). Memory: the most that the processes which train and decode
 held together, pages of files aside; what 50 images take is the processes themselves. Goals: below 5 % of an epoch;
 mapped, the same memory for four times the data; streamed, beyond the processes, a third of the decoded data at most.
@@ -52,7 +52,7 @@ def main() -> None:
     student = Job(
         name="benchmark",
         task="classification",
-        network=settings.line.student.network,
+        network=settings.line.members.networks[0],
         seed=0,
         epochs=2,
         training=settings.line.training,

@@ -104,7 +104,7 @@ def main() -> None:
     job = Job(
         name="scaling",
         task=dataset.card.task,
-        network=settings.line.student.network,
+        network=settings.line.members.networks[0],
         seed=0,
         epochs=2,
         training=settings.line.training,

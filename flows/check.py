@@ -25,7 +25,8 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         spec = tasks.get(settings.dataset.task).spec
         wrong += imbalance.problems(settings.line.training.imbalance, spec, "line.training.imbalance")
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
-    networks["line.student.network"] = settings.line.student.network
+    if settings.line.student is not None:
+        networks["line.student.network"] = settings.line.student.network
     for key, network in networks.items():
         wrong += models.problems(network, key) or weights.problems(network, key)
     wrong += transfer.problems(settings.line.training.transfer, networks, "line.training.transfer")

@@ -203,7 +203,7 @@ class TrainingConfig(Section):
 class MembersConfig(Section):
     """The ensemble's members: same data, different seeds, architectures in turn."""
 
-    count: Annotated[int, Field(ge=3)] = 3
+    count: PositiveInt = 3  # 1: no ensemble, the one member goes on
     networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)]  # member i takes networks[i % len]
     epochs: PositiveInt
 
@@ -283,7 +283,7 @@ class LineConfig(Section):
     training: TrainingConfig = TrainingConfig()
     members: MembersConfig
     ensemble: EnsembleConfig = EnsembleConfig()
-    student: StudentConfig
+    student: StudentConfig | None  # None: what the members make goes on itself
     quantize: QuantizeConfig = QuantizeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gates: GatesConfig

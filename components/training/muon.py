@@ -80,13 +80,20 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, nearly: singular values end up between 0.7 and 1.2.
 
-    Newton and Schulz's iteration, in float32. `(M, N)` → `(M, N)`; zeros stay zeros.
+    Newton and Schulz's iteration, in float32. `(M, N)` → `(M, N)`; zeros stay zeros. Each round multiplies from the left
+    by a polynomial of the Gram matrix, and these commute: so all rounds are done on the small square, and the matrix
+    itself is multiplied once, a fifth of the work.
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x: Tensor = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    wide: Tensor = matrix.T if tall else matrix
+    wide = wide / (wide.norm() + 1e-7)
+    gram = wide @ wide.T
+    unit = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    total = unit
     for _ in range(ITERATIONS):
-        product = x @ x.T
-        x = a * x + (b * product + c * (product @ product)) @ x
-    return x.T if tall else x
+        factor = a * unit + b * gram + c * (gram @ gram)
+        total = factor @ total
+        gram = factor @ gram @ factor
+    found = total @ wide
+    return found.T if tall else found

@@ -74,8 +74,9 @@ def evaluate(
     """Measure the whole chain; what is served comes last."""
     stages = {
         **{member.card.name: member for member in members},
-        "ensemble": teacher,
-        "student": student,
+        # What was left out is not measured twice under other names.
+        **({"ensemble": teacher} if teacher.digest not in {member.digest for member in members} else {}),
+        **({"student": student} if student.digest != teacher.digest else {}),
         FLOAT: quantized.float32,
         SERVED: quantized.served,
     }

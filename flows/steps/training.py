@@ -86,7 +86,10 @@ def _ensemble(run: StepRun, members: tuple[Model, ...], dataset: Dataset, config
 
 
 def ensemble(members: tuple[Model, ...], dataset: Dataset, config: EnsembleConfig) -> Model:
-    """The members as one model; the first of them, and a word in the run, where the task cannot combine any."""
+    """The members as one model; the first, and a word in the run, where it is alone or the task combines none."""
+    if len(members) == 1:
+        line().skip("ensemble", "there is one member: it goes on alone")
+        return members[0]
     if "ensemble" not in _supports(dataset):
         line().skip("ensemble", f"{dataset.card.task} has no way to combine members: the first one goes on alone")
         return members[0]
@@ -112,12 +115,15 @@ def _distil(
 def distil(
     teacher: Model,
     dataset: Dataset,
-    student: StudentConfig,
+    student: StudentConfig | None,
     training: TrainingConfig,
     augment: AugmentConfig,
     seed: int,
 ) -> Model:
-    """The student; the teacher itself, and a word in the run, where the task cannot be distilled."""
+    """The student; the teacher itself, and a word in the run, where none is asked for or the task knows none."""
+    if student is None:
+        line().skip("distil", "no student is asked for: the teacher goes on itself")
+        return teacher
     if "distillation" not in _supports(dataset):
         line().skip("distil", f"{dataset.card.task} cannot be distilled: the teacher goes on itself")
         return teacher
