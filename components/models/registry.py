@@ -87,6 +87,12 @@ def register(name: str) -> Callable[[EntryPoint], EntryPoint]:
     return add
 
 
+def home(name: str) -> str:
+    """The module that registered an architecture."""
+    _load_families()
+    return _entries[name].__module__
+
+
 def names() -> list[str]:
     """The registered families; besides them there are `ALIASES`, and whatever `external` finds."""
     _load_families()

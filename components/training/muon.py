@@ -80,9 +80,9 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, nearly: singular values end up between 0.7 and 1.2.
 
-    Newton and Schulz's iteration, in float32. `(M, N)` → `(M, N)`; zeros stay zeros. A round multiplies from the left by
-    a polynomial of the Gram matrix, and these commute: so all rounds are done on the small square, and the matrix itself
-    is multiplied once, a fifth of the work.
+    Newton and Schulz's iteration, in float32. `(M, N)` → `(M, N)`; zeros stay zeros. A round multiplies from the left
+    by a polynomial of the Gram matrix, and these commute: so all rounds are done on the small square, and the matrix
+    itself is multiplied once, a fifth of the work.
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]

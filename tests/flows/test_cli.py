@@ -52,7 +52,7 @@ def test_help_answers_at_once(fresh: Path) -> None:
 
 
 def test_every_mistake_is_told_at_once_and_nothing_is_started(fresh: Path) -> None:
-    wrong = ["-S", "training.batch_size=many", "-S", "members.count=1", "-S", "colour=blue"]
+    wrong = ["-S", "training.batch_size=many", "-S", "members.count=0", "-S", "colour=blue"]
 
     done = convoy(fresh, "run", "-r", "digits", *wrong)
 

@@ -141,6 +141,7 @@ def test_with_a_model_in_production_drift_has_a_reference_and_the_challenger_an_
     assert verdict.low <= verdict.value
 
 
+@pytest.mark.slow
 def test_segmentation_goes_down_the_same_line(project: Path, outcome: Outcome) -> None:
     scenes = line("digits-segment")
 

@@ -23,7 +23,7 @@ from components.models.network import save_weights
 from components.models.sequence import blocks
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
-from components.training import checkpoint
+from components.training import checkpoint, progress
 from components.training.job import Event, Job, TrainingError
 from components.training.loop import LossNotFiniteError, train
 from components.training.parallel.replicated import Replicated
@@ -125,6 +125,51 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
     assert [event.epoch for event in epochs_of(resumed)] == [3]
     assert same(undisturbed, continued)
     assert epochs_of(resumed)[0].metrics == epochs_of(events)[2].metrics
+
+
+@pytest.mark.parametrize(
+    ("stop", "trained_again"),
+    [
+        (("progress", 1), [1, 2, 3]),  # within an epoch: it is begun anew
+        (("saving", 1), [1, 2, 3]),  # before anything of it was stored
+        (("epoch", 1), [2, 3]),
+        (("progress", 2), [2, 3]),
+        (("saving", 2), [2, 3]),
+        (("epoch", 2), [3]),
+        (("saving", 3), [3]),
+        (("epoch", 3), []),  # all is done, and handed over again
+    ],
+)
+def test_where_a_training_was_stopped_decides_what_is_trained_again(
+    stop: tuple[str, int], trained_again: list[int], tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.0)
+    wanted, saved = job(epochs=3), list[int]()
+    undisturbed = train(wanted, data, tmp_path / "undisturbed")
+
+    def saving() -> None:
+        saved.append(1)
+        if stop == ("saving", len(saved)):
+            raise Stopped
+
+    def listen(event: Event) -> None:
+        if stop == (event.kind, event.epoch):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(wanted, data, tmp_path / "stopped", on_event=listen, before_saving=saving)
+    events: list[Event] = []
+    assert same(train(wanted, data, tmp_path / "stopped", on_event=events.append), undisturbed)
+    assert [event.epoch for event in epochs_of(events)] == trained_again
+
+
+def test_a_worker_that_holds_up_the_others_is_named(tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Replicated, "evenness", lambda self: {"worker_imbalance": 1.5})
+    events: list[Event] = []
+    train(job(epochs=1), data, tmp_path, on_event=events.append)
+    (warning,) = [event.message for event in events if event.kind == "warning"]
+    assert "the slowest worker takes 1.50 times as long as the mean" in warning
+    assert epochs_of(events)[0].evenness == {"worker_imbalance": 1.5}
 
 
 def test_memory_maps_train_what_arrays_in_memory_do(tmp_path: Path, data: Data, dataset: Dataset, job: Jobs) -> None:

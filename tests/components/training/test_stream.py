@@ -260,6 +260,7 @@ def test_a_worker_that_has_every_cpu_streams_what_the_loop_alone_would(
     assert same(through_ray, alone)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_broken_sample_in_the_stream_is_named(shards: Dataset, data: Data, job: Jobs, tmp_path: Path) -> None:
     broken = tmp_path / "broken"

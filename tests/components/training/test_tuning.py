@@ -118,6 +118,7 @@ def test_figures_are_those_of_the_loop_itself(
     assert seen[-1] == best.value
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on_where_it_was_and_comes_to_the_same(
     undisturbed: tuple[Findings, list[TrialEvent]], dataset: Dataset, storage: Path, tmp_path: Path
 ) -> None:

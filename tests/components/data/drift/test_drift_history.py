@@ -27,7 +27,7 @@ from components.data.reading.loading import load_split
 from flows.startup import free_port
 from tests.components.data.drift.drift_builders import embed
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 LIMIT = 120.0  # seconds: other tests run beside
 
 

@@ -16,7 +16,7 @@ from components.data import versions
 from components.data.errors import DataError
 from tests.components.data.versions.versions_builders import NAME, Sample, keep_version, new_project
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def _samples(count: int) -> list[Sample]:

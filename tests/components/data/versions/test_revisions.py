@@ -23,7 +23,7 @@ from components.data import stages, versions
 from components.data.errors import DataError
 from tests.components.data.data_builders import DIGITS, folder_entry
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DRIVER = """
 import sys
 from pathlib import Path

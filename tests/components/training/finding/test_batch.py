@@ -54,6 +54,7 @@ def test_memory_is_foretold_by_a_line_through_the_last_two(
     assert foretold(measured, size) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_limit_is_kept_and_what_is_found_is_what_is_measured(
     dataset: Dataset, job: Callable[..., Job], tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_limit_is_kept_and_what_is_found_is_what_is_measured(
     assert again.peak > 0.5 * limit
 
 
+@pytest.mark.slow
 def test_the_training_split_is_the_largest_batch_there_is(
     dataset: Dataset, job: Callable[..., Job], tmp_path: Path
 ) -> None:

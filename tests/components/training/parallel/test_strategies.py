@@ -21,9 +21,11 @@ Jobs = Callable[..., Job]
 
 # Sums over the batch in another order differ in their last bits, and training amplifies that a little every step.
 TOLERANCE = 1e-4
+COARSE = {"data-compressed": 2e-2}  # gradients of 8 bits
 TWO = {
     "data": {"strategy": "data", "workers": 2},
     "data-accumulated": {"strategy": "data", "workers": 2, "accumulate": 3},
+    "data-compressed": {"strategy": "data", "workers": 2, "compress_gradients": True},
     "sharded": {"strategy": "sharded", "workers": 2},
     "sharded-accumulated": {"strategy": "sharded", "workers": 2, "accumulate": 2},
     "pipeline": {"strategy": "pipeline", "workers": 2, "accumulate": 4},
@@ -75,7 +77,7 @@ def test_the_losses_are_those_of_one_process(
     assert [record["epoch"] for record in history] == [1, 2]
     for record, expected in zip(history, alone[0], strict=True):
         for figure in ("train_loss", "validation_loss", "validation_accuracy"):
-            assert record[figure] == pytest.approx(expected[figure], rel=TOLERANCE), (name, figure)
+            assert record[figure] == pytest.approx(expected[figure], rel=COARSE.get(name, TOLERANCE)), (name, figure)
 
 
 @pytest.mark.parametrize("name", [*TWO, *FOUR])
@@ -85,7 +87,8 @@ def test_the_weights_are_those_of_one_process(
     weights = load_file(trained / name / "model.safetensors")
     assert weights.keys() == alone[1].keys()
     for key, expected in alone[1].items():
-        torch.testing.assert_close(weights[key], expected, rtol=1e-3, atol=1e-4, msg=f"{name}: {key}")
+        near = 0.05 if name in COARSE else 1e-4
+        torch.testing.assert_close(weights[key], expected, rtol=1e-3, atol=near, msg=f"{name}: {key}")
 
 
 @pytest.mark.parametrize("name", [*TWO, *FOUR])
