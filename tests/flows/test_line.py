@@ -141,6 +141,21 @@ def test_with_a_model_in_production_drift_has_a_reference_and_the_challenger_an_
     assert verdict.low <= verdict.value
 
 
+def test_one_member_starts_from_an_earlier_runs_model_and_goes_on_alone(project: Path, outcome: Outcome) -> None:
+    network = f"{{name: residual, arguments: {{width: 16}}, pretrained: 'run:{step_run(outcome, 'distil')}'}}"
+    weights = f"members.networks=[{network}]"
+    alone = line("digits", ["members.count=1", "members.epochs=1", "student=null", weights])
+
+    assert [done.step for done in alone.done] == [step for step in STEPS if step not in ("ensemble", "distil")]
+    assert list(alone.assessment.stages) == ["member-0", "exported", "served"]
+    store = tracking.connect(project, "digits")
+    (member,) = store.children(next(done.run_id for done in alone.done if done.step == "train"))
+    assert "100% of the features from" in member.tags["convoy.note"]
+    # An epoch of what had eight already.
+    before = next(figure.value for name, figure in outcome.assessment.evidence.figures.items() if name == "accuracy")
+    assert alone.assessment.evidence.figures["accuracy"].value > before - 0.03
+
+
 @pytest.mark.slow
 def test_segmentation_goes_down_the_same_line(project: Path, outcome: Outcome) -> None:
     scenes = line("digits-segment")
