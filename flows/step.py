@@ -74,8 +74,9 @@ class Line:
         self.reporter.finished(step, "; ".join(told), cached=False)
 
     def skip(self, step: str, reason: str) -> None:
-        """Leave a step out because the task cannot take it, and say so in the run."""
+        """Leave a step out, and say so in the run."""
         self.tracking.log_tags(self.run_id, {f"convoy.skipped.{step}": reason})
+        self.reporter.started(step)
         self.reporter.finished(step, f"skipped: {reason}", cached=False)
 
 

@@ -31,9 +31,7 @@ UNKNOWN = -1  # the target of a label that `classes:` does not declare
 UNKNOWN_PIXEL = 255
 DROPPED = "dropped"
 NO_FOLD = -1
-# Images, or decoded bytes of them, from which on starting processes (a second each) costs less than it saves.
-MANY = 30_000
-MANY_BYTES = 128 * 2**20
+MANY = 30_000  # images from which on starting processes (a second each) costs less than it saves
 BATCH_PIXELS = 32 * 2**20  # bytes of decoded pixels at a time: large photographs must not gather 10,000 at a time
 
 
@@ -194,8 +192,7 @@ def _described(raw: Path, declared: ImageDeclaration, samples: int) -> Iterator[
         for group, rows in enumerate(_group_sizes(shard))
         for start in range(0, rows, step)
     ]
-    decoded = samples * declared.height * declared.width * declared.channels
-    if samples < MANY and decoded < MANY_BYTES:
+    if samples < MANY:
         yield from map(_describe_part, parts)
     else:
         yield from in_processes(_describe_part, parts)
