@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -142,16 +143,17 @@ def test_with_a_model_in_production_drift_has_a_reference_and_the_challenger_an_
 
 
 def test_one_member_starts_from_an_earlier_runs_model_and_goes_on_alone(project: Path, outcome: Outcome) -> None:
-    network = f"{{name: residual, arguments: {{width: 16}}, pretrained: 'run:{step_run(outcome, 'distil')}'}}"
-    weights = f"members.networks=[{network}]"
+    store = tracking.connect(project, "digits")
+    student = Model.load(store.artifact_folder(step_run(outcome, "distil"), "result/models/student"))
+    network = {**student.card.network.model_dump(mode="json"), "pretrained": f"run:{step_run(outcome, 'distil')}"}
+    weights = f"members.networks=[{json.dumps(network)}]"
     alone = line("digits", ["members.count=1", "members.epochs=1", "student=null", weights])
 
     assert [done.step for done in alone.done] == [step for step in STEPS if step not in ("ensemble", "distil")]
     assert list(alone.assessment.stages) == ["member-0", "exported", "served"]
-    store = tracking.connect(project, "digits")
     (member,) = store.children(next(done.run_id for done in alone.done if done.step == "train"))
     assert "100% of the features from" in member.tags["convoy.note"]
-    # An epoch of what had eight already.
+    # One epoch more of what has been trained.
     before = next(figure.value for name, figure in outcome.assessment.evidence.figures.items() if name == "accuracy")
     assert alone.assessment.evidence.figures["accuracy"].value > before - 0.03
 
