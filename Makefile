@@ -19,7 +19,7 @@ ui: setup  ## the MLflow and Prefect pages on loopback
 	$(BIN)/convoy ui $(ARGS)
 
 test: $(VENV)/.installed-dev  ## the test suite
-	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -6,12 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-LONGEST = ("tests/flows/", "tests/components/training/")  # files run side by side: what takes long begins first
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
-
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:

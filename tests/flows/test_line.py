@@ -142,6 +142,7 @@ def test_with_a_model_in_production_drift_has_a_reference_and_the_challenger_an_
     assert verdict.low <= verdict.value
 
 
+@pytest.mark.slow
 def test_one_member_starts_from_an_earlier_runs_model_and_goes_on_alone(project: Path, outcome: Outcome) -> None:
     store = tracking.connect(project, "digits")
     student = Model.load(store.artifact_folder(step_run(outcome, "distil"), "result/models/student"))
