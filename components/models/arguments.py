@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,3 +21,15 @@ def problem(value: Any, annotation: Any) -> str | None:
         expected = error.errors()[0]["msg"].removeprefix("Input should be ")
         return f"expected {expected}, received {value!r}"
     return None
+
+
+def wrong_arguments(given: Mapping[str, Any], expected: Mapping[str, Any], key: str) -> list[str]:
+    """What is wrong with arguments, by the annotations of those that there are: a line each, under `key.arguments`."""
+    wrong = []
+    for argument, value in sorted(given.items()):
+        where = f"{key}.arguments.{argument}"
+        if argument not in expected:
+            wrong.append(f"{where}: expected one of {', '.join(sorted(expected))}, received {value!r}")
+        elif (said := problem(value, expected[argument])) is not None:
+            wrong.append(f"{where}: {said}")
+    return wrong

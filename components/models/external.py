@@ -17,7 +17,7 @@ from torch import nn
 
 from components.artifacts import InputSpec
 from components.config import ConfigurationError, NetworkConfig
-from components.models.arguments import problem
+from components.models.arguments import wrong_arguments
 from components.models.stem import Stem
 
 PLAIN = (bool, int, float, str)
@@ -91,14 +91,7 @@ def _wrong_arguments(library: Library, name: str, arguments: Mapping[str, Any], 
         kind = _plain(parameter)
         if kind is not None:
             expected[parameter.name] = kind
-    wrong = []
-    for argument, value in sorted(arguments.items()):
-        where = f"{key}.arguments.{argument}"
-        if argument not in expected:
-            wrong.append(f"{where}: expected one of {', '.join(sorted(expected))}, received {value!r}")
-        elif (said := problem(value, expected[argument])) is not None:
-            wrong.append(f"{where}: {said}")
-    return wrong
+    return wrong_arguments(arguments, expected, key)
 
 
 def _plain(parameter: inspect.Parameter) -> Any:

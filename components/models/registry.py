@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.config import ConfigurationError, NetworkConfig
-from components.models.arguments import problem
+from components.models.arguments import wrong_arguments
 from components.models.layers import Parts
 
 # In full, since a step's code is found by the modules that it imports or names (`components.provenance`).
@@ -127,14 +127,7 @@ def problems(config: NetworkConfig, key: str = "network") -> list[str]:
             + (f"; did you mean {close[0]}?" if close else "")
         ]
     expected = {argument: annotation for argument, (annotation, _) in arguments(name).items()}
-    wrong = []
-    for argument, value in sorted(config.arguments.items()):
-        where = f"{key}.arguments.{argument}"
-        if argument not in expected:
-            wrong.append(f"{where}: expected one of {', '.join(sorted(expected))}, received {value!r}")
-        elif (said := problem(value, expected[argument])) is not None:
-            wrong.append(f"{where}: {said}")
-    return wrong
+    return wrong_arguments(config.arguments, expected, key)
 
 
 def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:

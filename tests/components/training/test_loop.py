@@ -239,9 +239,8 @@ def test_the_settings_of_the_caller_are_left_alone(tmp_path: Path, data: Data, j
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_a_loss_that_is_not_a_number_stops_and_says_where(
-    tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any
-) -> None:
+def explode_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss of the third step of the second epoch is not a number, the first time it is reached."""
     task = tasks.get("classification")
     learn = task.loss
     steps = 0
@@ -253,6 +252,12 @@ def test_a_loss_that_is_not_a_number_stops_and_says_where(
         return {"loss": losses["loss"] * float("nan")} if steps == 10 else losses  # third step of the second epoch
 
     monkeypatch.setattr(task, "loss", explode, raising=False)
+
+
+def test_a_loss_that_is_not_a_number_stops_and_says_where(
+    tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any
+) -> None:
+    explode_once(monkeypatch)
     with pytest.raises(LossNotFiniteError, match="network: the loss is not finite in epoch 2, step 3 ") as caught:
         train(job(), data, tmp_path)
     expected = global_batches(len(data.train.images), 64, seed=0, epoch=2)[2].tolist()
@@ -264,17 +269,7 @@ def test_a_loss_that_is_not_a_number_stops_and_says_where(
 def test_a_loss_that_is_not_a_number_can_go_back_and_learn_more_slowly(
     tmp_path: Path, data: Data, job: Jobs, monkeypatch: Any
 ) -> None:
-    task = tasks.get("classification")
-    learn = task.loss
-    steps = 0
-
-    def explode(outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
-        nonlocal steps
-        steps += outputs.requires_grad
-        losses = learn(outputs, batch, label_smoothing)
-        return {"loss": losses["loss"] * float("nan")} if steps == 10 else losses  # third step of the second epoch
-
-    monkeypatch.setattr(task, "loss", explode, raising=False)
+    explode_once(monkeypatch)
     events: list[Event] = []
     wanted = job(epochs=3, training={"rollbacks": 1, "schedule": "constant", "warmup": 0.0})
     trained = train(wanted, data, tmp_path / "one", on_event=events.append)
