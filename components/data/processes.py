@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 from components.data.errors import DataError
@@ -56,5 +56,5 @@ def _begin() -> None:
     _inside = True
     from components.data.stages import end_with_parent
 
-    os.environ.pop("CONVOY_STAGE_PARENT", None)  # that is the stage's own; ours is the stage
-    end_with_parent()
+    starter = parent_process()  # whoever it was when this one was spawned: it may be dead by now
+    end_with_parent(starter.pid if starter else None)

@@ -159,10 +159,11 @@ def _log_to_file() -> None:
             os.dup2(file.fileno(), 2)
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int | None = None) -> None:
     """Die with the process that waits for this one: an orphaned stage would write beside its successor.
 
-    Linux only; elsewhere a stage runs to its end, and its result is whole or absent all the same.
+    `parent` is its process id where this process was told it; it may have gone before this is called. Linux only;
+    elsewhere a stage runs to its end, and its result is whole or absent all the same.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -171,12 +172,12 @@ def end_with_parent() -> None:
     import threading
     import time
 
-    parent = os.getppid()
-    wanted = int(os.environ.get(PARENT_VARIABLE) or parent)
+    direct = os.getppid()
+    wanted = parent or int(os.environ.get(PARENT_VARIABLE) or direct)
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
-    if os.getppid() != parent or not Path(f"/proc/{wanted}").exists():
+    if os.getppid() != direct or not Path(f"/proc/{wanted}").exists():
         os.kill(os.getpid(), signal.SIGKILL)  # the parent went before we asked to be told
-    if wanted != parent:  # a shell stands between: its own end is not the one that matters
+    if wanted != direct:  # a shell stands between: its own end is not the one that matters
 
         def watch() -> None:
             while Path(f"/proc/{wanted}").exists():

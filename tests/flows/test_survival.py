@@ -50,6 +50,7 @@ def result(root: Path, step: str) -> Path:
     return store.artifact_folder(run.id, "result")
 
 
+@pytest.mark.slow
 def test_killed_while_training_it_goes_on_and_ends_with_the_same_weights(
     tmp_path: Path, outcome: Outcome, project: Path
 ) -> None:

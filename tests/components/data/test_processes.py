@@ -75,5 +75,5 @@ def test_a_killed_program_takes_its_processes_along(tmp_path: Path) -> None:
     assert helpers
     program.kill()
     program.wait()
-    _, alive = psutil.wait_procs(helpers, timeout=10)
+    _, alive = psutil.wait_procs(helpers, timeout=30)
     assert not alive

@@ -240,6 +240,7 @@ def fitted(job: Job, shards: Dataset, folder: Path, on_event: Callable[[Event], 
 
 
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.slow
 def test_a_worker_that_has_every_cpu_streams_what_the_loop_alone_would(
     data: Data, shards: Dataset, job: Jobs, tmp_path: Path
 ) -> None:
