@@ -1,32 +1,38 @@
-"""Images a second of the served artifact: PyTorch eager, ONNX Runtime in fp32, and int8; one at a time and 64.
+"""Images a second of the int8 artifact: against PyTorch eager, and against OpenVINO + NNCF; one at a time and 64.
 
     python -m benchmarks.inference [--recipe NAME] [--threads N]
 
-The first member's network, exported and quantized by the line's own rooms. Its weights are untrained: the time does
-not depend on them. The three take turns in rounds; the ratios are medians over the rounds.
+The student's network, exported and quantized by the line's own rooms, its runtime chosen as the line chooses it. Its
+weights are untrained: the time does not depend on them. All take turns in rounds; ratios are medians over the rounds.
+NNCF is measured where it is installed (`pip install nncf`): its own int8 network of the same float graph, calibrated on
+the same images, compiled by OpenVINO with its defaults for latency and for batches of exactly this size.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import functools
+import importlib.util
+import logging
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from benchmarks.machine import ROOT, show
 from components import config
-from components.artifacts import ModelCard, write_model
+from components.artifacts import Dataset, Model, ModelCard, write_model
 from components.compress.quantize import quantize
-from components.compress.runtime import noise, open_session
+from components.compress.runtime import Answerer, Images, compare_calls, noise, open_model
+from components.compress.runtimes import registry
 from components.data import versions
+from components.data.reading.loading import load_split
 from components.environment import prepare_environment
-from components.models.network import load_network, save_weights, untrained
+from components.models.network import save_weights, untrained
 
-ROUNDS, SECONDS = 15, 0.2  # a round times each for that long
+ROUNDS = 31
+ARTIFACT = "the int8 artifact"
+EAGER, NNCF = "PyTorch eager float32", "OpenVINO + NNCF int8"
 
 
 def main() -> None:
@@ -35,65 +41,78 @@ def main() -> None:
     arguments.add_argument("--recipe", default=None, help="a recipe; by default params.yaml as it stands")
     arguments.add_argument("--threads", type=int, default=1)
     options = arguments.parse_args()
-    settings = config.load(ROOT, options.recipe)
-    dataset = versions.reproduce(ROOT, settings.line.dataset, log=ROOT / ".convoy" / "logs" / "benchmark.log")
-    torch.set_num_threads(options.threads)
+    line = config.load(ROOT, options.recipe).line
+    dataset = versions.reproduce(ROOT, line.dataset, log=ROOT / ".convoy" / "logs" / "benchmark.log")
     torch.manual_seed(0)
     card = ModelCard(
         name="student",
         task=dataset.card.task,
-        network=settings.line.members.networks[0],
+        network=line.student.network if line.student else line.members.networks[0],
         classes=dataset.card.classes,
         input=dataset.card.input,
         data=dataset.digest,
     )
+    # The loss of an untrained network says nothing: int8 is measured whatever it is.
+    settings = line.quantize.model_copy(update={"control_seconds": 0.0, "aware": None, "candidates": ("int8",)})
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         student = write_model(folder / "student", card, lambda place: save_weights(untrained(card), place))
-        quantized = quantize(student, dataset, settings.line.quantize, folder / "quantized")
-        network = load_network(student)
-        float32, int8 = (open_session(model, options.threads) for model in (quantized.float32, quantized.int8))
+        made = quantize(student, dataset, settings, folder / "quantized")
+        chosen = Model(made.int8.folder, made.runtime.told(made.int8.card))
+        nncf = _nncf(made.float32, dataset, settings.calibration_samples, folder / "nncf.xml")
         rows = []
         for batch in (1, 64):
+            engines: dict[str, Answerer] = {
+                EAGER: registry.get("pytorch").open(student.folder, options.threads),
+                "ONNX Runtime float32": registry.get("onnxruntime").open(made.float32.onnx, options.threads),
+                "ONNX Runtime int8": registry.get("onnxruntime").open(made.int8.onnx, options.threads),
+                ARTIFACT: open_model(chosen, options.threads),
+            }
+            if registry.get("openvino").missing is None:
+                engines["OpenVINO int8, the same file"] = registry.get("openvino").open(made.int8.onnx, options.threads)
+            if nncf is not None:
+                engines[NNCF] = _compiled(nncf, batch, options.threads)
             images = noise(card.input, batch)
-            pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
-
-            def eager(pixels: torch.Tensor = pixels) -> None:
-                with torch.inference_mode():
-                    torch.softmax(network(pixels), dim=1)
-
-            rates = alternating(
-                {
-                    "PyTorch eager fp32": eager,
-                    "ONNX Runtime fp32": lambda images=images: float32.run(None, {"image": images}),
-                    "ONNX Runtime int8": lambda images=images: int8.run(None, {"image": images}),
-                }
-            )
-            ours = rates["ONNX Runtime int8"]
-            for name, values in rates.items():
-                ratios = [mine / theirs for mine, theirs in zip(ours, values, strict=True)]
-                rows.append(
-                    (name, batch, f"{statistics.median(values) * batch:,.0f}", f"{statistics.median(ratios):.2f}")
-                )
+            calls = {name: functools.partial(answer, images) for name, answer in engines.items()}
+            timings = compare_calls(calls, batch, options.threads, rounds=ROUNDS)
+            for name in calls:
+                rate = timings.figures(name).images_per_second
+                rows.append((name, batch, f"{rate:,.0f}", f"{timings.speedup(ARTIFACT, over=name):.2f}"))
     show(
-        f"inference, {options.threads} thread(s): {card.network.name} {card.network.arguments}",
-        ("runtime", "at a time", "images/s (median)", "int8 ÷ this"),
+        f"inference, {options.threads} thread(s): {card.network.name} {card.network.arguments}; {made.runtime.reason}",
+        ("what", "at a time", "images/s (median)", "artifact ÷ this"),
         rows,
     )
 
 
-def alternating(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Calls a second of each, a value a round."""
-    rates: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(ROUNDS + 1):
-        for name, call in calls.items():
-            count, began = 0, time.perf_counter()
-            while time.perf_counter() - began < SECONDS:
-                call()
-                count += 1
-            if number:  # the first round warms up
-                rates[name].append(count / (time.perf_counter() - began))
-    return rates
+def _nncf(float32: Model, dataset: Dataset, samples: int, target: Path) -> Path | None:
+    """NNCF's int8 network of the float graph in OpenVINO's format; None where it is not installed."""
+    if importlib.util.find_spec("nncf") is None:
+        return None
+    import nncf
+    import openvino
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    images = load_split(dataset, "train", limit=samples).images
+    shown = nncf.Dataset([image[None] for image in images], lambda image: {"image": image})
+    quantized = nncf.quantize(openvino.Core().read_model(float32.onnx), shown, subset_size=samples)
+    openvino.save_model(quantized, target, compress_to_fp16=False)
+    return target
+
+
+def _compiled(path: Path, batch: int, threads: int) -> Answerer:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    model.reshape({"image": [batch, *list(model.input("image").partial_shape)[1:]]})
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def answer(images: Images) -> dict[str, object]:
+        return {output.get_any_name(): value for output, value in request.infer({"image": images}).items()}
+
+    return answer
 
 
 if __name__ == "__main__":

@@ -133,8 +133,12 @@ class Ancestor(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    role: Literal["member", "teacher", "float"]
+    role: Literal["member", "teacher", "float", "boosted"]  # boosted: its mistakes decided what a sample counts
     digest: str
+
+
+# float32 and int8 are computed in; of the others the weights are stored so, and computed with in float32.
+Precision = Literal["float32", "int8", "int8-weights", "int4-weights", "float16", "bfloat16"]
 
 
 class ModelCard(Card):
@@ -149,7 +153,11 @@ class ModelCard(Card):
     input: InputSpec
     data: str  # digest of the data set it was trained on
     seed: int | None = None
-    precision: Literal["float32", "int8"] = "float32"  # of the weights that are executed
+    fold: tuple[int, int] | None = None  # (i, k): it has not seen fold i of k of the training split
+    precision: Precision = "float32"  # what is executed, and how the weights are stored
+    runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"  # what executes the graph where it is served
+    batch_runtime: Literal["onnxruntime", "openvino"] | None = None  # the same from `batch_from` images at a time on
+    batch_from: int = 1
     parents: tuple[Ancestor, ...] = ()
 
 
@@ -254,6 +262,7 @@ class Evidence(Card):
     split: str
     samples: int
     primary: str  # name of the task's primary metric, a key of `figures`
+    runtime: str = ""  # what answered and was timed: pytorch, onnxruntime, openvino; empty where nobody noted it
     figures: dict[str, Figure]
     classes: dict[str, dict[str, float]] = {}  # class → metric → value
     groups: tuple[GroupFigure, ...] = ()

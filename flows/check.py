@@ -7,7 +7,7 @@ from components.config import ConfigurationError, Recipe
 from components.models import registry as models
 from components.models import weights
 from components.tasks import registry as tasks
-from components.training import imbalance, transfer
+from components.training import imbalance, members, transfer
 from components.training.finding import scaling
 from flows.project import Project
 
@@ -24,9 +24,12 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
     else:
         spec = tasks.get(settings.dataset.task).spec
         wrong += imbalance.problems(settings.line.training.imbalance, spec, "line.training.imbalance")
+        split = settings.dataset.split
+        wrong += members.problems(settings.line, spec, grouped=split.group is not None and split.folds is None)
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
     if settings.line.student is not None:
         networks["line.student.network"] = settings.line.student.network
+        networks |= {f"line.student.assistants.{i}": n for i, n in enumerate(settings.line.student.assistants)}
     for key, network in networks.items():
         wrong += models.problems(network, key) or weights.problems(network, key)
     wrong += transfer.problems(settings.line.training.transfer, networks, "line.training.transfer")

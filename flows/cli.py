@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from components.config import ConfigurationError, load, recipes
-from flows import data_commands, find_commands, progress, terminal
+from flows import artifact_commands, data_commands, find_commands, progress, terminal
 from flows.project import MLFLOW_PORT, PREFECT_PORT, Project
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(recipe: RecipeOption = "default", overrides: SetOption = None) -> None:
         outcome = _run_line(project, console, recipe, overrides or [])
         from flows.summary import table, where_to_look
 
-        console.print(table(outcome))
+        console.print(table(outcome, console.width))
         console.print(where_to_look(outcome, time.monotonic() - began), highlight=False)
         if outcome.decision.action == "reject":
             raise typer.Exit(terminal.REJECTED)
@@ -170,6 +170,10 @@ def history(name: Annotated[str, typer.Argument(help="The registered model.")]) 
         from flows.summary import decisions_table
 
         Console().print(decisions_table(name, decisions.history(store, name)))
+
+
+app.command()(artifact_commands.export)
+app.command()(artifact_commands.bench)
 
 
 def main() -> None:

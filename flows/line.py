@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run as this_flow_run
 
 from components import provenance
@@ -56,7 +59,7 @@ def line(recipe: str = "default", overrides: list[str] | None = None) -> Outcome
         members = steps.train(data, settings.members, training, augment, seed)  # Ray: one worker group, K members
         teacher = steps.ensemble(members, data, settings.ensemble)
         student = steps.distil(teacher, data, settings.student, training, augment, seed + len(members))
-        quantized = steps.quantize(student, data, settings.quantize)
+        quantized = steps.quantize(student, data, settings.quantize, teacher, settings.student, training, augment, seed)
         assessment = steps.evaluate(members, teacher, student, quantized, data, settings.evaluate)
         version = steps.register(quantized, assessment, data, settings.model, settings.drift)
         decision = steps.promote(version, quantized, assessment, data, settings.evaluate, settings.gates)
@@ -106,6 +109,9 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
 
 def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: Decision) -> Outcome:
     """Write the conclusion on the parent run and hand it back."""
+    from components.evaluate import chain
+    from components.tasks import registry as tasks
+
     outcome = Outcome(
         model=run.recipe.line.model,
         run_id=run.run_id,
@@ -120,7 +126,13 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
     if outcome.unchanged:
         note += ["Nothing new: data, parameters, code and libraries are those of the runs below.", ""]
     note += ["| step | run | |", "|---|---|---|", *rows]
-    run.tracking.log_note(run.run_id, "\n".join(note))
+    better = tasks.get(data.card.task).spec.higher_is_better
+    said = chain.markdown(assessment.stages, higher_is_better=better)
+    run.tracking.log_note(run.run_id, "\n".join([*note, "", said]))
+    create_markdown_artifact(key="chain", markdown=said, description="the stages: what each paid and bought")
+    with TemporaryDirectory(prefix="convoy-chain-") as folder:
+        chain.write(assessment.stages, Path(folder), higher_is_better=better)
+        run.tracking.log_artifacts(run.run_id, Path(folder), "chain")
     run.tracking.log_tags(
         run.run_id,
         {

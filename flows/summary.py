@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -17,21 +17,58 @@ if TYPE_CHECKING:
     from flows.line import Outcome
 
 
-def table(outcome: Outcome) -> Group:
-    """Every stage with its figure, size and latency, and every gate with its verdict."""
-    evidence = outcome.assessment.evidence
+def table(outcome: Outcome, width: int = 120) -> Group:
+    """Every stage with what it can do and what it costs, what it paid and bought, and every gate with its verdict."""
+    from components.evaluate import chain
+    from components.tasks import registry as tasks
+
     title = f"{outcome.model} on {outcome.data.card.name} {outcome.data.digest[:12]}, test split"
-    stages = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("", evidence.primary, "interval", "size", "ms at 1", "images/s at 64"):
-        stages.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
-    for name, each in outcome.assessment.stages.items():
-        stages.add_row(name, *_stage(each))
+    better = tasks.get(outcome.data.card.task).spec.higher_is_better
+    changes = Table(title="paid and bought, one image at a time", title_justify="left", box=None, padding=(0, 2, 0, 1))
+    for change in chain.changes(outcome.assessment.stages, higher_is_better=better):
+        changes.add_row(change.stage, f"[dim]of {change.of}[/]", change.words)
+    changes.show_header = False
     gates = Table(title="gates", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("gate", "verdict", "reason"):
         gates.add_column(heading)
     for verdict in outcome.decision.verdicts:
         gates.add_row(verdict.gate, "[green]passed" if verdict.passed else "[red]rejected", verdict.reason)
-    return Group(stages, gates)
+    return Group(*stage_tables(outcome.assessment.stages, title, width), changes, "", gates)
+
+
+def stage_tables(stages: Mapping[str, Evidence], title: str, width: int) -> list[Table]:
+    """The chain in one table; in a narrow terminal what it can do and what it costs, in as many as it takes."""
+    from components.evaluate import chain
+
+    rows = chain.rows(stages)
+    columns = [column for column in rows[0] if column]
+    room = {column: 3 + max(len(column), *(len(row[column]) for row in rows)) for column in ("", *columns)}
+    parts: list[list[str]] = [columns]
+    if sum(room.values()) > width:
+        costs = [column for column in columns if column in chain.COSTS]
+        parts = [*_packed([c for c in columns if c not in costs], room, width), *_packed(costs, room, width)]
+    tables = []
+    for number, part in enumerate(parts):
+        table = Table(title=None if number else title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in ("", *part):
+            table.add_column(column, justify="right" if column else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(row[""], *(row[column] for column in part))
+        tables.append(table)
+    return tables
+
+
+def _packed(columns: Sequence[str], room: Mapping[str, int], width: int) -> list[list[str]]:
+    """The columns in their order, as many beside the names as there is room for."""
+    parts: list[list[str]] = []
+    used = 0
+    for column in columns:
+        if not parts or used + room[column] > width:
+            parts.append([])
+            used = room[""]
+        parts[-1].append(column)
+        used += room[column]
+    return parts
 
 
 def where_to_look(outcome: Outcome, seconds: float) -> str:
@@ -69,16 +106,3 @@ def decisions_table(name: str, decisions: Sequence[Decision]) -> Table:
         when = each.at[:16].replace("T", " ")
         result.add_row(when, each.action, str(each.version), each.alias or "–", each.by, each.reason)
     return result
-
-
-def _stage(evidence: Evidence) -> list[str]:
-    figures = evidence.figures
-    primary = figures[evidence.primary]
-    latency, throughput = figures.get("latency_ms"), figures.get("throughput_64")
-    return [
-        f"{primary.value:.4f}",
-        f"{primary.low:.4f} – {primary.high:.4f}" if primary.low is not None else "–",
-        f"{figures['size_bytes'].value / 1000:,.0f} kB",
-        f"{latency.value:.3f}" if latency else "–",
-        f"{throughput.value:,.0f}" if throughput else "–",
-    ]

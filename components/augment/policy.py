@@ -8,6 +8,7 @@ data, which is never augmented.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,14 @@ from components.config import AugmentConfig
 
 LUMA = (0.299, 0.587, 0.114)  # grey value of red, green and blue (ITU-R BT.601)
 ERASED_ASPECT = 0.3  # a rectangle's height : width lies between this and its inverse (Zhong et al. 2017)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which window of its padded image, or of the mirror image of that, each of N samples shows."""
+
+    corners: Tensor  # int64 (2, N), 0 … 2·crop: row and column
+    flipped: Tensor  # bool (N,)
 
 
 def augment(
@@ -30,7 +39,7 @@ def augment(
     """
     masks = targets if targets.ndim == 3 else None
     if config.crop or config.flip:
-        images, masks = _crop_and_flip(images, masks, config, generator)
+        images, masks = _seen(images, masks, _views(len(images), config, generator), config.crop)
     if config.rotation or config.scale or config.shear:
         images, masks = _affine(images, masks, config, generator)
     if config.brightness or config.contrast or config.colour:
@@ -40,14 +49,22 @@ def augment(
     return images, targets if masks is None else masks
 
 
-def _crop_and_flip(
-    images: Tensor, masks: Tensor | None, config: AugmentConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    samples, pad = len(images), config.crop
-    corners = torch.randint(0, 2 * pad + 1, (2, samples), generator=generator)
-    flipped = torch.rand(samples, generator=generator) < config.flip
-    moved = _windows(images, corners, flipped, pad)
-    return moved, None if masks is None else _windows(masks.unsqueeze(1), corners, flipped, pad).squeeze(1)
+def shown(images: Tensor, targets: Tensor, views: Views, config: AugmentConfig) -> tuple[Tensor, Tensor]:
+    """The batch in these views: what `augment` gives where it draws them and nothing else is switched on."""
+    if not (config.crop or config.flip):
+        return images, targets
+    images, masks = _seen(images, targets if targets.ndim == 3 else None, views, config.crop)
+    return images, targets if masks is None else masks
+
+
+def _views(samples: int, config: AugmentConfig, generator: torch.Generator) -> Views:
+    corners = torch.randint(0, 2 * config.crop + 1, (2, samples), generator=generator)
+    return Views(corners, torch.rand(samples, generator=generator) < config.flip)
+
+
+def _seen(images: Tensor, masks: Tensor | None, views: Views, pad: int) -> tuple[Tensor, Tensor | None]:
+    moved = _windows(images, views.corners, views.flipped, pad)
+    return moved, None if masks is None else _windows(masks.unsqueeze(1), views.corners, views.flipped, pad).squeeze(1)
 
 
 def _windows(images: Tensor, corners: Tensor, flipped: Tensor, pad: int) -> Tensor:

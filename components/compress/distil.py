@@ -1,15 +1,71 @@
-"""The ensemble's knowledge in one small network: what is to be trained, as a job for the training room.
+"""A teacher's knowledge in one small network: what is to be trained, as jobs for the training room, and what it gained.
 
-Copying the teacher is a wrapper around the task's loss there; there is one training loop.
+Copying is a wrapper around the task's loss there; there is one training loop.
 """
 
 from __future__ import annotations
 
-from components.artifacts import Model
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from components.artifacts import Card, Dataset, Model
 from components.compress.errors import CompressionError
+from components.compress.judge import judge, torch_answerer
 from components.config import AugmentConfig, StudentConfig, TrainingConfig
+from components.data.reading.loading import load_split
+from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.training.job import Job
+
+STUDENT = "student"
+CONTROL = "control"  # the same student without a teacher
+
+
+class Pupil(Card):
+    """One of the networks on the way, on the validation split."""
+
+    name: str
+    network: str
+    primary: float
+
+
+class DistillationReport(Card):
+    """What came of it, by the primary metric on the validation split; one training each, so one draw of the seed."""
+
+    metric: str
+    higher_is_better: bool
+    teacher: float
+    pupils: tuple[Pupil, ...]  # in the order of their training; the last of them are the student's generations
+    chosen: str  # the generation that goes on
+    control: float | None  # the chosen student's network, trained with the same seed and no teacher
+
+    @property
+    def student(self) -> float:
+        return next(pupil.primary for pupil in self.pupils if pupil.name == self.chosen)
+
+    @property
+    def gain(self) -> float | None:
+        """How much better than without a teacher; None where that was not tried."""
+        if self.control is None:
+            return None
+        return (self.student - self.control) * (1 if self.higher_is_better else -1)
+
+    def metrics(self) -> dict[str, float]:
+        """Figures to be logged."""
+        found = {f"validation_{self.metric}.{pupil.name}": pupil.primary for pupil in self.pupils}
+        found[f"validation_{self.metric}.teacher"] = self.teacher
+        return {**found, **({} if self.gain is None else {"distillation_gain": self.gain})}
+
+    def says(self) -> str:
+        """One line for people."""
+        said = f"validation {self.metric} {self.student:.4f} ({self.chosen}), teacher {self.teacher:.4f}"
+        if len(self.pupils) > 1:
+            said += f"; {', '.join(f'{pupil.name} {pupil.primary:.4f}' for pupil in self.pupils)}"
+        if self.control is None or self.gain is None:
+            return said
+        what = "the teacher helped" if self.gain > 0 else "the teacher did not help"
+        return f"{said}; {what}: {self.gain:+.4f} over {self.control:.4f} without it, one seed"
 
 
 def student_job(
@@ -25,7 +81,7 @@ def student_job(
             f"task {teacher.card.task}: expected the capability `distillation`, found {sorted(supports)}"
         )
     return Job(
-        name="student",
+        name=STUDENT,
         task=teacher.card.task,
         network=student.network,
         seed=seed,
@@ -35,4 +91,56 @@ def student_job(
         teacher=teacher.folder,
         temperature=student.temperature,
         teacher_weight=student.teacher_weight,
+        views=student.views,
+        distillation=student.distillation,
+    )
+
+
+def student_jobs(
+    teacher: Model, student: StudentConfig, training: TrainingConfig, augment: AugmentConfig, *, seed: int, folder: Path
+) -> list[Job]:
+    """The trainings in their order, each of which may learn from the one before it, whose Model is at `folder/NAME`.
+
+    The control, where it is asked for, is the first. Every network is trained with `seed`: generations differ by their
+    teachers. Raises CompressionError as `student_job` does.
+    """
+    job = student_job(teacher, student, training, augment, seed=seed)
+    named = [(f"assistant-{number}", network) for number, network in enumerate(student.assistants, start=1)]
+    if student.generations == 1:
+        named.append((STUDENT, student.network))
+    else:
+        named += [(f"{STUDENT}-{number}", student.network) for number in range(1, student.generations + 1)]
+    jobs: list[Job] = []
+    learnt_from = teacher.folder
+    for name, network in named:
+        jobs.append(replace(job, name=name, network=network, teacher=learnt_from))
+        learnt_from = folder / name
+    if student.control:
+        alone = Job(CONTROL, job.task, job.network, job.seed, job.epochs, training, augment)
+        return [alone, *jobs]
+    return jobs
+
+
+def report_on(teacher: Model, trained: Sequence[Model], dataset: Dataset) -> DistillationReport:
+    """Judge the teacher and the models of `student_jobs` on the validation split, and choose the best generation."""
+    task = tasks.get(dataset.card.task)
+    samples = load_split(dataset, "validation")
+
+    def primary(model: Model) -> float:
+        return judge(task, torch_answerer(task, load_network(model)), samples, dataset.card).primary
+
+    pupils = [
+        Pupil(name=model.card.name, network=model.card.network.name, primary=primary(model))
+        for model in trained
+        if model.card.name != CONTROL
+    ]
+    direction = 1 if task.spec.higher_is_better else -1
+    generations = [pupil for pupil in pupils if pupil.name.startswith(STUDENT)]
+    return DistillationReport(
+        metric=task.spec.primary_metric,
+        higher_is_better=task.spec.higher_is_better,
+        teacher=primary(teacher),
+        pupils=tuple(pupils),
+        chosen=max(generations, key=lambda pupil: direction * pupil.primary).name,
+        control=next((primary(model) for model in trained if model.card.name == CONTROL), None),
     )

@@ -45,9 +45,12 @@ class Deployable(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         network = cast(Network, self.network)
         pixels = preprocess(image)
-        answer = self.task.answer(network(pixels))
-        # The trunk is written twice here and once in the graph: the exporter shares equal subexpressions.
-        return answer["probabilities"], answer["prediction"], network.embed(pixels)
+        embedding = network.embed(pixels)
+        # Where the last layer is linear in the embedding, it is called `head`. Elsewhere the trunk is written twice,
+        # and is once in an ONNX graph: that exporter shares equal subexpressions.
+        head = getattr(network, "head", None)
+        answer = self.task.answer(head(embedding) if isinstance(head, nn.Linear) else network(pixels))
+        return answer["probabilities"], answer["prediction"], embedding
 
 
 def export(model: Model, folder: Path) -> Model:
@@ -70,7 +73,7 @@ def export(model: Model, folder: Path) -> Model:
 
 
 def parity(model: Model, images: Images, batch: int = 64) -> float:
-    """Largest difference of a probability between the weights in PyTorch and the graph in ONNX Runtime, on `images`.
+    """Largest difference of a probability between the weights in PyTorch and the graph as it is served, on `images`.
 
     The folder holds both (`export` writes them so). `images` (N, H, W, C) uint8.
     """
@@ -128,6 +131,23 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def program(model: Model, *, batch: int | None = None) -> torch.export.ExportedProgram:
+    """The network with pre- and post-processing as PyTorch's own exported program; `batch=None` leaves N free.
+
+    It holds no example, which PyTorch would pickle, and nothing of the files that it was made from.
+    """
+    spec, task = model.card.input, tasks.get(model.card.task)
+    example = torch.zeros(batch or 2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
+    free = None if batch else {INPUT: {0: torch.export.Dim("batch")}}
+    with quiet():
+        exported = torch.export.export(Deployable(load_network(model), task).eval(), (example,), dynamic_shapes=free)
+    exported.example_inputs = None
+    for node in exported.graph.nodes:
+        for origin in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
+            node.meta.pop(origin, None)
+    return exported
 
 
 def _trace(network: nn.Module, task: Task, card: ModelCard) -> onnx.ModelProto:

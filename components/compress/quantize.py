@@ -1,94 +1,68 @@
-"""The student in 8-bit integers, measured against its float self; what is faster and good enough is served.
+"""The student in fewer bits, in every way that is asked for, each measured against float32; one of them is served.
 
 Everything is measured here on the validation split, because a choice is made by it. What the chosen artifact is worth
-is measured again, on the test split, by `components.evaluate`.
+is measured again, on the test split, by `components.evaluate`; how a graph gets fewer bits, `quantization` knows.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 import numpy as np
 import onnx
 
 from components.artifacts import (
     Ancestor,
-    Card,
     Dataset,
     DatasetCard,
     Model,
     ModelCard,
+    Precision,
     digest_values,
     replacing,
     write_model,
 )
 from components.compress.errors import require_trained_on
 from components.compress.export import describe, export
-from components.compress.int8 import to_int8
-from components.compress.judge import Answerer, batches, judge, session_answerer, torch_answerer
-from components.compress.runtime import Images, LatencyFigures, compare_latency, executed_kernels, open_session
+from components.compress.judge import judge, session_answerer, torch_answerer
+from components.compress.quantization.choice import Outcome, choose, points
+from components.compress.quantization.comparing import COMPARED, Made, compared
+from components.compress.quantization.integer import Looked, to_best_int8
+from components.compress.quantization.measuring import difference
+from components.compress.quantization.report import CandidateReport, QuantizationReport
+from components.compress.quantization.weights import stored
+from components.compress.runtime import open_session
+from components.compress.serving import RuntimeChoice, choose_runtime
 from components.config import QuantizeConfig
 from components.data.reading.loading import Arrays, load_split
 from components.models.network import load_network
 from components.tasks import registry as tasks
 
-Precision = Literal["float32", "int8"]
-
-# Below this the two are equally fast: medians of 15 alternating rounds of one graph against itself differed by up to
-# 4 % at batch 64 on a busy two-core machine, and full accuracy is worth more than what the next run may turn round.
-FASTER = 1.05
-
-COMPARED = 256  # validation images on which PyTorch's, float's and int8's answers are compared: enough for a maximum
-
-_INTEGER_KERNELS = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger", "Qordered")
-
-
-class Difference(Card):
-    """How far two executions of one network are from each other on the same images."""
-
-    samples: int
-    largest: float  # of a probability
-    mean: float  # of a probability, absolute
-    agreement: float  # share of equal predictions (of samples, or of pixels)
-
-
-class QuantizationReport(Card):
-    """Both networks in figures, which of them is served, and why."""
-
-    served: Precision
-    reason: str
-    method: str
-    calibration_split: str
-    calibration_samples: int
-    quantized_operators: int  # convolutions and matrix products in the int8 graph that take quantized inputs
-    integer_kernels: dict[str, int]  # what the runtime executes of it in integers, after its fusions
-    metric: str  # the task's primary metric, on the validation split
-    metric_samples: int
-    metric_float32: float
-    metric_int8: float
-    loss: float  # of the metric by int8, positive where int8 is worse
-    allowance: float
-    speedup: float  # of int8 over float at the configured batch: median ratio of rounds timed one after the other
-    latency_float32: tuple[LatencyFigures, ...]  # one sample, then the configured batch
-    latency_int8: tuple[LatencyFigures, ...]
-    bytes_float32: int
-    bytes_int8: int
-    float32_from_pytorch: Difference
-    int8_from_float32: Difference
+TrainAware = Callable[[Model], Model]  # a network → the same one, trained on while it feels int8's rounding
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A folder: `served`, what it was chosen from (`float32`, graph and weights, and `int8`), and the report."""
+    """A folder: `served`, the candidates it was chosen from (`float32`, graph and weights, first), and the report."""
 
     folder: Path
     served: Model
-    float32: Model
-    int8: Model
+    models: dict[str, Model]
     report: QuantizationReport
+    runtime: RuntimeChoice  # what executes it
+
+    @property
+    def float32(self) -> Model:
+        return self.models["float32"]
+
+    @property
+    def int8(self) -> Model:
+        """KeyError where int8 was no candidate."""
+        return self.models["int8"]
 
     @property
     def digest(self) -> str:
@@ -99,126 +73,140 @@ class Quantized:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Raises ArtifactError naming what is missing."""
-        models = {name: Model.load(folder / name) for name in ("served", "float32", "int8")}
-        return cls(folder, report=QuantizationReport.read(folder / "quantization.json"), **models)
+        report = QuantizationReport.read(folder / "quantization.json")
+        models = {each.name: Model.load(folder / each.name) for each in report.candidates}
+        return cls(folder, Model.load(folder / "served"), models, report, RuntimeChoice.read(folder / "runtime.json"))
 
 
-def quantize(student: Model, dataset: Dataset, config: QuantizeConfig, folder: Path) -> Quantized:
-    """Export, quantize, measure both and choose.
+def quantize(
+    student: Model,
+    dataset: Dataset,
+    config: QuantizeConfig,
+    folder: Path,
+    *,
+    train_aware: TrainAware | None = None,
+) -> Quantized:
+    """Export, make the candidates, measure all and choose.
 
     Calibrates on a seeded subset of the training split only: ranges taken from the validation split would flatter int8
-    there. Raises CompressionError where nothing of the network can be quantized, or where it is of other data.
+    there. `train_aware` is called at most once, where `config.aware` is set and int8 in all layers costs too much.
+    Raises CompressionError where nothing of the network can be quantized, or where it is of other data.
     """
     require_trained_on(student, dataset)
-    calibration = load_split(dataset, "train", limit=config.calibration_samples)
-    with replacing(folder) as temporary:
+    looked = _looked(dataset, config)
+    validation = load_split(dataset, "validation")
+    with replacing(folder) as temporary, TemporaryDirectory() as work:
         float32 = export(student, temporary / "float32")
-        card = _made_of(student, "student-int8", "int8")
-
-        bare = temporary / ".int8.onnx"
-        operators = to_int8(float32.onnx, bare, calibration.images, config.method)
-        int8 = write_model(temporary / "int8", card, lambda target: _rewrite(bare, target, card, student))
-        bare.unlink()
-        report = _measure(
-            student,
-            float32,
-            int8,
-            validation=load_split(dataset, "validation"),
-            card=dataset.card,
-            config=config,
-            operators=operators,
-            calibrated=len(calibration.images),
+        made, left_out = _candidates(
+            float32, student, looked, validation, dataset.card, config, temporary, Path(work), train_aware
         )
-        chosen = int8 if report.served == "int8" else float32
-        served = _made_of(student, "served", report.served)
-        write_model(temporary / "served", served, lambda target: _rewrite(chosen.onnx, target, served, student))
+        report = _measure(student, made, validation, dataset.card, config, len(looked.calibration), left_out)
+        chosen = next(each.model for each in made if each.name == report.served)
+        runtime = choose_runtime(chosen.onnx, validation.images, batch=config.batch, threads=config.threads)
+        card = runtime.told(_made_of(student, "served", chosen.card.precision))
+        _write(temporary / "served", onnx.load(chosen.onnx), card, student)
+        (temporary / "runtime.json").write_text(runtime.to_json(), encoding="utf-8")
         (temporary / "quantization.json").write_text(report.to_json(), encoding="utf-8")
     return Quantized.load(folder)
 
 
-def choose(metric: str, loss: float, allowance: float, speedup: float, batch: int) -> tuple[Precision, str]:
-    """What is served and why, in words. `loss` is in the metric's own unit, `speedup` is int8's over float's.
-
-    A loss that could not be measured is not allowed.
-    """
-    points, allowed = f"{_points(abs(loss))} of {metric}", f"(allowed {_points(allowance)})"
-    if not math.isfinite(loss):
-        why = f"the {metric} of int8 or of float32 could not be computed, so the loss is not known"
-    elif loss > allowance:
-        why = f"int8 loses {points} {allowed}, at {speedup:.1f}× the speed at batch {batch}"
-    elif speedup < 1.0:
-        why = f"int8 is slower ({speedup:.2f}× the speed at batch {batch})"
-    elif speedup < FASTER:
-        why = f"int8 is not measurably faster ({speedup:.2f}× at batch {batch}, needs {FASTER}×)"
-    else:
-        change = "keeps" if loss == 0 else "loses" if loss > 0 else "gains"
-        price = f"{change} {metric if loss == 0 else points} {allowed}"
-        return "int8", f"int8: {speedup:.1f}× faster at batch {batch} and {price}"
-    return "float32", f"float32: {why}"
+def _looked(dataset: Dataset, config: QuantizeConfig) -> Looked:
+    calibration = load_split(dataset, "train", limit=config.calibration_samples)
+    others = load_split(dataset, "train", limit=2 * config.calibration_samples, seed=1)
+    free = others.images[~np.isin(others.ids, calibration.ids)][: config.calibration_samples]
+    return Looked(calibration.images, free if len(free) else calibration.images)
 
 
-def _points(share: float) -> str:
-    return f"{share * 100:.2g} pp"
+def _candidates(
+    float32: Model,
+    student: Model,
+    looked: Looked,
+    validation: Arrays,
+    card: DatasetCard,
+    config: QuantizeConfig,
+    folder: Path,
+    work: Path,
+    train_aware: TrainAware | None,
+) -> tuple[list[Made], dict[str, str]]:
+    """Float32 and everything that is asked for, and what was asked for and not made, with the reason."""
+    task = tasks.get(student.card.task)
+    sign = 1 if task.spec.higher_is_better else -1
 
+    def primary(graph: Path) -> float:
+        answerer = session_answerer(open_session(graph, config.threads))
+        return judge(task, answerer, validation, card, batch=config.batch).primary
 
-def difference(one: Answerer, other: Answerer, images: Images, batch: int = 64) -> Difference:
-    """Compare what two executions answer for `images` (N, H, W, C) uint8."""
-    largest, total, values, equal, units = 0.0, 0.0, 0, 0, 0
-    for part in batches(len(images), batch):
-        left, right = one(images[part]), other(images[part])
-        gap = np.abs(left["probabilities"].astype(np.float64) - right["probabilities"])
-        largest, total, values = max(largest, float(gap.max())), total + float(gap.sum()), values + gap.size
-        same = left["prediction"] == right["prediction"]
-        equal, units = equal + int(same.sum()), units + same.size
-    return Difference(samples=len(images), largest=largest, mean=total / values, agreement=equal / units)
+    exact = primary(float32.onnx)
+
+    def loss_of(graph: Path) -> float:
+        return sign * (exact - primary(graph))
+
+    def write(name: str, precision: Precision, graph: onnx.ModelProto) -> Model:
+        return _write(folder / name, graph, _made_of(student, f"student-{name}", precision), student)
+
+    made, left_out = [Made("float32", float32)], {}
+    for name in config.candidates:
+        if name != "int8":
+            graph, count = stored(onnx.load(float32.onnx), name, looked.calibration)
+            made.append(Made(name, write(name, name, graph), stored=count))
+            continue
+        plain = to_best_int8(float32.onnx, looked, loss_of, config, work / name)
+        made.append(Made(name, write(name, "int8", onnx.load(plain.graph)), plain.facts))
+        if config.aware is None:
+            continue
+        if plain.plain_loss <= config.allowance:
+            left_out["int8-aware"] = "int8 in all layers keeps to the allowance without"
+            continue
+        if train_aware is None:
+            left_out["int8-aware"] = "nobody was there to train it"
+            continue
+        trained = export(train_aware(student), work / "aware")
+        aware = to_best_int8(trained.onnx, looked, loss_of, config, work / "int8-aware")
+        made.append(Made("int8-aware", write("int8-aware", "int8", onnx.load(aware.graph)), aware.facts))
+    return made, left_out
 
 
 def _measure(
     student: Model,
-    float32: Model,
-    int8: Model,
-    *,
+    made: list[Made],
     validation: Arrays,
     card: DatasetCard,
     config: QuantizeConfig,
-    operators: int,
     calibrated: int,
+    left_out: dict[str, str],
 ) -> QuantizationReport:
     task = tasks.get(student.card.task)
-    sessions = {name: open_session(model, config.threads) for name, model in (("float32", float32), ("int8", int8))}
-    answerers = {name: session_answerer(session) for name, session in sessions.items()}
-    metrics = {
-        name: judge(task, answerer, validation, card, batch=config.batch).primary
-        for name, answerer in answerers.items()
-    }
-    timings = [compare_latency(sessions, batch, config.threads) for batch in sorted({1, config.batch})]
-    loss = (metrics["float32"] - metrics["int8"]) * (1 if task.spec.higher_is_better else -1)
-    speedup = timings[-1].speedup("int8", over="float32")
-    served, reason = choose(task.spec.primary_metric, loss, config.allowance, speedup, config.batch)
-    compared = validation.images[:COMPARED]
-    kernels = executed_kernels(int8.onnx)
+    candidates = compared(task, made, validation, card, config)
+    outcomes = [
+        Outcome(each.name, each.loss.value, each.speedup, each.speedup_low, candidates[0].bytes / each.bytes)
+        for each in candidates[1:]
+    ]
+    served, reason = choose(outcomes, task.spec.primary_metric, config.allowance, config.batch, config.goal)
+    chosen = next(each for each in candidates if each.name == served)
+    float32 = session_answerer(open_session(made[0].model, config.threads))
+    exact = torch_answerer(task, load_network(student))
     return QuantizationReport(
         served=served,
-        reason=reason,
-        method=config.method,
-        calibration_split="train",
-        calibration_samples=calibrated,
-        quantized_operators=operators,
-        integer_kernels={name: count for name, count in kernels.items() if name.startswith(_INTEGER_KERNELS)},
+        reason="; ".join([reason, *_remarks(chosen)]),
         metric=task.spec.primary_metric,
-        metric_samples=len(validation.images),
-        metric_float32=metrics["float32"],
-        metric_int8=metrics["int8"],
-        loss=loss,
+        metric_samples=len(validation),
         allowance=config.allowance,
-        speedup=speedup,
-        latency_float32=tuple(timing.figures("float32") for timing in timings),
-        latency_int8=tuple(timing.figures("int8") for timing in timings),
-        bytes_float32=float32.onnx.stat().st_size,
-        bytes_int8=int8.onnx.stat().st_size,
-        float32_from_pytorch=difference(torch_answerer(task, load_network(student)), answerers["float32"], compared),
-        int8_from_float32=difference(answerers["float32"], answerers["int8"], compared),
+        calibration_samples=calibrated,
+        float32_from_pytorch=difference(exact, float32, validation.images[:COMPARED]),
+        candidates=tuple(candidates),
+        left_out=left_out,
     )
+
+
+def _remarks(chosen: CandidateReport) -> list[str]:
+    """What must not be overlooked about what is served."""
+    remarks = []
+    if chosen.int8 is not None and chosen.int8.kept:
+        layers = len(chosen.int8.kept) + chosen.int8.operators
+        remarks.append(f"{len(chosen.int8.kept)} of {layers} layers stay in float32")
+    for each in chosen.flagged:
+        remarks.append(f"{each.column} {each.group} loses {points(each.loss.value)}, all others {points(each.rest)}")
+    return remarks
 
 
 def _made_of(student: Model, name: str, precision: Precision) -> ModelCard:
@@ -227,9 +215,8 @@ def _made_of(student: Model, name: str, precision: Precision) -> ModelCard:
     return student.card.model_copy(update=changes)
 
 
-def _rewrite(source: Path, target: Path, card: ModelCard, student: Model) -> None:
-    """The graph of `source` with what `card` says in its metadata; weights are inside the file on both sides."""
-    graph = onnx.load(source)
+def _write(folder: Path, graph: onnx.ModelProto, card: ModelCard, student: Model) -> Model:
+    """The graph with what `card` says in its metadata; the weights are inside."""
     describe(graph, card, source=student.digest)
     onnx.checker.check_model(graph)
-    onnx.save(graph, target / "model.onnx")
+    return write_model(folder, card, lambda target: onnx.save(graph, target / "model.onnx"))

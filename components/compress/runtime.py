@@ -1,4 +1,4 @@
-"""ONNX Runtime: the one place that opens sessions, asks them for answers and times them.
+"""An artifact at work: opened, asked for answers, and timed. The engines themselves are in `runtimes`.
 
 What the answers mean is the task's business, and what is done about a slow or wrong graph is `quantize`'s.
 """
@@ -6,26 +6,29 @@ What the answers mean is the task's business, and what is done about a slow or w
 from __future__ import annotations
 
 import functools
+import math
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from components.artifacts import ArtifactError, Card, InputSpec, Model
+from components.compress.runtimes import onnxruntime as engine
+from components.compress.runtimes import openvino
+from components.compress.runtimes.protocol import INPUT, OUTPUTS, Answerer, Answers, Images, Runtime
 
-Images = npt.NDArray[np.uint8]  # (N, H, W, C)
-Answers = dict[str, npt.NDArray[Any]]  # output name → array of N answers
+if TYPE_CHECKING:
+    import onnxruntime
 
-INPUT = "image"
-OUTPUTS = ("probabilities", "prediction", "embedding")
+__all__ = ["INPUT", "OUTPUTS", "Answerer", "Answers", "Images"]  # where the other rooms find them
 
 # Shortest stretch that is timed, seconds: far above the clock's resolution and a scheduler's tick.
 _STRETCH = 0.01
@@ -49,24 +52,36 @@ class LatencyFigures(Card):
 def open_session(
     model: Model | Path, threads: int | None = None, *, optimized: Path | None = None
 ) -> onnxruntime.InferenceSession:
-    """A CPU session for `model.onnx`, or for the file itself. `threads=None` takes a thread a physical core.
+    """ONNX Runtime's session for `model.onnx`, or for the file itself, as `runtimes.onnxruntime` opens them.
 
-    Idle threads sleep rather than spin: replicas on one machine would otherwise take each other's cores.
-    `optimized` is where the graph as it is executed is written to, for those who count its kernels.
     Raises ArtifactError where there is no such file.
     """
-    path = model.onnx if isinstance(model, Model) else model
-    if not path.is_file():
-        raise ArtifactError(f"{path}: expected an ONNX file, found none; write one with components.compress.export")
-    _silence()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if optimized is not None:
-        options.optimized_model_filepath = str(optimized)
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return engine.open_session(_graph(model), threads, optimized=optimized)
+
+
+def serving_runtimes(model: Model) -> tuple[Runtime, Runtime]:
+    """The engines that the model's card names, for a few images at a time and from `batch_from` on.
+
+    ONNX Runtime, and a warning, where OpenVINO is not installed.
+    """
+    card = model.card
+    names = card.runtime, card.batch_runtime or card.runtime
+    if "openvino" in names and openvino.RUNTIME.missing:
+        warnings.warn(f"{card.name}: {openvino.RUNTIME.missing}; onnxruntime answers in its place", stacklevel=2)
+        return engine.RUNTIME, engine.RUNTIME
+    known = {"onnxruntime": engine.RUNTIME, "openvino": openvino.RUNTIME}
+    return known[names[0]], known[names[1]]
+
+
+def open_model(model: Model, threads: int | None = None) -> Answerer:
+    """The model's graph, opened by what serves it. Raises ArtifactError where it has none."""
+    few, many = serving_runtimes(model)
+    graph = _graph(model)
+    answer = few.open(graph, threads)
+    if few is many:
+        return answer
+    batched = many.open(graph, threads)
+    return lambda images: (batched if len(images) >= model.card.batch_from else answer)(images)
 
 
 def stream(session: onnxruntime.InferenceSession, images: Images, batch: int = 64) -> Iterator[Answers]:
@@ -84,15 +99,20 @@ def answers(model: Model | onnxruntime.InferenceSession, images: Images, batch: 
     """
     if len(images) == 0:
         raise ValueError("images: expected at least one, received none")
-    session = open_session(model) if isinstance(model, Model) else model
-    parts = list(stream(session, images, batch))
+    answer = open_model(model) if isinstance(model, Model) else engine.answerer(model)
+    parts = [answer(images[start : start + batch]) for start in range(0, len(images), batch)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def embedding(model: Model) -> Callable[[Images], npt.NDArray[np.float32]]:
     """What the model's head sees: a function of images `(N, H, W, C)` uint8 → `(N, D)`."""
-    session = open_session(model)
-    return lambda images: answers(session, images)["embedding"]
+    answer = open_model(model)
+
+    def embed(images: Images) -> npt.NDArray[np.float32]:
+        parts = [answer(images[start : start + 64])["embedding"] for start in range(0, len(images), 64)]
+        return np.concatenate(parts)
+
+    return embed
 
 
 def latency(
@@ -135,9 +155,27 @@ def compare_latency(
     for name, session in sessions.items():
         feed = {INPUT: _noise(session, batch)}
         calls[name] = functools.partial(session.run, None, feed)
+    return compare_calls(calls, batch, threads, rounds=rounds)
+
+
+def compare_calls(
+    calls: Mapping[str, functools.partial[Any]],
+    batch: int,
+    threads: int,
+    *,
+    rounds: int,
+    longest: float = math.inf,
+) -> Timings:
+    """Time calls that each answer for `batch` images on `threads` threads, whatever executes them, in such rounds.
+
+    After `longest` seconds there are no more rounds, once there were three.
+    """
+    began = time.perf_counter()
     repeats = {name: _repeats(call) for name, call in calls.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in sessions}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds):
+        if number >= 3 and time.perf_counter() - began > longest:
+            break
         # Every other round goes the other way about: none is always the one that finds the caches cold.
         for name in list(calls) if number % 2 == 0 else list(reversed(list(calls))):
             seconds[name].append(_timed(calls[name], repeats[name]) / repeats[name])
@@ -164,6 +202,13 @@ def _noise(session: onnxruntime.InferenceSession, count: int) -> Images:
     return noise(InputSpec(height=height, width=width, channels=channels, mean=(), std=()), count)
 
 
+def _graph(model: Model | Path) -> Path:
+    path = model.onnx if isinstance(model, Model) else model
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected an ONNX file, found none; write one with components.compress.export")
+    return path
+
+
 def _timed(call: functools.partial[Any], repeats: int) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
@@ -176,9 +221,3 @@ def _repeats(call: functools.partial[Any]) -> int:
     call()
     once = min(_timed(call, 1), _timed(call, 1))
     return max(1, round(_STRETCH / max(once, 1e-6)))
-
-
-@functools.cache
-def _silence() -> None:
-    onnxruntime.disable_telemetry_events()
-    onnxruntime.set_default_logger_severity(3)

@@ -25,6 +25,9 @@ from components.config.catalogue import (
 )
 from components.config.line import (
     AugmentConfig,
+    AwareConfig,
+    CorruptionsConfig,
+    DistillationConfig,
     DriftConfig,
     EnsembleConfig,
     EvaluateConfig,
@@ -55,12 +58,15 @@ from components.config.section import ConfigurationError, Section
 __all__ = [
     "ArraysSource",
     "AugmentConfig",
+    "AwareConfig",
     "ChecksDeclaration",
     "CocoSource",
     "ConfigurationError",
+    "CorruptionsConfig",
     "DatasetConfig",
     "DigitScenesSource",
     "DigitsSource",
+    "DistillationConfig",
     "DriftConfig",
     "EnsembleConfig",
     "EvaluateConfig",

@@ -11,11 +11,12 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
-from components.config.section import Fraction, Section, Share, ascending
+from components.config.section import Fraction, Section, Share, ascending, different
 
 
 class DriftConfig(Section):
@@ -41,6 +42,12 @@ class AugmentConfig(Section):
     erase: Share = 0.0  # probability that a random rectangle is overwritten
     # Least and greatest share of the area that is erased (Zhong et al. 2017).
     erase_area: Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.02, 0.2)
+
+    @property
+    def views(self) -> int | None:
+        """In how many ways an image can be shown: windows, and their mirror images; None: without end."""
+        endless = (self.rotation, self.scale, self.shear, self.brightness, self.contrast, self.colour, self.erase)
+        return None if any(endless) else (2 * self.crop + 1) ** 2 * (2 if 0 < self.flip < 1 else 1)
 
 
 class NetworkConfig(Section):
@@ -201,18 +208,82 @@ class TrainingConfig(Section):
 
 
 class MembersConfig(Section):
-    """The ensemble's members: same data, different seeds, architectures in turn."""
+    """The ensemble's members, and what makes them differ: seed, architecture, augmentation, what they learn from."""
 
     count: PositiveInt = 3  # 1: no ensemble, the one member goes on
     networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)]  # member i takes networks[i % len]
-    epochs: PositiveInt
+    epochs: PositiveInt  # of a training
+    augments: tuple[AugmentConfig, ...] = ()  # member i takes augments[i % len], not `augment`; (): all take that
+    # Each member is trained without one of k folds of the training split, for which it then answers as a stranger: what
+    # stacking is fitted on. k trainings without another fold each are one learner, and share network and augmentation.
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
+    # samme: one after the other, each learning most from what those before it got wrong (Zhu et al. 2009).
+    boosting: Literal["none", "samme"] = "none"
+    # Members that one training leaves behind, at the ends of cycles of its learning rate (Huang et al. 2017).
+    snapshots: PositiveInt = 1
+    average: Literal["none", "swa"] = "none"  # swa: the mean of the weights of the last quarter (Izmailov et al. 2018)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MembersConfig:
+        if sum((self.folds is not None, self.boosting != "none", self.snapshots > 1)) > 1:
+            raise ValueError("one of `folds`, `boosting` and `snapshots` at most")
+        if self.folds is not None and self.count % self.folds:
+            raise ValueError(
+                f"a `count` that is `folds: {self.folds}` or a multiple of it, one training without each fold"
+            )
+        if self.count % self.snapshots or self.epochs % self.snapshots:
+            raise ValueError(f"a `count` and `epochs` that are multiples of `snapshots: {self.snapshots}`")
+        if self.snapshots > 1 and self.average != "none":
+            raise ValueError("`average: none` beside `snapshots`: the rate of a cycle ends at 0, where nothing moves")
+        return self
 
 
 class EnsembleConfig(Section):
     """How the members are combined."""
 
-    combiner: Literal["probability"] = "probability"  # weighted mean of the members' probabilities
-    weights: Literal["fitted", "equal"] = "fitted"  # fitted: greatest likelihood on the validation split
+    # soft: mean of the members' probabilities; weighted: under weights of greatest likelihood on the validation split;
+    # hard: share of their votes; stacking: a linear layer on their log-probabilities; boosted: SAMME's vote; soup: one
+    # network with the mean of their weights. auto: what has the least log loss on the validation split, or the simplest
+    # that is no worse than that by more than its standard error.
+    combiner: Literal["auto", "soft", "weighted", "hard", "stacking", "boosted", "soup"] = "auto"
+    # How much of the primary metric it may lose against its best member on the validation split before the line stops.
+    # Combiners are chosen by log loss, so a lucky member may be ahead by chance: by 1 pp on the digits' 270 samples.
+    allowance: Share = 0.05
+
+
+class HintConfig(Section):
+    """The student's last feature map, projected, is to be the teacher's (Romero et al. 2015)."""
+
+    weight: NonNegativeFloat = 1.0  # of a mean square error in units of the teacher's mean square
+
+
+class AttentionTransferConfig(Section):
+    """The student is to look where the teacher looks (Zagoruyko & Komodakis 2017)."""
+
+    weight: NonNegativeFloat = 1.0  # of the squared distance of attention maps of length 1
+
+
+class RelationConfig(Section):
+    """Images are to lie to each other as in the teacher's embedding (Park et al. 2019)."""
+
+    distance: NonNegativeFloat = 1.0  # weight of the distances of all pairs
+    angle: NonNegativeFloat = 2.0  # weight of the angles of triples: twice the other's, as in the paper
+
+
+class ContrastiveConfig(Section):
+    """The two embeddings of an image are to find each other in the batch (Tian et al. 2020, without a memory bank)."""
+
+    weight: NonNegativeFloat = 0.2
+    temperature: PositiveFloat = 0.1  # the paper's 0.07–0.1
+
+
+class DistillationConfig(Section):
+    """What of the teacher is copied besides its outputs; each with its weight in the loss. None: it is not."""
+
+    hint: HintConfig | None = None
+    attention: AttentionTransferConfig | None = None
+    relation: RelationConfig | None = None
+    contrastive: ContrastiveConfig | None = None
 
 
 class StudentConfig(Section):
@@ -222,16 +293,68 @@ class StudentConfig(Section):
     epochs: PositiveInt
     temperature: PositiveFloat = 3.0  # softens both distributions (Hinton et al. 2015 used 1–20)
     teacher_weight: Share = 0.7  # share of the loss that the teacher's soft targets have
+    # Of each image that the student is shown at most, where augmentation has no more than crop and flip: the teacher is
+    # asked once for each, and not again in later epochs. None: all there are, (2·crop + 1)², twice with flip.
+    views: PositiveInt | None = None
+    distillation: DistillationConfig = DistillationConfig()
+    # Networks between the teacher and the student, each learning from the one before it (Mirzadeh et al. 2020).
+    assistants: tuple[NetworkConfig, ...] = ()
+    # How often the student's network learns, from the second time on from its own predecessor (Furlanello et al. 2018);
+    # the generation that is best on the validation split goes on.
+    generations: PositiveInt = 1
+    control: bool = False  # train the same student without a teacher as well, and say what the teacher was worth
+    # How much of the primary metric it may lose against its teacher on the validation split before the line stops: a
+    # student that loses this much was trained too short or is too small (those of the recipes lose up to 1 pp).
+    allowance: Share = 0.1
+
+
+class AwareConfig(Section):
+    """Quantization-aware training: some more epochs for the network, in which it feels int8's rounding."""
+
+    epochs: PositiveInt
+    learning_rate: PositiveFloat  # low: the network is to be moved off a step, not to be learnt anew
 
 
 class QuantizeConfig(Section):
-    """Static int8 (QDQ, per channel), and when it is served rather than the float network."""
+    """What the network may be served as beside float32, and when it is."""
 
-    calibration_samples: PositiveInt = 512
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
-    allowance: Share = 0.01  # how much of the primary metric int8 may cost on the validation split
-    batch: PositiveInt = 64  # batch at which the two are timed: what is faster there, within the allowance, is served
-    threads: PositiveInt = 1  # of the runtime while it is timed
+    # int8: static QDQ, per channel, arithmetic in integers. The others are stored so and computed in float32.
+    candidates: tuple[Literal["int8", "int8-weights", "int4-weights", "float16", "bfloat16"], ...] = ("int8",)
+    # Which of those within the allowance is served: the fastest, if measurably faster than float32, or the smallest.
+    goal: Literal["speed", "size"] = "speed"
+    calibration_samples: PositiveInt = 512  # of the training split
+    # How the ranges of activations are taken. auto: in all three ways, and the one is kept whose answers are closest to
+    # float32's on as many other images of the training split.
+    method: Literal["auto", "minmax", "entropy", "percentile"] = "minmax"
+    allowance: Share = 0.01  # how much of the primary metric a candidate may cost on the validation split
+    # How long is searched for the layers to keep in float32 where int8 costs more than that; 0: not at all.
+    control_seconds: NonNegativeFloat = 60.0
+    aware: AwareConfig | None = None  # where int8 in all layers costs more than that: `int8-aware` is a candidate too
+    batch: PositiveInt = 64  # batch at which candidates are timed
+    threads: PositiveInt = 1  # of the runtime while they are timed
+
+    @field_validator("candidates")
+    @classmethod
+    def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("each candidate once")
+        return value
+
+    @model_validator(mode="after")
+    def _of_int8(self) -> QuantizeConfig:
+        if self.aware is not None and "int8" not in self.candidates:
+            raise ValueError("`aware: null` where int8 is no candidate")
+        return self
+
+
+class CorruptionsConfig(Section):
+    """What is done to pictures to see how a model bears it; `components.evaluate.robustness` says what each is."""
+
+    kinds: Annotated[
+        tuple[Literal["gaussian_noise", "blur", "brightness", "contrast"], ...], AfterValidator(different)
+    ] = ("gaussian_noise", "blur", "brightness", "contrast")
+    severities: Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], AfterValidator(different)] = (2, 4)
+    samples: PositiveInt = 500  # of the split at most, the same ones for every model: every condition asks for them all
 
 
 class EvaluateConfig(Section):
@@ -242,6 +365,7 @@ class EvaluateConfig(Section):
     slices: Annotated[int, Field(ge=2, le=10)] = (
         4  # quantile slices of brightness and contrast, where no groups are declared
     )
+    corruptions: CorruptionsConfig | None = CorruptionsConfig()  # None: robustness is not measured
     seed: int = 0
 
 
@@ -288,3 +412,9 @@ class LineConfig(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     gates: GatesConfig
     tune: TuneConfig = TuneConfig()
+
+    @model_validator(mode="after")
+    def _finite(self) -> LineConfig:
+        if self.student is not None and self.student.views is not None and self.augment.views is None:
+            raise ValueError("`student.views: null`, or an `augment` of crop and flip alone: others show no view twice")
+        return self

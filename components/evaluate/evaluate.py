@@ -15,10 +15,11 @@ import pyarrow as pa
 from fairlearn.metrics import MetricFrame
 
 from components.artifacts import Dataset, Evidence, Figure, GroupFigure, Model, Predictions, Split
-from components.compress import runtime
 from components.config import EvaluateConfig
-from components.evaluate import slices
+from components.data.reading.loading import load_split
+from components.evaluate import cost, slices
 from components.evaluate.predict import predict
+from components.evaluate.robustness import conditions, robustness
 from components.metrics import bootstrap
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
@@ -31,14 +32,38 @@ FEW = 30  # samples below which a group's figure is called uncertain in a note
 def evaluate(
     model: Model, dataset: Dataset, config: EvaluateConfig, *, split: Split = "test"
 ) -> tuple[Evidence, Predictions]:
-    """Let the model answer on the split and measure the answers, its size and, where it has a graph, its speed.
+    """Let the model answer on the split, and on corrupted pictures of it; measure the answers, its size and its speed.
 
-    Figures: every metric of the task, `worst_group_PRIMARY`, `size_bytes`, and of an ONNX graph on one thread
-    `latency_ms` (median for one image) and `throughput_64` (images/s, 64 at a time).
+    Figures: every metric of the task, `worst_group_PRIMARY`, `robustness_PRIMARY`, `parameters`, `size_bytes`, and on
+    one thread `latency_ms` (median for one image) and `throughput_64` (images/s, 64 at a time).
     """
-    predictions = predict(model, dataset, split, slice_count=config.slices)
-    evidence = measure(predictions, tasks.get(model.card.task), config, split=split)
-    return evidence.model_copy(update={"figures": evidence.figures | cost(model)}), predictions
+    evidence, predictions = quality(model, dataset, config, split=split)
+    return timed({"model": model}, {"model": evidence})["model"], predictions
+
+
+def quality(
+    model: Model, dataset: Dataset, config: EvaluateConfig, *, split: Split = "test"
+) -> tuple[Evidence, Predictions]:
+    """All of `evaluate` but the speed, which is better measured of several models in one go."""
+    task, answer = tasks.get(model.card.task), cost.answerer(model)
+    predictions = predict(model, dataset, split, slice_count=config.slices, answer=answer)
+    evidence = measure(predictions, task, config, split=split)
+    figures, notes = evidence.figures | cost.weight(model), evidence.notes
+    if config.corruptions is not None:
+        some = load_split(dataset, split, limit=config.corruptions.samples, seed=config.seed)
+        figures |= robustness(answer, task, some, dataset.card, config)
+        notes += (f"Robustness: the mean under {conditions(config.corruptions)}, {len(some)} samples each.",)
+    found = {"figures": figures, "notes": notes, "runtime": cost.executed_by(model)}
+    return evidence.model_copy(update=found), predictions
+
+
+def timed(models: Mapping[str, Model], found: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """The same Evidence with how fast each model is, all timed in turn."""
+    speeds = cost.speed(models)
+    return {
+        name: evidence.model_copy(update={"figures": evidence.figures | speeds[name]})
+        for name, evidence in found.items()
+    }
 
 
 def measure(predictions: Predictions, task: Task, config: EvaluateConfig, *, split: Split = "test") -> Evidence:
@@ -149,19 +174,6 @@ def against(rival: Model, predictions: Predictions, dataset: Dataset, config: Ev
         confidence=config.confidence,
         seed=config.seed,
     )
-
-
-def cost(model: Model) -> dict[str, Figure]:
-    """Size of what is executed and, for an ONNX graph, its speed on one thread."""
-    file = model.onnx if model.onnx.is_file() else model.weights
-    figures = {"size_bytes": Figure(value=float(file.stat().st_size), unit="bytes")}
-    if model.onnx.is_file():
-        session = runtime.open_session(model, threads=1)
-        single, many = runtime.latency(session, batch=1, threads=1), runtime.latency(session, batch=64, threads=1)
-        # Quartiles over rounds: how steady the machine was, not a confidence interval of the median.
-        figures["latency_ms"] = Figure(value=single.median_ms, low=single.low_ms, high=single.high_ms, unit="ms")
-        figures["throughput_64"] = Figure(value=many.images_per_second, unit="images/s")
-    return figures
 
 
 def subset(predictions: Predictions, rows: npt.NDArray[np.int64]) -> Predictions:

@@ -41,7 +41,7 @@ def draw(
         pictures["classes"] = class_bars({name: evidence.classes[name] for name in classes})
     if evidence.groups:
         pictures["groups"] = group_bars(evidence.groups, evidence.figures.get(evidence.primary))
-    return {name: _save(picture, folder / f"{name}.png") for name, picture in pictures.items()}
+    return {name: save(picture, folder / f"{name}.png") for name, picture in pictures.items()}
 
 
 def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Picture:
@@ -49,7 +49,7 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> P
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     side = min(9.0, max(3.6, 0.55 * len(classes) + 1.8))
-    picture, axes = _canvas(side, side)
+    picture, axes = canvas(side, side)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=45, ha="right")
@@ -82,14 +82,14 @@ def reliability_diagram(sums: Floats) -> Picture:
     lower.bar(left, units[used] / units.sum(), width=1 / bins, align="edge", color=GREY, edgecolor="white")
     lower.set(xlabel="how sure the model says it is", ylabel="of all")
     for axes in (upper, lower):
-        _plain(axes)
+        plain(axes)
     return picture
 
 
 def class_bars(classes: Mapping[str, Mapping[str, float]]) -> Picture:
     """Every metric of every class, as bars side by side."""
     metrics = list(next(iter(classes.values())))
-    picture, axes = _canvas(7.4, max(2.4, 0.42 * len(classes) + 1.0))
+    picture, axes = canvas(7.4, max(2.4, 0.42 * len(classes) + 1.0))
     height = 0.8 / len(metrics)
     places = np.arange(len(classes))
     for number, (metric, colour) in enumerate(zip(metrics, (BLUE, ORANGE, GREEN, RED, GREY), strict=False)):
@@ -99,13 +99,13 @@ def class_bars(classes: Mapping[str, Mapping[str, float]]) -> Picture:
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.6 / len(classes)), ncols=len(metrics))
-    _plain(axes)
+    plain(axes)
     return picture
 
 
 def group_bars(groups: Sequence[GroupFigure], overall: Figure | None) -> Picture:
     """The primary metric of each group with its interval, beside the figure over all samples."""
-    picture, axes = _canvas(7.4, max(2.2, 0.36 * len(groups) + 0.9))
+    picture, axes = canvas(7.4, max(2.2, 0.36 * len(groups) + 0.9))
     columns = list(dict.fromkeys(row.column for row in groups))
     colours = dict(zip(columns, (BLUE, GREEN, ORANGE, RED, GREY) * (len(columns) // 5 + 1), strict=False))
     for place, row in enumerate(groups):
@@ -120,22 +120,25 @@ def group_bars(groups: Sequence[GroupFigure], overall: Figure | None) -> Picture
     axes.set_yticks(range(len(groups)), labels)
     axes.invert_yaxis()
     axes.set_xlabel(groups[0].metric.replace("_", " "))
-    _plain(axes)
+    plain(axes)
     return picture
 
 
-def _canvas(width: float, height: float) -> tuple[Picture, Axes]:
+def canvas(width: float, height: float) -> tuple[Picture, Axes]:
+    """A picture of that many inches with one pair of axes."""
     picture = Picture(figsize=(width, height), layout="constrained")
     return picture, picture.subplots()
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Two spines and a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="both", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def _save(picture: Picture, path: Path) -> Path:
+def save(picture: Picture, path: Path) -> Path:
+    """Write it as a PNG file, in one move."""
     # Without pyplot there is no screen and no global state: matplotlib draws with Agg.
     with writing(path) as temporary:
         picture.savefig(temporary, format="png", dpi=DPI, facecolor="white")

@@ -32,6 +32,7 @@ MEANINGS = {
     "latency_ms": "time for one image on one thread: median, and the middle half of the rounds it was timed in",
     "throughput_64": "images a second, 64 at a time, one thread",
     "size_bytes": "size of the file that is executed",
+    "parameters": "numbers that were learnt",
 }
 AS_GIVEN = {"log_loss", "brier_score"}  # quantities that are no shares
 
@@ -112,6 +113,10 @@ def meaning(name: str) -> str:
     """What a figure says, in one sentence; empty for one that is not known here."""
     if name.startswith("worst_group_"):
         return "the lowest of the groups' or slices' figures"
+    if name.startswith("robustness_"):
+        return "mean on pictures with noise, blur, other light and other contrast"
+    if name.startswith("corrupted_"):
+        return f"the same with {readable(name.removeprefix('corrupted_').rpartition('_')[0])} alone"
     return MEANINGS.get(name, "")
 
 

@@ -83,7 +83,10 @@ class Timm(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """As a map `(N, D, h, w)`; a transformer's tokens stand in one column, `(N, D, tokens, 1)`."""
-        found = cast(Tensor, self.body.forward_features(self.normalize(images)))
+        return self.as_map(self.body.forward_features(self.normalize(images)))
+
+    def as_map(self, found: Tensor) -> Tensor:
+        """What the library's `forward_features` gives, as `features` does."""
         if found.ndim == 3:
             return found.transpose(1, 2).unsqueeze(-1)
         return found.permute(0, 3, 1, 2) if getattr(self.body, "output_fmt", "NCHW") == "NHWC" else found

@@ -18,7 +18,10 @@ def untrained(card: ModelCard) -> nn.Module:
     if card.members:
         if card.fusion is None:
             raise ArtifactError(f"model.json of {card.name}: expected `fusion` beside `members`, found none")
-        return Ensemble([build(member, card.input, len(card.classes)) for member in card.members], card.fusion)
+        classes = len(card.classes)
+        learners = card.network.arguments.get("learners")
+        built = [build(member, card.input, classes) for member in card.members]
+        return Ensemble(built, card.fusion, classes, None if learners is None else int(learners))
     return build(card.network, card.input, len(card.classes))
 
 

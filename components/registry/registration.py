@@ -37,7 +37,7 @@ from components.registry.versions import (
 from components.tasks import registry as tasks
 
 SERVED = Path(__file__).with_name("served.py")
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pillow")  # all that served.py imports
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pillow")  # all that served.py imports in any case
 DESCRIPTION = 4000  # characters: MLflow keeps 5,000
 
 
@@ -101,7 +101,7 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
         artifacts={"model": str(served)},
         signature=signature(model),
         input_example=example.head(1),
-        pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in REQUIREMENTS],
+        pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in requirements(model)],
         metadata={"task": model.card.task, "classes": list(model.card.classes), "artifact": model.digest},
     )
     try:
@@ -116,6 +116,12 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
     shutil.rmtree(served)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def requirements(model: Model) -> list[str]:
+    """What must be installed where the package is to answer."""
+    engines = {model.card.runtime, model.card.batch_runtime}
+    return [*REQUIREMENTS, *(["openvino"] if "openvino" in engines else [])]
 
 
 def signature(model: Model) -> ModelSignature:

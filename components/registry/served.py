@@ -18,6 +18,7 @@ import json
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ LARGEST_PIXELS = 64_000_000  # 8000 × 8000: a small file can unpack to gigabyte
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 BATCH = 64  # images in memory as pixels at once
 
+Answerer = Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[Any]]]  # (N, H, W, C) → probabilities, prediction
+
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is the stricter one
 
@@ -55,12 +58,7 @@ class ServedNetwork(PythonModel):
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
         self.card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
-        self.session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self.answer = open_graph(folder / "model.onnx", self.card)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row an image, in their order; raises InvalidImageError naming the row that is none."""
@@ -69,7 +67,7 @@ class ServedNetwork(PythonModel):
         for start in range(0, len(values), BATCH):
             opened = [open_image(value, start + row) for row, value in enumerate(values[start : start + BATCH])]
             pixels = np.stack([fit(image, self.card["input"]) for image in opened])
-            probabilities, prediction = self.session.run(["probabilities", "prediction"], {"image": pixels})
+            probabilities, prediction = self.answer(pixels)
             if prediction.ndim == 1:
                 pairs = zip(probabilities, prediction, strict=True)
                 answers += [_label(row, index, self.card["classes"]) for row, index in pairs]
@@ -77,6 +75,52 @@ class ServedNetwork(PythonModel):
                 masks = zip(prediction, opened, strict=True)
                 answers += [_mask(mask, image.size, self.card["classes"]) for mask, image in masks]
         return pd.DataFrame(answers)
+
+
+def open_graph(graph: Path, card: dict[str, Any]) -> Answerer:
+    """What answers for pixels: ONNX Runtime, or OpenVINO where the card says so, for all or from some images on.
+
+    Where OpenVINO is not installed ONNX Runtime answers in its place, and a warning says so: slower, and the same but
+    for the rounding of 8-bit arithmetic.
+    """
+    first = card.get("runtime", "onnxruntime")
+    names = first, card.get("batch_runtime") or first
+    engines = {name: _engine(name, graph) for name in dict.fromkeys(names)}
+    few, many, start = engines[names[0]], engines[names[1]], card.get("batch_from", 1)
+    return lambda pixels: (many if len(pixels) >= start else few)(pixels)
+
+
+def _engine(name: str, graph: Path) -> Answerer:
+    if name == "openvino":
+        try:
+            return _openvino(graph)
+        except ImportError:
+            warnings.warn("openvino is not installed: onnxruntime answers, slower", RuntimeWarning, stacklevel=2)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(["probabilities", "prediction"], {"image": pixels})
+
+
+def _openvino(graph: Path) -> Answerer:
+    import openvino
+
+    core = openvino.Core()
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    requests: dict[int, Any] = {}
+
+    def answer(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+        size = len(pixels) if len(pixels) in (1, BATCH) else 0  # 0: any
+        if size not in requests:
+            model = core.read_model(graph)
+            if size:
+                model.reshape({"image": [size, *list(model.input("image").partial_shape)[1:]]})
+            requests[size] = core.compile_model(model, "CPU", settings).create_infer_request()
+        values = requests[size].infer({"image": pixels})
+        return [values["probabilities"], values["prediction"]]
+
+    return answer
 
 
 def open_image(value: Any, row: int) -> Image.Image:

@@ -133,6 +133,12 @@ class Tracking:
             identifier = found.experiment_id
         return replace(self, experiment=experiment, experiment_id=identifier)
 
+    @_asked("opening a run's experiment")
+    def of_run(self, run_id: str) -> Tracking:
+        """The same connection, with its new runs in the experiment that a run belongs to."""
+        found = self.client.get_experiment(self.client.get_run(run_id).info.experiment_id)
+        return self.within(found.name)
+
     # -- a run's life
 
     @_asked("starting a run")

@@ -31,6 +31,7 @@ class Classification(Softmax):
         higher_is_better=True,
         supports=frozenset({"ensemble", "distillation"}),
     )
+    combiners = frozenset({"soft", "hard", "weighted", "boosted", "stacking", "soup"})
 
     def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
         last = len(card.classes) - 1

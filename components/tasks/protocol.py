@@ -44,6 +44,8 @@ class Batch:
 
     images: Tensor  # (N, C, H, W), float32 in [0, 1]
     targets: Tensor  # int64: (N,) classes, or (N, H, W) masks
+    answers: Tensor | None = None  # a teacher's raw outputs for these images, where they are known already
+    weights: Tensor | None = None  # (N,) how much each sample counts, mean 1 over the training split; None: all alike
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Task(Protocol):
 class SupportsEnsemble(Protocol):
     """How members are combined."""
 
-    fusion: str  # a name in `components.models.ensemble.FUSIONS`
+    combiners: frozenset[str]  # names in `components.compress.ensembling.combiners` that its outputs can be fused by
 
     def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """The probability given to the true target of each scored unit (sample or pixel), `(M,)`."""

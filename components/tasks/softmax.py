@@ -14,7 +14,8 @@ from components.models import registry as models
 class Softmax:
     """The part of such a task that does not depend on what is labelled."""
 
-    fusion = "mean_probability"
+    # A vote, or a layer on all classes of all members, at every pixel is more than a split can be held in memory for.
+    combiners = frozenset({"soft", "weighted", "soup"})
 
     def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
         """One output a class."""

@@ -27,7 +27,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from components.artifacts import Dataset, Model, replacing, writing
 from components.training import checkpoint
-from components.training.cluster_conductor import PLACE, Conductor, Plan, is_finished
+from components.training.cluster_conductor import PLACE, Conductor, Plan, folder_of, is_finished, model_of
 from components.training.job import Event, Job, Listener, TrainingError, ignore
 
 _ray: Any = ray  # its annotations do not know what its decorators do
@@ -46,7 +46,7 @@ def fit(
     decoded: Path | None = None,
     on_event: Listener = ignore,
 ) -> list[Model]:
-    """Train the jobs; the model of each is at `output/NAME`, in the order of the jobs.
+    """Train the jobs; the model of each is at `output/NAME`, in the order of the jobs, and so are their snapshots'.
 
     All jobs share one `training.workers`, `cpus_per_worker`, `use_gpu` and `max_failures`. `storage` keeps each job's
     state under its name and fingerprint: jobs and epochs found there are not trained again. `decoded` keeps the splits
@@ -58,7 +58,7 @@ def fit(
     _check(jobs)
     storage, output = storage.resolve(), output.resolve()
     jobs = [replace(job, teacher=job.teacher and job.teacher.resolve()) for job in jobs]  # workers live elsewhere
-    folders = [storage / f"{job.name}-{job.fingerprint(dataset.digest)[:12]}" for job in jobs]
+    folders = [folder_of(storage, job, dataset.digest) for job in jobs]
     token = claim(storage)
     tell = _Once(on_event)
     tell.stored(jobs, folders, resumed=True)
@@ -67,7 +67,12 @@ def fit(
         start()
         _train(_plan(pending, dataset, storage, (decoded or storage / "decoded").resolve(), token), tell)
     tell.stored(jobs, folders, resumed=False)  # what a dying worker could not send
-    return [_publish(folder, output / job.name) for job, folder in zip(jobs, folders, strict=True)]
+    models = []
+    for job, folder in zip(jobs, folders, strict=True):
+        models += [_publish(model_of(folder, name), output / name) for name in job.snapshots]
+        if not job.snapshots:
+            models.append(_publish(folder / "model", output / job.name))
+    return models
 
 
 def start() -> None:
@@ -156,7 +161,7 @@ def _plan(pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, deco
 
 def _train(plan: Plan, tell: _Once) -> None:
     """Have the plan conducted, listening all the while."""
-    with _conductor() as conductor:
+    with _conductor(plan) as conductor:
         training = conductor.run.remote(plan)
         refusal: str | None = None
         done: list[Any] = []
@@ -174,13 +179,10 @@ def _train(plan: Plan, tell: _Once) -> None:
                 raise KeyboardInterrupt from error
             raise
         except RayActorError as error:
-            _release(plan)
             raise TrainingError(
                 f"the process that conducts the training died ({str(error).splitlines()[0].rstrip('.')}); start again "
                 f"to go on from the last epoch"
             ) from error
-        finally:
-            shutil.rmtree(plan.storage / "ray" / plan.token, ignore_errors=True)
     if refusal is not None:
         raise TrainingError(refusal)
     if failure is not None:
@@ -190,16 +192,8 @@ def _train(plan: Plan, tell: _Once) -> None:
         )
 
 
-def _release(plan: Plan) -> None:
-    """Give back the CPUs of a training whose conductor was killed: Ray itself keeps them for as long as it runs."""
-    file = plan.storage / "ray" / plan.token / PLACE
-    if file.is_file():
-        identifier = ray.PlacementGroupID(bytes.fromhex(file.read_text(encoding="utf-8")))
-        remove_placement_group(PlacementGroup(identifier))
-
-
 @contextmanager
-def _conductor() -> Iterator[Any]:
+def _conductor(plan: Plan) -> Iterator[Any]:
     """A conductor that does not outlive the block: with it go the trainer, the workers and what they hold."""
     conductor = cast(Any, Conductor).remote()
     try:
@@ -207,6 +201,16 @@ def _conductor() -> Iterator[Any]:
     finally:
         with suppress(RayActorError):
             ray.kill(conductor)
+        _release(plan)
+        shutil.rmtree(plan.storage / "ray" / plan.token, ignore_errors=True)
+
+
+def _release(plan: Plan) -> None:
+    """Give back the CPUs of a training whose conductor was killed: Ray itself keeps them for as long as it runs."""
+    file = plan.storage / "ray" / plan.token / PLACE
+    if file.is_file():
+        identifier = ray.PlacementGroupID(bytes.fromhex(file.read_text(encoding="utf-8")))
+        remove_placement_group(PlacementGroup(identifier))
 
 
 class _Once:
@@ -229,8 +233,8 @@ class _Once:
                 self(Event.from_record(job.name, job.epochs, record, resumed=resumed))
 
 
-def _publish(folder: Path, target: Path) -> Model:
+def _publish(model: Path, target: Path) -> Model:
     """Copy the finished model out of the storage, in one move."""
     with replacing(target) as temporary:
-        shutil.copytree(folder / "model", temporary, dirs_exist_ok=True)
+        shutil.copytree(model, temporary, dirs_exist_ok=True)
     return Model.load(target)

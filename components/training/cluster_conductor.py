@@ -8,6 +8,7 @@ What is trained, and how to go on after a crash, the loop and its checkpoints kn
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -176,7 +177,7 @@ def _train_all(plan: Plan, conductor: Any) -> None:
             before_saving=lambda: check_turn(plan.storage, plan.token),
         )
         if workers.first:
-            _keep(job, dataset, network, folder)
+            _keep(plan, job, dataset, network, folder)
 
 
 def _warn(job: Job, tell: Listener, message: str) -> None:
@@ -185,25 +186,48 @@ def _warn(job: Job, tell: Listener, message: str) -> None:
 
 def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[str], None]) -> Any:
     """The job's data: what is not streamed is in memory maps, which all workers of a machine share."""
-    from components.data.reading.decoded import map_split
+    import numpy as np
+
+    from components.data.reading.decoded import map_split, place
+    from components.data.reading.folds import folds_of
+    from components.training import boosting
     from components.training.stream import Stream, way
     from components.training.surroundings import Data
 
     streamed = way(job.training, dataset, workers) == "streamed"
+    if streamed and (job.fold is not None or job.boosts is not None or job.average):
+        raise ConfigurationError(
+            f"{job.name}: members: expected neither folds, boosting nor an average of the weights for data that is "
+            f"streamed; set training.reading: mapped where the disk has room for the decoded split"
+        )
     if streamed and workers.first and job.training.reading == "auto":
         warn("the decoded training split would fill more than half of the memory: it is streamed (training.reading)")
+    train = Stream(dataset, through_ray=True) if streamed else map_split(dataset, "train", plan.decoded, warn)
+    rows = weights = None
+    if job.fold is not None:
+        rows = np.flatnonzero(folds_of(dataset, job.fold[1]) != job.fold[0])
+    if job.boosts is not None:
+        before = [folder_of(plan.storage, earlier, plan.digest) for earlier in job.boosts]
+        weights = boosting.weights_after(before, cast(Any, train), len(dataset.card.classes), workers)
     return Data(
         card=dataset.card,
         digest=dataset.digest,
-        train=Stream(dataset, through_ray=True) if streamed else map_split(dataset, "train", plan.decoded, warn),
+        train=train,
         validation=map_split(dataset, "validation", plan.decoded, warn),
+        answers=place(dataset, plan.decoded) / "answers",
+        rows=rows,
+        weights=weights,
     )
 
 
-def _keep(job: Job, data: Any, network: Any, folder: Path) -> None:
-    from components.artifacts import ModelCard, write_model
+def _keep(plan: Plan, job: Job, data: Any, network: Any, folder: Path) -> None:
+    """Write the finished model; where there are snapshots, those first, for it says that all is done."""
+    from components.artifacts import Ancestor, Model, ModelCard, write_model
     from components.models.network import save_weights
+    from components.training import snapshots
 
+    earlier = [folder_of(plan.storage, each, plan.digest) / "model" for each in job.boosts or ()]
+    boosted = tuple(Ancestor(role="boosted", digest=Model.load(place).digest) for place in earlier)
     card = ModelCard(
         name=job.name,
         task=job.task,
@@ -212,9 +236,28 @@ def _keep(job: Job, data: Any, network: Any, folder: Path) -> None:
         input=data.card.input,
         data=data.digest,
         seed=job.seed,
-        parents=job.parents,
+        fold=job.fold,
+        parents=(*job.parents, *boosted),
     )
+    for name in job.snapshots:
+        weights = snapshots.place(folder, name)
+        named = card.model_copy(update={"name": name})
+        write_model(model_of(folder, name), named, partial(_copy_weights, weights))
     write_model(folder / "model", card, lambda target: save_weights(network, target))
+
+
+def _copy_weights(weights: Path, target: Path) -> None:
+    shutil.copyfile(weights, target / "model.safetensors")
+
+
+def folder_of(storage: Path, job: Job, data: str) -> Path:
+    """Where a job's state is kept, and its model when it is finished; `data` is the data set's digest."""
+    return storage / f"{job.name}-{job.fingerprint(data)[:12]}"
+
+
+def model_of(folder: Path, snapshot: str) -> Path:
+    """The model of a finished job's snapshot."""
+    return folder / "snapshots" / snapshot
 
 
 def is_finished(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.artifacts import Ancestor, Model, digest_values
-from components.config import AugmentConfig, NetworkConfig, TrainingConfig
+from components.config import AugmentConfig, DistillationConfig, NetworkConfig, TrainingConfig
 
 
 class TrainingError(RuntimeError):
@@ -32,11 +32,26 @@ class Job:
     teacher: Path | None = None  # folder of the Model to copy; None: labels alone
     temperature: float = 3.0
     teacher_weight: float = 0.7
+    rounded: bool = False  # quantization-aware: int8's rounding is felt while training
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)  # copied besides the teacher's outputs
+    views: int | None = None  # of each image that are shown at most, where the teacher's answers are stored; None: all
+    fold: tuple[int, int] | None = None  # (i, k): fold i of k of the training split is not shown
+    boosts: tuple[Job, ...] | None = None  # trained before, and their mistakes count for more; None: all samples alike
+    snapshots: tuple[str, ...] = ()  # names of the models left at the ends of equal cycles; (): one, at the end
+    average: bool = False  # of the last weights (`averaging`)
 
     @property
     def parents(self) -> tuple[Ancestor, ...]:
         """The teacher, where there is one."""
         return () if self.teacher is None else (Ancestor(role="teacher", digest=Model.load(self.teacher).digest),)
+
+    def _distillation(self) -> dict[str, Any]:
+        return {
+            "temperature": self.temperature,
+            "weight": self.teacher_weight,
+            "views": self.views,
+            **self.distillation.model_dump(mode="json"),
+        }
 
     def fingerprint(self, data: str) -> str:
         """SHA-256 of all that decides the trained weights: the job, the teacher's and the data's digests.
@@ -53,8 +68,11 @@ class Job:
                 "training": self.training.model_dump(mode="json", exclude={"max_failures"}),
                 "augment": self.augment.model_dump(mode="json"),
                 "teacher": [parent.digest for parent in self.parents],
-                "distillation": [self.temperature, self.teacher_weight] if self.teacher else None,
+                "distillation": self._distillation() if self.teacher else None,
+                "member": [self.fold, self.snapshots, self.average],
+                "boosts": None if self.boosts is None else [job.fingerprint(data) for job in self.boosts],
                 "data": data,
+                **({"rounded": True} if self.rounded else {}),
             }
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ from torch import nn
 
 from components.augment.policy import augment
 from components.tasks.protocol import Batch
+from components.training import snapshots
+from components.training.averaging import refit_statistics
 from components.training.finding.stopping import best_epoch, stop
 from components.training.job import Event, Job, Listener, TrainingError, ignore
-from components.training.optimization import rate, set_rate
+from components.training.optimization import set_rate
 from components.training.parallel.strategy import Strategy
 from components.training.progress import Losses, Progress
 from components.training.reading import Part, Split, Timed
 from components.training.resuming import finished, resumed, save
 from components.training.rollback import Rollbacks
 from components.training.sampling import Epochs, Positions, mix
+from components.training.schedule import rate_at
 from components.training.smote import linear_head, refit_head
 from components.training.state import State
 from components.training.surroundings import Data, Surroundings, surroundings_of
@@ -72,12 +76,15 @@ def train(
     """
     workers = workers or Workers()
     with deterministic(workers.device):
-        around = surroundings_of(job, data, workers, on_event)
+        around = surroundings_of(job, data, folder, workers, on_event)
         rollbacks = Rollbacks(folder, job.training.rollbacks)
         while True:
             state = resumed(around, folder)
             try:
                 _run(around, state, folder, before_saving, rollbacks.factor)
+                if around.answers is not None and workers.first:
+                    said = around.answers.says(state.epoch)
+                    on_event(Event(job.name, "note", state.epoch, job.epochs, message=said))
                 return finished(around, state)
             except LossNotFiniteError as error:
                 rollbacks.take(error, workers)
@@ -104,6 +111,7 @@ def _run(
         state.epoch += 1
         state.history.append(record)
         _keep_best(around, state)
+        snapshots.keep(around, state, folder)
         save(around, state, folder, before_saving)
         if workers.first:
             around.on_event(Event.from_record(job.name, job.epochs, record, resumed=False))
@@ -114,16 +122,20 @@ def _epoch(around: Surroundings, state: State, epochs: Epochs, rate_factor: floa
     strategy, workers = state.strategy, around.workers
     epoch = state.epoch + 1
     started = time.perf_counter()
+    if around.answers is not None:
+        around.answers.begin_epoch(epoch)
     parts = Timed(around.train.epoch(epochs, epoch, strategy.part, strategy.parts))
     figures = _train_epoch(around, state, epochs, parts, rate_factor)
     seconds = time.perf_counter() - started
     evenness = _evenness(around, strategy, epoch)
     strategy.average_buffers()
     config = around.job.training
-    last_rate = rate_factor * rate(epochs.steps_before(epoch + 1) - 1, epochs.total_steps, config)
+    last_rate = rate_factor * rate_at(around.job, epochs, epoch, epochs.steps(epoch) - 1)
     with state.averaged():
         if config.imbalance.sampling == "smote" and epoch == around.job.epochs:
             figures |= _refit_head(around, strategy.network)
+        if around.job.average and epoch == around.job.epochs and isinstance(around.train, Split):
+            refit_statistics(strategy, around.train, config.batch_size)
         measured = validate(
             strategy, around.validation, around.task, batch_size=config.batch_size, card=around.card, workers=workers
         )
@@ -171,17 +183,20 @@ def _train_epoch(
     unchecked: list[Positions] = []
     for step, part in enumerate(shown):
         unchecked.append(part.positions)
-        generator.manual_seed(mix("augment", job.seed, epoch, step, strategy.part))
-        images, targets = augment(part.batch.images, part.batch.targets, job.augment, generator)
-        batch = Batch(channels_last(images), targets)
+        if around.answers is not None:
+            batch = around.answers.batch(part)
+        else:
+            generator.manual_seed(mix("augment", job.seed, epoch, step, strategy.part))
+            batch = Batch(*augment(part.batch.images, part.batch.targets, job.augment, generator))
+        batch = replace(batch, images=channels_last(batch.images), weights=part.batch.weights)
         losses.add(step, strategy.backward(batch, objective, part.whole), len(part.positions))
         if config.gradient_clip is not None:
             strategy.clip(config.gradient_clip)
-        set_rate(state.optimizer, rate_factor * rate(before + step, total, config))
+        set_rate(state.optimizer, rate_factor * rate_at(job, epochs, epoch, step))
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         if state.average is not None:
-            state.average.update(strategy.parameters(), before + step)
+            state.average.update(strategy.parameters(), before + step, total)
         if (step + 1) % CHECK_STEPS == 0 or step + 1 == steps:
             bad = losses.first_not_finite(step + 1)
             if bad is not None:

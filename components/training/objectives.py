@@ -9,12 +9,11 @@ from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from components.artifacts import Model
-from components.config import ConfigurationError
-from components.models.network import load_network
 from components.tasks.protocol import Batch, SupportsDistillation, Task
+from components.training.distillation.copying import Copying
+from components.training.distillation.teacher import Teacher, copying, teacher_of
 from components.training.imbalance import Balance, class_weights, log_prior
 from components.training.job import Job
 
@@ -50,6 +49,17 @@ class Weighted:
     def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
         return {"loss": (self.weights[batch.targets] * each).mean()}
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Cross-entropy of each sample times its own weight, mean over the samples: see `boosting`."""
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
+        return {"loss": (each if batch.weights is None else batch.weights * each).mean()}
 
 
 @dataclass(frozen=True)
@@ -89,27 +99,35 @@ class BalancedSoftmax:
 class Distilled:
     """`(1 - weight)` · objective + `weight` · distance from a teacher (Hinton et al. 2015).
 
-    The teacher sees the very images that the student sees, augmented alike (Beyer et al. 2022).
+    The teacher sees the very images that the student sees, augmented alike (Beyer et al. 2022); where the batch has its
+    answers, it is not asked.
     """
 
     objective: Objective
     task: SupportsDistillation
-    teacher: nn.Module
+    teacher: Callable[[Tensor], Tensor]
     temperature: float
     weight: float
-    precision: Callable[[], AbstractContextManager[None]]  # the student's autocast
+    copying: Copying | None = None  # what is copied besides outputs: its losses come on top, each with its weight
 
     def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        with torch.inference_mode(), self.precision():
-            answer = self.teacher(batch.images)
-        # A tensor made in inference mode cannot be kept for the backward pass; a copy of it can.
-        distance = self.task.distillation_loss(outputs, answer.clone(), self.temperature)
+        further: dict[str, Tensor] = {}
+        if self.copying is not None:
+            answer, seen = self.copying.teacher.look(batch.images)
+            further = self.copying.losses(seen)
+        else:
+            answer = self.teacher(batch.images) if batch.answers is None else batch.answers
+        distance = self.task.distillation_loss(outputs, answer, self.temperature)
         parts = self.objective(outputs, batch)
+        loss = (1.0 - self.weight) * parts["loss"] + self.weight * distance
+        for name, value in further.items():
+            loss = loss + cast(Copying, self.copying).weights[name] * value
         return {
             **parts,
-            "loss": (1.0 - self.weight) * parts["loss"] + self.weight * distance,
+            "loss": loss,
             "task_loss": parts["loss"].detach(),
             "distillation_loss": distance.detach(),
+            **{f"{name}_loss": value.detach() for name, value in further.items()},
         }
 
 
@@ -119,22 +137,22 @@ def objective_of(
     device: torch.device,
     precision: Callable[[], AbstractContextManager[None]],
     balance: Balance | None = None,
+    teacher: Teacher | None = None,
+    copied: Copying | None = None,
 ) -> Callable[[int], Objective]:
     """The job's objective of each epoch, counted from 1: balanced or not, and with its teacher, where it has one.
 
-    Raises ConfigurationError for a teacher whose task cannot be copied.
+    `teacher` and what is `copied` of its features are the job's, where they have been looked up. Raises
+    ConfigurationError for a teacher whose task cannot be copied.
     """
     natural: Objective = Supervised(task, job.training.label_smoothing)
+    if job.boosts is not None:
+        natural = Boosted(job.training.label_smoothing)
     balanced = natural if balance is None else _balanced(natural, job.training.label_smoothing, balance, device)
-    if job.teacher is not None:
-        if "distillation" not in task.spec.supports:
-            raise ConfigurationError(
-                f"{job.name}: task {task.spec.name} does not support distillation, received a teacher"
-            )
-        teacher = load_network(Model.load(job.teacher)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        teacher.eval().requires_grad_(False)
-        copying = cast(SupportsDistillation, task), teacher, job.temperature, job.teacher_weight, precision
-        natural, balanced = Distilled(natural, *copying), Distilled(balanced, *copying)
+    teacher = teacher or teacher_of(job, task, device, precision)
+    if teacher is not None:
+        how = copying(task), teacher, job.temperature, job.teacher_weight, copied
+        natural, balanced = Distilled(natural, *how), Distilled(balanced, *how)
     return lambda epoch: balanced if balance is not None and balance.on(epoch) else natural
 
 

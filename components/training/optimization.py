@@ -85,11 +85,14 @@ class MovingAverage:
         self.decay = decay
         self.values = {name: p.detach().clone() for name, p in parameters.items()}
 
-    def update(self, parameters: Mapping[str, nn.Parameter], step: int) -> None:
-        """Take in the weights after step `step` (counted from 0); early steps weigh more, for the start is random."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def share(self, step: int, steps: int) -> float:
+        """Of the weights after step `step` of `steps` in the average; early ones have more, for the start is random."""
+        return 1.0 - min(self.decay, (1 + step) / (10 + step))
+
+    def update(self, parameters: Mapping[str, nn.Parameter], step: int, steps: int) -> None:
+        """Take in the weights after step `step` (counted from 0) of `steps`."""
         new = [parameters[name].detach() for name in self.values]
-        torch._foreach_lerp_(list(self.values.values()), new, 1.0 - decay)
+        torch._foreach_lerp_(list(self.values.values()), new, self.share(step, steps))
 
     def swap(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Exchange the parameters with the averages; again, and all is as it was."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -85,16 +85,30 @@ class Split:
 
     way: ClassVar[Literal["mapped", "streamed"]] = "mapped"
 
-    def __init__(self, samples: Samples, device: torch.device) -> None:
-        self.ids, self.images, self.targets = samples.ids, samples.images, samples.targets
+    def __init__(
+        self,
+        samples: Samples,
+        device: torch.device,
+        rows: Positions | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        """Of the samples at `rows` in the stored order, or of all; each with its weight, where they have some."""
+        self.rows = np.arange(len(samples.images)) if rows is None else rows
+        self.ids = samples.ids if rows is None else samples.ids[rows]
+        self.targets = samples.targets if rows is None else samples.targets[rows]
+        self.images = samples.images
+        self.weights = None if weights is None else weights[self.rows].astype(np.float32)
         self.device = device
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.rows)
 
     def batch(self, positions: Positions) -> Batch:
         """`(N, C, H, W)` float32 in [0, 1] and int64 targets, on the device."""
-        return batch_of(self.images[positions], self.targets[positions], self.device)
+        batch = batch_of(self.images[self.rows[positions]], self.targets[positions], self.device)
+        if self.weights is None:
+            return batch
+        return replace(batch, weights=torch.from_numpy(self.weights[positions]).to(self.device))
 
     def epoch(self, epochs: Epochs, epoch: int, part: int, parts: int) -> Iterator[Part]:
         for whole in epochs.batches(epoch):

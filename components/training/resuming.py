@@ -18,6 +18,7 @@ from components.config import TransferConfig
 from components.models import pretrained
 from components.models.sequence import blocks as blocks_of
 from components.training import checkpoint
+from components.training.averaging import TailAverage
 from components.training.checkpoint import Checkpoint
 from components.training.job import Event, TrainingError
 from components.training.optimization import MovingAverage, build_optimizer
@@ -39,10 +40,14 @@ def fresh(around: Surroundings, *, resuming: bool) -> State:
         around.on_event(Event(job.name, "note", epochs=job.epochs, message=f"pretrained: {loaded}"))
     blocks = blocks_of(network) if job.training.transfer != TransferConfig() else []
     sample = channels_last(around.validation.batch(np.zeros(1, dtype=np.int64)).images)
+    if around.copying is not None:
+        around.copying.attach(network, sample)
     precision = functools.partial(autocast, job.training, workers.device)
     strategy = strategy_of(network, sample, job.training, workers, precision)
     torch.manual_seed(mix("training", job.seed, workers.rank))
     average = MovingAverage(strategy.parameters(), job.training.ema) if job.training.ema is not None else None
+    if job.average:
+        average = TailAverage(strategy.parameters())
     optimizer = build_optimizer(strategy.parameters(), blocks, job.training)
     return State(strategy, blocks, optimizer, average, epoch=0, history=[])
 
@@ -113,4 +118,6 @@ def finished(around: Surroundings, state: State) -> nn.Module:
         network = around.network()
     if weights is not None and (around.workers.first or not cut):
         network.load_state_dict(weights)
+    if around.copying is not None:
+        around.copying.detach(network)
     return network.eval()

@@ -15,6 +15,7 @@ from torch import nn
 from components.config import NetworkConfig, TrainingConfig, TransferConfig
 
 HEAD = "head."
+NEW = (HEAD, "projections.")  # what never comes with pretrained weights, and is never frozen
 
 Blocks = Sequence[Sequence[str]]  # names of parameters, from the first layer to the last before the head
 
@@ -49,7 +50,7 @@ def frozen(names: Iterable[str], blocks: Blocks, config: TransferConfig, epoch: 
     """Names of the parameters that epoch `epoch` (counted from 1) leaves as they are."""
     if config.freeze == "none":
         return set()
-    held = {name for name in names if not name.startswith(HEAD)}
+    held = {name for name in names if not name.startswith(NEW)}
     thawed = int((epoch - 1) / config.unfreeze) if config.unfreeze else 0
     for block in blocks[max(0, len(blocks) - thawed) :]:
         held -= set(block)

@@ -6,8 +6,9 @@ imported inside the steps' bodies, so a line that finds everything done imports 
 
 from flows.steps.compression import quantize
 from flows.steps.dataset import augmentation, data, drift, validation
+from flows.steps.distillation import distil
 from flows.steps.judgement import Assessment, evaluate, promote, register
-from flows.steps.training import distil, ensemble, train
+from flows.steps.training import ensemble, train
 
 __all__ = [
     "Assessment",

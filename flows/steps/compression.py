@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import Dataset, Model
-from components.config import QuantizeConfig
+from components.config import AugmentConfig, QuantizeConfig, StudentConfig, TrainingConfig
+from flows.curves import Curves
 from flows.step import StepRun, line, step
 
 if TYPE_CHECKING:
     from components.compress.quantize import Quantized
+    from components.training.job import Job
 
 
 def _quantized(folder: Path) -> Quantized:
@@ -19,35 +21,114 @@ def _quantized(folder: Path) -> Quantized:
     return Quantized.load(folder / "quantized")
 
 
-@step("quantize", load=_quantized, code=["components.compress.quantize"])
-def quantize(run: StepRun, student: Model, dataset: Dataset, config: QuantizeConfig) -> None:
-    """Export to ONNX with pre- and post-processing inside, quantize to int8, and serve what measures better."""
+@step(
+    "quantize",
+    load=_quantized,
+    code=["components.compress.quantize", "components.compress.quantization.aware", "components.training.cluster"],
+    minutes=24 * 60,
+)
+def _quantize(
+    run: StepRun,
+    student: Model,
+    dataset: Dataset,
+    config: QuantizeConfig,
+    teacher: Model | None,
+    shape: StudentConfig | None,
+    training: TrainingConfig | None,
+    augment: AugmentConfig | None,
+    seed: int,
+) -> None:
+    """Export to ONNX with pre- and post-processing inside, try it in fewer bits, and serve what measures better."""
     from components.compress.quantize import quantize
 
-    report = quantize(student, dataset, config, run.folder / "quantized").report
-    line().tracking.log_metrics(
-        run.id,
-        {
-            "quantized_operators": report.quantized_operators,
-            "speedup": report.speedup,
-            f"validation_{report.metric}_float32": report.metric_float32,
-            f"validation_{report.metric}_int8": report.metric_int8,
-            "parity_float32": report.float32_from_pytorch.largest,
-            "parity_int8": report.int8_from_float32.largest,
-            "bytes_float32": report.bytes_float32,
-            "bytes_int8": report.bytes_int8,
-        },
-    )
+    def train_aware(float32: Model) -> Model:
+        assert training is not None and augment is not None  # noqa: S101 — both are given where `aware` is set
+        return _train_aware(run, _job(float32, teacher, shape, training, augment, seed), float32, dataset, config)
+
+    report = quantize(student, dataset, config, run.folder / "quantized", train_aware=train_aware).report
+    figures = {"parity_float32": report.float32_from_pytorch.largest}
+    for each in report.candidates:
+        figures |= {
+            f"validation_{report.metric}_{each.name}": each.metric.value,
+            f"validation_loss_{each.name}": each.loss.value,
+            f"speedup_{each.name}": each.speedup,
+            f"bytes_{each.name}": float(each.bytes),
+            f"parity_{each.name}": each.from_float32.largest,
+            f"flagged_{each.name}": float(len(each.flagged)),
+        }
+        if each.int8 is not None:
+            figures[f"quantized_operators_{each.name}"] = float(each.int8.operators)
+            figures[f"float_layers_{each.name}"] = float(len(each.int8.kept))
+    line().tracking.log_metrics(run.id, figures)
     run.summary = report.reason
     run.table = [
         {
-            "precision": name,
-            f"validation {report.metric}": f"{metric:.4f}",
-            "bytes": size,
-            **{f"ms at {each.batch}": f"{each.median_ms:.3f}" for each in latencies},
+            "candidate": each.name,
+            f"validation {report.metric}": _said(each.metric.value, each.metric.low, each.metric.high),
+            "loss": _said(each.loss.value, each.loss.low, each.loss.high),
+            "loses more": ", ".join(f"{one.column} {one.group}" for one in each.flagged),
+            "bytes": f"{each.bytes:,}",
+            **{f"ms at {one.batch}": f"{one.median_ms:.3f}" for one in each.latency},
         }
-        for name, metric, size, latencies in (
-            ("float32", report.metric_float32, report.bytes_float32, report.latency_float32),
-            ("int8", report.metric_int8, report.bytes_int8, report.latency_int8),
-        )
+        for each in report.candidates
     ]
+
+
+def quantize(
+    student: Model,
+    dataset: Dataset,
+    config: QuantizeConfig,
+    teacher: Model,
+    shape: StudentConfig | None,
+    training: TrainingConfig,
+    augment: AugmentConfig,
+    seed: int,
+) -> Quantized:
+    """What is served. How the student was trained counts only where it may be trained on, feeling the rounding."""
+    if config.aware is None:
+        return _quantize(student, dataset, config, None, None, None, None, 0)
+    taught = None if teacher.digest == student.digest else teacher
+    # The allowance is no part of how the student came about.
+    known = shape.model_copy(update={"allowance": 0.0}) if shape else None
+    return _quantize(student, dataset, config, taught, known, training, augment, seed)
+
+
+def _job(
+    float32: Model,
+    teacher: Model | None,
+    shape: StudentConfig | None,
+    training: TrainingConfig,
+    augment: AugmentConfig,
+    seed: int,
+) -> Job:
+    """The training that the network came from."""
+    from components.compress.distil import student_job
+    from components.training.job import Job
+
+    if teacher is not None and shape is not None:
+        return student_job(teacher, shape, training, augment, seed=seed)
+    card = float32.card
+    return Job(card.name, card.task, card.network, seed, epochs=1, training=training, augment=augment)
+
+
+def _train_aware(run: StepRun, job: Job, float32: Model, dataset: Dataset, config: QuantizeConfig) -> Model:
+    from components.compress.quantization.aware import aware_job
+    from components.training import cluster
+
+    assert config.aware is not None  # noqa: S101 — only then is anything trained here
+    jobs = [aware_job(job, float32, config.aware)]
+    curves = Curves(run, jobs)
+    (trained,) = cluster.fit(
+        jobs,
+        dataset,
+        storage=run.work / "storage",
+        output=run.work / "aware",
+        decoded=line().project.decoded,
+        on_event=curves,
+    )
+    curves.finish()
+    return trained
+
+
+def _said(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:.4f}" + (f" [{low:.4f}, {high:.4f}]" if low is not None and high is not None else "")

@@ -41,26 +41,31 @@ def _assessment(folder: Path) -> Assessment:
     return Assessment(stages, Predictions.load(folder))
 
 
-@step("evaluate", load=_assessment, code=["components.evaluate.evaluate"])
+@step("evaluate", load=_assessment, code=["components.evaluate.evaluate", "components.evaluate.chain"])
 def _evaluate(
     run: StepRun, models: tuple[Model, ...], names: tuple[str, ...], dataset: Dataset, config: EvaluateConfig
 ) -> None:
     """Measure every stage on the test split; the last is the artifact that will be served."""
-    from components.evaluate.evaluate import evaluate
+    from components.evaluate import chain
+    from components.evaluate.evaluate import quality, timed
+    from components.tasks import registry as tasks
 
     stages = {}
     for number, (name, model) in enumerate(zip(names, models, strict=True)):
         line().reporter.advanced(f"evaluate {name}", number, len(names))
-        stages[name], predictions = evaluate(model, dataset, config)
-        stages[name].save(run.folder / "stages" / f"{number:02d} {name}")
+        stages[name], predictions = quality(model, dataset, config)
+    line().reporter.advanced("time all of them in turn", len(names), len(names))
+    stages = timed(dict(zip(names, models, strict=True)), stages)
+    for number, (name, each) in enumerate(stages.items()):
+        each.save(run.folder / "stages" / f"{number:02d} {name}")
     predictions.save(run.folder)
+    better = tasks.get(dataset.card.task).spec.higher_is_better
+    chain.write(stages, run.work / "chain", higher_is_better=better)
+    run.show(run.work / "chain", "chain")
     evidence = stages[SERVED]
     line().tracking.log_evidence(run.id, evidence)
     run.summary = f"{evidence.primary} {said(evidence)}"
-    run.table = [
-        {"model": name, evidence.primary: said(each), "bytes": f"{each.figures['size_bytes'].value:,.0f}"}
-        for name, each in stages.items()
-    ]
+    run.table = [dict(row) for row in chain.rows(stages)]
 
 
 def evaluate(
@@ -124,7 +129,12 @@ def register(
         dataset=dataset.card,
         evidence=assessment.evidence,
         stages=assessment.stages,
-        provenance={**shared.custody, "MLflow run": shared.run_id, "quantization": quantized.report.reason},
+        provenance={
+            **shared.custody,
+            "MLflow run": shared.run_id,
+            "quantization": quantized.report.reason,
+            "runtime": quantized.runtime.reason,
+        },
     )
     (run.folder / "card.md").write_text(text, encoding="utf-8")
     version = registration.register(

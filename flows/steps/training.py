@@ -1,4 +1,4 @@
-"""The networks' steps: members, the ensemble they make, and the student that learns from it."""
+"""The steps of the members, and of the ensemble that they make."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import Dataset, Model
-from components.config import AugmentConfig, EnsembleConfig, MembersConfig, NetworkConfig, StudentConfig, TrainingConfig
+from components.config import AugmentConfig, EnsembleConfig, MembersConfig, NetworkConfig, TrainingConfig
 from flows.curves import Curves
 from flows.step import StepRun, line, step
 
@@ -21,12 +21,13 @@ def _members(folder: Path) -> tuple[Model, ...]:
     return tuple(Model.load(place) for place in places)
 
 
-def _only(folder: Path) -> Model:
+def only(folder: Path) -> Model:
+    """The one model that a step has made."""
     (model,) = _members(folder)
     return model
 
 
-@step("train", load=_members, code=["components.training.cluster"], minutes=24 * 60)
+@step("train", load=_members, code=["components.training.cluster", "components.training.members"], minutes=24 * 60)
 def _train(
     run: StepRun,
     dataset: Dataset,
@@ -35,22 +36,10 @@ def _train(
     augment: AugmentConfig,
     seed: int,
 ) -> None:
-    """Train the ensemble's members in one worker group (Ray Train): other seeds, other architectures where asked."""
-    from components.training.job import Job
+    """Train the ensemble's members in one worker group (Ray Train); `members` says by what they differ."""
+    from components.training.members import member_jobs
 
-    jobs = [
-        Job(
-            name=f"member-{number}",
-            task=dataset.card.task,
-            network=members.networks[number % len(members.networks)],
-            seed=seed + number,
-            epochs=members.epochs,
-            training=training,
-            augment=augment,
-        )
-        for number in range(members.count)
-    ]
-    _fit(run, jobs, dataset)
+    _fit(run, member_jobs(members, dataset.card.task, training, augment, seed=seed), dataset)
 
 
 def train(
@@ -61,27 +50,31 @@ def train(
     seed: int,
 ) -> tuple[Model, ...]:
     """The members; weights that they start from are part of what the step is known by."""
-    networks = tuple(_pinned(network) for network in members.networks)
+    networks = tuple(pinned_network(network) for network in members.networks)
     return _train(dataset, members.model_copy(update={"networks": networks}), training, augment, seed)
 
 
-@step("ensemble", load=_only, code=["components.compress.ensemble"])
+@step("ensemble", load=only, code=["components.compress.ensembling.combine", "components.compress.ensembling.picture"])
 def _ensemble(run: StepRun, members: tuple[Model, ...], dataset: Dataset, config: EnsembleConfig) -> None:
-    """Combine the members into one model; their weights are fitted on the validation split."""
-    from components.compress.ensemble import combine, read_report
+    """Combine the members into one model; how, is found on the validation split."""
+    from components.compress.ensembling.combine import combine, read_report
+    from components.compress.ensembling.picture import draw
 
     report = read_report(combine(members, dataset, config, run.folder / "models" / "ensemble"))
-    weights = "/".join(f"{member.weight:.2f}" for member in report.members)
-    line().tracking.log_metrics(run.id, {f"validation_{report.metric}": report.primary, "log_loss": report.log_loss})
-    run.summary = f"validation {report.metric} {report.primary:.4f}, weights {weights}"
+    line().tracking.log_metrics(run.id, report.metrics())
+    draw(report, run.work / "plots" / "ensemble.png")
+    run.show(run.work / "plots", "plots")
+    weights = [member.weight for member in report.members if member.weight is not None]
+    weighed = f", weights {'/'.join(f'{weight:.2f}' for weight in weights)}" if weights else ""
+    run.summary = f"validation {report.metric} {report.primary:.4f}, {report.combiner}{weighed}"
     run.table = [
         {
-            "member": each.name,
-            "weight": f"{each.weight:.3f}",
+            "what": each.name,
             "log loss": f"{each.log_loss:.4f}",
             report.metric: f"{each.primary:.4f}",
+            "calibration error": f"{each.calibration_error:.4f}",
         }
-        for each in report.members
+        for each in report.rows
     ]
 
 
@@ -90,48 +83,25 @@ def ensemble(members: tuple[Model, ...], dataset: Dataset, config: EnsembleConfi
     if len(members) == 1:
         line().skip("ensemble", "there is one member: it goes on alone")
         return members[0]
-    if "ensemble" not in _supports(dataset):
+    if "ensemble" not in supports(dataset):
         line().skip("ensemble", f"{dataset.card.task} has no way to combine members: the first one goes on alone")
         return members[0]
-    return _ensemble(members, dataset, config)
+    # Raising the allowance changes nothing about the ensemble: it is no part of what the step is known by.
+    combined = _ensemble(members, dataset, config.model_copy(update={"allowance": 0.0}))
+    _worth_it(combined, dataset, config.allowance)
+    return combined
 
 
-@step("distil", load=_only, code=["components.compress.distil", "components.training.cluster"], minutes=24 * 60)
-def _distil(
-    run: StepRun,
-    teacher: Model,
-    dataset: Dataset,
-    student: StudentConfig,
-    training: TrainingConfig,
-    augment: AugmentConfig,
-    seed: int,
-) -> None:
-    """Train the student on the labels and on the teacher's soft targets, through the same loop."""
-    from components.compress.distil import student_job
+def _worth_it(combined: Model, dataset: Dataset, limit: float) -> None:
+    """Stop the line where the ensemble is worse than its best member by more than it may."""
+    from components.compress import allowance
+    from components.tasks import registry as tasks
 
-    _fit(run, [student_job(teacher, student, training, augment, seed=seed)], dataset)
+    upwards = tasks.get(dataset.card.task).spec.higher_is_better
+    allowance.within("ensemble.allowance", allowance.of_ensemble(combined, higher_is_better=upwards), limit)
 
 
-def distil(
-    teacher: Model,
-    dataset: Dataset,
-    student: StudentConfig | None,
-    training: TrainingConfig,
-    augment: AugmentConfig,
-    seed: int,
-) -> Model:
-    """The student; the teacher itself, and a word in the run, where none is asked for or the task knows none."""
-    if student is None:
-        line().skip("distil", "no student is asked for: the teacher goes on itself")
-        return teacher
-    if "distillation" not in _supports(dataset):
-        line().skip("distil", f"{dataset.card.task} cannot be distilled: the teacher goes on itself")
-        return teacher
-    pinned = student.model_copy(update={"network": _pinned(student.network)})
-    return _distil(teacher, dataset, pinned, training, augment, seed)
-
-
-def _pinned(network: NetworkConfig) -> NetworkConfig:
+def pinned_network(network: NetworkConfig) -> NetworkConfig:
     """The network with the file and digest of the weights that it starts from, where it does not start at random."""
     if network.pretrained is None:
         return network
@@ -150,7 +120,8 @@ def _fit(run: StepRun, jobs: Sequence[Job], dataset: Dataset) -> None:
     run.summary, run.table = curves.finish()
 
 
-def _supports(dataset: Dataset) -> frozenset[str]:
+def supports(dataset: Dataset) -> frozenset[str]:
+    """What the data set's task can do."""
     from components.tasks import registry as tasks
 
     return tasks.get(dataset.card.task).spec.supports

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from components.artifacts import Model
+from components.compress.allowance import AllowanceError
 from components.data import versions as data_versions
 from components.registry import decisions, tracking, versions
 from flows.line import Outcome, line
@@ -73,6 +74,8 @@ def test_each_member_has_a_curve_with_a_point_an_epoch(outcome: Outcome, store: 
         ("validation", "validation/docs/index.html"),
         ("drift", "drift/drift.json"),
         ("augmentation", "augmentation/augmentation.png"),
+        ("evaluate", "chain/chain.json"),
+        ("evaluate", "chain/pareto.png"),
         ("promote", "report/report.html"),
         ("register", "result/card.md"),
     ],
@@ -91,6 +94,51 @@ def test_every_step_leaves_its_story_on_prefects_page(outcome: Outcome, store: t
     stories = read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])
     assert set(STEPS) <= set(stories)
     assert step_run(outcome, "train") in stories["train"]
+
+
+def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome, store: tracking.Tracking) -> None:
+    stages = ["member-0", "member-1", "member-2", "ensemble", "student", "exported", "served"]
+    assert list(outcome.assessment.stages) == stages
+    for evidence in outcome.assessment.stages.values():
+        known = {"accuracy", "calibration_error", "worst_group_accuracy", "robustness_accuracy"}
+        assert known | {"parameters", "size_bytes", "latency_ms", "throughput_64"} <= evidence.figures.keys()
+        assert evidence.runtime in ("pytorch", "onnxruntime", "openvino", "onnxruntime, openvino")
+    told = json.loads(store.artifact_folder(outcome.run_id, "chain/chain.json").read_text())
+    assert list(told["stages"]) == stages and told["data"] == outcome.data.digest
+    assert "| served |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
+
+
+def test_a_stage_beyond_its_allowance_stops_the_line_with_that_figure(
+    outcome: Outcome, store: tracking.Tracking
+) -> None:
+    exchange = json.loads(store.artifact_folder(step_run(outcome, "distil"), "result/exchange.json").read_text())
+    loss = exchange["before"] - exchange["after"]
+    # An allowance cannot be negative: the student is judged by one that is just too small, where it lost anything.
+    if loss > 0:
+        with pytest.raises(AllowanceError, match=r"student\.allowance: expected student to lose at most"):
+            line("digits", [f"student.allowance={loss / 2}"])
+        newest = store.search({"convoy.recipe": "digits"}, limit=1)[0]
+        assert newest.status == "FAILED" and "student.allowance" in newest.tags["mlflow.note.content"]
+        assert store.children(newest.id) == []  # nothing was trained again for it
+    assert line("digits", [f"student.allowance={max(loss, 0.0) + 0.01}"]).unchanged
+
+
+def test_a_version_leaves_the_project_with_all_that_is_known_of_it(outcome: Outcome, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from flows.cli import app
+
+    done = CliRunner().invoke(app, ["export", "digits:1", "--output", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert told["served"] == outcome.assessment.evidence.model
+    assert told["origin"]["line"] == outcome.run_id
+    quick = ["--threads", "1", "--batch", "1", "--rounds", "1", "--runtime", "onnxruntime", "--json"]
+    bench = CliRunner().invoke(app, ["bench", "digits:1", *quick])
+    assert bench.exit_code == 0, bench.output
+    figures = json.loads(bench.stdout)
+    assert figures["artifact"] == outcome.assessment.evidence.model
+    assert [pace["runtime"] for pace in figures["pace"]] == ["onnxruntime"]
 
 
 def test_nothing_new_is_noticed_and_nothing_is_done_twice(outcome: Outcome, store: tracking.Tracking) -> None:

@@ -58,15 +58,7 @@ def map_split(
     Decodes it first where `cache` does not have it, or has it damaged, which `on_damage` hears of. Raises DataError as
     `load_split` does, and where the disk has no room for the decoded split.
     """
-    data = digest_values(
-        {
-            "data": dataset.digest,
-            "shards": {shard.name: shard.stat().st_size for shard in sorted(dataset.folder.glob("*.parquet"))},
-            "code": code_digest([__name__]),
-            "pillow": PIL.__version__,
-        }
-    )
-    folder = cache / data[:16] / split
+    folder = place(dataset, cache) / split
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "lock"):
         if folder.exists() and (wrong := _damage(folder)) is not None:
@@ -78,6 +70,19 @@ def map_split(
         forget(cache, KEPT)
         images, targets, ids = (np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in ARRAYS)
     return Arrays(ids=ids, images=images, targets=targets, groups={})
+
+
+def place(dataset: Dataset, cache: Path) -> Path:
+    """The data set's folder in the cache, which goes when it is forgotten; also for what its images are turned into."""
+    data = digest_values(
+        {
+            "data": dataset.digest,
+            "shards": {shard.name: shard.stat().st_size for shard in sorted(dataset.folder.glob("*.parquet"))},
+            "code": code_digest([__name__]),
+            "pillow": PIL.__version__,
+        }
+    )
+    return cache / data[:16]
 
 
 def _used(folder: Path) -> None:

@@ -16,7 +16,9 @@ def micro_batches(batch: Batch, count: int) -> list[Batch]:
     if count == 1:
         return [batch]
     images, targets = batch.images.tensor_split(count), batch.targets.tensor_split(count)
-    return [Batch(*piece) for piece in zip(images, targets, strict=True)]
+    answers = [None] * count if batch.answers is None else batch.answers.tensor_split(count)
+    weights = [None] * count if batch.weights is None else batch.weights.tensor_split(count)
+    return [Batch(*piece) for piece in zip(images, targets, answers, weights, strict=True)]
 
 
 def equal_count(samples: int, most: int) -> int:

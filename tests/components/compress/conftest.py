@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from components.artifacts import Dataset, DatasetCard, InputSpec, Model, ModelCard, write_model
+from components.compress.export import export
 from components.compress.judge import preprocess
 from components.config import NetworkConfig
 from components.data.reading.loading import load_split
@@ -162,6 +163,12 @@ def members(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[M
 @pytest.fixture(scope="session")
 def student(members: list[Model]) -> Model:
     return members[0]
+
+
+@pytest.fixture(scope="session")
+def exported(student: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The student as a float graph, with its weights beside it."""
+    return export(student, tmp_path_factory.mktemp("exported") / "model")
 
 
 @pytest.fixture(scope="session")

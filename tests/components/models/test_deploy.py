@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from torch import nn
 
 from components.compress.export import export, parity
-from components.compress.int8 import quantized_operators, to_int8
+from components.compress.quantization.graphs import quantized_operators
+from components.compress.quantization.static import prepare, to_int8
 from components.compress.runtime import INPUT, answers, open_session
 from components.config import NetworkConfig
 from tests.components.models.models_builders import OTHERS, VARIANTS, awaken, compact, network, saved, spec
@@ -38,9 +40,10 @@ def test_squeeze_and_excitation_is_quantized_with_the_rest(tmp_path: Path) -> No
     config = compact("residual", attention="se")
     model = saved(tmp_path / "model", config, awaken(network(config)), spec())
     exported = export(model, tmp_path / "exported")
-    int8 = tmp_path / "int8.onnx"
+    prepared, int8 = tmp_path / "prepared.onnx", tmp_path / "int8.onnx"
+    prepare(exported.onnx, prepared)
     layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in network(config).modules())
-    assert to_int8(exported.onnx, int8, pixels(64, 1)) == quantized_operators(int8) == layers
+    assert to_int8(prepared, int8, pixels(64, 1)) == quantized_operators(onnx.load(int8)) == layers
     shown = pixels(32, 1)
     served = open_session(int8).run(["probabilities"], {INPUT: shown})[0]
     expected = answers(exported, shown)["probabilities"]

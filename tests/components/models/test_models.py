@@ -175,8 +175,8 @@ def test_weights_come_back_to_the_bit_whatever_their_layout_in_memory(name: str,
 
 def test_an_ensemble_is_the_weighted_mean_of_its_members_probabilities() -> None:
     members = [network("residual", seed) for seed in range(3)]
-    ensemble = Ensemble(members, "mean_probability").eval()
-    ensemble.weights.copy_(torch.tensor([0.6, 0.3, 0.1]))
+    ensemble = Ensemble(members, "mean_probability", OUTPUTS).eval()
+    ensemble.fusion.get_buffer("weights").copy_(torch.tensor([0.6, 0.3, 0.1]))
     with torch.inference_mode():
         logits = [member(images()).double().numpy() for member in members]
         answer = ensemble(images())
@@ -199,7 +199,7 @@ def test_an_ensemble_comes_back_with_its_members_and_weights(saved: Callable[...
     members = (small("residual"), NetworkConfig(name="residual", arguments={"width": 8}))
     about = card(members=members, fusion="mean_probability")
     ensemble = untrained(about)
-    ensemble.get_buffer("weights").copy_(torch.tensor([0.9, 0.1]))
+    ensemble.get_buffer("fusion.weights").copy_(torch.tensor([0.9, 0.1]))
     assert same(ensemble, load_network(saved(ensemble, about)))
 
 

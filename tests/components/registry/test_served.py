@@ -3,7 +3,9 @@ from __future__ import annotations
 import ast
 import base64
 import io
+import json
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,7 +37,8 @@ def test_it_imports_nothing_that_its_requirements_do_not_bring() -> None:
     modules = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     outside = {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names)
-    assert outside == {"mlflow", "numpy", "onnxruntime", "pandas", "PIL"}
+    # openvino is imported where a model's card names it, and is among that model's requirements
+    assert outside == {"mlflow", "numpy", "onnxruntime", "openvino", "pandas", "PIL"}
 
 
 def test_bytes_base64_and_data_addresses_are_one_image(network: served.ServedNetwork) -> None:
@@ -43,6 +46,31 @@ def test_bytes_base64_and_data_addresses_are_one_image(network: served.ServedNet
     rows = answer(network, encode(255), text, f"data:image/png;base64,{text}", encode(0))
     assert rows["label"].tolist() == ["bright", "bright", "bright", "dark"]
     assert rows["probabilities"][0] == {"dark": 0.0, "bright": 1.0}
+
+
+@pytest.mark.parametrize("card", [{"runtime": "openvino"}, {"batch_runtime": "openvino", "batch_from": 8}])
+def test_openvino_answers_alike_and_where_it_is_missing_onnx_runtime_does(
+    card: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_model(tmp_path / "model")
+    known = json.loads((model.folder / "model.json").read_text())
+    (model.folder / "model.json").write_text(json.dumps(known | card))
+    levels = [encode(int(level)) for level in np.random.default_rng(0).integers(0, 256, 70)]
+
+    def answered() -> pd.DataFrame:
+        network = served.ServedNetwork()
+        network.load_context(SimpleNamespace(artifacts={"model": str(model.folder)}))
+        assert answer(network, levels[0])["label"].tolist() == answer(network, *levels)["label"].tolist()[:1]
+        return answer(network, *levels)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with_it = answered()
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.warns(RuntimeWarning, match="openvino is not installed: onnxruntime answers"):
+        without = answered()
+    assert with_it["label"].tolist() == without["label"].tolist()
+    np.testing.assert_allclose(with_it["probability"], without["probability"], atol=1e-6)
 
 
 def test_more_images_than_a_batch_keep_their_order(network: served.ServedNetwork) -> None:

@@ -19,10 +19,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from components.artifacts import DatasetCard, InputSpec, Model, ModelCard, Predictions, write_model
+from components.compress.ensembling.combiners import COMBINERS, SOUP
 from components.compress.export import export
 from components.compress.runtime import answers, open_session
 from components.config import ConfigurationError, NetworkConfig
-from components.models.ensemble import FUSIONS
+from components.models.ensemble import FUSIONS, mean_probability
 from components.models.network import save_weights
 from components.tasks import registry
 from components.tasks.protocol import Batch, Capability, Task, network_answer
@@ -337,10 +338,22 @@ def outputs(given: Sample, members: int, seed: int = 0) -> torch.Tensor:
 def fuses_to_the_mean_of_probabilities(task: Any, given: Sample) -> None:
     members = outputs(given, 3)
     weights = torch.tensor([0.5, 0.3, 0.2])
-    fused = task.answer(FUSIONS[task.fusion](members, weights))["probabilities"].numpy()
+    fused = task.answer(mean_probability(members, weights))["probabilities"].numpy()
     each = np.exp(members.numpy().astype(np.float64))
     each = each / each.sum(axis=2, keepdims=True)
     np.testing.assert_allclose(fused, np.tensordot([0.5, 0.3, 0.2], each, axes=1), atol=1e-6)
+
+
+def takes_the_combiners_that_it_names(task: Any, given: Sample) -> None:
+    members = outputs(given, 3)
+    assert task.combiners <= {*COMBINERS, SOUP}
+    assert "soft" in task.combiners  # what every ensemble can fall back on
+    for name in task.combiners - {SOUP}:
+        fusion = FUSIONS[COMBINERS[name].fusion](3, members.shape[2], 3)
+        answer = task.answer(fusion(members))
+        expected = task.answer(members[0])
+        assert {key: value.shape for key, value in answer.items()} == {key: v.shape for key, v in expected.items()}
+        torch.testing.assert_close(answer["probabilities"].sum(dim=1), torch.ones_like(answer["probabilities"][:, 0]))
 
 
 def likelihoods_are_of_the_truth(task: Any, given: Sample) -> None:
@@ -380,7 +393,11 @@ def keeps_the_gradient_as_the_temperature_rises(task: Any, given: Sample) -> Non
 
 
 CAPABILITIES: dict[str, tuple[Callable[[Any, Sample], None], ...]] = {
-    "ensemble": (fuses_to_the_mean_of_probabilities, likelihoods_are_of_the_truth),
+    "ensemble": (
+        fuses_to_the_mean_of_probabilities,
+        takes_the_combiners_that_it_names,
+        likelihoods_are_of_the_truth,
+    ),
     "distillation": (copies_a_teacher, keeps_the_gradient_as_the_temperature_rises),
 }
 

@@ -73,7 +73,7 @@ def test_the_moving_average_is_the_weighted_sum_of_the_weights() -> None:
     average, expected = MovingAverage(dict(network.named_parameters()), 0.5), 2.0
     for step in range(30):
         nn.init.constant_(network.weight, float(step))
-        average.update(dict(network.named_parameters()), step)
+        average.update(dict(network.named_parameters()), step, 30)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
     assert average.values["weight"].item() == pytest.approx(expected, rel=1e-5)

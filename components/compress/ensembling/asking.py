@@ -1,0 +1,93 @@
+"""What is being combined: the members, checked against each other, loaded, and asked what combiners are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from components.artifacts import Dataset, Model
+from components.compress.ensembling.answers import Said, Together, ask, together
+from components.compress.ensembling.combiners import Given
+from components.compress.ensembling.stacking import learners_of, out_of_fold
+from components.compress.errors import CompressionError, require_trained_on
+from components.compress.judge import torch_answerer
+from components.data.reading.loading import Arrays, load_split
+from components.models.network import load_network
+from components.tasks import registry as tasks
+from components.tasks.protocol import Task
+from components.training.boosting import mistakes_of, samme
+from components.training.workers import Workers
+
+
+@dataclass(frozen=True)
+class Members:
+    """What is being combined, and on what."""
+
+    models: Sequence[Model]
+    networks: Sequence[nn.Module]
+    task: Task
+    dataset: Dataset
+    validation: Arrays
+    said: Sequence[Said]  # on the validation split
+    answers: Together
+    given: Given
+    learners: int  # of which the members are as many trainings each
+
+
+def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
+    """The task of all members; raises CompressionError where they do not answer the same question."""
+    if not members:
+        raise CompressionError("members: expected at least one, received none")
+    first = members[0].card
+    task = tasks.get(first.task)
+    supports = task.spec.supports
+    if "ensemble" not in supports:
+        raise CompressionError(f"task {first.task}: expected the capability `ensemble`, found {sorted(supports)}")
+    for member in members:
+        require_trained_on(member, dataset)
+        if member.card.members:
+            raise CompressionError(f"{member.folder}: expected a single network as a member, found an ensemble")
+        for key in ("task", "input"):
+            expected, found = getattr(first, key), getattr(member.card, key)
+            if found != expected:
+                raise CompressionError(
+                    f"{member.folder}: expected {key} {expected!r}, as {first.name}, found {found!r}"
+                )
+    return task
+
+
+def asked_of(members: Sequence[Model], task: Task, dataset: Dataset) -> Members:
+    """The members, loaded, and all that they are asked."""
+    networks = [load_network(member) for member in members]
+    answerers = [torch_answerer(task, network) for network in networks]
+    validation = load_split(dataset, "validation")
+    said = [ask(task, answerer, validation, dataset.card) for answerer in answerers]
+    classes, learners = len(dataset.card.classes), learners_of(members)
+    strangers, say = None, None
+    if learners is not None and task.spec.target == "class":
+        strangers = out_of_fold(task, answerers, len(members) // learners, dataset)
+    if _boosted(members):
+        training = load_split(dataset, "train")
+        mistakes = [mistakes_of(network, task, training, Workers()) for network in networks]
+        say = samme(np.stack(mistakes), classes).say
+    return Members(
+        models=members,
+        networks=networks,
+        task=task,
+        dataset=dataset,
+        validation=validation,
+        said=said,
+        answers=together(said, validation.targets),
+        given=Given(len(members), classes, strangers, say),
+        learners=learners or len(members),
+    )
+
+
+def _boosted(members: Sequence[Model]) -> bool:
+    """Whether each was trained on the mistakes of exactly those before it."""
+    digests = [member.digest for member in members]
+    parents = [[p.digest for p in member.card.parents if p.role == "boosted"] for member in members]
+    return len(members) > 1 and parents == [digests[:number] for number in range(len(members))]

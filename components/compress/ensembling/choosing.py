@@ -1,0 +1,106 @@
+"""Which combiner: judged by log loss on the validation split, on samples that it was not fitted on.
+
+What is fitted on the validation split is judged by cross-fitting on it: fitted on four fifths, judged on the fifth,
+five times. By how much one combiner is better than another is only known up to a standard error, so the simplest is
+taken that is behind the best by no more than that (Breiman et al. 1984, on paired differences).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from components.artifacts import DatasetCard
+from components.compress.ensembling.answers import Floats, Rows, Said, Together, losses_of, said_of
+from components.compress.ensembling.combiners import Combiner, Given
+from components.compress.ensembling.soup import Soups
+from components.models.ensemble import MeanProbability
+from components.tasks.protocol import Task
+
+FOLDS = 5  # of the validation split
+SEED = 0  # of those folds
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to combine the members, and how it did on samples that it was not fitted on."""
+
+    name: str
+    losses: Floats  # (N,) nats a unit, of each sample
+    said: Said | None  # None of masks, whose answers are not kept
+
+
+def cross_fits(samples: int, folds: int = FOLDS) -> Iterator[tuple[Rows, Rows]]:
+    """Samples to fit on and samples to judge on, so that each is judged once; as many folds as there are samples."""
+    order = np.random.default_rng(SEED).permutation(samples)
+    for part in np.array_split(order, min(folds, samples)):
+        rest = np.setdiff1d(order, part)
+        yield (rest if len(rest) else part), np.sort(part)
+
+
+def judged(combiner: Combiner, answers: Together, given: Given, task: Task, card: DatasetCard) -> Candidate:
+    """The combiner on all N samples. Raises CompressionError where it cannot combine these members."""
+    everything = np.arange(len(answers))
+    once = combiner.judged_elsewhere(given)
+    pairs = [(everything, everything)] if once else list(cross_fits(len(answers)))
+    if answers.logs is None:
+        losses = np.empty(len(answers))
+        for fitting, judging in pairs:
+            fusion = combiner.fit(answers.take(fitting), given)
+            losses[judging] = _mean_losses(fusion, answers.take(judging))
+        return Candidate(combiner.name, losses, None)
+    fused = torch.empty(answers.outputs.shape[1:])
+    for fitting, judging in pairs:
+        fused[judging] = combiner.fit(answers.take(fitting), given)(answers.take(judging).outputs)
+    return _answered(combiner.name, fused, answers, task, card)
+
+
+def judged_soup(soups: Soups, answers: Together, task: Task, card: DatasetCard) -> Candidate:
+    """The greedy soup, its members chosen on other samples than it is judged on."""
+    losses = np.empty(len(answers))
+    fused = None if answers.logs is None else torch.empty(answers.outputs.shape[1:])
+    for fitting, judging in cross_fits(len(answers)):
+        said = soups.said(soups.chosen(fitting))
+        losses[judging] = said.losses()[judging]
+        if fused is not None and said.logs is not None:
+            fused[judging] = torch.from_numpy(said.logs[judging])
+    return Candidate("soup", losses, None) if fused is None else _answered("soup", fused, answers, task, card)
+
+
+def choose(losses: Mapping[str, Floats]) -> tuple[str, str]:
+    """The name of one of several combiners, given from the simplest on with `(N,)` losses each, and why it is it."""
+    best = min(losses, key=lambda name: float(losses[name].mean()))
+    for name in losses:
+        behind, error = difference(losses[name], losses[best])
+        if name == best:
+            return name, f"{best} has the least log loss, {losses[best].mean():.4f}"
+        if behind <= error:
+            return name, (
+                f"{best} has the least log loss, {losses[best].mean():.4f}, and {name}, which is simpler, is "
+                f"{behind:.4f} behind: less than the standard error of that, {error:.4f}"
+            )
+    raise ValueError("losses: expected those of one combiner at least, received none")
+
+
+def difference(losses: Floats, others: Floats) -> tuple[float, float]:
+    """Mean of the paired difference of `(N,)` losses, and its standard error; of one sample, which has none, 0."""
+    each = losses - others
+    return float(each.mean()), float(each.std(ddof=1) / math.sqrt(len(each))) if len(each) > 1 else 0.0
+
+
+def _mean_losses(fusion: object, answers: Together) -> Floats:
+    """`(N,)` of a mean of probabilities, for which the truths' are enough."""
+    if not isinstance(fusion, MeanProbability):
+        raise TypeError(f"expected a mean of probabilities for masks, received {type(fusion).__name__}")
+    mixed = np.tensordot(fusion.weights.double().numpy(), answers.likelihoods, axes=1)
+    return losses_of(mixed)
+
+
+def _answered(name: str, fused: torch.Tensor, answers: Together, task: Task, card: DatasetCard) -> Candidate:
+    answer = {key: value.numpy() for key, value in task.answer(fused).items()}
+    said = said_of(task, [(answer, answers.targets)], card)
+    return Candidate(name, said.losses(), said)

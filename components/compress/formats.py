@@ -1,0 +1,219 @@
+"""What leaves the project: an artifact in one of several formats, in a folder that needs nothing else.
+
+Beside the artifact lie its signature, its labels, where it comes from, and checksums. What was written is opened by its
+engine and asked before the folder appears: an export that does not answer as the model does is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from components.artifacts import Model, ModelCard, replacing
+from components.compress.errors import CompressionError
+from components.compress.export import OPSET, export, program, quiet
+from components.compress.resizing import any_size
+from components.compress.runtime import INPUT, noise, open_model
+from components.compress.runtimes import executorch, openvino, registry
+from components.compress.runtimes.protocol import Answerer, Answers
+
+TRIED = 16  # random images on which what was written is compared with what it was written from
+
+# Largest difference of a probability that is put down to another order of summation. Float formats differ by 1e-6
+# (measured on every compact family); int8 graphs round differently in other engines' kernels, by whole steps.
+FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.1
+
+# Formats that are asked for and cannot be written here, and why.
+UNAVAILABLE = {
+    "tflite": "its converter (litert-torch 0.10) needs typing-extensions below 4.13, and this project's pydantic newer "
+    "ones; convert the ONNX file in an environment of its own, or export for executorch",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to export: what is served, and the weights it was made of, where they are known."""
+
+    served: Model
+    weights: Model | None = None
+    about: Mapping[str, str] = field(default_factory=dict)  # what else is known of its origin
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way of writing a model."""
+
+    name: str
+    file: str
+    runtime: str  # the engine that reads it
+    trained: bool  # whether it is made of the weights, in float32, rather than of the graph that is served
+    write: Callable[[Model, Path], None]  # a model with a graph, or with weights → the file
+
+
+def _onnx(model: Model, target: Path) -> None:
+    shutil.copyfile(model.onnx, target)
+    any_size(model.onnx, target.with_name("model-any-size.onnx"))
+
+
+def _openvino(model: Model, target: Path) -> None:
+    openvino.convert(model.onnx, target)
+
+
+def _torch(model: Model, target: Path) -> None:
+    import torch
+
+    torch.export.save(program(model), target)
+
+
+def _executorch(model: Model, target: Path) -> None:
+    with quiet():
+        executorch.lower(program(model, batch=1), target)
+
+
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("onnx", "model.onnx", "onnxruntime", False, _onnx),
+        Format("openvino", "model.xml", "openvino", False, _openvino),
+        Format("torch", "model.pt2", "pytorch", True, _torch),
+        Format("executorch", "model.pte", "executorch", True, _executorch),
+    )
+}
+
+
+def chosen(name: str) -> Format:
+    """The format of that name; CompressionError for one that there is none of, or that cannot be written here."""
+    if name in UNAVAILABLE:
+        raise CompressionError(f"format {name}: not available: {UNAVAILABLE[name]}")
+    if name not in FORMATS:
+        raise CompressionError(f"format: expected one of {', '.join(FORMATS)}, received {name!r}")
+    found = FORMATS[name]
+    missing = registry.get(found.runtime).missing
+    if missing:
+        raise CompressionError(f"format {name}: {missing}")
+    return found
+
+
+def write(source: Source, name: str, folder: Path) -> Path:
+    """Write `folder` (what was there is replaced when all is well) and return the artifact in it.
+
+    Raises CompressionError where the format cannot be written, where it needs weights and only a graph is there, or
+    where what was written answers otherwise than the model.
+    """
+    wanted = chosen(name)
+    with replacing(folder) as temporary:
+        model = _made_ready(source, wanted, temporary / ".float32")
+        file = temporary / wanted.file
+        wanted.write(model, file)
+        answer, tried = registry.get(wanted.runtime).open(file, 1), noise(model.card.input, TRIED)
+        given = answer(tried)
+        largest = _compared(model, given, _reference(model), tried, wanted)
+        shutil.rmtree(temporary / ".float32", ignore_errors=True)
+        card = model.card
+        (temporary / "labels.txt").write_text("".join(f"{label}\n" for label in card.classes), encoding="utf-8")
+        _write_json(temporary / "signature.json", signature(card, given, wanted, file))
+        _write_json(temporary / "provenance.json", provenance(source, model, wanted, largest))
+        (temporary / "SHA256SUMS").write_text(checksums(temporary), encoding="utf-8")
+    return folder / wanted.file
+
+
+def signature(card: ModelCard, given: Answers, wanted: Format, file: Path) -> dict[str, Any]:
+    """What goes in and comes out, in words that no engine is needed to read."""
+    spec = card.input
+    count = "batch" if registry.get(wanted.runtime).multiple else 1
+    entry = {
+        "name": INPUT,
+        "type": "uint8",
+        "layout": "NHWC",
+        "shape": [count, spec.height, spec.width, spec.channels],
+        "colour": "grey" if spec.channels == 1 else "RGB",
+        "values": "pixels as they are, 0 to 255; scaling and normalisation are inside",
+    }
+    inputs = {file.name: entry}
+    if wanted.name == "onnx":
+        inputs["model-any-size.onnx"] = {**entry, "shape": ["batch", "height", "width", spec.channels]}
+    outputs = [
+        {"name": name, "type": str(values.dtype), "shape": [count, *values.shape[1:]]} for name, values in given.items()
+    ]
+    about: dict[str, Any] = {"task": card.task, "format": wanted.name, "inputs": inputs, "outputs": outputs}
+    if file.suffix == ".onnx":
+        graph = onnx.load(file, load_external_data=False)
+        about |= {"opset": {entry.domain or "ai.onnx": entry.version for entry in graph.opset_import}}
+    return about
+
+
+def provenance(source: Source, model: Model, wanted: Format, largest: float) -> dict[str, Any]:
+    """Where the file comes from, and what it was checked against."""
+    card = model.card
+    libraries = ("torch", "onnx", "onnxruntime", "openvino", "executorch", "numpy")
+    return {
+        "model": card.name,
+        "network": card.network.model_dump(mode="json"),
+        "precision": card.precision,
+        "made_of": model.digest,
+        "served": source.served.digest,
+        "data": card.data,
+        "parents": [parent.model_dump(mode="json") for parent in card.parents],
+        "exporter_opset": OPSET,
+        "compared": {"images": TRIED, "largest_difference_of_a_probability": largest},
+        "libraries": {name: _installed(name) for name in libraries if _installed(name)},
+        **({"origin": dict(source.about)} if source.about else {}),
+    }
+
+
+def checksums(folder: Path) -> str:
+    """What `sha256sum --check SHA256SUMS` reads, of every file in the folder."""
+    rows = []
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != "SHA256SUMS"):
+        with path.open("rb") as file:
+            rows.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
+    return "".join(rows)
+
+
+def _made_ready(source: Source, wanted: Format, folder: Path) -> Model:
+    """The model that the format is made of: with weights, or with a graph, which is made where there is none."""
+    if wanted.trained:
+        found = next((each for each in (source.served, source.weights) if each and each.weights.is_file()), None)
+        if found is None:
+            raise CompressionError(
+                f"format {wanted.name}: expected the weights of {source.served.card.name}, found its graph alone; name "
+                "the run that it was made in"
+            )
+        return found
+    return source.served if source.served.onnx.is_file() else export(source.served, folder)
+
+
+def _reference(model: Model) -> Answerer:
+    """The weights in PyTorch where they are there, the graph where not."""
+    return registry.get("pytorch").open(model.folder) if model.weights.is_file() else open_model(model)
+
+
+def _compared(model: Model, given: Answers, reference: Answerer, tried: np.ndarray, wanted: Format) -> float:
+    largest = float(np.abs(given["probabilities"] - reference(tried)["probabilities"]).max())
+    allowed = INT8_TOLERANCE if model.card.precision == "int8" else FLOAT_TOLERANCE
+    if not largest <= allowed:
+        raise CompressionError(
+            f"{model.card.name} as {wanted.name}: expected probabilities within {allowed} of the model's, found a "
+            f"difference of {largest:.3g}; nothing was written"
+        )
+    return largest
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,167 @@
+"""What a candidate costs on labelled samples: the primary metric with its interval, the loss, and whose loss it is.
+
+Losses are paired: both networks answer for the same samples and are resampled together, so that what makes a sample
+hard for both cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from components.artifacts import DatasetCard, Figure, Predictions
+from components.compress.judge import Answerer, batches
+from components.compress.quantization.report import Difference, GroupLoss
+from components.compress.runtime import Images
+from components.data.reading.loading import Arrays
+from components.metrics import bootstrap
+from components.tasks.protocol import Task
+
+Floats = npt.NDArray[np.float64]
+Members = Mapping[tuple[str, str], npt.NDArray[np.int64]]  # (column, group) → the rows of its samples
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The primary metric on all samples: its value, and the same under each resample."""
+
+    value: float
+    spread: Floats  # (RESAMPLES,); equal seeds, so two networks' are paired
+
+    @property
+    def figure(self) -> Figure:
+        return _figure(self.value, self.spread, CONFIDENCE)
+
+
+def predictions(task: Task, answerer: Answerer, samples: Arrays, card: DatasetCard, *, batch: int = 64) -> Predictions:
+    """What the network answers for every sample, as everyone who judges reads it."""
+    columns: dict[str, list[Any]] = {}
+    for part in batches(len(samples), batch):
+        for name, values in task.rows(answerer(samples.images[part]), samples.targets[part]).items():
+            columns.setdefault(name, []).append(pa.array(values))
+    table = {name: pa.chunked_array(parts).combine_chunks() for name, parts in columns.items()}
+    return Predictions(pa.table(table), model="", data="", classes=card.classes)
+
+
+def measured(task: Task, answers: Predictions) -> Measured:
+    """The task's primary metric; NaN where it cannot be computed."""
+    samples, primary = len(answers.table), task.spec.primary_metric
+    value = task.measure(answers, np.ones((1, samples)))[primary][0]
+    spread = bootstrap.distribution(lambda weights: task.measure(answers, weights), samples, RESAMPLES, SEED)
+    return Measured(float(value), spread[primary])
+
+
+def loss(task: Task, exact: Measured, rounded: Measured, confidence: float = CONFIDENCE) -> Figure:
+    """How much worse `rounded` is than `exact`, in the metric's unit, with a paired interval."""
+    sign = 1.0 if task.spec.higher_is_better else -1.0
+    return _figure(sign * (exact.value - rounded.value), sign * (exact.spread - rounded.spread), confidence)
+
+
+def members(task: Task, samples: Arrays, card: DatasetCard) -> Members:
+    """Who is compared: the classes, where a sample has one, and the groups that the data declares."""
+    labels = {name: values.astype(np.str_) for name, values in samples.groups.items()}
+    if task.spec.target == "class" and samples.targets.ndim == 1:
+        labels["class"] = np.array(card.classes, dtype=np.str_)[samples.targets]
+    return {
+        (column, str(group)): np.flatnonzero(values == group)
+        for column, values in labels.items()
+        for group in np.unique(values)
+        if len(np.unique(values)) > 1
+    }
+
+
+def group_losses(
+    task: Task, exact: Predictions, rounded: Predictions, who: Members, allowance: float
+) -> tuple[GroupLoss, ...]:
+    """What each class and group loses.
+
+    One is flagged where it loses more than the rest even at the lower end of its loss's interval, which is so wide
+    that of all groups together one in twenty would be flagged by chance (Bonferroni). A dense task's classes share
+    samples and have no interval: they are flagged where they lose `allowance` more than the others do on average.
+    """
+    found = []
+    for (column, group), rows in who.items():
+        others = np.setdiff1d(np.arange(len(exact.table)), rows)
+        confidence = 1.0 - (1.0 - CONFIDENCE) / len(who)
+        lost = loss(task, measured(task, _part(exact, rows)), measured(task, _part(rounded, rows)), confidence)
+        rest = loss(task, _point(task, _part(exact, others)), _point(task, _part(rounded, others))).value
+        flagged = lost.low is not None and lost.low > max(rest, 0.0)
+        found.append(
+            GroupLoss(column=column, group=group, samples=len(rows), loss=lost, rest=rest, flagged=bool(flagged))
+        )
+    if task.spec.target == "mask":
+        found += _dense_classes(task, exact, rounded, allowance)
+    return tuple(found)
+
+
+def difference(one: Answerer, other: Answerer, images: Images, batch: int = 64) -> Difference:
+    """Compare what two executions answer for `images` (N, H, W, C) uint8."""
+    largest, total, values, equal, units = 0.0, 0.0, 0, 0, 0
+    for left, right in _both(one, other, images, batch):
+        gap = np.abs(left["probabilities"].astype(np.float64) - right["probabilities"])
+        largest, total, values = max(largest, float(gap.max())), total + float(gap.sum()), values + gap.size
+        same = left["prediction"] == right["prediction"]
+        equal, units = equal + int(same.sum()), units + same.size
+    return Difference(samples=len(images), largest=largest, mean=total / values, agreement=equal / units)
+
+
+def signal_to_noise(exact: Answerer, rounded: Answerer, images: Images, batch: int = 64) -> float:
+    """Power of the probabilities over that of their error, in decibels; needs no labels, and sees more than accuracy.
+
+    Infinite where there is no error.
+    """
+    signal = noise = 0.0
+    for left, right in _both(exact, rounded, images, batch):
+        truth = left["probabilities"].astype(np.float64)
+        signal, noise = signal + float((truth**2).sum()), noise + float(((truth - right["probabilities"]) ** 2).sum())
+    return 10.0 * math.log10(signal / noise) if noise > 0 else math.inf
+
+
+def _both(one: Answerer, other: Answerer, images: Images, batch: int) -> Iterator[tuple[Any, Any]]:
+    return ((one(images[part]), other(images[part])) for part in batches(len(images), batch))
+
+
+def _dense_classes(task: Task, exact: Predictions, rounded: Predictions, allowance: float) -> list[GroupLoss]:
+    before, after = task.by_class(exact), task.by_class(rounded)
+    losses = {name: _first(before[name]) - _first(after[name]) for name in before}
+    found = []
+    for name, lost in losses.items():
+        others = [value for other, value in losses.items() if other != name]
+        rest = float(np.mean(others)) if others else math.nan
+        flagged = lost - max(rest, 0.0) > allowance
+        figure = Figure(value=lost)
+        found.append(
+            GroupLoss(
+                column="class", group=name, samples=len(exact.table), loss=figure, rest=rest, flagged=bool(flagged)
+            )
+        )
+    return found
+
+
+def _first(metrics: Mapping[str, float]) -> float:
+    return next(iter(metrics.values()))
+
+
+def _part(answers: Predictions, rows: npt.NDArray[np.int64]) -> Predictions:
+    return Predictions(answers.table.take(pa.array(rows)), answers.model, answers.data, answers.classes)
+
+
+def _point(task: Task, answers: Predictions) -> Measured:
+    value = task.measure(answers, np.ones((1, len(answers.table))))[task.spec.primary_metric]
+    return Measured(float(value[0]), value)
+
+
+def _figure(value: float, spread: Floats, confidence: float) -> Figure:
+    """A figure whose interval is left out, rather than guessed, where a resample had no value."""
+    low, high = bootstrap.interval(spread, confidence)
+    return Figure(value=value, low=low, high=high) if math.isfinite(low + high) else Figure(value=value)

@@ -1,0 +1,60 @@
+"""ONNX Runtime: opens sessions. Timing and counting what they do is `components.compress.runtime`'s business."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.compress.runtimes.protocol import INPUT, Answerer, Answers, Images, Runtime
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+def open_session(
+    path: Path, threads: int | None = None, *, optimized: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """A CPU session for an ONNX file. `threads=None` takes a thread a physical core.
+
+    Idle threads sleep rather than spin: replicas on one machine would otherwise take each other's cores.
+    `optimized` is where the graph as it is executed is written to, for those who count its kernels.
+    """
+    import onnxruntime
+
+    _silence()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def answerer(session: onnxruntime.InferenceSession) -> Answerer:
+    """An open session as something that answers for a batch."""
+    names = [output.name for output in session.get_outputs()]
+
+    def answer(images: Images) -> Answers:
+        return dict(zip(names, session.run(names, {INPUT: np.ascontiguousarray(images)}), strict=True))
+
+    return answer
+
+
+def _load(path: Path, threads: int | None) -> Answerer:
+    return answerer(open_session(path, threads))
+
+
+@functools.cache
+def _silence() -> None:
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(3)
+
+
+RUNTIME = Runtime(name="onnxruntime", package="onnxruntime", reads=(".onnx",), extra=None, load=_load)

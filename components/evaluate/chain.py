@@ -1,0 +1,137 @@
+"""The line as one table: what each stage is, what it can do and what it costs, and what it paid and bought.
+
+Reads Evidence only. A stage is compared with what it was made of: the ensemble with its best member, every other stage
+with the one before it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import Evidence, Figure, writing
+from components.evaluate.pareto import draw
+
+MEMBER = "member-"
+COSTS = ("parameters", "size", "runtime", "ms at 1", "images/s at 64")  # columns; the others say what a stage can do
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a stage made of another."""
+
+    stage: str
+    of: str
+    words: str
+
+
+def rows(stages: Mapping[str, Evidence]) -> list[dict[str, str]]:
+    """A row a stage, in the line's order; a column is there where any stage has a value for it."""
+    table = [_row(name, evidence) for name, evidence in stages.items()]
+    columns = [column for column in table[0] if any(row[column] != "–" for row in table)]
+    return [{column: row[column] for column in columns} for row in table]
+
+
+def changes(stages: Mapping[str, Evidence], *, higher_is_better: bool = True) -> list[Change]:
+    """What each stage paid and bought; nothing for the members, which are made of the data alone."""
+    found = []
+    before: str | None = None
+    for name, evidence in stages.items():
+        if name.startswith(MEMBER):
+            # The ensemble is held against the best of them.
+            before = name if before is None or _better(evidence, stages[before], higher_is_better) else before
+            continue
+        if before is not None:
+            found.append(Change(name, before, _changed(stages[before], evidence)))
+        before = name
+    return found
+
+
+def markdown(stages: Mapping[str, Evidence], *, higher_is_better: bool = True) -> str:
+    """Table and changes for pages that show Markdown."""
+    table = rows(stages)
+    lines = [list(table[0]), ["---"] * len(table[0]), *[list(row.values()) for row in table]]
+    said = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    each = changes(stages, higher_is_better=higher_is_better)
+    return "\n".join([said, "", *(f"- **{one.stage}**, of {one.of}: {one.words}" for one in each), ""])
+
+
+def write(stages: Mapping[str, Evidence], folder: Path, *, higher_is_better: bool = True) -> None:
+    """`chain.json`, every figure of every stage; `chain.md`, the table; `pareto.png`, accuracy against cost."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, Any] = {
+        name: {
+            "model": evidence.model,
+            "runtime": evidence.runtime,
+            "samples": evidence.samples,
+            "figures": {key: figure.model_dump(mode="json") for key, figure in evidence.figures.items()},
+        }
+        for name, evidence in stages.items()
+    }
+    first = next(iter(stages.values()))
+    told = {
+        "data": first.data,
+        "split": first.split,
+        "primary": first.primary,
+        "stages": figures,
+        "changes": [vars(change) for change in changes(stages, higher_is_better=higher_is_better)],
+    }
+    with writing(folder / "chain.json") as temporary:
+        temporary.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with writing(folder / "chain.md") as temporary:
+        temporary.write_text(markdown(stages, higher_is_better=higher_is_better), encoding="utf-8")
+    draw(stages, folder / "pareto.png", higher_is_better=higher_is_better)
+
+
+def _row(name: str, evidence: Evidence) -> dict[str, str]:
+    figures, primary = evidence.figures, evidence.primary
+    main, size = figures[primary], figures.get("size_bytes")
+    latency, many, parameters = figures.get("latency_ms"), figures.get("throughput_64"), figures.get("parameters")
+    return {
+        "": name,
+        primary: f"{main.value:.4f}",
+        "interval": f"{main.low:.4f} – {main.high:.4f}" if main.low is not None else "–",
+        "calibration": _share(figures.get("calibration_error")),
+        "worst group": _share(figures.get(f"worst_group_{primary}")),
+        "corrupted": _share(figures.get(f"robustness_{primary}")),
+        "parameters": f"{parameters.value:,.0f}" if parameters else "–",
+        "size": f"{size.value / 1000:,.0f} kB" if size else "–",
+        "runtime": evidence.runtime or "–",
+        "ms at 1": f"{latency.value:.3f}" if latency else "–",
+        "images/s at 64": f"{many.value:,.0f}" if many else "–",
+    }
+
+
+def _share(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    return f"{figure.value:.4f}" if math.isfinite(figure.value) else "unknown"
+
+
+def _better(one: Evidence, other: Evidence, higher_is_better: bool) -> bool:
+    values = one.figures[one.primary].value, other.figures[other.primary].value
+    return values[0] > values[1] if higher_is_better else values[0] < values[1]
+
+
+def _changed(before: Evidence, after: Evidence) -> str:
+    parts = [_points(before.figures[before.primary].value, after.figures[after.primary].value, after.primary)]
+    for key, what in (("calibration_error", "calibration error"), (f"robustness_{after.primary}", "corrupted")):
+        if key in before.figures and key in after.figures:
+            parts.append(_points(before.figures[key].value, after.figures[key].value, what))
+    for key, what in (("parameters", "parameters"), ("size_bytes", "size")):
+        if key in before.figures and key in after.figures:
+            ratio = after.figures[key].value / before.figures[key].value
+            parts += [f"{ratio:.2f}× the {what}"] if abs(ratio - 1) >= 0.005 else []
+    if "latency_ms" in before.figures and "latency_ms" in after.figures:
+        faster = before.figures["latency_ms"].value / after.figures["latency_ms"].value
+        engines = f" ({before.runtime} → {after.runtime})" if before.runtime != after.runtime else ""
+        parts.append(f"{faster:.1f}× as fast at 1{engines}")
+    return ", ".join(parts)
+
+
+def _points(before: float, after: float, what: str) -> str:
+    return f"{what} {(after - before) * 100:+.2f} pp" if math.isfinite(before + after) else f"{what} unknown"

@@ -1,0 +1,137 @@
+"""What a person calls a model → its files: `NAME`, `NAME@alias`, `NAME:version`, a run of the line, or a folder.
+
+Reading only. A version holds what is served; the weights that it was made of are looked up in the line that made it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.artifacts import ArtifactError, Model
+from components.registry import versions
+from components.registry.tracking import Run, Tracking, TrackingError
+from components.registry.versions import PRODUCTION, RUN, STAGING, RegistryError
+
+_RUN_ID = re.compile(r"^(?P<run>[0-9a-f]{32})(/(?P<model>[A-Za-z0-9][A-Za-z0-9._-]*))?$")
+_VERSION = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<alias>[A-Za-z0-9._-]+)|:(?P<version>[0-9]+))?$")
+
+_ORIGINS = (
+    "convoy.recipe", "convoy.dataset", "convoy.data", "convoy.parameters", "convoy.lock", "mlflow.source.git.commit",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model by whatever name it was asked for."""
+
+    said: str  # how to speak of it: `digits version 3`, `student of run 0123abcd`
+    served: Model
+    weights: Model | None = None  # what it was made of, in float32
+    run_id: str | None = None  # the line that made it
+    experiment: str | None = None  # name of the model in the registry, where it has one
+    about: dict[str, str] = field(default_factory=dict)  # where it comes from
+
+
+def find(tracking: Tracking, text: str) -> Found:
+    """The model that `text` names. Raises RegistryError saying what names there are."""
+    place = Path(text)
+    if place.is_dir():
+        return _in_folder(place)
+    by_run = _RUN_ID.match(text)
+    if by_run:
+        return _of_run(tracking, by_run["run"], by_run["model"])
+    by_name = _VERSION.match(text)
+    if by_name is None:
+        names = "NAME, NAME@alias, NAME:version, a run's id or a model's folder"
+        raise RegistryError(f"expected {names}, received {text!r}")
+    return _of_version(tracking, by_name["name"], by_name["alias"], by_name["version"])
+
+
+def _in_folder(folder: Path) -> Found:
+    if (folder / "served").is_dir():  # what the step `quantize` leaves
+        return Found(str(folder), Model.load(folder / "served"), _with_weights(folder / "float32"))
+    model = Model.load(folder)
+    return Found(str(folder), model, model if model.weights.is_file() else None)
+
+
+def _of_run(tracking: Tracking, run_id: str, name: str | None) -> Found:
+    run = tracking.get(run_id)
+    line = _line_of(tracking, run)
+    folder = _quantized(tracking, run)
+    if folder is not None and name in (None, "served", "float32", "int8"):
+        served = Model.load(folder / (name or "served"))
+        said = f"{name or 'served'} of run {run_id[:8]}"
+        return Found(said, served, _with_weights(folder / "float32"), line.id, about=_about(line, run))
+    known = _trained(tracking, run_id)
+    if name is None and len(known) == 1:
+        name = next(iter(known))
+    if name not in known:
+        choice = ", ".join(f"{run_id}/{each}" for each in known) or "none; name a run of the line or of a step of it"
+        raise RegistryError(f"run {run_id}: expected one of its models, received {name or 'no name'}. It has: {choice}")
+    model = known[name]
+    weights = model if model.weights.is_file() else None
+    return Found(f"{name} of run {run_id[:8]}", model, weights, line.id, about=_about(line, run))
+
+
+def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | None) -> Found:
+    aliases = versions.aliases(tracking, name)
+    if number is not None:
+        version = int(number)
+    else:
+        wanted = [alias] if alias else [PRODUCTION, STAGING]
+        found = next((aliases[each] for each in wanted if each in aliases), None)
+        if found is None:
+            known = ", ".join(f"{name}@{each}" for each in sorted(aliases))
+            known = known or f"none of {name}; registered are: {', '.join(versions.names(tracking)) or 'none'}"
+            raise RegistryError(f"{name}: expected a version with the alias {' or '.join(wanted)}; there are: {known}")
+        version = found
+    served = versions.version_model(tracking, name, version)
+    about = {"registered": f"{name} version {version}"}
+    try:
+        run = tracking.get(versions.version_tags(tracking, name, version)[RUN])
+        line = _line_of(tracking, run)
+        folder = _quantized(tracking, line)
+    except (KeyError, TrackingError):
+        return Found(f"{name} version {version}", served, None, None, name, about)  # its runs were deleted
+    # The line's own, or one that made the same artifact: an artifact of another digest was made of other weights.
+    made = folder is not None and Model.load(folder / "served").digest == served.digest
+    weights = _with_weights(folder / "float32") if made and folder is not None else None
+    return Found(f"{name} version {version}", served, weights, line.id, name, {**about, **_about(line, run)})
+
+
+def _quantized(tracking: Tracking, run: Run) -> Path | None:
+    """What the step `quantize` left, of the step's own run or of the line that ran or reused it."""
+    step = run.tags.get("convoy.ran.quantize") or run.tags.get("convoy.reused.quantize") or run.id
+    try:
+        return tracking.artifact_folder(step, "result/quantized")
+    except TrackingError:
+        return None
+
+
+def _trained(tracking: Tracking, run_id: str) -> dict[str, Model]:
+    """What a step that trains or combines left; empty for any other run."""
+    try:
+        folder = tracking.artifact_folder(run_id, "result/models")
+    except TrackingError:
+        return {}
+    return {place.name: Model.load(place) for place in sorted(folder.iterdir()) if place.is_dir()}
+
+
+def _line_of(tracking: Tracking, run: Run) -> Run:
+    while run.parent is not None:
+        run = tracking.get(run.parent)
+    return run
+
+
+def _with_weights(folder: Path) -> Model | None:
+    try:
+        model = Model.load(folder)
+    except ArtifactError:
+        return None
+    return model if model.weights.is_file() else None
+
+
+def _about(line: Run, run: Run) -> dict[str, str]:
+    return {"line": line.id, "run": run.id, **{key: line.tags[key] for key in _ORIGINS if key in line.tags}}

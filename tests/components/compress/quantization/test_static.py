@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import torch.nn.functional as F
+from onnx import numpy_helper
+
+from components.compress.errors import CompressionError
+from components.compress.quantization.graphs import layers, quantized_operators
+from components.compress.quantization.static import OPERATORS, prepare, to_int8
+from components.compress.runtime import INPUT, executed_kernels, open_session
+
+IMAGES = np.random.default_rng(2).integers(0, 256, (40, 6, 6, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def prepared(graph: onnx.ModelProto, tmp_path: Path) -> Path:
+    onnx.save(graph, tmp_path / "float.onnx")
+    prepare(tmp_path / "float.onnx", tmp_path / "prepared.onnx")
+    return tmp_path / "prepared.onnx"
+
+
+def answer(path: Path) -> Any:
+    return open_session(path, 1).run(None, {INPUT: IMAGES})[0]
+
+
+def fake(values: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """uint8 with the range of what was seen, 0 exactly in it."""
+    low, high = min(float(seen.min()), 0.0), max(float(seen.max()), 0.0)
+    scale = (high - low) / 255
+    zero = round(-low / scale)
+    return (torch.clamp(torch.round(values / scale) + zero, 0, 255) - zero) * scale
+
+
+def weight(values: torch.Tensor) -> torch.Tensor:
+    """int8 with a range an output channel, symmetric."""
+    scale = values.abs().flatten(1).max(dim=1).values.reshape(-1, *[1] * (values.ndim - 1)) / 127
+    return torch.round(values / scale) * scale
+
+
+def test_the_graph_computes_what_eight_bits_leave(graph: onnx.ModelProto, prepared: Path, tmp_path: Path) -> None:
+    assert to_int8(prepared, tmp_path / "int8.onnx", IMAGES) == 2
+    kernel, bias, matrix = (
+        torch.tensor(
+            next(numpy_helper.to_array(each) for each in graph.graph.initializer if each.name == name)
+        ).double()
+        for name in ("kernel", "bias", "matrix")
+    )
+    pixels = torch.from_numpy(IMAGES).double().permute(0, 3, 1, 2)
+    exact = F.conv2d(pixels, kernel, bias, groups=3)
+    maps = fake(F.conv2d(fake(pixels, pixels), weight(kernel), bias, groups=3), exact)  # ranges are the float graph's
+    expected = F.linear(maps.flatten(1), weight(matrix)).numpy()
+    found = answer(tmp_path / "int8.onnx")
+    step = float(exact.max() - exact.min()) / 255
+    # one level of one map may fall to the other side of a half
+    assert np.abs(found - expected).max() < 2 * step * float(matrix.abs().max())
+    assert np.abs(found - expected).mean() < 0.1 * np.abs(found - answer(prepared)).mean()
+    assert executed_kernels(tmp_path / "int8.onnx")["QLinearConv"] == 1
+
+
+def test_ranges_are_taken_once_and_read_for_every_further_graph(prepared: Path, tmp_path: Path) -> None:
+    ranges = tmp_path / "ranges.json"
+    to_int8(prepared, tmp_path / "first.onnx", IMAGES, "percentile", ranges=ranges)
+    # given images that would give other ranges
+    to_int8(prepared, tmp_path / "again.onnx", IMAGES // 8, "percentile", ranges=ranges)
+    to_int8(prepared, tmp_path / "other.onnx", IMAGES // 8, "percentile")
+    first, again, other = (answer(tmp_path / f"{name}.onnx") for name in ("first", "again", "other"))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0
+
+
+def test_a_layer_can_stay_float_or_be_the_only_one_that_does_not(prepared: Path, tmp_path: Path) -> None:
+    parts = layers(onnx.load(prepared), OPERATORS)
+    (convolution, product) = parts
+    kept, only = tmp_path / "kept.onnx", tmp_path / "only.onnx"
+    assert to_int8(prepared, kept, IMAGES, kept=parts[convolution]) == 1
+    assert to_int8(prepared, only, IMAGES, only=parts[product]) == 1
+    np.testing.assert_array_equal(answer(kept), answer(only))
+    assert quantized_operators(onnx.load(kept)) == 1
+    with pytest.raises(CompressionError, match="expected Conv, Gemm, MatMul to quantize"):
+        to_int8(prepared, kept, IMAGES, kept=[*parts[convolution], *parts[product]])
+    with pytest.raises(CompressionError, match="expected calibration images, received none"):
+        to_int8(prepared, kept, IMAGES[:0])
