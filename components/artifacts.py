@@ -99,6 +99,14 @@ class Dataset:
         card = DatasetCard.read(folder / "dataset.json")
         return cls(folder, card, digest or digest_folder(folder))
 
+    def samples_digest(self, split: Split) -> str:
+        """SHA-256 over every sample's id, pixels and target, whatever their order."""
+        rows = []
+        for table in self.batches(split, ["id", "pixels_sha256", "target"]):
+            columns = (table.column(name).to_pylist() for name in ("id", "pixels_sha256", "target"))
+            rows += [hashlib.sha256(repr(row).encode()).digest() for row in zip(*columns, strict=True)]
+        return hashlib.sha256(b"".join(sorted(rows))).hexdigest()
+
     def shards(self, split: Split) -> list[Path]:
         return sorted(self.folder.glob(f"{split}-*.parquet"))
 
@@ -306,6 +314,8 @@ class Decision(Card):
     reason: str
     evidence: str | None  # digest of the Evidence
     verdicts: tuple[Verdict, ...] = ()
+    production: int | None = None  # what the gates compared the version with: what was in production then
+    tries: int | None = None  # the version was the so-manieth that the gates judged on its test split
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import signal
 import time
@@ -14,12 +13,10 @@ import typer
 from rich.console import Console
 
 from components.config import ConfigurationError, load, recipes
-from flows import artifact_commands, data_commands, find_commands, progress, terminal
+from flows import artifact_commands, data_commands, decision_commands, find_commands, progress, terminal
 from flows.project import MLFLOW_PORT, PREFECT_PORT, Project
 
 if TYPE_CHECKING:
-    from components.artifacts import Decision
-    from components.registry.tracking import Tracking
     from flows.line import Outcome
 
 app = typer.Typer(
@@ -35,8 +32,6 @@ app.add_typer(find_commands.app, name="find")
 
 RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
-ByOption = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
 
 
 @app.command()
@@ -133,45 +128,8 @@ def schedule(
         schedules.serve(recipe, overrides or [], cron, timezone)
 
 
-@app.command()
-def promote(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    to: Annotated[str, typer.Option(help="`staging` or `production`.")],
-    by: ByOption = None,
-    reason: ReasonOption = "promoted by hand",
-    despite_rollback: Annotated[bool, typer.Option(help="Allow a version that was rolled back before.")] = False,
-) -> None:
-    """Move a version on: the candidate to staging, or what is staged to production."""
-    with _deciding() as store:
-        from components.registry import decisions
-
-        who = by or getpass.getuser()
-        _tell(decisions.promote(store, name, to, who, reason, despite_rollback=despite_rollback))
-
-
-@app.command()
-def rollback(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    by: ByOption = None,
-    reason: ReasonOption = "rolled back by hand",
-) -> None:
-    """Put back into production what the production version took the place of."""
-    with _deciding() as store:
-        from components.registry import decisions
-
-        _tell(decisions.rollback(store, name, by or getpass.getuser(), reason))
-
-
-@app.command()
-def history(name: Annotated[str, typer.Argument(help="The registered model.")]) -> None:
-    """Every decision about a model's versions, oldest first."""
-    with _deciding() as store:
-        from components.registry import decisions
-        from flows.summary import decisions_table
-
-        Console().print(decisions_table(name, decisions.history(store, name)))
-
-
+for command in decision_commands.COMMANDS:
+    app.command()(command)
 app.command()(artifact_commands.export)
 app.command()(artifact_commands.bench)
 
@@ -204,19 +162,6 @@ def _display(project: Project, console: Console) -> Iterator[progress.Display]:
                 server.wait()
         with progress.Display(console) as display:
             yield display
-
-
-@contextmanager
-def _deciding() -> Iterator[Tracking]:
-    project = terminal.project()
-    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS):
-        from components.registry import tracking
-
-        yield tracking.connect(project.root)
-
-
-def _tell(decision: Decision) -> None:
-    typer.echo(f"{decision.name}: version {decision.version} is {decision.alias} now ({decision.reason})")
 
 
 def _checked(project: Project, recipe: str, overrides: list[str]) -> None:

@@ -54,7 +54,7 @@ def line(recipe: str = "default", overrides: list[str] | None = None) -> Outcome
 
         data = steps.data(settings.dataset)  # DVC: ingest, prepare, validate
         steps.validation(data)
-        steps.drift(data, settings.model, settings.drift)
+        drift = steps.drift(data, settings.model, settings.drift)
         steps.augmentation(data, augment, seed)
         members = steps.train(data, settings.members, training, augment, seed)  # Ray: one worker group, K members
         teacher = steps.ensemble(members, data, settings.ensemble)
@@ -62,7 +62,7 @@ def line(recipe: str = "default", overrides: list[str] | None = None) -> Outcome
         quantized = steps.quantize(student, data, settings.quantize, teacher, settings.student, training, augment, seed)
         assessment = steps.evaluate(members, teacher, student, quantized, data, settings.evaluate)
         version = steps.register(quantized, assessment, data, settings.model, settings.drift)
-        decision = steps.promote(version, quantized, assessment, data, settings.evaluate, settings.gates)
+        decision = steps.promote(version, quantized, assessment, data, drift, settings.evaluate, settings.gates)
         return concluded(run, data, assessment, decision)
 
 

@@ -10,10 +10,11 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from components.artifacts import Decision, Evidence
+from components.artifacts import Evidence
 from flows.project import LOOPBACK, MLFLOW_PORT, PREFECT_PORT
 
 if TYPE_CHECKING:
+    from components.registry.ledger import Ledger
     from flows.line import Outcome
 
 
@@ -74,6 +75,7 @@ def _packed(columns: Sequence[str], room: Mapping[str, int], width: int) -> list
 def where_to_look(outcome: Outcome, seconds: float) -> str:
     """The alias that moved, and the addresses."""
     decision = outcome.decision
+    asked = any(verdict.gate == "approvals" for verdict in decision.verdicts)
     if decision.alias:
         head = f"[bold green]{decision.name} version {decision.version} is {decision.alias}[/]"
     else:
@@ -87,6 +89,7 @@ def where_to_look(outcome: Outcome, seconds: float) -> str:
             f"           Prefect  http://{LOOPBACK}:{PREFECT_PORT}",
             f"  ask      {_store()}mlflow models serve -m models:/{decision.name}@{decision.alias or 'candidate'}"
             " --env-manager local",
+            *([f'  approve  convoy approve {decision.name} --reason "…"'] if decision.alias and asked else []),
             *([f"  promote  convoy promote {decision.name} --to production"] if decision.alias else []),
         ]
     )
@@ -97,12 +100,30 @@ def _store() -> str:
     return "" if os.environ.get("MLFLOW_TRACKING_URI") else "MLFLOW_TRACKING_URI=sqlite:///.convoy/mlflow.db "
 
 
-def decisions_table(name: str, decisions: Sequence[Decision]) -> Table:
-    """Who decided what, when and why."""
-    result = Table(title=f"decisions about {name}", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("when", "what", "version", "alias", "by", "why"):
-        result.add_column(heading, no_wrap=heading != "why")
-    for each in decisions:
-        when = each.at[:16].replace("T", " ")
-        result.add_row(when, each.action, str(each.version), each.alias or "–", each.by, each.reason)
-    return result
+def ledger_tables(told: Ledger) -> Group:
+    """Who decided what, when and why, and which version was what after it."""
+    until = f" up to {told.at}" if told.at else ""
+    decisions = Table(title=f"decisions about {told.name}{until} (UTC)", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("when", "what", "version", "alias", "by", "evidence", "why"):
+        decisions.add_column(heading, no_wrap=heading != "why")
+    for each in told.decisions:
+        evidence = (each.evidence or "–")[:8]
+        decisions.add_row(
+            _minute(each.at), each.action, str(each.version), each.alias or "–", each.by, evidence, each.reason
+        )
+    standing = Table(title=f"{told.name}{f' at {told.at}' if told.at else ' now'}", title_justify="left",
+                     box=box.SIMPLE_HEAD)  # fmt: skip
+    for heading in ("alias", "version", "since", "by", "why"):
+        standing.add_column(heading, no_wrap=heading != "why")
+    for alias in ("production", "previous", "staging"):
+        held = told.aliases.get(alias)
+        if held is None:
+            standing.add_row(alias, "–", "", "", "")
+            continue
+        why = held.decision
+        standing.add_row(alias, str(held.version), _minute(why.at), why.by, f"{why.action}: {why.reason}")
+    return Group(decisions, standing)
+
+
+def _minute(at: str) -> str:
+    return at[:16].replace("T", " ")

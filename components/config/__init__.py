@@ -23,6 +23,7 @@ from components.config.catalogue import (
     SplitDeclaration,
     VocSource,
 )
+from components.config.gates import Gate
 from components.config.line import (
     AugmentConfig,
     AwareConfig,
@@ -31,7 +32,6 @@ from components.config.line import (
     DriftConfig,
     EnsembleConfig,
     EvaluateConfig,
-    GatesConfig,
     ImbalanceConfig,
     LineConfig,
     MembersConfig,
@@ -72,7 +72,7 @@ __all__ = [
     "EvaluateConfig",
     "FashionMnistSource",
     "FolderSource",
-    "GatesConfig",
+    "Gate",
     "Handling",
     "HuggingFaceSource",
     "IdxSource",

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from components.config.gates import Gates
 from components.config.section import Fraction, Section, Share, ascending, different
 
 
@@ -369,17 +370,6 @@ class EvaluateConfig(Section):
     seed: int = 0
 
 
-class GatesConfig(Section):
-    """Limits a version must keep to reach staging. Every gate runs; a figure that is missing is a rejection."""
-
-    floor: float  # the primary metric's interval must lie above this on the test split
-    worst_group: Share = 0.5  # the primary metric of the worst group or slice must reach this
-    production_margin: NonNegativeFloat = 0.0  # how much worse than production the paired interval may allow
-    int8_drop: Share = 0.01  # most that the served artifact may lose against its float parent, on the test split
-    latency_ms: PositiveFloat  # median for one sample, one thread
-    parity: PositiveFloat = 1e-3  # largest difference of a probability between PyTorch and float ONNX
-
-
 class TuneConfig(Section):
     """`convoy tune`: which keys of `line:` are searched, where, and for how long. The line itself does not read it."""
 
@@ -410,7 +400,7 @@ class LineConfig(Section):
     student: StudentConfig | None  # None: what the members make goes on itself
     quantize: QuantizeConfig = QuantizeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    gates: GatesConfig
+    gates: Gates
     tune: TuneConfig = TuneConfig()
 
     @model_validator(mode="after")

@@ -78,13 +78,44 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid on `base`: mappings are merged key by key, everything else is replaced.
 
     A mapping that names its `name` or `kind` is a choice and replaces the one below as a whole: the arguments of
-    another choice are not its own.
+    another choice are not its own. A mapping on a list addresses entries by the name they bear, as in
+    `gates: {floor: {limit: 0.9}}`: a name that is not there is added, and null takes an entry out. Raises
+    ConfigurationError where several entries bear the name.
     """
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping) and not {"name", "kind"} & value.keys()
-        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+        if isinstance(value, Mapping) and not {"name", "kind"} & value.keys():
+            if isinstance(below, Mapping):
+                merged[key] = merge(below, value)
+                continue
+            if isinstance(below, list) and (tag := _tag(below)) is not None:
+                merged[key] = _merge_entries(key, below, value, tag)
+                continue
+        merged[key] = value
+    return merged
+
+
+def _tag(entries: Sequence[Any]) -> str | None:
+    """The key by which the entries of a list bear names; None where they bear none."""
+    for key in ("gate", "name", "kind"):
+        if entries and all(isinstance(entry, Mapping) and key in entry for entry in entries):
+            return key
+    return None
+
+
+def _merge_entries(where: str, entries: Sequence[Any], over: Mapping[str, Any], tag: str) -> list[Any]:
+    merged = list(entries)
+    for name, value in over.items():
+        places = [place for place, entry in enumerate(merged) if entry[tag] == name]
+        if len(places) > 1:
+            raise ConfigurationError(
+                f"{where}.{name}: expected one entry of that name, received {len(places)}; give the whole list"
+            )
+        below = merged[places[0]] if places else {tag: name}
+        entry = merge(below, value) if isinstance(value, Mapping) else value
+        start = places[0] if places else len(merged)
+        merged[start : start + 1] = [] if value is None else [entry]
     return merged
 
 

@@ -68,6 +68,14 @@ def raw_tables(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Ta
                 yield shard.read_row_group(group, columns=columns)
 
 
+def newest(folder: Path) -> float | None:
+    """When the newest sample was taken, seconds since 1970; None where the source has no times, or is not here."""
+    if not (folder / "raw.json").is_file() or not RawCard.load(folder).time:
+        return None
+    times = (time for table in raw_tables(folder, ["time"]) for time in table.column("time").to_pylist())
+    return max((time for time in times if time is not None), default=None)
+
+
 def fingerprint(source: Source, project: Path) -> str:
     """What `ingest` would write as the fingerprint, without writing anything."""
     total = hashlib.sha256()

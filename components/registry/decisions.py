@@ -1,25 +1,26 @@
-"""What was decided about a version, and the aliases that follow from it.
+"""What is decided about a version, and the aliases that follow from it.
 
 A decision is recorded as an MLflow run before its alias moves, and the run is finished after: an alias never moves
 without a record, and a record that is FINISHED is true. A process killed in between leaves a RUNNING record, which
-`settle` completes or strikes out. The records can be replayed: `in_production` says what was in production at a
-moment. All of it happens under one file lock.
+`settle` completes or strikes out. All of it happens under one file lock, so of two who decide at once the second finds
+what the first has decided. `ledger` replays the record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import replace
 
 from components.artifacts import Decision, Evidence, Verdict
-from components.registry import gates
-from components.registry.tracking import KIND, Run, Tracking, explained
+from components.config import Gate
+from components.registry import gates, record
+from components.registry.gates.data import DAY, FRESHNESS
+from components.registry.ledger import predecessor
+from components.registry.record import GATES
+from components.registry.tracking import Tracking, explained
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,
-    DATA,
     EVIDENCE,
     PREVIOUS,
     PRODUCTION,
@@ -32,8 +33,6 @@ from components.registry.versions import (
     versions,
 )
 
-MODEL, VERSION, ACTION, ALIAS = "convoy.model", "convoy.version", "convoy.action", "convoy.alias"  # tags of the record
-FROM = "convoy.from_version"  # tag of the record: what the alias named before
 SUPERSEDED = "convoy.superseded"  # tag of a version in production: what it took the place of
 ROLLED_BACK = "convoy.rolled_back"  # tag of a version: when and why it was taken back
 APPROVED = "convoy.approved"  # tag of a version: "true" or "false", what the gates last said
@@ -41,82 +40,91 @@ APPROVED = "convoy.approved"  # tag of a version: "true" or "false", what the ga
 FROM_ALIAS = {STAGING: CANDIDATE, PRODUCTION: STAGING}
 
 
-def decide(
-    tracking: Tracking, name: str, version: int, evidence: Evidence, verdicts: Sequence[Verdict], *, by: str = "gates"
-) -> Decision:
-    """Approve the version and stage it where every gate passed, otherwise reject it; both are recorded.
+def decide(tracking: Tracking, name: str, version: int, case: gates.Case, limits: Sequence[Gate]) -> Decision:
+    """Let the gates judge: the version is staged where every one passes, otherwise rejected; both are recorded.
 
-    The same verdicts on the same evidence are recorded once. Verdicts on other evidence than the version's own, and
-    evidence of another artifact, raise RegistryError.
+    Tries are counted here, where nobody else can judge meanwhile. The same verdicts on the same evidence are recorded
+    once. RegistryError where the evidence is not the one the version was registered with, and where something else
+    has come into production since the case was made.
     """
     tracking = tracking.within(name)
     with locked(tracking.root):
         settle(tracking, name)
-        tags = version_tags(tracking, name, version)
-        if (tags.get(ARTIFACT), tags.get(EVIDENCE)) != (evidence.model, evidence.digest):
+        evidence = _own_evidence(tracking, name, version, case)
+        rival = aliased(tracking, name, PRODUCTION)
+        if case.production != (rival if rival != version else None):
             raise RegistryError(
-                f"{name} version {version} was registered with evidence {tags.get(EVIDENCE, '(none)')[:12]} "
-                f"of artifact {tags.get(ARTIFACT, '(none)')[:12]}, received {evidence.digest[:12]} "
-                f"of {evidence.model[:12]}; "
-                "judge the evidence the version was registered with"
+                f"{name} version {version} was compared with {_named(case.production)} in production, where "
+                f"{_named(rival)} is now; run the line again, which compares them"
             )
+        tries = record.tries(tracking, name, case.test, evidence.model)
+        verdicts = gates.judge(replace(case, tries=tries), limits)
         passed = gates.approved(verdicts)
         decision = Decision(
             action="approve" if passed else "reject",
             name=name,
             version=version,
             alias=STAGING if passed else None,
-            by=by,
-            at=now(),
-            reason=_gates_reason(tracking, name, version, evidence, verdicts),
+            by=GATES,
+            at=record.now(),
+            reason=f"{_what_failed(verdicts)} (try {tries} on this test split)",
             evidence=evidence.digest,
-            verdicts=tuple(verdicts),
+            verdicts=verdicts,
+            production=case.production,
+            tries=tries,
         )
-        repeated = _judgement(tracking, name, version)
+        repeated = record.judgement(tracking, name, version)
         if repeated is not None and _same(repeated, decision) and _in_force(tracking, repeated):
             return repeated
-        _carry_out(tracking, decision)
+        carry_out(tracking, decision, {record.TEST: case.test, record.ARTIFACT: evidence.model})
         return decision
 
 
 def promote(
-    tracking: Tracking, name: str, to: str, by: str, reason: str, *, despite_rollback: bool = False
+    tracking: Tracking,
+    name: str,
+    to: str,
+    by: str,
+    reason: str,
+    *,
+    version: int | None = None,
+    despite_rollback: bool = False,
 ) -> Decision:
     """Move the candidate to `staging`, or what is staged to `production`; what was in production becomes `previous`.
 
-    The version's last judgement must be an approval of the evidence it was registered with. A version that was rolled
-    back needs `despite_rollback=True`. Raises RegistryError saying what is in the way.
+    The gates' last word must be an approval of the evidence the version was registered with; for production in
+    comparison with what is there now, with people's approvals where a gate asks for them, and nobody's rejection.
+    `version` is the one that is meant, where another may have taken its place. One that was rolled back needs
+    `despite_rollback=True`. Raises RegistryError saying what is in the way.
     """
     if to not in FROM_ALIAS:
         raise RegistryError(f"promote {name}: expected one of {', '.join(FROM_ALIAS)}, received {to!r}")
     tracking = tracking.within(name)
     with locked(tracking.root):
         settle(tracking, name)
-        now_named = aliases(tracking, name)
-        version = now_named.get(FROM_ALIAS[to])
-        if version is None:
-            raise RegistryError(f"{name} has no {FROM_ALIAS[to]} version to promote; run the line first")
-        if now_named.get(to) == version:
-            raise RegistryError(f"{name} version {version} is in {to} already; there is nothing to promote")
-        approval = _approval(tracking, name, version)
-        tags = version_tags(tracking, name, version)
+        found = _to_promote(tracking, name, to, version)
+        judgement = approval(tracking, name, found)
+        tags = version_tags(tracking, name, found)
         if tags.get(ROLLED_BACK) and not despite_rollback:
             raise RegistryError(
-                f"{name} version {version} was rolled back ({tags[ROLLED_BACK]}); promote it again only on purpose, "
-                "with despite_rollback"
+                f"{name} version {found} was rolled back ({tags[ROLLED_BACK]}); promote it again only on purpose, "
+                "with --despite-rollback"
             )
+        verdicts = _for_production(tracking, judgement) if to == PRODUCTION else judgement.verdicts
         decision = Decision(
             action="promote",
             name=name,
-            version=version,
+            version=found,
             alias=to,
-            by=by,
-            at=now(),
-            reason=reason,
-            evidence=approval.evidence,
-            verdicts=approval.verdicts,
+            by=record.person(by),
+            at=record.now(),
+            reason=record.worded(reason),
+            evidence=judgement.evidence,
+            verdicts=verdicts,
+            production=judgement.production,
+            tries=judgement.tries,
         )
-        _carry_out(tracking, decision)
+        carry_out(tracking, decision)
         return decision
 
 
@@ -134,36 +142,18 @@ def rollback(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
         target = _predecessor(tracking, name, current)
         if target is None:
             raise RegistryError(f"{name} version {current} is the first in production; there is nothing to go back to")
-        evidence = version_tags(tracking, name, target).get(EVIDENCE)
         decision = Decision(
             action="roll back",
             name=name,
             version=target,
             alias=PRODUCTION,
-            by=by,
-            at=now(),
-            reason=reason,
-            evidence=evidence,
+            by=record.person(by),
+            at=record.now(),
+            reason=record.worded(reason),
+            evidence=version_tags(tracking, name, target).get(EVIDENCE),
         )
-        _carry_out(tracking, decision)
+        carry_out(tracking, decision)
         return decision
-
-
-def history(tracking: Tracking, name: str) -> list[Decision]:
-    """Every decision about the model's versions that was carried out, oldest first."""
-    tracking = tracking.within(name)
-    runs = tracking.search({KIND: "decision", MODEL: name}, status="FINISHED")
-    return sorted((_decision(tracking, run) for run in runs), key=lambda decision: decision.at)
-
-
-def in_production(tracking: Tracking, name: str, at: str) -> int | None:
-    """The version that was in production at a moment (ISO 8601), by the record; None before the first."""
-    moment = _moment(at)
-    version = None
-    for decision in history(tracking, name):
-        if decision.alias == PRODUCTION and _moment(decision.at) <= moment:
-            version = decision.version
-    return version
 
 
 def settle(tracking: Tracking, name: str) -> list[str]:
@@ -172,11 +162,11 @@ def settle(tracking: Tracking, name: str) -> list[str]:
     settled = []
     with locked(tracking.root):
         # Oldest first: a later record may build on what an earlier one moved.
-        for run in reversed(tracking.search({KIND: "decision", MODEL: name}, status="RUNNING")):
-            alias = run.tags.get(ALIAS, "")
-            moved = bool(alias) and str(aliased(tracking, name, alias)) == run.tags.get(VERSION)
-            if moved and run.tags.get(FROM) != run.tags.get(VERSION):
-                _follow(tracking, _decision(tracking, run), _number(run.tags.get(FROM)))
+        for run in record.runs(tracking, name, "RUNNING"):
+            alias = run.tags.get(record.ALIAS, "")
+            moved = bool(alias) and str(aliased(tracking, name, alias)) == run.tags.get(record.VERSION)
+            if moved and run.tags.get(record.FROM) != run.tags.get(record.VERSION):
+                _follow(tracking, record.read(tracking, run), _number(run.tags.get(record.FROM)))
                 tracking.finish(run.id, "FINISHED")
             else:
                 tracking.finish(run.id, "KILLED")
@@ -184,18 +174,10 @@ def settle(tracking: Tracking, name: str) -> list[str]:
     return settled
 
 
-def now() -> str:
-    """This moment, ISO 8601 in UTC, to the microsecond: records are ordered by it."""
-    return datetime.now(UTC).isoformat()
-
-
-# -- carrying out ---------------------------------------------------------------------------------------------------
-
-
-def _carry_out(tracking: Tracking, decision: Decision) -> None:
-    """Record, move the alias, note what follows from the move, finish the record."""
+def carry_out(tracking: Tracking, decision: Decision, tags: Mapping[str, str] | None = None) -> None:
+    """Record, move the alias, note what follows from the move, finish the record. The caller holds the lock."""
     before = aliased(tracking, decision.name, decision.alias) if decision.alias else None
-    run_id = _record(tracking, decision, before)
+    run_id = record.write(tracking, decision, before, dict(tags or {}))
     try:
         if decision.alias:
             _move(tracking, decision.name, decision.alias, decision.version)
@@ -208,32 +190,10 @@ def _carry_out(tracking: Tracking, decision: Decision) -> None:
     tracking.finish(run_id, "FINISHED")
 
 
-def _record(tracking: Tracking, decision: Decision, before: int | None) -> str:
-    tags = {
-        KIND: "decision",
-        MODEL: decision.name,
-        VERSION: str(decision.version),
-        ACTION: decision.action,
-        ALIAS: decision.alias or "",
-        FROM: "" if before is None else str(before),
-        "convoy.by": decision.by,
-        "mlflow.note.content": f"**{decision.action}** version {decision.version}, by {decision.by}: {decision.reason}",
-    }
-    run_id = tracking.start_run(f"{decision.action} {decision.name} v{decision.version}", tags=tags)
-    try:
-        with TemporaryDirectory() as temporary:
-            decision.save(Path(temporary))
-            tracking.log_artifact(run_id, Path(temporary) / "decision.json")
-    except BaseException:
-        tracking.finish(run_id, "FAILED")
-        raise
-    return run_id
-
-
 def _follow(tracking: Tracking, decision: Decision, before: int | None) -> None:
     """What a decision changes besides its alias. Doing it twice is the same as doing it once."""
     name, version = decision.name, decision.version
-    if decision.action in {"approve", "reject"}:
+    if decision.by == GATES:
         _tag(tracking, name, version, {APPROVED: "true" if decision.action == "approve" else "false"})
     if decision.alias != PRODUCTION:
         return
@@ -252,14 +212,10 @@ def _follow(tracking: Tracking, decision: Decision, before: int | None) -> None:
 def _predecessor(tracking: Tracking, name: str, version: int) -> int | None:
     """What the version took the place of, passing over versions that were rolled back or deleted."""
     known = versions(tracking, name)
-    seen = {version}
-    earlier = _number(known.get(version, {}).get(SUPERSEDED))
-    while earlier is not None and earlier not in seen:
-        seen.add(earlier)
-        if earlier in known and not known[earlier].get(ROLLED_BACK):
-            return earlier
-        earlier = _number(known.get(earlier, {}).get(SUPERSEDED))
-    return None
+    superseded = {number: _number(tags.get(SUPERSEDED)) for number, tags in known.items()}
+    gone = {number for number, tags in known.items() if tags.get(ROLLED_BACK)}
+    gone |= {number for number in superseded.values() if number is not None} - known.keys()
+    return predecessor(version, superseded, gone)
 
 
 def _move(tracking: Tracking, name: str, alias: str, version: int) -> None:
@@ -273,23 +229,54 @@ def _tag(tracking: Tracking, name: str, version: int, tags: Mapping[str, str]) -
             tracking.client.set_model_version_tag(name, str(version), key, value)
 
 
-# -- the record -----------------------------------------------------------------------------------------------------
+# -- what is in the way ---------------------------------------------------------------------------------------------
 
 
-def _decision(tracking: Tracking, run: Run) -> Decision:
-    return Decision.read(tracking.artifact_folder(run.id, "decision.json"))
+def _own_evidence(tracking: Tracking, name: str, version: int, case: gates.Case) -> Evidence:
+    """The case's evidence, where it is the one the version was registered with."""
+    tags, evidence = version_tags(tracking, name, version), case.evidence
+    expected = (tags.get(ARTIFACT), tags.get(EVIDENCE))
+    if evidence is None or expected != (evidence.model, evidence.digest):
+        received = f"{evidence.digest[:12]} of {evidence.model[:12]}" if evidence else "none"
+        raise RegistryError(
+            f"{name} version {version} was registered with evidence {tags.get(EVIDENCE, '(none)')[:12]} "
+            f"of artifact {tags.get(ARTIFACT, '(none)')[:12]}, received {received}; "
+            "judge the evidence the version was registered with"
+        )
+    return evidence
 
 
-def _judgement(tracking: Tracking, name: str, version: int) -> Decision | None:
-    """The last approval or rejection of a version."""
-    runs = tracking.search({KIND: "decision", MODEL: name, VERSION: str(version)}, status="FINISHED")
-    judged = [run for run in runs if run.tags.get(ACTION) in {"approve", "reject"}]
-    return max((_decision(tracking, run) for run in judged), key=lambda decision: decision.at, default=None)
+def _to_promote(tracking: Tracking, name: str, to: str, meant: int | None) -> int:
+    """The version that is to move; RegistryError where there is none, another one, or it is there already."""
+    named = aliases(tracking, name)
+    found = named.get(FROM_ALIAS[to])
+    if found is None:
+        raise RegistryError(f"{name} has no {FROM_ALIAS[to]} version to promote; run the line first")
+    if meant is not None and meant not in (found, named.get(to)):
+        raise RegistryError(
+            f"{name} version {meant} is not what would be promoted: {FROM_ALIAS[to]} is version {found}"
+            f"{_by_whom(tracking, name, FROM_ALIAS[to])}; look at that one"
+        )
+    there = meant if meant is not None and meant == named.get(to) else found
+    if named.get(to) == there:
+        raise RegistryError(
+            f"{name} version {there} is in {to} already{_by_whom(tracking, name, to)}; there is nothing to promote"
+        )
+    return found
 
 
-def _approval(tracking: Tracking, name: str, version: int) -> Decision:
+def _by_whom(tracking: Tracking, name: str, alias: str) -> str:
+    """How an alias came to be where it is, for those who come second."""
+    runs = record.runs(tracking, name, "FINISHED", alias=alias)
+    if not runs:
+        return ""
+    last = record.read(tracking, runs[-1])
+    return f" ({last.action} by {last.by} at {last.at[:19]}: {last.reason})"
+
+
+def approval(tracking: Tracking, name: str, version: int) -> Decision:
     """The approving judgement that lets a version be promoted; RegistryError where the last one is not one."""
-    judgement = _judgement(tracking, name, version)
+    judgement = record.judgement(tracking, name, version)
     if judgement is None:
         raise RegistryError(f"{name} version {version} was never judged by the gates; run the line, which judges it")
     if judgement.action != "approve" or not gates.approved(judgement.verdicts):
@@ -300,10 +287,43 @@ def _approval(tracking: Tracking, name: str, version: int) -> Decision:
     return judgement
 
 
+def _for_production(tracking: Tracking, approval: Decision) -> tuple[Verdict, ...]:
+    """The verdicts as they are now; RegistryError where one does not pass, or compares with what is gone."""
+    name, version = approval.name, approval.version
+    rival = aliased(tracking, name, PRODUCTION)
+    compared = any(verdict.gate == "production" for verdict in approval.verdicts)
+    if compared and rival not in (None, approval.production):
+        raise RegistryError(
+            f"{name} version {version} was compared with {_named(approval.production)} in production, where "
+            f"{_named(rival)} is now{_by_whom(tracking, name, PRODUCTION)}; run the line again, which compares them"
+        )
+    said = record.statements(tracking, name, version, approval.evidence or "")
+    against = [each for each in said if each.action == "reject"]
+    if against:
+        why = "; ".join(f"by {each.by} on {each.at[:19]}: {each.reason}" for each in against)
+        raise RegistryError(f"{name} version {version} was rejected {why}; who did may approve it after all")
+    age = record.moment(record.now()) - record.moment(approval.at)
+    verdicts = gates.at_promotion(approval.verdicts, age.total_seconds() / DAY, said)
+    failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
+    if failed:
+        raise RegistryError(f"{name} version {version} is not ready for production: {'; '.join(failed)}")
+    return verdicts
+
+
+def _what_failed(verdicts: Sequence[Verdict]) -> str:
+    failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
+    return f"failed: {'; '.join(failed)}" if failed else "every gate passed" if verdicts else "no gate ran"
+
+
 def _same(one: Decision, other: Decision) -> bool:
-    """Compared as text: a verdict on a NaN must equal itself."""
-    verdicts = [[verdict.to_json() for verdict in decision.verdicts] for decision in (one, other)]
-    return (one.action, one.evidence) == (other.action, other.evidence) and verdicts[0] == verdicts[1]
+    """Compared as text: a verdict on a NaN must equal itself. Of the data's age only whether it passes counts."""
+    seen = [
+        [verdict.to_json() if verdict.gate != FRESHNESS else verdict.passed for verdict in decision.verdicts]
+        for decision in (one, other)
+    ]
+    return (one.action, one.evidence, one.production) == (other.action, other.evidence, other.production) and (
+        seen[0] == seen[1]
+    )
 
 
 def _in_force(tracking: Tracking, decision: Decision) -> bool:
@@ -312,22 +332,9 @@ def _in_force(tracking: Tracking, decision: Decision) -> bool:
     return decision.alias is None or decision.version in {named.get(STAGING), named.get(PRODUCTION)}
 
 
-def _gates_reason(tracking: Tracking, name: str, version: int, evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
-    """What failed, and the how-manieth version this is that was judged on that test split: every try may be luck."""
-    failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
-    said = f"failed: {'; '.join(failed)}" if failed else "every gate passed" if verdicts else "no gate ran"
-    others = [tags for number, tags in versions(tracking, name).items() if number != version]
-    judged = sum(tags.get(DATA) == evidence.data and APPROVED in tags for tags in others)
-    return f"{said} (other versions judged on this test split: {judged})"
+def _named(version: int | None) -> str:
+    return "nothing" if version is None else f"version {version}"
 
 
 def _number(text: str | None) -> int | None:
     return int(text) if text else None
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise RegistryError(f"expected a moment like 2026-01-31T12:00:00+00:00, received {text!r}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -13,6 +14,7 @@ from components.config import AugmentConfig, DriftConfig
 from flows.step import StepRun, line, passing, step
 
 if TYPE_CHECKING:
+    from components.data.drift.rule import DriftReport
     from components.data.inspection.findings import Inspection
     from components.data.validation.validate import ValidationReport
 
@@ -88,7 +90,13 @@ def validation(dataset: Dataset) -> None:
     _validation(dataset, report, Inspection.load(inspected_folder(root, name)))
 
 
-@step("drift", load=lambda folder: None, code=["components.data.drift.comparison", "components.compress.runtime"])
+def _drift_report(folder: Path) -> DriftReport:
+    from components.data.drift.rule import DriftReport
+
+    return DriftReport.load(folder)
+
+
+@step("drift", load=_drift_report, code=["components.data.drift.comparison", "components.compress.runtime"])
 def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, config: DriftConfig) -> None:
     """Whether the data is still what the production model was trained on (Evidently)."""
     from components.compress.runtime import embedding
@@ -122,11 +130,11 @@ def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, 
     ]
 
 
-def drift(dataset: Dataset, name: str, config: DriftConfig) -> None:
+def drift(dataset: Dataset, name: str, config: DriftConfig) -> DriftReport:
     """Compare the data with what the model `name` that is in production now was trained on."""
     from components.registry import versions
 
-    _drift(dataset, versions.production_model(line().tracking, name), name, config)
+    return _drift(dataset, versions.production_model(line().tracking, name), name, config)
 
 
 @step("augmentation", load=lambda folder: None, code=["components.augment.preview", "components.data.reading.loading"])

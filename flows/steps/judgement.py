@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.artifacts import Dataset, Decision, Evidence, Model, Predictions, digest_values
-from components.config import DriftConfig, EvaluateConfig, GatesConfig
+from components.config import DriftConfig, EvaluateConfig, Gate
 from flows.step import StepRun, line, step
 
 if TYPE_CHECKING:
     from components.compress.quantize import Quantized
+    from components.data.drift.rule import DriftReport
 
 
 SERVED, FLOAT = "served", "exported"
@@ -175,14 +177,15 @@ def _promote(
     quantized: Quantized,
     assessment: Assessment,
     dataset: Dataset,
+    drift: DriftReport,
+    newest: float | None,
     config: EvaluateConfig,
-    gates: GatesConfig,
+    limits: tuple[Gate, ...],
 ) -> None:
     """Let the gates judge the evidence; `staging` moves to the version if every one of them passes."""
     from components.evaluate.evaluate import against
     from components.evaluate.report import ReportData, write_report
-    from components.registry import decisions, versions
-    from components.registry.gates import Case, judge
+    from components.registry import decisions, gates, versions
     from components.tasks import registry as tasks
 
     shared = line()
@@ -191,30 +194,36 @@ def _promote(
     if production is not None:
         rival = versions.version_model(shared.tracking, name, production)
         difference = against(rival, assessment.predictions, dataset, config)
-    case = Case(
+    case = gates.Case(
         artifact=quantized.served.digest,
         data=dataset.digest,
+        test=dataset.samples_digest("test"),
         evidence=assessment.evidence,
+        confidence=config.confidence,
         parent=assessment.stages[FLOAT],
         parent_artifact=quantized.float32.digest,
         parity=quantized.report.float32_from_pytorch.largest,
         production=production,
         against_production=difference,
+        drift=drift,
+        newest=newest,
+        at=time.time(),
         higher_is_better=tasks.get(dataset.card.task).spec.higher_is_better,
     )
-    verdicts = judge(case, gates)
-    decision = decisions.decide(shared.tracking, name, version, assessment.evidence, verdicts)
+    decision = decisions.decide(shared.tracking, name, version, case, limits)
     decision.save(run.folder)
-    about = {**shared.custody, "data": dataset.digest, "version": str(version)}
+    verdicts = decision.verdicts
+    about = {**shared.custody, "data": dataset.digest, "version": str(version), "try": str(decision.tries)}
     title = f"{name} version {version}"
     data = ReportData(
         title, assessment.evidence, assessment.predictions, dataset.card.task, assessment.stages, verdicts, about
     )
     write_report(data, run.folder / "report")
     run.show(run.folder / "report", "report")
+    shared.tracking.log_metrics(run.id, {"tries": float(decision.tries or 0)})
     passed = sum(verdict.passed for verdict in verdicts)
     outcome = f"version {version} is {decision.alias} now" if decision.alias else f"version {version} is rejected"
-    run.summary = f"{passed} of {len(verdicts)} gates passed; {outcome}"
+    run.summary = f"{passed} of {len(verdicts)} gates passed, try {decision.tries} on this test split; {outcome}"
     run.table = [
         {"gate": each.gate, "verdict": "passed" if each.passed else "REJECTED", "reason": each.reason}
         for each in verdicts
@@ -226,12 +235,16 @@ def promote(
     quantized: Quantized,
     assessment: Assessment,
     dataset: Dataset,
+    drift: DriftReport,
     config: EvaluateConfig,
-    gates: GatesConfig,
+    limits: tuple[Gate, ...],
 ) -> Decision:
     """Judge the version against the gates and against what is in production now."""
+    from components.data.ingest import newest
+    from components.data.stages import raw_folder
     from components.registry import versions
 
     production = versions.aliased(line().tracking, line().recipe.line.model, "production")
     rival = production if production != version else None
-    return _promote(version, rival, quantized, assessment, dataset, config, gates)
+    taken = newest(raw_folder(line().project.root, dataset.card.name))
+    return _promote(version, rival, quantized, assessment, dataset, drift, taken, config, limits)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def changed(**values: Any) -> dict[str, Any]:
         *path, last = key.split("__")
         section = params
         for part in path:
-            section = section[part]
+            section = section[int(part) if isinstance(section, list) else part]
         section[last] = value
     return params
 
@@ -61,7 +62,10 @@ WRONG = [
         "line.model: expected to match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$', received 'a b'",
     ),
     # NaN is on neither side of a limit, so a gate that has one would let everything through or nothing.
-    ({"line__gates__floor": float("nan")}, "line.gates.floor: expected a finite number, received nan"),
+    ({"line__gates__0__limit": float("nan")}, "line.gates.0.limit: expected a finite number, received nan"),
+    ({"line__gates__0__gate": "flor"}, "line.gates.0.gate: expected one of 'floor', 'ceiling', "),
+    ({"line__gates__1__gate": "floor"}, "line.gates: expected each gate once, received "),
+    ({"line__gates": []}, "line.gates: expected to have at least 1 item"),
     (
         {"line__training__learning_rate": float("inf")},
         "line.training.learning_rate: expected a finite number, received inf",
@@ -104,14 +108,14 @@ def test_a_mistake_is_one_line_with_its_key_what_was_expected_and_what_was_recei
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    params = changed(line__seed="x", line__gates__floor="high", line__drift__rows=3, datasets__digits__task=None)
+    params = changed(line__seed="x", line__gates__0__limit="high", line__drift__rows=3, datasets__digits__task=None)
     del params["line"]["student"]["epochs"]
     params["line"]["dataset"] = "imagenet"
     params["colour"] = "blue"
     found = {line.split(":")[0]: line for line in mistakes(params)}
     assert set(found) == {
         "line.seed",
-        "line.gates.floor",
+        "line.gates.0.limit",
         "line.drift.rows",
         "datasets.digits.task",
         "line.student.epochs",
@@ -179,6 +183,27 @@ def test_another_choice_does_not_inherit_the_arguments_of_the_one_it_replaces() 
     assert config.merge(base, {"network": {"name": "unet"}}) == {"network": {"name": "unet"}, "epochs": 2}
     narrower = config.merge(base, {"network": {"arguments": {"width": 8}}})
     assert narrower["network"] == {"name": "residual", "arguments": {"width": 8, "stride": 2}}
+
+
+def test_an_entry_of_a_list_is_addressed_by_the_name_it_bears() -> None:
+    base = {"gates": [{"gate": "floor", "limit": 0.8}, {"gate": "latency", "limit": 5.0}]}
+    over = {"gates": {"floor": {"limit": 0.9}, "latency": None, "size": {"limit": 1.0}}}
+    assert config.merge(base, over) == {"gates": [{"gate": "floor", "limit": 0.9}, {"gate": "size", "limit": 1.0}]}
+    whole = {"gates": [{"gate": "size", "limit": 2.0}]}
+    assert config.merge(base, whole) == whole
+    twice = {"gates": [{"gate": "floor", "limit": 0.8}, {"gate": "floor", "limit": 0.7, "metric": "macro_f1"}]}
+    with pytest.raises(ConfigurationError, match=r"gates\.floor: expected one entry of that name, received 2"):
+        config.merge(twice, over)
+
+
+def test_a_gate_is_overridden_by_its_name_and_a_wrong_one_is_told() -> None:
+    line = config.load(ROOT, "digits", ["gates.floor.limit=0.5", "gates.freshness.days=30"]).line
+    said = {gate.gate: gate for gate in line.gates}
+    assert said["floor"].model_dump() == {"gate": "floor", "limit": 0.5, "metric": None}
+    assert said["freshness"].model_dump() == {"gate": "freshness", "days": 30.0}
+    for wrong, says in (("gates.flor.limit=0.5", "received 'flor'"), ("gates.floor=0.5", "line.gates.0: expected")):
+        with pytest.raises(ConfigurationError, match=re.escape(says)):
+            config.load(ROOT, "digits", [wrong])
 
 
 def test_of_two_overrides_of_one_key_the_last_counts(project: Path) -> None:

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 prepare_environment()
 
 ROOT = Path(__file__).parents[2]
+
+
+def lenient(floor: float) -> dict[str, object]:
+    """Every gate runs, and lets networks pass that have hardly learnt."""
+    most = {"calibration": 1.0, "int8_drop": 0.3, "latency": 1000.0, "drift": 1.0}
+    least = {"floor": floor, "worst_group": 0.01, "robustness": 0.01}
+    return {gate: {"limit": limit} for gate, limit in (most | least).items()}
+
+
 ONE_CPU = {"cpus_per_worker": 1}  # other tests run beside
 SMALL = {
     # Two epochs of a narrow network: what is tested is the line, not the network.
@@ -27,14 +36,14 @@ SMALL = {
         "training": ONE_CPU,
         "members": {"networks": [{"name": "residual", "arguments": {"width": 8}}], "epochs": 2},
         "student": {"network": {"name": "residual", "arguments": {"width": 8}}, "epochs": 3},
-        "gates": {"floor": 0.2, "worst_group": 0.05, "int8_drop": 0.3, "latency_ms": 1000.0},
+        "gates": lenient(0.2),
         "evaluate": {"bootstrap": 200},
     },
     "digits-segment": {
         "training": ONE_CPU,
         "members": {"networks": [{"name": "unet", "arguments": {"width": 8}}], "epochs": 1},
         "student": {"network": {"name": "unet", "arguments": {"width": 8}}, "epochs": 1},
-        "gates": {"floor": 0.01, "worst_group": 0.01, "int8_drop": 0.3, "latency_ms": 1000.0},
+        "gates": lenient(0.01),
         "evaluate": {"bootstrap": 200},
         "quantize": {"allowance": 0.2},
     },

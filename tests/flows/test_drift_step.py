@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.data.drift.comparison import History
-from components.registry import decisions, tracking, versions
+from components.registry import approvals, decisions, tracking, versions
 from flows.line import Outcome, line
 
 
@@ -13,6 +13,7 @@ def test_a_comparison_is_on_its_run_and_once_in_evidentlys_history(project: Path
     store = tracking.connect(project, "digits")
     if versions.aliased(store, "digits", "production") is None:
         line("digits")  # whatever ran before, the staged version is the recipe's own now
+        approvals.approve(store, "digits", "a test", "to have a reference")
         decisions.promote(store, "digits", "production", "a test", "to have a reference")
 
     compared = line("digits")

@@ -12,7 +12,7 @@ import yaml
 from components.artifacts import Model
 from components.compress.allowance import AllowanceError
 from components.data import versions as data_versions
-from components.registry import decisions, tracking, versions
+from components.registry import approvals, decisions, ledger, tracking, versions
 from flows.line import Outcome, line
 
 STEPS = (
@@ -165,19 +165,20 @@ def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
 ) -> None:
     before = versions.aliased(store, "digits", "staging")
 
-    rejected = line("digits", ["gates.floor=0.9999"])
+    rejected = line("digits", ["gates.floor.limit=0.9999"])
 
     assert rejected.decision.action == "reject"
     assert rejected.decision.alias is None
     assert [verdict.gate for verdict in rejected.decision.verdicts if not verdict.passed] == ["floor"]
     assert versions.aliased(store, "digits", "staging") == before
-    assert decisions.history(store, "digits")[-1].action == "reject"
+    assert ledger.history(store, "digits")[-1].action == "reject"
 
 
 def test_with_a_model_in_production_drift_has_a_reference_and_the_challenger_an_opponent(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:
     line("digits")  # whatever ran before, the staged version is the recipe's own now
+    approvals.approve(store, "digits", "a test", "to have a reference")
     decisions.promote(store, "digits", "production", "a test", "to have a reference")
 
     challenger = line("digits", ["student.epochs=4"])

@@ -31,7 +31,7 @@ def line() -> LineConfig:
             "augment": {"crop": 1},
             "members": {"count": 3, "networks": [residual], "epochs": 2},
             "student": {"network": residual, "epochs": 4, "temperature": 2.5, "teacher_weight": 0.6, "views": 2},
-            "gates": {"floor": 0.5, "latency_ms": 10.0},
+            "gates": [{"gate": "floor", "limit": 0.5}],
         }
     )
 

@@ -11,14 +11,41 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from components.artifacts import Evidence, Figure, InputSpec, Model, ModelCard, write_model
-from components.config import GatesConfig, NetworkConfig
+from components.config import Gate, NetworkConfig
+from components.config.gates import (
+    CalibrationGate,
+    DriftGate,
+    FloorGate,
+    Int8DropGate,
+    LatencyGate,
+    ParityGate,
+    ProductionGate,
+    RobustnessGate,
+    SizeGate,
+    WorstGroupGate,
+)
+from components.data.drift.comparison import NO_REFERENCE
+from components.data.drift.rule import DriftReport
 from components.registry import gates
 
+NOW = 1_800_000_000.0  # seconds since 1970
 SIDE = 4
 CLASSES = ("dark", "bright")
 SPEC = InputSpec(height=SIDE, width=SIDE, channels=1, mean=(0.5,), std=(0.5,))
 DATA = "d" * 64
-LIMITS = GatesConfig(floor=0.8, worst_group=0.7, production_margin=0.01, int8_drop=0.01, latency_ms=10.0, parity=1e-3)
+TEST = "e" * 64
+LIMITS: tuple[Gate, ...] = (
+    FloorGate(gate="floor", limit=0.8),
+    WorstGroupGate(gate="worst_group", limit=0.7),
+    CalibrationGate(gate="calibration", limit=0.1),
+    RobustnessGate(gate="robustness", limit=0.5),
+    ProductionGate(gate="production", margin=0.01),
+    Int8DropGate(gate="int8_drop", limit=0.01),
+    ParityGate(gate="parity", limit=1e-3),
+    LatencyGate(gate="latency", limit=10.0),
+    SizeGate(gate="size", limit=2.0),
+    DriftGate(gate="drift", limit=0.25),
+)
 
 
 def graph(dense: bool) -> onnx.ModelProto:
@@ -81,10 +108,22 @@ def build_evidence(model: str, accuracy: float = 0.9, **changes: Any) -> Evidenc
     figures = {
         "accuracy": Figure(value=accuracy, low=accuracy - 0.02, high=accuracy + 0.02),
         "worst_group_accuracy": Figure(value=accuracy - 0.1),
+        "calibration_error": Figure(value=0.05, low=0.04, high=0.06),
+        "robustness_accuracy": Figure(value=0.7, low=0.65, high=0.75),
         "latency_ms": Figure(value=1.0, unit="ms"),
+        "size_bytes": Figure(value=500_000.0, unit="bytes"),
     }
     values = {"model": model, "data": DATA, "split": "test", "samples": 100, "primary": "accuracy", "figures": figures}
     return Evidence(**(values | changes))
+
+
+def drift_report(share: float | None) -> DriftReport:
+    """A comparison in which that share of the columns has drifted; None: there was nothing to compare with."""
+    message = NO_REFERENCE if share is None else f"{share:.0%} of the columns"
+    drifted = None if share is None else share > 0
+    return DriftReport(
+        reference=share is not None, drifted=drifted, share=share, families={}, columns={}, message=message
+    )
 
 
 def build_case(evidence: Evidence | None, **changes: Any) -> gates.Case:
@@ -93,11 +132,16 @@ def build_case(evidence: Evidence | None, **changes: Any) -> gates.Case:
     values: dict[str, Any] = {
         "artifact": artifact,
         "data": DATA,
+        "test": TEST,
         "evidence": evidence,
+        "confidence": 0.95,
         "parent": build_evidence("f" * 64, 0.905),
         "parent_artifact": "f" * 64,
         "parity": 1e-6,
         "production": None,
         "against_production": None,
+        "drift": drift_report(None),
+        "newest": None,
+        "at": NOW,
     }
     return gates.Case(**(values | changes))

@@ -5,17 +5,25 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import Decision, Evidence
-from components.registry import decisions, gates
+from components.artifacts import Decision, Evidence, Figure
+from components.registry import decisions, ledger, record
 from components.registry.tracking import Tracking
 from components.registry.versions import RegistryError, aliases, production_reference, version_tags
-from tests.components.registry.registry_builders import LIMITS, build_case, build_evidence
+from tests.components.registry.registry_builders import LIMITS, build_case, build_evidence, drift_report
 
 Register = Callable[..., tuple[int, Evidence]]
 
 
-def approve(tracking: Tracking, version: int, evidence: Evidence) -> Decision:
-    return decisions.decide(tracking, "digits", version, evidence, gates.judge(build_case(evidence), LIMITS))
+def judge(tracking: Tracking, version: int, evidence: Evidence) -> Decision:
+    rival = aliases(tracking, "digits").get("production")
+    even = None if rival in (None, version) else Figure(value=0.0, low=-0.001, high=0.001)
+    case = build_case(
+        evidence,
+        production=rival if even else None,
+        against_production=even,
+        drift=drift_report(0.0 if even else None),
+    )
+    return decisions.decide(tracking, "digits", version, case, LIMITS)
 
 
 def promote(tracking: Tracking, **options: Any) -> Decision:
@@ -30,11 +38,11 @@ def test_versions_go_up_and_come_back_and_the_record_tells(tracking: Tracking, r
     # given three versions promoted one after the other
     for seed in range(3):
         version, evidence = register_version(seed)
-        assert approve(tracking, version, evidence).action == "approve"
+        assert judge(tracking, version, evidence).action == "approve"
         promote(tracking)
     assert aliases(tracking, "digits") == {"candidate": 3, "staging": 3, "production": 3, "previous": 2}
     # when the last is rolled back, then the one before it
-    between = decisions.now()
+    between = record.now()
     assert rollback(tracking).version == 2
     assert aliases(tracking, "digits") == {"candidate": 3, "staging": 3, "production": 2, "previous": 1}
     assert production_reference(tracking, "digits")["seed"].tolist() == [1, 1]  # type: ignore[index]
@@ -46,26 +54,32 @@ def test_versions_go_up_and_come_back_and_the_record_tells(tracking: Tracking, r
         rollback(tracking)
     with pytest.raises(RegistryError, match="was rolled back"):
         promote(tracking)
+    # it was compared with version 2, which is not in production any more
+    with pytest.raises(
+        RegistryError, match=r"compared with version 2 in production, where version 1 is now \(roll back"
+    ):
+        promote(tracking, despite_rollback=True)
+    judge(tracking, version, evidence)
     promote(tracking, despite_rollback=True)
     assert aliases(tracking, "digits") == {"candidate": 3, "staging": 3, "production": 3, "previous": 1}
     # and the record says what was in production when
-    told = [(decision.action, decision.version) for decision in decisions.history(tracking, "digits")]
+    told = [(decision.action, decision.version) for decision in ledger.history(tracking, "digits")]
     assert told == [
         ("approve", 1), ("promote", 1), ("approve", 2), ("promote", 2), ("approve", 3), ("promote", 3),
-        ("roll back", 2), ("roll back", 1), ("promote", 3),
+        ("roll back", 2), ("roll back", 1), ("approve", 3), ("promote", 3),
     ]  # fmt: skip
-    assert decisions.in_production(tracking, "digits", between) == 3
-    assert decisions.in_production(tracking, "digits", decisions.history(tracking, "digits")[0].at) is None
+    assert ledger.in_production(tracking, "digits", between) == 3
+    assert ledger.in_production(tracking, "digits", ledger.history(tracking, "digits")[0].at) is None
 
 
 def test_a_rejected_version_is_recorded_and_goes_nowhere(tracking: Tracking, register_version: Register) -> None:
     good, evidence = register_version(0)
-    approve(tracking, good, evidence)
+    judge(tracking, good, evidence)
     bad, evidence = register_version(1, accuracy=0.5)
-    decision = approve(tracking, bad, evidence)
+    decision = judge(tracking, bad, evidence)
     assert decision.action == "reject" and "floor" in decision.reason
     assert aliases(tracking, "digits") == {"candidate": bad, "staging": good}
-    assert decisions.history(tracking, "digits")[-1].version == bad
+    assert ledger.history(tracking, "digits")[-1].version == bad
     with pytest.raises(RegistryError, match=f"version {bad} was rejected"):
         decisions.promote(tracking, "digits", "staging", "Ada", "please")
 
@@ -82,7 +96,7 @@ def test_promotion_needs_an_approval_of_that_very_version(tracking: Tracking, re
 
 
 def test_promoting_what_is_there_already_is_refused(tracking: Tracking, register_version: Register) -> None:
-    approve(tracking, *register_version(0))
+    judge(tracking, *register_version(0))
     promote(tracking)
     with pytest.raises(RegistryError, match="in production already"):
         promote(tracking)
@@ -92,14 +106,14 @@ def test_promoting_what_is_there_already_is_refused(tracking: Tracking, register
 
 def test_the_same_judgement_is_recorded_once(tracking: Tracking, register_version: Register) -> None:
     version, evidence = register_version(0)
-    assert approve(tracking, version, evidence) == approve(tracking, version, evidence)
-    assert len(decisions.history(tracking, "digits")) == 1
+    assert judge(tracking, version, evidence) == judge(tracking, version, evidence)
+    assert len(ledger.history(tracking, "digits")) == 1
 
 
 def test_a_judgement_on_other_evidence_is_refused(tracking: Tracking, register_version: Register) -> None:
     version, evidence = register_version(0)
     with pytest.raises(RegistryError, match="judge the evidence"):
-        approve(tracking, version, build_evidence(evidence.model, 0.99))
+        judge(tracking, version, build_evidence(evidence.model, 0.99))
 
 
 @pytest.mark.parametrize("moved", [False, True])
@@ -107,9 +121,9 @@ def test_a_decision_cut_short_is_completed_if_its_alias_moved_and_struck_out_if_
     tracking: Tracking, register_version: Register, monkeypatch: pytest.MonkeyPatch, moved: bool
 ) -> None:
     # given a promotion that dies just before, or just after, the alias moves
-    approve(tracking, *register_version(0))
+    judge(tracking, *register_version(0))
     promote(tracking)
-    approve(tracking, *register_version(1))
+    judge(tracking, *register_version(1))
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -121,8 +135,8 @@ def test_a_decision_cut_short_is_completed_if_its_alias_moved_and_struck_out_if_
     # when somebody looks after it
     assert len(decisions.settle(tracking, "digits")) == 1
     # then record and aliases agree
-    last = decisions.history(tracking, "digits")[-1]
+    last = ledger.history(tracking, "digits")[-1]
     assert (last.action, last.version) == (("promote", 2) if moved else ("approve", 2))
     named = aliases(tracking, "digits")
     assert (named["production"], named.get("previous")) == ((2, 1) if moved else (1, None))
-    assert decisions.in_production(tracking, "digits", decisions.now()) == named["production"]
+    assert ledger.in_production(tracking, "digits", record.now()) == named["production"]

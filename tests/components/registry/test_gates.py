@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.artifacts import Figure
+from components.artifacts import Decision, Figure
+from components.config import Gate, load
+from components.config.gates import ApprovalsGate, CeilingGate, FloorGate, FreshnessGate
 from components.registry import gates
-from tests.components.registry.registry_builders import DATA, LIMITS, build_case, build_evidence
+from components.registry.gates.judging import JUDGES
+from tests.components.registry.registry_builders import DATA, LIMITS, NOW, build_case, build_evidence, drift_report
 
 MODEL = "a" * 64
 GOOD = build_evidence(MODEL)
@@ -48,8 +52,27 @@ def test_no_verdict_is_no_approval() -> None:
         ("worst_group", build_case(with_figure("worst_group_accuracy", Figure(value=math.nan))), "not a number"),
         ("worst_group", build_case(with_figure("worst_group_accuracy", None)), "missing"),
         ("latency", build_case(with_figure("latency_ms", Figure(value=11.0))), "11 > 10"),
-        ("latency", build_case(with_figure("latency_ms", Figure(value=0.0))), "no time at all"),
+        ("latency", build_case(with_figure("latency_ms", Figure(value=0.0))), "nothing takes none"),
         ("latency", build_case(with_figure("latency_ms", None)), "missing"),
+        ("size", build_case(with_figure("size_bytes", Figure(value=3e6))), "3 > 2"),
+        ("size", build_case(with_figure("size_bytes", None)), "missing"),
+        (
+            "calibration",
+            build_case(with_figure("calibration_error", Figure(value=0.09, low=0.08, high=0.11))),
+            "0.11 > 0.1",
+        ),
+        ("calibration", build_case(with_figure("calibration_error", Figure(value=0.0))), "no interval"),
+        ("calibration", build_case(with_figure("calibration_error", None)), "missing"),
+        (
+            "robustness",
+            build_case(with_figure("robustness_accuracy", Figure(value=0.6, low=0.4, high=0.8))),
+            "0.4 < 0.5",
+        ),
+        ("robustness", build_case(with_figure("robustness_accuracy", None)), "missing"),
+        ("drift", build_case(GOOD, drift=None), "was not compared"),
+        ("drift", build_case(GOOD, drift=drift_report(0.5), production=1), "0.5 > 0.25"),
+        ("drift", build_case(GOOD, drift=drift_report(math.nan), production=1), "not a number"),
+        ("drift", build_case(GOOD, production=1), "version 1 is in production, and there is no reference"),
         ("parity", build_case(GOOD, parity=None), "was not compared"),
         ("parity", build_case(GOOD, parity=math.nan), "not a distance"),
         ("parity", build_case(GOOD, parity=0.01), "0.01 > 0.001"),
@@ -65,7 +88,7 @@ def test_no_verdict_is_no_approval() -> None:
             build_case(GOOD, production=3, against_production=Figure(value=0.0, low=-0.02, high=0.02)),
             "-0.02 < -0.01",
         ),
-        ("production", build_case(GOOD, production=3, against_production=Figure(value=0.5)), "not a number with"),
+        ("production", build_case(GOOD, production=3, against_production=Figure(value=0.5)), "no interval"),
         (
             "production",
             build_case(GOOD, production=3, against_production=Figure(value=math.nan, low=0.0, high=0.0)),
@@ -84,12 +107,15 @@ def test_a_bad_or_missing_figure_is_a_rejection_that_says_which(gate: str, case:
     [
         (None, "has no evidence"),
         (build_evidence("b" * 64), "artifact bbbb"),
+        (build_evidence("f" * 64), "on its float parent, artifact ffff"),
         (build_evidence(MODEL, data="x" * 64), "on data xxxx"),
         (build_evidence(MODEL, split="validation"), "validation split"),
         (build_evidence(MODEL, samples=0), "on no sample"),
     ],
 )
-@pytest.mark.parametrize("gate", ["floor", "worst_group", "production", "int8_drop", "latency"])
+@pytest.mark.parametrize(
+    "gate", ["floor", "worst_group", "calibration", "robustness", "production", "int8_drop", "latency", "size"]
+)
 def test_evidence_of_something_else_is_a_rejection(gate: str, evidence: Any, reason: str) -> None:
     better = Figure(value=0.1, low=0.05, high=0.15)
     case = build_case(evidence, artifact=MODEL, data=DATA, production=1, against_production=better)
@@ -109,3 +135,81 @@ def test_where_lower_is_better_the_signs_turn() -> None:
     case = build_case(error, higher_is_better=False, production=1, against_production=worse)
     assert verdict("floor", case).passed
     assert not verdict("production", case).passed
+
+
+def test_every_gate_that_can_be_configured_has_a_judge() -> None:
+    from typing import get_args
+
+    assert set(get_args(get_args(Gate)[0])) == JUDGES.keys()
+
+
+def test_a_metric_has_a_floor_or_a_ceiling_of_its_own() -> None:
+    known = {"macro_f1": Figure(value=0.85, low=0.8, high=0.9), "brier_score": Figure(value=0.2, low=0.1, high=0.3)}
+    case = build_case(GOOD.model_copy(update={"figures": GOOD.figures | known}))
+    said = gates.judge(
+        case,
+        [
+            FloorGate(gate="floor", metric="macro_f1", limit=0.79),
+            FloorGate(gate="floor", metric="macro_f1", limit=0.81),
+            CeilingGate(gate="ceiling", metric="brier_score", limit=0.31),
+            CeilingGate(gate="ceiling", metric="brier_score", limit=0.29),
+            CeilingGate(gate="ceiling", metric="unheard_of", limit=1.0),
+        ],
+    )
+    assert [verdict.passed for verdict in said] == [True, False, True, False, False]
+    assert said[0].gate == "floor macro_f1" and (said[0].value, said[0].low, said[0].limit) == (0.85, 0.8, 0.79)
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("newest", "later", "passed", "reason"),
+    [
+        (NOW - 20 * DAY, 5.0, True, "25 <= 30"),
+        (NOW - 20 * DAY, 11.0, False, "31 > 30"),
+        (NOW - 31 * DAY, 0.0, False, "31 > 30"),
+        (None, 0.0, False, "needs a column `time`"),
+        (math.nan, 0.0, False, "needs a column `time`"),
+        (NOW + DAY, 5.0, False, "its time is wrong"),
+    ],
+)
+def test_data_grows_older_between_judgement_and_promotion(
+    newest: float | None, later: float, passed: bool, reason: str
+) -> None:
+    judged = gates.judge(build_case(GOOD, newest=newest), [FreshnessGate(gate="freshness", days=30.0)])
+    (said,) = gates.at_promotion(judged, later, [])
+    assert said.passed is passed
+    assert reason in said.reason
+
+
+def statement(action: str, by: str) -> Decision:
+    return Decision.model_validate(
+        {"action": action, "name": "m", "version": 1, "alias": None, "by": by, "at": "", "reason": "r", "evidence": "e"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("required", "said", "passed"),
+    [
+        (1, [], False),
+        (1, [("approve", "Ada")], True),
+        (2, [("approve", "Ada")], False),
+        (2, [("approve", "Ada"), ("approve", "Grace")], True),
+        (1, [("approve", "Ada"), ("reject", "Grace")], False),
+    ],
+)
+def test_people_are_asked_before_production_and_not_before(
+    required: int, said: list[tuple[str, str]], passed: bool
+) -> None:
+    judged = gates.judge(build_case(GOOD), [ApprovalsGate(gate="approvals", required=required)])
+    assert gates.approved(judged)
+    (asked,) = gates.at_promotion(judged, 0.0, [statement(*each) for each in said])
+    assert asked.passed is passed and asked.limit == required
+
+
+@pytest.mark.parametrize("recipe", [None, "digits", "digits-segment", "fashion-mnist-fast", "fashion-mnist-best"])
+def test_the_recipes_ask_for_everything_that_is_measured(recipe: str | None) -> None:
+    root = Path(__file__).resolve().parents[3]
+    wanted = {gate.gate for gate in load(root, recipe).line.gates}
+    assert wanted == {type(gate).model_fields["gate"].annotation.__args__[0] for gate in LIMITS} | {"approvals"}  # type: ignore[union-attr]

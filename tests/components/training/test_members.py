@@ -152,7 +152,7 @@ def test_problems_that_only_the_whole_configuration_shows(
             "members": config(**members),
             "training": training,
             "student": None,
-            "gates": {"floor": 0.5, "latency_ms": 1.0},
+            "gates": [{"gate": "floor", "limit": 0.5}],
         }
     )
     found = problems(line, tasks.get(task).spec, grouped=grouped)

@@ -40,7 +40,7 @@ def study(**tune: Any) -> Study:
             "augment": {"crop": 1},
             "members": {"networks": [network], "epochs": EPOCHS},
             "student": {"network": network, "epochs": 1},
-            "gates": {"floor": 0.5, "latency_ms": 10.0},
+            "gates": [{"gate": "floor", "limit": 0.5}],
             "tune": {
                 "search": {RATE: [NOTHING, GOOD, RUINOUS], "augment.rotation": "0..10"},
                 "trials": TRIALS,

@@ -27,7 +27,7 @@ def line(**changes: Any) -> LineConfig:
         "model": "digits",
         "members": {"networks": [network], "epochs": 3},
         "student": {"network": network, "epochs": 3},
-        "gates": {"floor": 0.5, "latency_ms": 10.0},
+        "gates": [{"gate": "floor", "limit": 0.5}],
         **changes,
     }
     return LineConfig.model_validate(values)

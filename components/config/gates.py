@@ -1,0 +1,137 @@
+"""`line.gates`: what a version must hold to, as a list of small values. What each gate judges lives in
+`components.registry.gates`; here is what can be said to it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
+
+from components.config.section import Section, Share
+
+
+class FloorGate(Section):
+    """The worse end of a metric's interval reaches the limit."""
+
+    gate: Literal["floor"]
+    limit: float
+    metric: str | None = None  # of which more is better; None: the task's primary one, whichever way it counts
+
+
+class CeilingGate(Section):
+    """The worse end of the interval of a metric of which less is better is within the limit."""
+
+    gate: Literal["ceiling"]
+    limit: float
+    metric: str
+
+
+class WorstGroupGate(Section):
+    """The primary metric of the worst group or slice reaches the limit."""
+
+    gate: Literal["worst_group"]
+    limit: Share
+
+
+class CalibrationGate(Section):
+    """The worse end of the expected calibration error's interval is within the limit."""
+
+    gate: Literal["calibration"]
+    limit: Share
+
+
+class RobustnessGate(Section):
+    """The primary metric on corrupted pictures, at the worse end of its interval, reaches the limit."""
+
+    gate: Literal["robustness"]
+    limit: Share
+
+
+class ProductionGate(Section):
+    """On the same samples the version is not worse than production by more than the margin (non-inferiority)."""
+
+    gate: Literal["production"]
+    margin: NonNegativeFloat = 0.0
+
+
+class Int8DropGate(Section):
+    """What is served loses at most so much of the primary metric against its float parent."""
+
+    gate: Literal["int8_drop"]
+    limit: Share = 0.01
+
+
+class ParityGate(Section):
+    """PyTorch's and the float ONNX graph's probabilities differ by no more."""
+
+    gate: Literal["parity"]
+    limit: PositiveFloat = 1e-3
+
+
+class LatencyGate(Section):
+    """Median for one sample, one thread."""
+
+    gate: Literal["latency"]
+    limit: PositiveFloat  # ms
+
+
+class SizeGate(Section):
+    """Of the file that is served."""
+
+    gate: Literal["size"]
+    limit: PositiveFloat  # MB
+
+
+class DriftGate(Section):
+    """The data is still of the kind that the production model was trained on."""
+
+    gate: Literal["drift"]
+    limit: Share = 0.0  # of the compared columns that may have drifted
+
+
+class FreshnessGate(Section):
+    """The newest sample is recent, when the version is judged and when it goes into production."""
+
+    gate: Literal["freshness"]
+    days: PositiveFloat
+
+
+class ApprovalsGate(Section):
+    """So many people approve of the version before it goes into production."""
+
+    gate: Literal["approvals"]
+    required: Annotated[int, Field(ge=1, le=2)] = 1  # 2: the two-person rule
+
+
+Gate = Annotated[
+    FloorGate
+    | CeilingGate
+    | WorstGroupGate
+    | CalibrationGate
+    | RobustnessGate
+    | ProductionGate
+    | Int8DropGate
+    | ParityGate
+    | LatencyGate
+    | SizeGate
+    | DriftGate
+    | FreshnessGate
+    | ApprovalsGate,
+    Field(discriminator="gate"),
+]
+
+
+def label(gate: Gate) -> str:
+    """What a gate's verdict is called: its name, and the metric where it names one."""
+    return f"{gate.gate} {gate.metric}" if isinstance(gate, FloorGate | CeilingGate) and gate.metric else gate.gate
+
+
+def _once_each(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    if len({label(gate) for gate in gates}) != len(gates):
+        raise ValueError("each gate once")
+    return gates
+
+
+# In the order in which the verdicts are told. None at all would let everything through.
+Gates = Annotated[tuple[Gate, ...], Field(min_length=1), AfterValidator(_once_each)]

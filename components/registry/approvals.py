@@ -1,0 +1,109 @@
+"""What people say about a staged version before it goes into production: they approve or reject it, with a reason.
+
+A statement is a decision on the record, tied to the evidence it was given on. Everybody's last word counts, once.
+Names are taken as they are given: whoever may write to the store may speak for anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from components.artifacts import Decision
+from components.registry import decisions, record
+from components.registry.gates.people import APPROVALS, asked
+from components.registry.tracking import Tracking
+from components.registry.versions import EVIDENCE, PRODUCTION, STAGING, RegistryError, aliases, locked, version_tags
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A staged version that people have to approve before it can go into production."""
+
+    name: str
+    version: int
+    required: int
+    approved_by: tuple[str, ...]
+    rejected_by: tuple[str, ...]
+
+    @property
+    def missing(self) -> int:
+        """Approvals that are still to be given; 0 where somebody's rejection is what is in the way."""
+        return max(0, self.required - len(self.approved_by))
+
+
+def approve(
+    tracking: Tracking, name: str, by: str, reason: str, *, version: int | None = None, source: str = ""
+) -> Decision:
+    """Record that a person approves of the staged version for production.
+
+    `version` is the one that is meant, where another may have been staged meanwhile. Only what the gates have approved
+    can be approved. What came through the same `source` (a form that may be sent twice) is recorded once.
+    """
+    return _state(tracking, name, "approve", by, reason, version, source)
+
+
+def reject(
+    tracking: Tracking, name: str, by: str, reason: str, *, version: int | None = None, source: str = ""
+) -> Decision:
+    """Record that a person rejects the staged version: it does not go into production while that is their last word."""
+    return _state(tracking, name, "reject", by, reason, version, source)
+
+
+def waiting(tracking: Tracking, name: str) -> Waiting | None:
+    """The staged version, where people's approval is what it waits for; None where there is nothing to be said."""
+    tracking = tracking.within(name)
+    named = aliases(tracking, name)
+    version = named.get(STAGING)
+    if version is None or named.get(PRODUCTION) == version:
+        return None
+    judgement = record.judgement(tracking, name, version)
+    if judgement is None or judgement.action != "approve" or judgement.evidence is None:
+        return None
+    said = record.statements(tracking, name, version, judgement.evidence)
+    gate = next((verdict for verdict in judgement.verdicts if verdict.gate == APPROVALS), None)
+    against = tuple(each.by for each in said if each.action == "reject")
+    if not against and (gate is None or asked(gate, said).passed):
+        return None
+    approving = tuple(each.by for each in said if each.action == "approve")
+    return Waiting(name, version, int(gate.limit or 0) if gate else 0, approving, against)
+
+
+def _state(
+    tracking: Tracking,
+    name: str,
+    action: Literal["approve", "reject"],
+    by: str,
+    reason: str,
+    meant: int | None,
+    source: str,
+) -> Decision:
+    tracking = tracking.within(name)
+    with locked(tracking.root):
+        decisions.settle(tracking, name)
+        if source and (heard := record.runs(tracking, name, "FINISHED", source=source)):
+            return record.read(tracking, heard[-1])
+        named = aliases(tracking, name)
+        version = named.get(STAGING)
+        if version is None:
+            raise RegistryError(f"{name} has no staging version to {action}; run the line first")
+        if meant not in (None, version):
+            raise RegistryError(f"{name} version {meant} is not the one to {action}: staging is version {version}")
+        if named.get(PRODUCTION) == version:
+            raise RegistryError(
+                f"{name} version {version} is in production already; the way back is `convoy rollback {name}`"
+            )
+        if action == "approve":
+            decisions.approval(tracking, name, version)
+        decision = Decision(
+            action=action,
+            name=name,
+            version=version,
+            alias=None,
+            by=record.person(by),
+            at=record.now(),
+            reason=record.worded(reason),
+            evidence=version_tags(tracking, name, version).get(EVIDENCE),
+        )
+        decisions.carry_out(tracking, decision, {record.SOURCE: source} if source else None)
+        return decision

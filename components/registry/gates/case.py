@@ -1,0 +1,127 @@
+"""What the gates judge, and the figures in it that may be judged by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from components.artifacts import Evidence, Figure, Verdict
+from components.data.drift.rule import DriftReport
+from components.registry.gates.tries import confidence_of, stretched
+
+SPLIT = "test"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A version about to be staged, and what it is compared with."""
+
+    artifact: str  # digest of the artifact that will be served
+    data: str  # digest of the data every figure must come from
+    test: str  # digest of its test split: tries against the same one are counted
+    evidence: Evidence | None  # of that artifact
+    confidence: float  # of the intervals in the evidence, and of `against_production`
+    parent: Evidence | None  # of its float parent; of itself where the float network is what is served
+    parent_artifact: str | None  # digest of that parent
+    parity: float | None  # largest difference of a probability between PyTorch and the float ONNX graph
+    production: int | None  # the version in production, None while there is none
+    against_production: Figure | None  # `paired_difference` of the primary metric: this version less production
+    drift: DriftReport | None  # the data, compared with what production was trained on
+    newest: float | None  # when the newest sample was taken, seconds since 1970; None where the data has no times
+    at: float  # the moment of the judgement, seconds since 1970
+    tries: int = 1  # this version is the so-manieth that is judged on that test split
+    higher_is_better: bool = True  # of the task's primary metric
+
+
+def problem(case: Case) -> str:
+    """Why the version's evidence must not be used, empty where it may be."""
+    return _problem(case, case.evidence, case.artifact, "this version")
+
+
+def parent_problem(case: Case) -> str:
+    """The same of its float parent's."""
+    return _problem(case, case.parent, case.parent_artifact, "its float parent")
+
+
+def measured(case: Case, name: str | None = None) -> Figure | str:
+    """The named figure of the version's evidence, by default its primary metric; or why there is none to be used."""
+    wrong = problem(case)
+    if wrong or case.evidence is None:
+        return wrong
+    return finite(case.evidence, name or case.evidence.primary)
+
+
+def finite(evidence: Evidence, name: str) -> Figure | str:
+    """The figure, or why there is none to be used."""
+    figure = evidence.figures.get(name)
+    if figure is None:
+        return f"figure {name!r} is missing"
+    if not math.isfinite(figure.value):
+        return f"figure {name!r} is {figure.value}, not a number"
+    return figure
+
+
+def bounded(case: Case, figure: Figure, what: str, *, above: bool) -> tuple[Figure, float] | str:
+    """The figure with its interval corrected for tries, and the end of it that is worse; or why it has none."""
+    if not math.isfinite(figure.value):
+        return f"{what} is {figure.value}, not a number"
+    if figure.low is None or figure.high is None or not math.isfinite(figure.low + figure.high):
+        return f"{what} has no interval"
+    corrected = stretched(figure, case.confidence, case.tries)
+    end = corrected.low if above else corrected.high
+    return f"{what} has no interval" if end is None else (corrected, end)
+
+
+def said(case: Case) -> str:
+    """What a reader must know about an interval that was corrected."""
+    if case.tries == 1:
+        return ""
+    return f" (try {case.tries} on this test split: the interval of {confidence_of(case.confidence, case.tries):.3%})"
+
+
+def judged(
+    gate: str, value: float, limit: float, figure: Figure, *, above: bool, what: str, after: str = ""
+) -> Verdict:
+    """A verdict by comparison; `above` says on which side of the limit the value has to lie."""
+    passed = value >= limit if above else value <= limit
+    sign = (">=" if above else "<=") if passed else ("<" if above else ">")
+    return Verdict(
+        gate=gate,
+        passed=passed,
+        value=figure.value,
+        low=figure.low,
+        high=figure.high,
+        limit=limit,
+        reason=f"{what}: {value:.6g} {sign} {limit:g}{after}",
+    )
+
+
+def refused(gate: str, limit: float, reason: str, figure: Figure | None = None) -> Verdict:
+    """A rejection for want of something to judge by."""
+    return Verdict(
+        gate=gate,
+        passed=False,
+        value=figure.value if figure else None,
+        low=figure.low if figure else None,
+        high=figure.high if figure else None,
+        limit=limit,
+        reason=reason,
+    )
+
+
+def _problem(case: Case, evidence: Evidence | None, artifact: str | None, whose: str) -> str:
+    if evidence is None:
+        return f"{whose} has no evidence"
+    if artifact is None or evidence.model != artifact:
+        expected = artifact[:12] if artifact else "an unknown one"
+        of = f"artifact {evidence.model[:12]}"
+        if artifact == case.artifact and evidence.model == case.parent_artifact:
+            of = f"its float parent, artifact {evidence.model[:12]}"
+        return f"the evidence of {whose} was measured on {of}, expected {expected}"
+    if evidence.data != case.data:
+        return f"the evidence of {whose} was measured on data {evidence.data[:12]}, expected {case.data[:12]}"
+    if evidence.split != SPLIT:
+        return f"the evidence of {whose} was measured on the {evidence.split} split, expected {SPLIT}"
+    if evidence.samples < 1:
+        return f"the evidence of {whose} was measured on no sample"
+    return ""

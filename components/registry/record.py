@@ -1,0 +1,128 @@
+"""The record of decisions in MLflow: a run each, with the Decision as its file. Writing one, and finding what was said.
+
+Nothing moves here: `decisions` decides, `approvals` asks people, `ledger` replays.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from components.artifacts import Decision
+from components.registry.tracking import KIND, Run, Tracking
+from components.registry.versions import RegistryError
+
+GATES = "gates"  # who decides where nobody does
+# Tags of the record.
+MODEL, VERSION, ACTION, ALIAS = "convoy.model", "convoy.version", "convoy.action", "convoy.alias"
+BY, AT = "convoy.by", "convoy.at"
+FROM = "convoy.from_version"  # what the alias named before
+TEST = "convoy.test_split"  # digest of the samples that the gates' figures are of
+ARTIFACT = "convoy.artifact"  # digest of what the gates judged
+SOURCE = "convoy.source"  # what a person's statement came through, where it may come twice
+
+
+def now() -> str:
+    """This moment, ISO 8601 in UTC, to the microsecond: records are ordered by it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def moment(text: str, *, end_of_day: bool = False) -> datetime:
+    """ISO 8601 as a moment, UTC where it names no zone; a bare date is its beginning, or its end."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise RegistryError(f"expected a date or a moment like 2026-01-31T12:00:00+00:00, received {text!r}") from None
+    if end_of_day and len(text) <= len("2026-01-31"):
+        found = found.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def person(name: str) -> str:
+    """The name of somebody who decides; RegistryError for none, and for that of the gates."""
+    if not name.strip() or name.strip().casefold() == GATES:
+        raise RegistryError(f"by: expected the name of a person, received {name!r}")
+    return name.strip()
+
+
+def worded(reason: str) -> str:
+    """Why; RegistryError where nothing is said."""
+    if not reason.strip():
+        raise RegistryError("reason: expected words, received none; decisions are recorded with their reason")
+    return reason.strip()
+
+
+def write(tracking: Tracking, decision: Decision, before: int | None, tags: dict[str, str]) -> str:
+    """Open a record and return its run, which stays RUNNING until what was decided has happened."""
+    labels = {
+        KIND: "decision",
+        MODEL: decision.name,
+        VERSION: str(decision.version),
+        ACTION: decision.action,
+        ALIAS: decision.alias or "",
+        FROM: "" if before is None else str(before),
+        BY: decision.by,
+        AT: decision.at,
+        "mlflow.note.content": f"**{decision.action}** version {decision.version}, by {decision.by}: {decision.reason}",
+    }
+    run_id = tracking.start_run(f"{decision.action} {decision.name} v{decision.version}", tags=labels | tags)
+    try:
+        with TemporaryDirectory() as temporary:
+            decision.save(Path(temporary))
+            tracking.log_artifact(run_id, Path(temporary) / "decision.json")
+    except BaseException:
+        tracking.finish(run_id, "FAILED")
+        raise
+    return run_id
+
+
+def read(tracking: Tracking, run: Run) -> Decision:
+    """The decision that a run is the record of."""
+    return Decision.read(tracking.artifact_folder(run.id, "decision.json"))
+
+
+def runs(tracking: Tracking, name: str, status: Literal["FINISHED", "RUNNING"], **tags: str) -> list[Run]:
+    """The records of a model's decisions, oldest first."""
+    named = {"version": VERSION, "action": ACTION, "source": SOURCE, "test": TEST, "before": FROM, "alias": ALIAS}
+    wanted = {KIND: "decision", MODEL: name} | {named[key]: value for key, value in tags.items()}
+    return sorted(tracking.search(wanted, status), key=lambda run: (run.tags.get(AT, ""), run.started))
+
+
+def judgement(tracking: Tracking, name: str, version: int) -> Decision | None:
+    """The gates' last word on a version."""
+    found = [run for run in runs(tracking, name, "FINISHED", version=str(version)) if _is_judgement(run)]
+    return read(tracking, found[-1]) if found else None
+
+
+def tries(tracking: Tracking, name: str, test: str, artifact: str) -> int:
+    """The how-manieth artifact this is that the gates judge on that test split.
+
+    What is judged again keeps its number, so that the same verdicts come out.
+    """
+    judged = dict.fromkeys(
+        run.tags[ARTIFACT] for run in runs(tracking, name, "FINISHED", test=test) if _is_judgement(run)
+    )
+    order = list(judged)
+    return order.index(artifact) + 1 if artifact in judged else len(order) + 1
+
+
+def statements(tracking: Tracking, name: str, version: int, evidence: str) -> list[Decision]:
+    """Each person's last word on a version and that evidence, oldest first; a roll back voids what was said."""
+    void = max(
+        (run.tags.get(AT, "") for run in runs(tracking, name, "FINISHED", action="roll back", before=str(version))),
+        default="",
+    )
+    last: dict[str, Run] = {}
+    for run in runs(tracking, name, "FINISHED", version=str(version)):
+        if run.tags.get(ACTION) in {"approve", "reject"} and not _is_judgement(run) and run.tags.get(AT, "") > void:
+            person = run.tags[BY].strip().casefold()
+            last.pop(person, None)
+            last[person] = run
+    said = [read(tracking, run) for run in last.values()]
+    return [decision for decision in said if decision.evidence == evidence]
+
+
+def _is_judgement(run: Run) -> bool:
+    return run.tags.get(ACTION) in {"approve", "reject"} and run.tags.get(BY) == GATES
