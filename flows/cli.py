@@ -13,8 +13,17 @@ import typer
 from rich.console import Console
 
 from components.config import ConfigurationError, load, recipes
-from flows import artifact_commands, data_commands, decision_commands, find_commands, progress, terminal
-from flows.project import MLFLOW_PORT, PREFECT_PORT, Project
+from flows import (
+    artifact_commands,
+    completion,
+    data_commands,
+    decision_commands,
+    find_commands,
+    progress,
+    status_commands,
+    terminal,
+)
+from flows.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT, Project
 
 if TYPE_CHECKING:
     from flows.line import Outcome
@@ -30,7 +39,12 @@ app = typer.Typer(
 app.add_typer(data_commands.app, name="data")
 app.add_typer(find_commands.app, name="find")
 
-RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.")]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.", autocompletion=completion.recipes
+    ),
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
 
 
@@ -96,15 +110,17 @@ def tune(
 
 @app.command()
 def ui(
+    port: Annotated[int, typer.Option(help="Port of the page that links to all.")] = INDEX_PORT,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.")] = MLFLOW_PORT,
     prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.")] = PREFECT_PORT,
+    evidently_port: Annotated[int, typer.Option(help="Port of Evidently's pages.")] = EVIDENTLY_PORT,
 ) -> None:
-    """Start the MLflow and Prefect pages on loopback, until interrupted."""
+    """Start the pages of MLflow, Prefect and Evidently on loopback, and one that links to all, until interrupted."""
     project = terminal.project()
     from flows import pages
 
     with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS):
-        pages.serve(project, mlflow_port, prefect_port, say=typer.echo)
+        pages.serve(project, pages.Ports(port, mlflow_port, prefect_port, evidently_port), say=typer.echo)
 
 
 @app.command()
@@ -132,6 +148,10 @@ for command in decision_commands.COMMANDS:
     app.command()(command)
 app.command()(artifact_commands.export)
 app.command()(artifact_commands.bench)
+app.command()(status_commands.status)
+app.command()(status_commands.runs)
+app.command()(status_commands.compare)
+app.command("open")(status_commands.open_page)
 
 
 def main() -> None:

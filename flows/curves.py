@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from components.registry.tracking import Tracking, TrackingError
+from components.registry.tracking import KIND, Tracking, TrackingError
 from components.tasks import registry as tasks
 from components.training.job import Event, Job
 from flows.step import LINE, StepRun, flat, line
@@ -97,7 +97,9 @@ class Curves:
     def _run_of(self, job: Job) -> str:
         if job.name not in self._opened:
             tracking: Tracking = line().tracking
-            run_id = tracking.start_run(job.name, parent=self._run.id, tags={LINE: line().lease.id})
+            tags = {LINE: line().lease.id, KIND: "network"}
+            run_id = tracking.start_run(job.name, parent=self._run.id, tags=tags)
+            self._run.log_inputs(run_id, "training")
             tracking.log_params(
                 run_id,
                 {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from flows import terminal
+from flows import completion, terminal
 
 if TYPE_CHECKING:
     from components.artifacts import Decision
@@ -29,7 +29,7 @@ VersionOption = Annotated[int | None, typer.Option(help="The version that is mea
 
 def promote(
     name: NameArgument,
-    to: Annotated[str, typer.Option(help="`staging` or `production`.")],
+    to: Annotated[str, typer.Option(help="`staging` or `production`.", autocompletion=completion.aliases)],
     by: ByOption = None,
     reason: ReasonOption = "promoted by hand",
     version: VersionOption = None,

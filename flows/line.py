@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run as this_flow_run
 
 from components import provenance
 from components.artifacts import Dataset, Decision
 from components.config import Recipe
 from components.registry import tracking as memory
-from flows import progress, startup, steps
+from flows import progress, startup, steps, ways
 from flows.check import complete
 from flows.project import Project, enter, find
 from flows.step import LINE, Done, Line, flat, running
@@ -83,7 +84,9 @@ def opened(recipe: str, overrides: list[str]) -> Iterator[Line]:
     with startup.leased(project) as lease:
         lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
         origin = custody(project, settings, recipe)
-        run_id = connection.start_run(f"line · {recipe}", tags={LINE: lease.id, **origin})
+        run_id = connection.start_run(f"line · {recipe}", tags={LINE: lease.id, memory.KIND: "line", **origin})
+        if link := connection.run_link(run_id):
+            create_link_artifact(link, link_text=f"line · {recipe}", key="mlflow", description="the same run in MLflow")
         connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
         try:
             with running(Line(project, settings, connection, run_id, lease, _reporter, origin)) as value:
@@ -104,12 +107,16 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
         "convoy.lock": provenance.lock_digest(project.root),
         "convoy.prefect_flow_run": str(this_flow_run.get_id()),
         "mlflow.source.git.commit": provenance.git_commit(project.root),
+        "mlflow.source.name": f"convoy run --recipe {recipe}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": getpass.getuser(),
     }
 
 
 def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: Decision) -> Outcome:
-    """Write the conclusion on the parent run and hand it back."""
+    """Write the conclusion on the parent run and on Prefect's page, and hand it back."""
     from components.evaluate import chain
+    from components.registry import versions
     from components.tasks import registry as tasks
 
     outcome = Outcome(
@@ -122,13 +129,16 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
     )
     primary = assessment.evidence.primary
     rows = [f"| {done.step} | {_linked(run, done)} | {done.summary} |" for done in outcome.done]
-    note = [f"**{decision.action} version {decision.version}**: {decision.reason}", ""]
+    note = [f"**{decision.action} version {decision.version}**: {decision.reason}", "", ways.inside(run, decision), ""]
     if outcome.unchanged:
         note += ["Nothing new: data, parameters, code and libraries are those of the runs below.", ""]
     note += ["| step | run | |", "|---|---|---|", *rows]
     better = tasks.get(data.card.task).spec.higher_is_better
     said = chain.markdown(assessment.stages, higher_is_better=better)
     run.tracking.log_note(run.run_id, "\n".join([*note, "", said]))
+    run.tracking.log_model_output(run.run_id, versions.logged_model(run.tracking, decision.name, decision.version))
+    table = "\n".join([f"**{decision.action} version {decision.version}**", "", *ways.steps(run, outcome.done)])
+    create_markdown_artifact(key="line", markdown=table, description="the steps, and what came of them")
     create_markdown_artifact(key="chain", markdown=said, description="the stages: what each paid and bought")
     with TemporaryDirectory(prefix="convoy-chain-") as folder:
         chain.write(assessment.stages, Path(folder), higher_is_better=better)
@@ -147,9 +157,8 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
 
 
 def _linked(run: Line, done: Done) -> str:
-    link = run.tracking.run_link(done.run_id)
     text = f"{done.run_id[:8]}{' (reused)' if done.cached else ''}"
-    return f"[{text}]({link})" if link else text
+    return f"[{text}]({run.tracking.inside(done.run_id)})"
 
 
 def _close(connection: memory.Tracking, run_id: str, status: memory.Status, error: BaseException) -> None:

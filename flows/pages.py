@@ -1,4 +1,4 @@
-"""The pages that people browse: MLflow's and Prefect's own servers, on loopback unless the operator says otherwise."""
+"""The pages that people browse: MLflow's, Prefect's and Evidently's own servers, and one page before them."""
 
 from __future__ import annotations
 
@@ -11,28 +11,81 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from components.registry.tracking import connect, local_uri
-from flows.project import LOOPBACK, Project
+from components.artifacts import writing
+from flows import index
+from flows.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
 from flows.startup import SERVER_SECONDS, StartupError, answers, database_lock, die_with_parent, port_is_free
 
+HEALTH = {"MLflow": "/health", "Prefect": "/api/health", "Evidently": "/api/version"}
 
-def serve(project: Project, mlflow_port: int, prefect_port: int, say: Callable[[str], None]) -> None:
-    """Start both and wait; ends when interrupted, or with StartupError when one of them ends."""
+
+NOTE = "pages.url"  # in the project's state: where the page before all others answers, for as long as it does
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each page answers on the loopback."""
+
+    index: int = INDEX_PORT
+    mlflow: int = MLFLOW_PORT
+    prefect: int = PREFECT_PORT
+    evidently: int = EVIDENTLY_PORT
+
+
+def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
+    """Start all of them and wait; ends when interrupted, or with StartupError when one of them ends."""
     with ExitStack() as stack:
-        prefect = stack.enter_context(lasting_prefect_server(project, prefect_port))
-        mlflow = stack.enter_context(mlflow_server(project, mlflow_port))
-        say(f"MLflow   {mlflow}    experiments, runs, registered models")
-        say(f"Prefect  {prefect}    flow runs, steps, schedules")
-        say("Ctrl-C ends both.")
+        engines = {
+            "MLflow": stack.enter_context(mlflow_server(project, ports.mlflow)),
+            "Prefect": stack.enter_context(lasting_prefect_server(project, ports.prefect)),
+            "Evidently": stack.enter_context(evidently_server(project, ports.evidently)),
+        }
+        _free("the index page", ports.index)
+        first = stack.enter_context(index.served(project, ports.index, engines))
+        stack.enter_context(_noted(project, first))
+        say(f"all of it  {first}    links to what follows, to the data docs and the data sets' cards")
+        say(f"MLflow     {engines['MLflow']}    experiments, runs, registered models")
+        say(f"Prefect    {engines['Prefect']}    flow runs, steps, schedules")
+        say(f"Evidently  {engines['Evidently']}    drift, its history")
+        say("Ctrl-C ends them.")
         while True:
             time.sleep(1.0)
-            for name, address in (("MLflow", f"{mlflow}/health"), ("Prefect", f"{prefect}/api/health")):
+            for name, path in HEALTH.items():
+                address = f"{engines[name]}{path}"
                 if not _answers(address) and not _answers(address):
                     raise StartupError(f"{name} at {address} has ended; its log is in {project.logs}")
+
+
+def running(project: Project) -> dict[str, str]:
+    """Where this project's pages answer now: `index`, `MLflow`, `Prefect`, `Evidently`; empty where none are up.
+
+    Servers that the engines' own variables name count as up.
+    """
+    note = project.state / NOTE
+    found = index.asked(project, note.read_text(encoding="utf-8")) if note.is_file() else {}
+    store, prefect = os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ.get("PREFECT_API_URL")
+    if store.startswith(("http://", "https://")):
+        found["MLflow"] = store.rstrip("/")
+    if prefect:
+        found["Prefect"] = prefect.removesuffix("/api")
+    return found
+
+
+@contextmanager
+def _noted(project: Project, address: str) -> Iterator[None]:
+    """Other commands of this project find the pages by this note; they ask there whether it is still true."""
+    note = project.state / NOTE
+    with writing(note) as temporary:
+        temporary.write_text(address, encoding="utf-8")
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -42,11 +95,23 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
     if named.startswith(("http://", "https://")):
         yield named.rstrip("/")
         return
+    from components.registry.tracking import connect, local_uri
+
     connect(project.root)  # the tables are made once, under a lock, before a server looks for them
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", named or local_uri(project.root)]
     command += ["--default-artifact-root", (project.state / "mlartifacts").as_uri()]
     command += ["--host", LOOPBACK, "--port", str(port), "--workers", "1"]
-    with _running("MLflow", command, port, "/health", project.logs / "mlflow-server.log") as address:
+    with _running("MLflow", command, port, HEALTH["MLflow"], project.logs / "mlflow-server.log") as address:
+        yield address
+
+
+@contextmanager
+def evidently_server(project: Project, port: int) -> Iterator[str]:
+    """Evidently's pages over the history of drift; the address."""
+    project.drift_history.mkdir(parents=True, exist_ok=True)
+    command = [_executable("evidently"), "ui", "--workspace", str(project.drift_history)]
+    command += ["--host", LOOPBACK, "--port", str(port)]
+    with _running("Evidently", command, port, HEALTH["Evidently"], project.logs / "evidently-server.log") as address:
         yield address
 
 
@@ -67,13 +132,13 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
     note = project.prefect_home / "server.url"
     with ExitStack() as stack:
         if not (note.is_file() and note.read_text(encoding="utf-8") == url and answers(url)):
-            executable = shutil.which("prefect", path=str(Path(sys.executable).parent)) or "prefect"
-            command = [executable, "server", "start", "--host", LOOPBACK, "--port", str(port)]
+            command = [_executable("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)]
             log = project.logs / "prefect-server.log"
             with database_lock(project):
-                stack.enter_context(_running("Prefect", command, port, "/api/health", log))
+                stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log))
             note.write_text(url, encoding="utf-8")
         os.environ["PREFECT_API_URL"] = url
+        os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
         try:
             yield url.removesuffix("/api")
         finally:
@@ -82,8 +147,7 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
 
 @contextmanager
 def _running(name: str, command: list[str], port: int, health: str, log: Path) -> Iterator[str]:
-    if not port_is_free(port):
-        raise StartupError(f"{name}: port {port} of {LOOPBACK} is in use; end what uses it, or choose another port")
+    _free(name, port)
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=die_with_parent)  # noqa: PLW1509
     address = f"http://{LOOPBACK}:{port}"
@@ -104,6 +168,16 @@ def _running(name: str, command: list[str], port: int, health: str, log: Path) -
         for each in left:
             each.kill()
         psutil.wait_procs(left, timeout=5)
+
+
+def _executable(name: str) -> str:
+    """A command of this environment, also where the environment is not activated."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or name
+
+
+def _free(name: str, port: int) -> None:
+    if not port_is_free(port):
+        raise StartupError(f"{name}: port {port} of {LOOPBACK} is in use; end what uses it, or choose another port")
 
 
 def _answers(address: str) -> bool:

@@ -16,6 +16,8 @@ from components.environment import prepare_environment
 LOOPBACK = "127.0.0.1"
 MLFLOW_PORT = 5000  # MLflow's own default
 PREFECT_PORT = 4200  # Prefect's own default
+EVIDENTLY_PORT = 8000  # Evidently's own default
+INDEX_PORT = 4000  # of the page that links to the others
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Project:
     def prefect_home(self) -> Path:
         return self.state / "prefect"
 
+    @property
+    def drift_history(self) -> Path:
+        """Evidently's workspace."""
+        return self.state / "evidently"
+
 
 def find(start: Path | None = None) -> Project:
     """The project that `start` (the current folder) lies in; CONVOY_ROOT overrides. Raises ConfigurationError."""
@@ -87,6 +94,10 @@ def enter(project: Project) -> None:
         # Heartbeats let a server notice a line whose machine died; its own start-up tidies the rest.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "CONVOY_MLFLOW_UI": f"http://{LOOPBACK}:{MLFLOW_PORT}",
+        # The pages of the server that is named now; one that a line starts for itself is gone when somebody looks.
+        "CONVOY_PREFECT_UI": os.environ.get("PREFECT_API_URL", f"http://{LOOPBACK}:{PREFECT_PORT}").removesuffix(
+            "/api"
+        ),
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

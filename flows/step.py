@@ -28,10 +28,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from components.artifacts import ArtifactError, digest_values
+from components.artifacts import ArtifactError, Dataset, digest_values
 from components.config import Recipe, Section
 from components.provenance import code_digest, lock_digest, meaning
-from components.registry.tracking import KEY, Tracking, TrackingError
+from components.registry.tracking import KEY, KIND, Tracking, TrackingError
 from flows.progress import Reporter
 from flows.project import Project
 from flows.startup import Lease
@@ -58,12 +58,14 @@ class Line:
     custody: dict[str, str]  # where everything came from: recipe, commit, lock
     done: list[Done] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # wall time of each part, in order
+    begun: int = 0  # parts so far, those left out among them: a step has the same number in every line
 
     @contextmanager
     def reporting(self, step: str) -> Iterator[Callable[[str], None]]:
         """Tell the reporter of a part of the line that is no `Step`; what is yielded takes its summary."""
         told: list[str] = []
         began = time.monotonic()
+        self.begun += 1
         self.reporter.started(step)
         try:
             yield told.append
@@ -75,6 +77,7 @@ class Line:
 
     def skip(self, step: str, reason: str) -> None:
         """Leave a step out, and say so in the run."""
+        self.begun += 1
         self.tracking.log_tags(self.run_id, {f"convoy.skipped.{step}": reason})
         self.reporter.started(step)
         self.reporter.finished(step, f"skipped: {reason}", cached=False)
@@ -115,8 +118,15 @@ class StepRun:
     id: str  # its MLflow run
     folder: Path  # where it puts what it hands on; logged as a whole when the body returns
     work: Path  # its own folder that survives a kill: the next try finds there what this one left
+    datasets: tuple[Dataset, ...] = ()  # among its inputs
     summary: str = ""  # one line for the terminal and the pages
     table: list[dict[str, Any]] = field(default_factory=list)  # rows for the Prefect page
+
+    def log_inputs(self, run_id: str, context: str) -> None:
+        """Show the step's data sets as the inputs of a run, its own or one below it; `context` says what for."""
+        for dataset in self.datasets:
+            name = dataset.card.name
+            line().tracking.log_dataset_input(run_id, name, dataset.digest, source=f"dvc:{name}", context=context)
 
     def show(self, folder: Path, title: str) -> None:
         """Pictures and pages for people, beside the result among the run's artifacts."""
@@ -143,6 +153,7 @@ class Step(Generic[P, T]):
         self.__doc__ = body.__doc__
         self._task = task(
             name=title,
+            task_run_name=title,  # Prefect's page reads like the list in the terminal
             description=inspect.getdoc(body),
             retries=retries,
             retry_delay_seconds=2,
@@ -156,6 +167,7 @@ class Step(Generic[P, T]):
         """Do the step, or find that it is done."""
         began = time.monotonic()
         shared = line()
+        shared.begun += 1
         shared.reporter.started(self.title)
         try:
             outcome = self._task(*args, **kwargs)
@@ -212,15 +224,18 @@ class Step(Generic[P, T]):
     def _do(self, key: str, *args: P.args, **kwargs: P.kwargs) -> str:
         shared = line()
         tracking = shared.tracking
-        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key}
-        run_id = tracking.start_run(self.title, parent=shared.run_id, tags=tags)
+        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step"}
+        # The number keeps a line's steps in its order wherever MLflow lists them.
+        run_id = tracking.start_run(f"{shared.begun:02d} {self.title}", parent=shared.run_id, tags=tags)
+        datasets = tuple(value for value in (*args, *kwargs.values()) if isinstance(value, Dataset))
         work = shared.project.work / key[:32]
         folder = work / RESULT
         try:
             shutil.rmtree(folder, ignore_errors=True)  # a half-written result of an earlier try
             folder.mkdir(parents=True)
             began = time.monotonic()
-            step_run = StepRun(run_id, folder, work)
+            step_run = StepRun(run_id, folder, work, datasets)
+            step_run.log_inputs(run_id, self.title)
             self.body(step_run, *args, **kwargs)
             tracking.log_metrics(run_id, {"seconds": time.monotonic() - began})
             told = {"summary": step_run.summary, "table": step_run.table}

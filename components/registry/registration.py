@@ -7,7 +7,10 @@ What becomes of it is decided in `decisions`.
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -15,14 +18,14 @@ from tempfile import TemporaryDirectory
 
 import mlflow.pyfunc
 import pandas as pd
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model as Package
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
 from components.artifacts import Evidence, Model, Predictions
-from components.registry.tracking import Tracking, explained
+from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics, explained, metric_name
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,
@@ -39,6 +42,8 @@ from components.tasks import registry as tasks
 SERVED = Path(__file__).with_name("served.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pillow")  # all that served.py imports in any case
 DESCRIPTION = 4000  # characters: MLflow keeps 5,000
+OPENING = "\n## Training"  # where the card's first lines end
+MODEL_VERSIONS = "mlflow.modelVersions"  # tag of a logged model: what MLflow's pages show it is registered as
 
 
 def register(
@@ -53,12 +58,14 @@ def register(
     tags: Mapping[str, str] | None = None,
     reference: pd.DataFrame | None = None,
     predictions: Predictions | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> int:
     """Make `model` a version of `name`, alias it `candidate`, and return its number.
 
     `card` is the model card in Markdown, `examples` are encoded images (one at least: the package must answer for
     them before it is registered), `reference` is the profile of the training data that later data is compared
-    with. The same artifact with the same evidence is not registered twice: its version is returned.
+    with, `links` are what the version's description leads to. The same artifact with the same evidence is not
+    registered twice: its version is returned.
     Raises RegistryError where the evidence is of another artifact or the package does not answer.
     """
     if evidence.model != model.digest:
@@ -81,7 +88,7 @@ def register(
                 if predictions is not None:
                     predictions.save(files)
                 tracking.client.log_artifacts(run_id, str(files), labels[FILES])
-            version = _create(tracking, model, name, labels, card=card, examples=examples)
+            version = _create(tracking, model, evidence, name, labels, card=card, examples=examples, links=links or {})
         tracking.client.set_registered_model_alias(name, CANDIDATE, str(version))
     return version
 
@@ -136,7 +143,15 @@ def signature(model: Model) -> ModelSignature:
 
 
 def _create(
-    tracking: Tracking, model: Model, name: str, labels: Mapping[str, str], *, card: str, examples: Sequence[bytes]
+    tracking: Tracking,
+    model: Model,
+    evidence: Evidence,
+    name: str,
+    labels: Mapping[str, str],
+    *,
+    card: str,
+    examples: Sequence[bytes],
+    links: Mapping[str, str],
 ) -> int:
     """Build, try and store the package, then create the version. A failure leaves no version and no usable model."""
     client, run_id = tracking.client, labels[RUN]
@@ -149,20 +164,42 @@ def _create(
             build_package(model, folder, examples, package)
             client.log_model_artifacts(logged.model_id, str(folder))
         client.finalize_logged_model(logged.model_id, "READY")
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        tracking.log_model_output(run_id, logged.model_id)
+        _log_figures(tracking, evidence, run_id, logged.model_id, labels.get(DATASET, name))
         _ensure_name(tracking, name, model)
         created = client.create_model_version(
             name,
             source=logged.artifact_location,
             run_id=run_id,
             tags=dict(labels),
-            description=card[:DESCRIPTION],
+            description=describe(card, links),
             model_id=logged.model_id,
         )
     except BaseException:
         client.delete_logged_model(logged.model_id)
         raise
+    # A server does this itself, a database of one's own does not.
+    registered = json.dumps([{"name": name, "version": int(created.version)}])
+    client.set_logged_model_tags(logged.model_id, {MODEL_VERSIONS: registered})
     return int(created.version)
+
+
+def describe(card: str, links: Mapping[str, str]) -> str:
+    """What a version's page says at its top: the card's first lines, with the ways to run, data and figures in them."""
+    text = card.partition("\n\n")[2] if card.startswith("# ") else card  # the page has the name itself
+    first, _, more = (text.partition(OPENING)[0].strip() or card).partition("\n\n")
+    ways = " · ".join(f"[{said}]({address})" for said, address in links.items())
+    return "\n\n".join(part for part in (first, ways, more) if part)[:DESCRIPTION]
+
+
+def _log_figures(tracking: Tracking, evidence: Evidence, run_id: str, model_id: str, dataset: str) -> None:
+    """The figures on the logged model's own page, each with the data that it was measured on."""
+    now = int(time.time() * 1000)
+    about = {"model_id": model_id, "dataset_name": dataset, "dataset_digest": evidence.data[:DIGEST], "run_id": run_id}
+    known = {key: value for key, value in evidence_metrics(evidence).items() if math.isfinite(value)}  # else shown as 0
+    entries = [Metric(metric_name(key), value, now, 0, **about) for key, value in known.items()]
+    for start in range(0, len(entries), BATCH):
+        tracking.client.log_batch(run_id, metrics=entries[start : start + BATCH])
 
 
 def _ensure_name(tracking: Tracking, name: str, model: Model) -> None:

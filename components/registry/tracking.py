@@ -28,16 +28,18 @@ import requests
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag, ViewType
 from mlflow.entities import Run as RunEntity
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from components.artifacts import Evidence, digest_values, replacing
+from components.registry import addresses
 
 KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
 DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a line's run: the data set's name, and DVC's digest of it
-KIND = "kind"  # tag: "decision" on the runs that record one
+KIND = "kind"  # tag: what a run is: line, step, network, decision, tune, trial, bench or range-test
+COMMIT = "mlflow.source.git.commit"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 
@@ -45,6 +47,7 @@ MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else M
 
 PROBE_SECONDS = 10.0  # a healthy server answers /health in milliseconds, on a crowded machine in seconds
 LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
+DIGEST = 36  # characters of a data set's digest: MLflow keeps no more
 BATCH = 100  # MLflow's own limit of params and tags a request; metrics may be 1,000
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
@@ -133,6 +136,11 @@ class Tracking:
             identifier = found.experiment_id
         return replace(self, experiment=experiment, experiment_id=identifier)
 
+    @_asked("reading the experiments")
+    def experiments(self) -> list[str]:
+        """The names of all that were not deleted."""
+        return [str(found.name) for found in self.client.search_experiments(view_type=ViewType.ACTIVE_ONLY)]
+
     @_asked("opening a run's experiment")
     def of_run(self, run_id: str) -> Tracking:
         """The same connection, with its new runs in the experiment that a run belongs to."""
@@ -178,15 +186,7 @@ class Tracking:
 
     def log_evidence(self, run_id: str, evidence: Evidence) -> None:
         """Record every figure as `SPLIT.NAME`, its interval as `.low` and `.high`, and the groups' figures."""
-        metrics: dict[str, float] = {}
-        named = {f"{evidence.split}.{name}": figure for name, figure in evidence.figures.items()}
-        named |= {f"{evidence.split}.{row.column}.{row.group}.{row.metric}": row.figure for row in evidence.groups}
-        for name, figure in named.items():
-            metrics[name] = figure.value
-            if figure.low is not None and figure.high is not None:
-                metrics |= {f"{name}.low": figure.low, f"{name}.high": figure.high}
-        metrics |= {f"{evidence.split}.disparity.{name}": value for name, value in evidence.disparity.items()}
-        self.log_metrics(run_id, metrics)
+        self.log_metrics(run_id, evidence_metrics(evidence))
 
     @_asked("setting tags")
     def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
@@ -209,6 +209,11 @@ class Tracking:
         """Keep a copy of everything in `source` with the run, inside `folder` of its artifacts."""
         self.client.log_artifacts(run_id, str(source), folder)
 
+    @_asked("recording the model")
+    def log_model_output(self, run_id: str, model_id: str) -> None:
+        """Show a logged model (`m-…`) as what the run has made."""
+        self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+
     @_asked("recording the data set")
     def log_dataset_input(
         self, run_id: str, name: str, digest: str, *, source: str, context: str, profile: str = "{}"
@@ -216,7 +221,7 @@ class Tracking:
         """Show a data set as the run's input. `context` says what for (training, evaluation); `source` where it is."""
         entity = DatasetEntity(
             name=name,
-            digest=digest[:36],  # MLflow keeps no more; the whole digest is in the tag
+            digest=digest[:DIGEST],  # the whole digest is in the tag
             source_type="local",
             source=source,
             profile=profile,
@@ -319,15 +324,22 @@ class Tracking:
             )
         return found
 
+    @_asked("looking for a file")
+    def has_artifact(self, run_id: str, path: str) -> bool:
+        """Whether a run keeps that file."""
+        folder = path.rpartition("/")[0]
+        return path in {entry.path for entry in self.client.list_artifacts(run_id, folder or None)}
+
     # -- addresses
 
     def run_link(self, run_id: str) -> str | None:
         """Where MLflow's pages show a run; None while no address of them is known."""
-        return f"{self.ui}/#/experiments/{self._experiment_id()}/runs/{run_id}" if self.ui else None
+        return f"{self.ui}/{addresses.run(self._experiment_id(), run_id)}" if self.ui else None
 
-    def version_link(self, name: str, version: int) -> str | None:
-        """Where MLflow's pages show a version of a model; None while no address of them is known."""
-        return f"{self.ui}/#/models/{name}/versions/{version}" if self.ui else None
+    def inside(self, run_id: str, path: str = "") -> str:
+        """The link to a run, or to a file of it, in one of MLflow's own descriptions."""
+        experiment = self._experiment_id()
+        return addresses.file(experiment, run_id, path) if path else addresses.run(experiment, run_id)
 
     def environment(self) -> dict[str, str]:
         """What a child process needs in its environment to use the same store (`mlflow models serve …`)."""
@@ -361,6 +373,18 @@ def connect(root: Path, experiment: str | None = None, *, ui: str | None = None)
         client.search_experiments(max_results=1)
         tracking = Tracking(root, uri, client, ui=pages.rstrip("/") if pages else None)
         return tracking.within(experiment) if experiment is not None else tracking
+
+
+def evidence_metrics(evidence: Evidence) -> dict[str, float]:
+    """Every figure as `SPLIT.NAME`, its interval as `.low` and `.high`, the groups' as `SPLIT.COLUMN.GROUP.NAME`."""
+    metrics: dict[str, float] = {}
+    named = {f"{evidence.split}.{name}": figure for name, figure in evidence.figures.items()}
+    named |= {f"{evidence.split}.{row.column}.{row.group}.{row.metric}": row.figure for row in evidence.groups}
+    for name, figure in named.items():
+        metrics[name] = figure.value
+        if figure.low is not None and figure.high is not None:
+            metrics |= {f"{name}.low": figure.low, f"{name}.high": figure.high}
+    return metrics | {f"{evidence.split}.disparity.{name}": value for name, value in evidence.disparity.items()}
 
 
 def local_uri(root: Path) -> str:

@@ -109,6 +109,11 @@ def version_card(tracking: Tracking, name: str, version: int) -> str:
     return (_files(tracking, name, version) / "card.md").read_text(encoding="utf-8")
 
 
+def logged_model(tracking: Tracking, name: str, version: int) -> str:
+    """The id by which MLflow knows the version's package among an experiment's models."""
+    return str(_version(tracking, name, version).model_id)
+
+
 def production_model(tracking: Tracking, name: str) -> Model | None:
     """The artifact in production, None while nothing is."""
     version = aliased(tracking, name, PRODUCTION)

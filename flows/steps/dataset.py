@@ -23,6 +23,7 @@ PREVIEW_SAMPLES = 8  # rows of the augmentation sheet: a page
 
 @task(
     name="data",
+    task_run_name="data",
     retries=1,
     retry_delay_seconds=5,
     retry_condition_fn=passing,
@@ -109,7 +110,7 @@ def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, 
     current = profile(dataset, sample=config.sample, embed=embedding(production) if production else None)
     # The step's own key: a comparison that is tried again, or whose result was lost, is not a second one.
     about = {"dataset": dataset.card.name, "data": dataset.digest, "MLflow run": run.id}
-    history = drift.History(shared.project.state / "evidently", name, run.work.name, about)
+    history = drift.History(shared.project.drift_history, name, run.work.name, about)
     report = drift.compare(current, reference, config, run.folder, history)
     run.show(run.folder, "drift")
     if report.share is not None:

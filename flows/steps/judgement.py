@@ -151,9 +151,23 @@ def register(
         # What later data is compared with, if this version comes into production: seen by the version itself.
         reference=profile(dataset, sample=config.sample, embed=embedding(served)),
         predictions=assessment.predictions,
+        links=_links(run.id),
     )
     (run.folder / "version").write_text(str(version), encoding="utf-8")
     run.summary = f"{name} version {version}, {served.card.precision}"
+
+
+def _links(run_id: str) -> dict[str, str]:
+    """Where a version's description leads to."""
+    shared = line()
+    made = {done.step: done.run_id for done in shared.done}
+    places = {
+        "the line": (shared.run_id, ""),
+        "its data, judged": (made["validation"], "validation/docs/index.html"),
+        "every figure": (made["evaluate"], ""),
+        "the whole card": (run_id, "result/card.md"),
+    }
+    return {said: shared.tracking.inside(*place) for said, place in places.items()}
 
 
 def _in_force(decision: Decision) -> bool:

@@ -56,7 +56,10 @@ def test_the_parent_run_tells_where_everything_came_from(
     assert tags["convoy.data"] == lock["stages"]["prepare@digits"]["outs"][0]["md5"]
     assert tags["convoy.data"] == data_versions.digest(project, "digits")
     assert {"convoy.lock", "convoy.parameters", "convoy.prefect_flow_run", "mlflow.source.git.commit"} <= set(tags)
-    assert [run.name for run in store.children(outcome.run_id)] == list(STEPS)
+    children = store.children(outcome.run_id)
+    assert [run.tags["convoy.step"] for run in children] == list(STEPS)
+    # The names say the order too; `data`, which DVC remembers, is the first.
+    assert [run.name for run in children] == [f"{number:02d} {step}" for number, step in enumerate(STEPS, 2)]
 
 
 def test_each_member_has_a_curve_with_a_point_an_epoch(outcome: Outcome, store: tracking.Tracking) -> None:
@@ -246,4 +249,4 @@ def task_states(flow_run: str) -> dict[str, Any]:
 
     with get_client(sync_client=True) as client:
         runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
-    return {run.name.rsplit("-", 1)[0]: run.state_name for run in runs}
+    return {run.name: run.state_name for run in runs}

@@ -116,7 +116,8 @@ def test_mlflow_away_for_half_a_minute_changes_nothing(tmp_path: Path, outcome: 
         assert process.wait(timeout=LIMIT) == 0, (root / "output.txt").read_text()
         client = MlflowClient(f"http://127.0.0.1:{port}")
         experiment = client.get_experiment_by_name("digits")
-        runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+        found = client.search_runs([experiment.experiment_id])
+        runs = {run.data.tags.get("convoy.step", run.info.run_name): run for run in found}
         for member in ("member-0", "member-1", "member-2"):
             points = client.get_metric_history(runs[member].info.run_id, "validation_accuracy")
             assert [point.step for point in points] == [1, 2]
@@ -200,4 +201,4 @@ def test_more_workers_than_cpus_is_an_error_that_says_what_is_short(outcome: Out
 
 
 def oldest_child(store: tracking.Tracking, parent: str, step: str) -> str:
-    return next(run.id for run in store.children(parent) if run.name == step)
+    return next(run.id for run in store.children(parent) if run.tags.get("convoy.step") == step)

@@ -1,0 +1,192 @@
+"""What `convoy status`, `runs` and `compare` say: the same that the pages show, in the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from components.registry.lines import Comparison, Line, Standing
+from components.registry.versions import PRODUCTION, STAGING
+
+STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow"}
+WORST = 40  # characters of a value; digests are as well known by fewer
+NEXT = 5  # scheduled runs that are told
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A flow run that Prefect has on its list."""
+
+    id: str
+    flow: str  # with its deployment
+    state: str
+    at: datetime | None  # when it is to begin; None where it waits for a person
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Something that goes on when somebody says so."""
+
+    what: str
+    since: str
+    how: str  # the command
+
+
+def planned() -> list[Planned]:
+    """What Prefect has scheduled or paused, in the order of its time. Needs PREFECT_API_URL."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    def asked(kind: StateType) -> FlowRunFilter:
+        return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[kind])))
+
+    found = []
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_run_filter=asked(StateType.SCHEDULED), sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=NEXT
+        )
+        runs += client.read_flow_runs(flow_run_filter=asked(StateType.PAUSED))
+        for run in runs:
+            name = client.read_flow(run.flow_id).name
+            if run.deployment_id is not None:
+                name = f"{name}/{client.read_deployment(run.deployment_id).name}"
+            paused = run.state_type == StateType.PAUSED
+            found.append(Planned(str(run.id), name, str(run.state_name), None if paused else run.expected_start_time))
+    return found
+
+
+def waiting(standings: Sequence[Standing], plans: Sequence[Planned]) -> list[Waiting]:
+    """Versions that are staged and not in production, and flow runs that are paused."""
+    production = {each.model: each.version for each in standings if each.alias == PRODUCTION}
+    staged = [
+        Waiting(
+            f"{each.model} version {each.version}, {figure(each)}",
+            "staged; in production is " + (f"version {production[each.model]}" if each.model in production else "none"),
+            f"convoy promote {each.model} --to production",
+        )
+        for each in standings
+        if each.alias == STAGING and production.get(each.model) != each.version
+    ]
+    paused = [Waiting(f"{plan.flow}, {plan.state.lower()}", "flow run", plan.id) for plan in plans if plan.at is None]
+    return staged + paused
+
+
+def page(lines: Sequence[Line], standings: Sequence[Standing], plans: Sequence[Planned] | None) -> Group:
+    """All of it. `plans` is None where no Prefect server runs that could start anything."""
+    parts: list[object] = [runs_table(lines) if lines else Text("no line has been run yet: `convoy run` does it")]
+    if standings:
+        where = _table("what is where", "model", "alias", "version", "figure", "made by")
+        for each in standings:
+            where.add_row(each.model, each.alias, str(each.version), figure(each), (each.line or "–")[:8])
+        parts.append(where)
+    wants = waiting(standings, plans or [])
+    if wants:
+        table = _table("waits for approval", "what", "", "how")
+        for want in wants:
+            table.add_row(want.what, want.since, want.how)
+        parts.append(table)
+    else:
+        parts.append(Text("nothing waits for approval\n"))
+    upcoming = [plan for plan in plans or [] if plan.at is not None]
+    if upcoming:
+        table = _table("next", "when", "what", "state")
+        for plan in upcoming:
+            if plan.at is not None:
+                table.add_row(f"{plan.at.astimezone():%Y-%m-%d %H:%M} ({_until(plan.at)})", plan.flow, plan.state)
+        parts.append(table)
+    elif plans is None:
+        parts.append(Text("nothing is scheduled: no Prefect server runs here (`convoy schedule` starts one)"))
+    else:
+        parts.append(Text("nothing is scheduled"))
+    return Group(*parts)  # type: ignore[arg-type]
+
+
+def runs_table(lines: Sequence[Line]) -> Table:
+    """A row a line, newest first."""
+    table = _table("runs", "run", "when", "recipe", "model", "", "took", "steps done", "figure", "came to")
+    for line in lines:
+        steps = f"{len(line.ran)} of {len(line.steps)}" if line.steps else "–"
+        value = f"{line.metric} {line.value:.4f}" if line.value is not None else "–"
+        status = f"[{STYLES.get(line.status, 'default')}]{line.status.lower()}"
+        table.add_row(
+            line.id[:8], _when(line.started), line.recipe, line.model, status, _took(line.seconds), steps, value,
+            outcome(line),
+        )  # fmt: skip
+    return table
+
+
+def comparison(found: Comparison) -> Group:
+    """What differs between two lines: nothing that is the same is told."""
+    head = [f"{line.id[:8]} {line.model}" for line in (found.one, found.other)]
+    parts: list[object] = []
+    for title, differences in (("where they came from", found.origins), ("parameters", found.params)):
+        if differences:
+            table = _table(title, "", *head)
+            for each in differences:
+                table.add_row(each.what, *(_short(value) for value in (each.one, each.other)))
+            parts.append(table)
+    if found.steps:
+        parts.append(Text(f"done anew in one of them: {', '.join(each.what for each in found.steps)}\n"))
+    if found.figures:
+        table = _table("figures of what is served", "", *head, "difference")
+        for row in found.figures:
+            table.add_row(row.what, _figure(row.one), _figure(row.other), f"{row.other[0] - row.one[0]:+.4g}")
+        parts.append(table)
+    if not parts:
+        parts.append(Text("nothing differs: neither data, parameters, code nor libraries, nor what came of them"))
+    parts.append(Text(f"came to: {outcome(found.one)} · {outcome(found.other)}"))
+    return Group(*parts)  # type: ignore[arg-type]
+
+
+def outcome(line: Line) -> str:
+    """What was decided about the version that a line ended with."""
+    if line.version is None:
+        return "–"
+    return f"{'rejected' if line.decision == 'reject' else 'approved'} version {line.version}"
+
+
+def figure(standing: Standing) -> str:
+    """The primary metric of a version with its interval."""
+    return f"{standing.metric} {_figure((standing.value, standing.low, standing.high))}"
+
+
+def _figure(values: tuple[float, float | None, float | None]) -> str:
+    value, low, high = values
+    return f"{value:.4g}" + (f" [{low:.4g}, {high:.4g}]" if low is not None and high is not None else "")
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "–"
+    return value if len(value) <= WORST else f"{value[: WORST - 1]}…"
+
+
+def _when(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _took(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def _until(at: datetime) -> str:
+    left = int(at.timestamp() - time.time())
+    return f"in {timedelta(seconds=left)}" if left >= 0 else f"{timedelta(seconds=-left)} late"

@@ -1,0 +1,149 @@
+"""`convoy status`, `runs`, `compare` and `open`: what there was, what is where, what comes next, and where to look.
+
+Imports no engine until a command needs it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json as serialization
+import os
+import signal
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flows import terminal
+from flows.project import MLFLOW_PORT, PREFECT_PORT, Project
+
+if TYPE_CHECKING:
+    from components.registry.tracking import Tracking
+    from flows.status import Planned
+
+LATEST = 5  # runs that `status` tells
+
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on the standard output.")]
+RunArgument = Annotated[
+    str, typer.Argument(help="`last`, the first characters of a run's id, NAME@alias or NAME:version.")
+]
+
+
+def status(json: JsonOption = False) -> None:
+    """The last runs, what is where, what waits for approval, and what is scheduled next."""
+    with _asking() as (project, store):
+        from components.registry import lines
+        from flows import status as said
+
+        latest, standings = lines.recent(store, LATEST), lines.standings(store)
+        plans = _plans(project)
+        if json:
+            wants = said.waiting(standings, plans or [])
+            _print_json({"runs": latest, "standings": standings, "waiting": wants, "planned": plans})
+        else:
+            Console().print(said.page(latest, standings, plans), highlight=False)
+
+
+def runs(
+    model: Annotated[str | None, typer.Option(help="Of one model; by default of all.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20,
+    json: JsonOption = False,
+) -> None:
+    """The runs of the line, newest first."""
+    with _asking() as (_, store):
+        from components.registry import lines
+        from flows import status as said
+
+        found = lines.recent(store, limit, model)
+        if json:
+            _print_json(found)
+        elif found:
+            Console().print(said.runs_table(found), highlight=False)
+        else:
+            typer.echo("no line has been run yet: `convoy run` does it")
+
+
+def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> None:
+    """What differs between two runs: origin, parameters, steps and figures; what is the same is left out."""
+    with _asking() as (project, store):
+        from components.registry import addresses, lines
+        from flows import pages
+        from flows import status as said
+
+        found = lines.compare(store, lines.find(store, one), lines.find(store, other))
+        if json:
+            _print_json(found)
+            return
+        Console().print(said.comparison(found), highlight=False)
+        if mlflow := pages.running(project).get("MLflow"):
+            both = (found.one, found.other)
+            typer.echo(f"{mlflow}/{addresses.comparison([x.experiment_id for x in both], [x.id for x in both])}")
+
+
+def open_page(
+    run: RunArgument = "last",
+    prefect: Annotated[bool, typer.Option("--prefect", help="Prefect's page of it instead of MLflow's.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="The report, which needs no server.")] = False,
+) -> None:
+    """Open a run's page in the browser. Where the pages are not up, the one that is needed is started meanwhile."""
+    with _asking() as (project, store), ExitStack() as stack:
+        from components.registry import addresses, lines
+        from flows import pages
+
+        line = lines.find(store, run)
+        if report:
+            if "promote" not in line.steps:
+                raise ValueError(f"run {line.id} was not judged, so there is no report of it")
+            _browse(store.artifact_folder(line.steps["promote"], "report/report.html").as_uri())
+            return
+        up = pages.running(project)
+        name = "Prefect" if prefect else "MLflow"
+        started = name not in up
+        if started:
+            typer.echo(f"starting {name} …")
+            start = pages.lasting_prefect_server if prefect else pages.mlflow_server
+            up[name] = stack.enter_context(start(project, PREFECT_PORT if prefect else MLFLOW_PORT))
+        below = f"runs/flow-run/{line.flow_run}" if prefect else addresses.run(line.experiment_id, line.id)
+        _browse(f"{up[name]}/{below}")
+        if started:
+            typer.echo("Ctrl-C ends it.")
+            signal.pause()
+
+
+@contextmanager
+def _asking() -> Iterator[tuple[Project, Tracking]]:
+    project = terminal.project()
+    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended"):
+        from components.registry import tracking
+
+        yield project, tracking.connect(project.root)
+
+
+def _plans(project: Project) -> list[Planned] | None:
+    """What Prefect has scheduled; None where no server of this project, and none that is named, answers."""
+    from flows.startup import answers
+    from flows.status import planned
+
+    note = project.prefect_home / "server.url"
+    url = os.environ.get("PREFECT_API_URL") or (note.read_text(encoding="utf-8") if note.is_file() else "")
+    if not url or not answers(url):
+        return None
+    os.environ["PREFECT_API_URL"] = url
+    return planned()
+
+
+def _browse(address: str) -> None:
+    """Say the address, and open it where there is a browser."""
+    typer.echo(address)
+    webbrowser.open(address)
+
+
+def _print_json(value: object) -> None:
+    def plain(entry: Any) -> object:
+        known = dataclasses.is_dataclass(entry) and not isinstance(entry, type)
+        return dataclasses.asdict(entry) if known else str(entry)
+
+    typer.echo(serialization.dumps(value, default=plain, indent=2, ensure_ascii=False))
