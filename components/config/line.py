@@ -244,8 +244,8 @@ class EnsembleConfig(Section):
 
     # soft: mean of the members' probabilities; weighted: under weights of greatest likelihood on the validation split;
     # hard: share of their votes; stacking: a linear layer on their log-probabilities; boosted: SAMME's vote; soup: one
-    # network with the mean of their weights. auto: what has the least log loss on the validation split, or the simplest
-    # that is no worse than that by more than its standard error.
+    # network with the mean of their weights. auto: what has the least log loss on the validation split, at its best
+    # temperature, or the simplest that is no worse than that by more than its standard error.
     combiner: Literal["auto", "soft", "weighted", "hard", "stacking", "boosted", "soup"] = "auto"
     # How much of the primary metric it may lose against its best member on the validation split before the line stops.
     # Combiners are chosen by log loss, so a lucky member may be ahead by chance: by 1 pp on the digits' 270 samples.

@@ -1,8 +1,10 @@
 """Which combiner: judged by log loss on the validation split, on samples that it was not fitted on.
 
 What is fitted on the validation split is judged by cross-fitting on it: fitted on four fifths, judged on the fifth,
-five times. By how much one combiner is better than another is only known up to a standard error, so the simplest is
-taken that is behind the best by no more than that (Breiman et al. 1984, on paired differences).
+five times. Whoever is sure of itself to the wrong degree is not a worse combiner for that, and one number would mend it
+(Guo et al. 2017): everyone is compared at its own best temperature. By how much one combiner is better than another is
+only known up to a standard error, so the simplest is taken that is behind the best by no more than that (Breiman et al.
+1984, on paired differences).
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
 from components.artifacts import DatasetCard
 from components.compress.ensembling.answers import Floats, Rows, Said, Together, losses_of, said_of
@@ -23,6 +27,7 @@ from components.tasks.protocol import Task
 
 FOLDS = 5  # of the validation split
 SEED = 0  # of those folds
+TEMPERATURES = (-3.0, 3.0)  # natural logarithms of those that are tried: 1/20 to 20
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Candidate:
 
     name: str
     losses: Floats  # (N,) nats a unit, of each sample
+    compared: Floats  # (N,) the same at the best temperature, which masks, whose answers are not kept, are not given
     said: Said | None  # None of masks, whose answers are not kept
 
 
@@ -52,7 +58,7 @@ def judged(combiner: Combiner, answers: Together, given: Given, task: Task, card
         for fitting, judging in pairs:
             fusion = combiner.fit(answers.take(fitting), given)
             losses[judging] = _mean_losses(fusion, answers.take(judging))
-        return Candidate(combiner.name, losses, None)
+        return Candidate(combiner.name, losses, losses, None)
     fused = torch.empty(answers.outputs.shape[1:])
     for fitting, judging in pairs:
         fused[judging] = combiner.fit(answers.take(fitting), given)(answers.take(judging).outputs)
@@ -68,11 +74,14 @@ def judged_soup(soups: Soups, answers: Together, task: Task, card: DatasetCard) 
         losses[judging] = said.losses()[judging]
         if fused is not None and said.logs is not None:
             fused[judging] = torch.from_numpy(said.logs[judging])
-    return Candidate("soup", losses, None) if fused is None else _answered("soup", fused, answers, task, card)
+    return Candidate("soup", losses, losses, None) if fused is None else _answered("soup", fused, answers, task, card)
 
 
 def choose(losses: Mapping[str, Floats]) -> tuple[str, str]:
-    """The name of one of several combiners, given from the simplest on with `(N,)` losses each, and why it is it."""
+    """The name of one of several combiners, given from the simplest on with `(N,)` losses each, and why it is it.
+
+    The losses are those that are `compared`.
+    """
     best = min(losses, key=lambda name: float(losses[name].mean()))
     for name in losses:
         behind, error = difference(losses[name], losses[best])
@@ -100,7 +109,22 @@ def _mean_losses(fusion: object, answers: Together) -> Floats:
     return losses_of(mixed)
 
 
+def at_best_temperature(logs: Floats, targets: Rows) -> Floats:
+    """`(N,)` losses in nats of `(N, C)` log-probabilities divided by the temperature at which their mean is least."""
+    rows = np.arange(len(targets))
+
+    def losses(log_temperature: float) -> Floats:
+        cooled = logs * math.exp(-log_temperature)
+        found: Floats = logsumexp(cooled, axis=1) - cooled[rows, targets]
+        return found
+
+    best = minimize_scalar(lambda value: float(losses(value).mean()), bounds=TEMPERATURES, method="bounded")
+    return losses(float(best.x))
+
+
 def _answered(name: str, fused: torch.Tensor, answers: Together, task: Task, card: DatasetCard) -> Candidate:
     answer = {key: value.numpy() for key, value in task.answer(fused).items()}
     said = said_of(task, [(answer, answers.targets)], card)
-    return Candidate(name, said.losses(), said)
+    losses = said.losses()
+    compared = losses if said.logs is None else at_best_temperature(said.logs.astype(np.float64), answers.targets)
+    return Candidate(name, losses, compared, said)

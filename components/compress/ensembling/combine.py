@@ -58,7 +58,7 @@ def combine(members: Sequence[Model], dataset: Dataset, config: EnsembleConfig, 
         raise CompressionError(left_out[config.combiner])
     name, reason = str(config.combiner), "it was asked for"
     if name == "auto":
-        name, reason = choosing.choose({each: found.losses for each, found in candidates.items()})
+        name, reason = choosing.choose({each: found.compared for each, found in candidates.items()})
     card, network, weights = _made(asked, soups, name)
     report = _report(asked, candidates, left_out, soups, network, weights)
     report = report.model_copy(update={"asked": config.combiner, "combiner": name, "reason": reason})
@@ -170,7 +170,7 @@ def _report(
     measured = whole.measure(task)
     pairs = diversity(asked.said, asked.validation.targets)
     costs = [cost_of(each, card.input) for each in asked.networks]
-    best = min((found.losses for found in candidates.values()), key=lambda losses: float(losses.mean()))
+    best = min((found.compared for found in candidates.values()), key=lambda losses: float(losses.mean()))
     return EnsembleReport(
         asked="",
         combiner="",
@@ -209,7 +209,7 @@ def _member(asked: Members, number: int, weights: Sequence[float] | None) -> Mem
 
 
 def _figures(asked: Members, found: Candidate, best: Floats, soups: Soups | None) -> CombinerFigures:
-    behind, error = choosing.difference(found.losses, best)
+    behind, error = choosing.difference(found.compared, best)
     _, network, _ = _made(asked, soups, found.name)
     said = found.said
     if said is None:

@@ -34,7 +34,7 @@ class CombinerFigures(Figures):
     """
 
     fitted: Literal["nothing", "validation", "out of fold"]  # on what
-    behind: float  # the best one's log loss, in nats a unit
+    behind: float  # the best one's log loss, both at their best temperatures, in nats a unit
     standard_error: float  # of that
     cost: Cost
 

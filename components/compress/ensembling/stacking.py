@@ -24,9 +24,12 @@ from components.models.ensemble import Stacked, learned
 from components.tasks.protocol import Task
 
 INVERSE_PENALTY = 1.0  # scikit-learn's own default: it matters where there are few samples, and hardly otherwise
-ITERATIONS = 5000  # most of L-BFGS; the fit is convex
-# Of its gradient. Log-probabilities are badly scaled: with scikit-learn's own 1e-4, fits of the same samples in two
-# orders answered up to 0.02 apart; with 1e-6, 0.0003 (two networks on digits).
+# Log-probabilities are badly scaled and alike: L-BFGS takes thousands of steps where Newton's method takes a dozen, but
+# that has the square of the parameters in memory, and above this many (32 MB) it is left to L-BFGS.
+NEWTON_PARAMETERS = 2_000
+ITERATIONS = 5000  # at most; the fit is convex
+# Of the gradient. With scikit-learn's own 1e-4, L-BFGS's fits of the same samples in two orders answered up to 0.02
+# apart; with 1e-6, 0.0003 (two networks on digits).
 TOLERANCE = 1e-6
 
 
@@ -42,7 +45,9 @@ def fit_stacking(answers: Together, classes: int, learners: int) -> Stacked:
         raise CompressionError(
             f"stacking: expected samples of every class to fit it on, found none of class {missing[0]}"
         )
-    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS, tol=TOLERANCE).fit(features, targets)
+    solver = "newton-cholesky" if (features.shape[1] + 1) * classes <= NEWTON_PARAMETERS else "lbfgs"
+    regression = LogisticRegression(C=INVERSE_PENALTY, solver=solver, max_iter=ITERATIONS, tol=TOLERANCE)
+    fitted = regression.fit(features, targets)
     weight, bias = fitted.coef_, fitted.intercept_
     if classes == 2:  # scikit-learn then fits the second class's logit alone, against 0
         weight, bias = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([np.zeros(1), bias])

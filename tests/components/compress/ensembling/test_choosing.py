@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from components.artifacts import DatasetCard, InputSpec
 from components.compress.ensembling import choosing
@@ -49,6 +50,31 @@ def test_what_was_learnt_by_heart_is_not_believed(card: DatasetCard) -> None:
     found = {name: choosing.judged(COMBINERS[name], answers, given, task, card).losses for name in ("soft", "stacking")}
     assert flattering < found["soft"].mean() < found["stacking"].mean()
     assert choosing.choose(found)[0] == "soft"
+
+
+def test_the_best_temperature_is_that_of_an_independent_search_and_undoes_any_other() -> None:
+    random = np.random.default_rng(0)
+    targets = random.integers(0, CLASSES, 300)
+    logs = log_softmax(2 * np.eye(CLASSES)[targets] + random.normal(size=(300, CLASSES)), axis=1)
+    found = choosing.at_best_temperature(logs, targets)
+    grid = [-log_softmax(logs / t, axis=1)[np.arange(300), targets].mean() for t in np.linspace(0.2, 5.0, 2_000)]
+    assert found.mean() == pytest.approx(min(grid), abs=1e-5)
+    for temperature in (0.3, 4.0):
+        tempered = choosing.at_best_temperature(log_softmax(logs / temperature, axis=1), targets)
+        assert tempered == pytest.approx(found, abs=1e-3)
+
+
+def test_who_is_only_better_calibrated_is_not_taken(card: DatasetCard) -> None:
+    """Members that are far too unsure of themselves, and right: stacking has the lower log loss, and nothing else."""
+    random, task = np.random.default_rng(0), tasks.get("classification")
+    targets = random.integers(0, CLASSES, 400)
+    scores = 1.5 * np.eye(CLASSES)[targets] + random.normal(size=(3, 400, CLASSES))
+    logs = log_softmax(0.2 * scores, axis=2).astype(np.float32)
+    likelihoods = np.exp(logs[:, np.arange(400), targets])[..., None].astype(np.float64)
+    answers = Together(likelihoods, logs, targets)
+    found = {n: choosing.judged(COMBINERS[n], answers, Given(3, CLASSES), task, card) for n in ("soft", "stacking")}
+    assert found["stacking"].losses.mean() < 0.8 * found["soft"].losses.mean()
+    assert choosing.choose({name: each.compared for name, each in found.items()})[0] == "soft"
 
 
 def test_the_simplest_is_taken_that_is_not_surely_worse() -> None:
