@@ -1,0 +1,85 @@
+"""What a teacher is worth: the same student with labels alone, and with everything that it can copy, three seeds each.
+
+    python -m benchmarks.distillation [--epochs N] [--only WAY ...]
+
+Fashion-MNIST. The teacher is the ensemble of three members of `fashion-mnist-fast`'s network, trained once; students
+are a quarter as wide. All take the same augmentation, schedule, epochs and seeds, and are judged by their last weights
+on the test split. A gain is paired by seed. Figures: `benchmarks/distillation.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from benchmarks import study
+from components.compress.distil import student_job
+from components.compress.ensembling.combine import combine
+from components.config import DistillationConfig, EnsembleConfig, NetworkConfig, StudentConfig, load
+from components.environment import prepare_environment
+from components.training.job import Job
+from components.training.members import member_jobs
+
+RECIPE = "fashion-mnist-fast"
+STUDENT = NetworkConfig(name="residual", arguments={"width": 8, "stride": 2})
+ALONE = "labels alone"
+
+# What is copied besides the logits, and how often the teacher is asked: 4 views stored, or in every epoch (None).
+WAYS: dict[str, tuple[dict[str, dict[str, float]], int | None]] = {
+    "logits": ({}, None),
+    "logits, 4 views stored": ({}, 4),
+    "logits, hint": ({"hint": {}}, None),
+    "logits, attention": ({"attention": {}}, None),
+    "logits, relation": ({"relation": {}}, None),
+    "logits, contrastive": ({"contrastive": {}}, None),
+}
+
+
+def main() -> None:
+    prepare_environment()
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--epochs", type=int, default=8, help="of a student")
+    arguments.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
+    options = arguments.parse_args()
+    line = load(study.ROOT, RECIPE).line
+    dataset = study.data(RECIPE)
+    members = line.members.model_copy(update={"count": 3})
+    taught = study.trained(
+        "distillation", member_jobs(members, dataset.card.task, line.training, line.augment, seed=100), dataset
+    )
+    teacher = combine(taught, dataset, EnsembleConfig(combiner="soft"), study.FOLDER / "distillation" / "teacher")
+
+    def student(way: str, seed: int) -> Job:
+        kinds, views = WAYS[way]
+        config = StudentConfig(
+            network=STUDENT,
+            epochs=options.epochs,
+            views=views,
+            distillation=DistillationConfig.model_validate(kinds),
+        )
+        job = student_job(teacher, config, line.training, line.augment, seed=seed)
+        return replace(job, name=_name(way, seed))
+
+    def alone(seed: int) -> Job:
+        return Job(_name(ALONE, seed), dataset.card.task, STUDENT, seed, options.epochs, line.training, line.augment)
+
+    jobs = [alone(seed) for seed in study.SEEDS]
+    jobs += [student(way, seed) for way in options.only for seed in study.SEEDS]
+    models = study.trained("distillation", jobs, dataset)
+    accuracy = {model.card.name: study.on_test(model, dataset) for model in models}
+    without = [accuracy[_name(ALONE, seed)] for seed in study.SEEDS]
+    rows = []
+    for way in (ALONE, *options.only):
+        found = [accuracy[_name(way, seed)] for seed in study.SEEDS]
+        helped = "" if way == ALONE else study.gain(found, without)
+        rows.append({"copied": way, "accuracy, %": study.spread(found), "gain, pp": helped})
+    title = f"Students of {options.epochs} epochs; their teacher has {100 * study.on_test(teacher, dataset):.2f} %"
+    print(study.report("distillation", title, rows))
+
+
+def _name(way: str, seed: int) -> str:
+    return f"{way.replace(', ', '-').replace(' ', '-')}-{seed}"
+
+
+if __name__ == "__main__":
+    main()

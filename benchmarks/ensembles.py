@@ -1,0 +1,88 @@
+"""What makes an ensemble, and how its members are put together: one member against four, three seeds each.
+
+    python -m benchmarks.ensembles [--only WAY ...]
+
+Fashion-MNIST, the network and settings of `fashion-mnist-fast` with three epochs a training (snapshots: one training
+of twelve). Every way of having members is put together by every combiner that can, each fitted and chosen on the
+validation split and judged once on the test split. Figures: `benchmarks/ensembles.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks import study
+from components.artifacts import Dataset, Model
+from components.compress.ensembling.combine import combine
+from components.compress.ensembling.report import read_report
+from components.compress.errors import CompressionError
+from components.config import EnsembleConfig, LineConfig, MembersConfig, load
+from components.environment import prepare_environment
+from components.training.members import member_jobs
+
+RECIPE = "fashion-mnist-fast"
+MEMBERS, EPOCHS = 4, 3
+COMBINERS = ("soft", "weighted", "hard", "stacking", "boosted", "soup")
+RESIDUAL: dict[str, Any] = {"name": "residual", "arguments": {"width": 32, "stride": 2}}
+
+# How the members come to differ.
+WAYS: dict[str, dict[str, Any]] = {
+    "seeds": {},
+    "architectures": {"networks": [RESIDUAL, {"name": "densenet"}]},
+    "augmentation": {"augments": [{"crop": 1, "flip": 0.5}, {"crop": 2, "flip": 0.5, "erase": 0.5}]},
+    "folds": {"folds": MEMBERS},
+    "boosting": {"boosting": "samme"},
+    "snapshots": {"snapshots": MEMBERS, "epochs": MEMBERS * EPOCHS},
+    "averaged weights": {"average": "swa"},
+}
+
+
+def main() -> None:
+    prepare_environment()
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
+    options = arguments.parse_args()
+    line, dataset = load(study.ROOT, RECIPE).line, study.data(RECIPE)
+    rows = []
+    for way in options.only:
+        found = [measured(way, seed, line, dataset) for seed in study.SEEDS]
+        row: dict[str, object] = {"members differ by": way}
+        for what in ("member", *COMBINERS, "chosen"):
+            values = [figures[what] for figures in found if what in figures]
+            row[what] = study.spread(values) if len(values) == len(found) else "–"
+        rows.append({**row, "disagreement": study.spread([figures["disagreement"] for figures in found])})
+    print(study.report("ensembles", f"{MEMBERS} members; test accuracy, %", rows))
+
+
+def measured(way: str, seed: int, line: LineConfig, dataset: Dataset) -> Mapping[str, float]:
+    """Test accuracy of the mean member and of every combiner; how often two members disagree."""
+    name = f"{way.replace(' ', '-')}-{seed}"
+    base = {"count": MEMBERS, "networks": [RESIDUAL], "epochs": EPOCHS}
+    members = MembersConfig.model_validate({**base, **WAYS[way]})
+    jobs = member_jobs(members, dataset.card.task, line.training, line.augment, seed=1_000 * seed)
+    models = study.trained(f"ensembles/{name}", jobs, dataset)
+    accuracies = [study.on_test(model, dataset) for model in models]
+    found = {"member": sum(accuracies) / len(accuracies)}
+    for combiner in (*COMBINERS, "auto"):
+        made = _combined(models, dataset, combiner, name)
+        if made is not None:
+            found["chosen" if combiner == "auto" else combiner] = study.on_test(made, dataset)
+            found["disagreement"] = read_report(made).mean_disagreement
+    return found
+
+
+def _combined(models: list[Model], dataset: Dataset, combiner: str, name: str) -> Model | None:
+    """None where these members cannot be combined so."""
+    folder = study.FOLDER / "ensembles" / name / "combined" / combiner
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        return combine(models, dataset, EnsembleConfig.model_validate({"combiner": combiner}), folder)
+    except CompressionError:
+        return None
+
+
+if __name__ == "__main__":
+    main()
