@@ -14,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
+from prefect.runtime import deployment as this_deployment
 from prefect.runtime import flow_run as this_flow_run
 
 from components.artifacts import Decision
@@ -94,7 +95,7 @@ def _asked_before() -> int:
 def _ask(number: int) -> Opinion:
     """The answer to the so-manieth form; the same number is asked once in a run's lives."""
     key = f"opinion-{number}"
-    if this_flow_run.get_deployment_id():
+    if this_deployment.get_id():
         return suspend_flow_run(wait_for_input=Opinion, key=key)
     return pause_flow_run(wait_for_input=Opinion, key=key, timeout=PAUSE_SECONDS, poll_interval=POLL_SECONDS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +16,15 @@ def ray_cluster() -> Iterator[None]:
     cluster.start()
     yield
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes two seconds to create its tables: once is enough."""
+    from components.registry.tracking import connect, local_uri
+
+    root = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(root)
+    return Path(local_uri(root).removeprefix("sqlite:///"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -30,11 +31,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
+def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
     """A project with one staged version, which two people have to approve."""
     for file in ("params.yaml", "dvc.yaml"):
         (tmp_path / file).touch()
     monkeypatch.setenv("CONVOY_ROOT", str(tmp_path))
+    (tmp_path / ".convoy").mkdir()
+    shutil.copy(empty_database, tmp_path / ".convoy" / "mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = tracking.connect(tmp_path, "digits")
     model = build_model(tmp_path / "model")
@@ -59,8 +62,10 @@ def waiting(known: set[UUID], seconds: float = 120.0) -> UUID:
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         for run in flow_runs("promotion"):
-            if run.id not in known and run.state is not None and run.state.is_paused():
-                return run.id
+            if run.id not in known and run.state is not None:
+                assert not run.state.is_final(), run.state
+                if run.state.is_paused():
+                    return run.id
         time.sleep(0.3)
     raise TimeoutError(f"no run of `promotion` waits: {[run.state for run in flow_runs('promotion')]}")
 

@@ -12,18 +12,8 @@ import pytest
 
 from components.artifacts import Evidence
 from components.registry.registration import register
-from components.registry.tracking import Tracking, connect, local_uri
+from components.registry.tracking import Tracking, connect
 from tests.components.registry.registry_builders import build_evidence, build_model, encode
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow takes two seconds to create its tables: once is enough."""
-    root = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
-        connect(root)
-    return Path(local_uri(root).removeprefix("sqlite:///"))
 
 
 @pytest.fixture
