@@ -141,7 +141,8 @@ class Ancestor(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    role: Literal["member", "teacher", "float", "boosted"]  # boosted: its mistakes decided what a sample counts
+    # boosted: its mistakes decided what a sample counts; unpruned: it lost channels or weights
+    role: Literal["member", "teacher", "float", "boosted", "unpruned"]
     digest: str
 
 

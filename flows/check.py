@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components import config
+from components.compress.pruning import prune
 from components.config import ConfigurationError, Recipe
 from components.models import registry as models
 from components.models import weights
@@ -26,6 +27,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         wrong += imbalance.problems(settings.line.training.imbalance, spec, "line.training.imbalance")
         split = settings.dataset.split
         wrong += members.problems(settings.line, spec, grouped=split.group is not None and split.folds is None)
+    wrong += prune.problems(settings.line, "line.prune")
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
     if settings.line.student is not None:
         networks["line.student.network"] = settings.line.student.network

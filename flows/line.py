@@ -32,7 +32,7 @@ class Outcome:
     model: str
     run_id: str  # MLflow's parent run
     data: Dataset
-    assessment: steps.Assessment  # members, ensemble, student, what is served
+    assessment: steps.Assessment  # members, ensemble, student, pruned, what is served
     decision: Decision
     done: list[Done]
 
@@ -60,8 +60,9 @@ def line(recipe: str = "default", overrides: list[str] | None = None) -> Outcome
         members = steps.train(data, settings.members, training, augment, seed)  # Ray: one worker group, K members
         teacher = steps.ensemble(members, data, settings.ensemble)
         student = steps.distil(teacher, data, settings.student, training, augment, seed + len(members))
-        quantized = steps.quantize(student, data, settings.quantize, teacher, settings.student, training, augment, seed)
-        assessment = steps.evaluate(members, teacher, student, quantized, data, settings.evaluate)
+        pruned = steps.prune(student, data, settings.prune, teacher, settings.student, training, augment, seed)
+        quantized = steps.quantize(pruned, data, settings.quantize, teacher, settings.student, training, augment, seed)
+        assessment = steps.evaluate(members, teacher, student, pruned, quantized, data, settings.evaluate)
         version = steps.register(quantized, assessment, data, settings.model, settings.drift)
         decision = steps.promote(version, quantized, assessment, data, drift, settings.evaluate, settings.gates)
         return concluded(run, data, assessment, decision)

@@ -96,6 +96,22 @@ def student_job(
     )
 
 
+def training_of(
+    trained: Model,
+    teacher: Model | None,
+    student: StudentConfig | None,
+    training: TrainingConfig,
+    augment: AugmentConfig,
+    *,
+    seed: int,
+) -> Job:
+    """The training that a network came from, for those who train it further: with its teacher, where it had one."""
+    if teacher is not None and student is not None:
+        return student_job(teacher, student, training, augment, seed=seed)
+    card = trained.card
+    return Job(card.name, card.task, card.network, seed, epochs=1, training=training, augment=augment)
+
+
 def student_jobs(
     teacher: Model, student: StudentConfig, training: TrainingConfig, augment: AugmentConfig, *, seed: int, folder: Path
 ) -> list[Job]:

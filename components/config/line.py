@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from components.config.gates import Gates
+from components.config.pruning import PruneConfig
 from components.config.section import Fraction, Section, Share, ascending, different
 
 
@@ -61,12 +62,15 @@ class NetworkConfig(Section):
     pretrained: Annotated[str, Field(pattern=r"^(imagenet|(file|model|run):[^#]+(#sha256=[0-9a-f]{64})?)$")] | None = (
         None
     )
+    # Tensor → its shape, where it is narrower than the entry point makes it. Written by pruning, not by people.
+    shapes: dict[str, tuple[PositiveInt, ...]] = Field(default={})
 
     @model_serializer(mode="wrap")
     def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `pretrained: null`: what is keyed by a network with random weights stays what it was."""
+        """Without what is not said: what is keyed by a whole network with random weights stays what it was."""
         written: dict[str, Any] = write(self)
-        return {key: value for key, value in written.items() if key != "pretrained" or value is not None}
+        unsaid: dict[str, Any] = {"pretrained": None, "shapes": {}}
+        return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
 
 
 class ImbalanceConfig(Section):
@@ -398,6 +402,7 @@ class LineConfig(Section):
     members: MembersConfig
     ensemble: EnsembleConfig = EnsembleConfig()
     student: StudentConfig | None  # None: what the members make goes on itself
+    prune: PruneConfig | None = None  # None: the student stays as it is
     quantize: QuantizeConfig = QuantizeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gates: Gates

@@ -17,7 +17,8 @@ from components.artifacts import Evidence, Figure, writing
 from components.evaluate.pareto import draw
 
 MEMBER = "member-"
-COSTS = ("parameters", "size", "runtime", "ms at 1", "images/s at 64")  # columns; the others say what a stage can do
+# Columns; the others say what a stage can do.
+COSTS = ("parameters", "multiply-adds", "size", "runtime", "ms at 1", "images/s at 64")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def _row(name: str, evidence: Evidence) -> dict[str, str]:
     figures, primary = evidence.figures, evidence.primary
     main, size = figures[primary], figures.get("size_bytes")
     latency, many, parameters = figures.get("latency_ms"), figures.get("throughput_64"), figures.get("parameters")
+    macs = figures.get("macs")
     return {
         "": name,
         primary: f"{main.value:.4f}",
@@ -99,6 +101,7 @@ def _row(name: str, evidence: Evidence) -> dict[str, str]:
         "worst group": _share(figures.get(f"worst_group_{primary}")),
         "corrupted": _share(figures.get(f"robustness_{primary}")),
         "parameters": f"{parameters.value:,.0f}" if parameters else "–",
+        "multiply-adds": f"{macs.value / 1e6:,.2f} M" if macs else "–",
         "size": f"{size.value / 1000:,.0f} kB" if size else "–",
         "runtime": evidence.runtime or "–",
         "ms at 1": f"{latency.value:.3f}" if latency else "–",
@@ -122,7 +125,7 @@ def _changed(before: Evidence, after: Evidence) -> str:
     for key, what in (("calibration_error", "calibration error"), (f"robustness_{after.primary}", "corrupted")):
         if key in before.figures and key in after.figures:
             parts.append(_points(before.figures[key].value, after.figures[key].value, what))
-    for key, what in (("parameters", "parameters"), ("size_bytes", "size")):
+    for key, what in (("parameters", "parameters"), ("macs", "multiply-adds"), ("size_bytes", "size")):
         if key in before.figures and key in after.figures:
             ratio = after.figures[key].value / before.figures[key].value
             parts += [f"{ratio:.2f}× the {what}"] if abs(ratio - 1) >= 0.005 else []

@@ -17,6 +17,7 @@ from components.compress import runtime
 from components.compress.judge import torch_answerer
 from components.compress.runtime import Answerer
 from components.models.network import load_network, untrained
+from components.models.size import size
 from components.tasks import registry as tasks
 
 PYTORCH = "pytorch"
@@ -42,11 +43,13 @@ def answerer(model: Model, threads: int | None = None) -> Answerer:
 
 
 def weight(model: Model) -> dict[str, Figure]:
-    """`parameters` of the network, whatever they are stored as, and `size_bytes` of the file that is executed."""
+    """`parameters` and `macs` (multiply-adds an image) of the network, whatever computes them, and `size_bytes` of the
+    file that is executed."""
     file = model.onnx if model.onnx.is_file() else model.weights
-    count = sum(parameter.numel() for parameter in untrained(model.card).parameters())
+    counted = size(untrained(model.card), model.card.input)
     return {
-        "parameters": Figure(value=float(count), unit="parameters"),
+        "parameters": Figure(value=float(counted.parameters), unit="parameters"),
+        "macs": Figure(value=float(counted.macs), unit="multiply-adds"),
         "size_bytes": Figure(value=float(file.stat().st_size), unit="bytes"),
     }
 

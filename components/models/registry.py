@@ -20,6 +20,7 @@ from components.artifacts import InputSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.models.arguments import wrong_arguments
 from components.models.layers import Parts
+from components.models.narrowing import narrow
 
 # In full, since a step's code is found by the modules that it imports or names (`components.provenance`).
 FAMILIES = (
@@ -131,10 +132,16 @@ def problems(config: NetworkConfig, key: str = "network") -> list[str]:
 
 
 def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
-    """An untrained network, whatever `pretrained` says (that is `pretrained.load`'s business).
+    """An untrained network narrowed to its `shapes`, whatever `pretrained` says (that is `pretrained.load`'s business).
 
-    Raises ConfigurationError for a name or an argument that does not exist, ValueError for images that do not fit.
+    Raises ConfigurationError for a name, an argument or a tensor that does not exist, ValueError for images that do not
+    fit.
     """
+    return narrow(_whole(config, inputs, outputs), config.shapes)
+
+
+def _whole(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
+    """As the entry point builds it."""
     name = ALIASES.get(config.name, config.name)
     if ":" in name:
         from components.models import external

@@ -80,6 +80,7 @@ def _data(dataset: DatasetCard, evidence: Evidence) -> str:
 def _training(model: ModelCard) -> str:
     arguments = ", ".join(f"{key}={value}" for key, value in model.network.arguments.items())
     text = f"Architecture `{model.network.name}`" + (f" ({arguments})" if arguments else "")
+    text += f", {len(model.network.shapes)} of its tensors narrowed by pruning" if model.network.shapes else ""
     text += f", seed {model.seed}" if model.seed is not None else ""
     parents = [f"{ancestor.role} `{ancestor.digest[:12]}`" for ancestor in model.parents]
     return text + (f"; made of {', '.join(parents)}." if parents else ".")

@@ -39,6 +39,7 @@ class Job:
     boosts: tuple[Job, ...] | None = None  # trained before, and their mistakes count for more; None: all samples alike
     snapshots: tuple[str, ...] = ()  # names of the models left at the ends of equal cycles; (): one, at the end
     average: bool = False  # of the last weights (`averaging`)
+    keep_zeros: bool = False  # weights that are zero where training starts stay so (`sparsity`)
 
     @property
     def parents(self) -> tuple[Ancestor, ...]:
@@ -73,6 +74,7 @@ class Job:
                 "boosts": None if self.boosts is None else [job.fingerprint(data) for job in self.boosts],
                 "data": data,
                 **({"rounded": True} if self.rounded else {}),
+                **({"keep_zeros": True} if self.keep_zeros else {}),
             }
         )
 

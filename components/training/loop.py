@@ -194,6 +194,7 @@ def _train_epoch(
             strategy.clip(config.gradient_clip)
         set_rate(state.optimizer, rate_factor * rate_at(job, epochs, epoch, step))
         state.optimizer.step()
+        state.zeros.restore()
         state.optimizer.zero_grad(set_to_none=True)
         if state.average is not None:
             state.average.update(strategy.parameters(), before + step, total)

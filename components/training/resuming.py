@@ -24,6 +24,7 @@ from components.training.job import Event, TrainingError
 from components.training.optimization import MovingAverage, build_optimizer
 from components.training.parallel.strategy import strategy_of
 from components.training.sampling import mix
+from components.training.sparsity import Zeros
 from components.training.state import State, restore, stored
 from components.training.surroundings import Surroundings
 from components.training.validation import channels_last
@@ -49,7 +50,8 @@ def fresh(around: Surroundings, *, resuming: bool) -> State:
     if job.average:
         average = TailAverage(strategy.parameters())
     optimizer = build_optimizer(strategy.parameters(), blocks, job.training)
-    return State(strategy, blocks, optimizer, average, epoch=0, history=[])
+    zeros = Zeros(strategy.parameters() if job.keep_zeros else {})
+    return State(strategy, blocks, optimizer, average, zeros, epoch=0, history=[])
 
 
 def save(around: Surroundings, state: State, folder: Path, before_saving: Callable[[], None]) -> None:

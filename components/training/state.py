@@ -18,6 +18,7 @@ from components.training.checkpoint import Checkpoint
 from components.training.optimization import MovingAverage
 from components.training.parallel.strategy import Strategy
 from components.training.sampling import mix
+from components.training.sparsity import Zeros
 from components.training.transfer import Blocks
 from components.training.workers import Workers
 
@@ -30,6 +31,7 @@ class State:
     blocks: Blocks  # of the network, where transfer tells them apart
     optimizer: torch.optim.Optimizer
     average: MovingAverage | None
+    zeros: Zeros  # that stay
     epoch: int  # finished
     history: list[dict[str, Any]]
     best: dict[str, Tensor] | None = None

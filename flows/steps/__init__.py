@@ -8,6 +8,7 @@ from flows.steps.compression import quantize
 from flows.steps.dataset import augmentation, data, drift, validation
 from flows.steps.distillation import distil
 from flows.steps.judgement import Assessment, evaluate, promote, register
+from flows.steps.pruning import prune
 from flows.steps.training import ensemble, train
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "promote",
+    "prune",
     "quantize",
     "register",
     "train",

@@ -39,11 +39,13 @@ def _quantize(
     seed: int,
 ) -> None:
     """Export to ONNX with pre- and post-processing inside, try it in fewer bits, and serve what measures better."""
+    from components.compress.distil import training_of
     from components.compress.quantize import quantize
 
     def train_aware(float32: Model) -> Model:
         assert training is not None and augment is not None  # noqa: S101 — both are given where `aware` is set
-        return _train_aware(run, _job(float32, teacher, shape, training, augment, seed), float32, dataset, config)
+        job = training_of(float32, teacher, shape, training, augment, seed=seed)
+        return _train_aware(run, job, float32, dataset, config)
 
     report = quantize(student, dataset, config, run.folder / "quantized", train_aware=train_aware).report
     figures = {"parity_float32": report.float32_from_pytorch.largest}
@@ -91,24 +93,6 @@ def quantize(
     # The allowance is no part of how the student came about.
     known = shape.model_copy(update={"allowance": 0.0}) if shape else None
     return _quantize(student, dataset, config, taught, known, training, augment, seed)
-
-
-def _job(
-    float32: Model,
-    teacher: Model | None,
-    shape: StudentConfig | None,
-    training: TrainingConfig,
-    augment: AugmentConfig,
-    seed: int,
-) -> Job:
-    """The training that the network came from."""
-    from components.compress.distil import student_job
-    from components.training.job import Job
-
-    if teacher is not None and shape is not None:
-        return student_job(teacher, shape, training, augment, seed=seed)
-    card = float32.card
-    return Job(card.name, card.task, card.network, seed, epochs=1, training=training, augment=augment)
 
 
 def _train_aware(run: StepRun, job: Job, float32: Model, dataset: Dataset, config: QuantizeConfig) -> Model:

@@ -23,7 +23,8 @@ SERVED, FLOAT = "served", "exported"
 class Assessment:
     """What was measured on the test split: every stage of the line, and the answers of what is served."""
 
-    stages: dict[str, Evidence]  # in the order of the line: members, ensemble, student, its float graph, what is served
+    # In the order of the line: members, ensemble, student, pruned, its float graph, what is served.
+    stages: dict[str, Evidence]
     predictions: Predictions
 
     @property
@@ -74,6 +75,7 @@ def evaluate(
     members: tuple[Model, ...],
     teacher: Model,
     student: Model,
+    pruned: Model,
     quantized: Quantized,
     dataset: Dataset,
     config: EvaluateConfig,
@@ -84,6 +86,7 @@ def evaluate(
         # What was left out is not measured twice under other names.
         **({"ensemble": teacher} if teacher.digest not in {member.digest for member in members} else {}),
         **({"student": student} if student.digest != teacher.digest else {}),
+        **({"pruned": pruned} if pruned.digest != student.digest else {}),
         FLOAT: quantized.float32,
         SERVED: quantized.served,
     }

@@ -44,4 +44,5 @@ def aware_job(job: Job, trained: Model, config: AwareConfig) -> Job:
         epochs=config.epochs,
         training=TrainingConfig.model_validate(job.training.model_dump() | changes),
         rounded=True,
+        keep_zeros=True,  # pruning's, where there are any
     )

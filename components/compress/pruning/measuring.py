@@ -1,0 +1,68 @@
+"""What the networks on the way are worth, on the same samples and in the same minutes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from components.artifacts import Dataset, Model
+from components.compress.export import export
+from components.compress.judge import judge, torch_answerer
+from components.compress.pruning.report import PruningReport, Round
+from components.compress.quantization.measuring import loss, measured, predictions
+from components.compress.runtime import Timings, compare_latency, open_session
+from components.data.reading.loading import load_split
+from components.models.network import load_network
+from components.models.size import size
+from components.tasks import registry as tasks
+
+BATCH = 64  # at which engines are near their best on a CPU
+THREADS = 1
+
+
+def report_on(
+    kind: str, unpruned: Model, cuts: Sequence[Model], trained: Sequence[Model], dataset: Dataset
+) -> PruningReport:
+    """The unpruned network and that of each round, which was cut as `cuts` says and then trained."""
+    task, samples = tasks.get(dataset.card.task), load_split(dataset, "validation")
+    one, many = timed([unpruned, *trained], (1, BATCH))
+    exact = measured(task, predictions(task, torch_answerer(task, load_network(unpruned)), samples, dataset.card))
+    rounds = []
+    for number, (model, start) in enumerate(zip((unpruned, *trained), (None, *cuts), strict=True)):
+        network = load_network(model)
+        answerer = torch_answerer(task, network)
+        own = measured(task, predictions(task, answerer, samples, dataset.card)) if number else exact
+        counted = size(network, model.card.input)
+        untrained = None
+        if start is not None:
+            untrained = judge(task, torch_answerer(task, load_network(start)), samples, dataset.card).primary
+        rounds.append(
+            Round(
+                round=number,
+                parameters=counted.parameters,
+                nonzero=sum(int(torch.count_nonzero(parameter)) for parameter in network.parameters()),
+                macs=counted.macs,
+                compressed_bytes=len(zlib.compress(model.weights.read_bytes())),
+                latency=tuple(timings.figures(str(number)) for timings in (one, many)),
+                speedup=one.speedup(str(number), over="0"),
+                batch_speedup=many.speedup(str(number), over="0"),
+                untrained=untrained,
+                metric=own.figure,
+                loss=loss(task, exact, own),
+            )
+        )
+    return PruningReport(kind=kind, metric=task.spec.primary_metric, samples=len(samples), rounds=tuple(rounds))
+
+
+def timed(models: Sequence[Model], batches: Sequence[int]) -> tuple[Timings, ...]:
+    """The models' float32 graphs in turns, at each batch; their names are their places: "0", "1", …"""
+    with TemporaryDirectory() as folder:
+        sessions = {
+            str(number): open_session(export(model, Path(folder) / str(number)), THREADS)
+            for number, model in enumerate(models)
+        }
+        return tuple(compare_latency(sessions, batch, THREADS) for batch in batches)

@@ -1,0 +1,144 @@
+"""Whole channels out of a network, with everything that depends on them (Torch-Pruning, Fang et al. 2023).
+
+Which layers belong together (a residual's two sides, what a concatenation carries on, a depthwise convolution and what
+is around it) the library finds by tracing; what it makes is looked at here before anybody goes on with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import random
+import warnings
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.artifacts import InputSpec
+from components.compress.errors import CompressionError
+from components.compress.judge import preprocess
+from components.compress.runtime import noise
+from components.config import StructuredConfig
+from components.data.reading.loading import Arrays
+from components.models.attention import SelfAttention, SpatialAttention
+from components.models.registry import Network
+from components.tasks.protocol import Batch, Task
+
+STEPS = 100  # a step takes at most 1 % of the channels: the target is met as closely as that
+MOST = 0.95  # of a layer's channels that may go: a layer of none would end the network
+BATCH = 64
+# Layers that need all channels of what they see: heads of attention, and the two maps that CBAM looks at.
+BOUND = (SelfAttention, SpatialAttention)
+
+Reached = Callable[[nn.Module], bool]
+
+
+def missing() -> str | None:
+    """Why nothing can be pruned in a structured way here; None where it can."""
+    if importlib.util.find_spec("torch_pruning") is not None:
+        return None
+    return "Torch-Pruning is not installed (pip install 'convoy[pruning]')"
+
+
+def cut(network: nn.Module, inputs: InputSpec, config: StructuredConfig, reached: Reached) -> nn.Module:
+    """The network itself with its least important channels taken out, one step after the other, until `reached`.
+
+    The outputs stay as many as they are. For `importance: taylor` it has gradients already (`feel`).
+    Raises CompressionError for a network that cannot be traced, or whose layers end before that.
+    """
+    import torch_pruning
+
+    name = type(network).__name__
+    sample = preprocess(torch.from_numpy(noise(inputs, 2)))
+    network.eval()
+    expected = _shape_of_answer(network, sample)
+    try:
+        pruner = _pruner(torch_pruning, network, sample[:1], config)
+        for _ in range(STEPS):
+            if reached(network):
+                break
+            pruner.step()
+    except (
+        AssertionError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+    ) as error:
+        raise CompressionError(
+            f"{name}: expected a network that Torch-Pruning can prune, and it says: {error}"
+        ) from error
+    if not reached(network):
+        raise CompressionError(
+            f"{name}: expected prune.keep to be reachable, and {MOST:.0%} of the channels that may go are not enough; "
+            f"keep more, or prune a network without attention across channels"
+        )
+    found = _shape_of_answer(network, sample)
+    if found != expected:
+        raise CompressionError(f"{name}: expected answers of shape {expected} after pruning, found {found}")
+    network.zero_grad(set_to_none=True)
+    return network
+
+
+def feel(network: nn.Module, task: Task, samples: Arrays) -> nn.Module:
+    """The network with the gradient of the mean loss on `samples` in its parameters, in evaluation mode."""
+    network.eval()
+    network.zero_grad(set_to_none=True)
+    for start in range(0, len(samples), BATCH):
+        images = preprocess(torch.from_numpy(np.ascontiguousarray(samples.images[start : start + BATCH])))
+        targets = torch.from_numpy(np.ascontiguousarray(samples.targets[start : start + BATCH])).long()
+        loss = task.loss(network(images), Batch(images, targets))["loss"]
+        (loss * (len(images) / len(samples))).backward()  # type: ignore[no-untyped-call]
+    return network
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """The network with its gradients, which a plain copy leaves behind."""
+    found = copy.deepcopy(network)
+    for own, other in zip(network.parameters(), found.parameters(), strict=True):
+        other.grad = None if own.grad is None else own.grad.clone()
+    return found
+
+
+def _pruner(library: Any, network: nn.Module, sample: Tensor, config: StructuredConfig) -> Any:
+    held = [cast(Network, network).head, *(module for module in network.modules() if isinstance(module, BOUND))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that ConvNeXt's scales are no layers: they are pruned with what they scale
+        return library.pruner.BasePruner(
+            network,
+            sample,
+            importance=_importance(library, config.importance),
+            global_pruning=config.ranking == "global",
+            pruning_ratio=MOST,
+            max_pruning_ratio=MOST,
+            iterative_steps=STEPS,
+            ignored_layers=held,
+            round_to=config.multiple_of if config.multiple_of > 1 else None,
+            # The library's own defaults are one dictionary for all pruners of a process.
+            in_channel_groups={},
+            out_channel_groups={},
+            num_heads={},
+        )
+
+
+def _importance(library: Any, kind: str) -> Any:
+    if kind == "taylor":
+        return library.importance.GroupTaylorImportance()
+    if kind == "magnitude":
+        return library.importance.GroupMagnitudeImportance(p=2)
+    draw = random.Random(0)  # noqa: S311 — which channels go in a control, not a secret
+
+    def by_chance(group: Any) -> Tensor:
+        return torch.tensor([draw.random() for _ in group[0].idxs])
+
+    return by_chance
+
+
+def _shape_of_answer(network: nn.Module, sample: Tensor) -> tuple[int, ...]:
+    with torch.no_grad():
+        return tuple(network(sample).shape)

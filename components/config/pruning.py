@@ -1,0 +1,61 @@
+"""`line.prune`: what is taken out of the trained network, in how many rounds, and what that may cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from components.config.section import Fraction, Section, Share
+
+
+class Rounds(Section):
+    """Taking out in rounds, and training on after each."""
+
+    # Each round leaves the same share of what the one before it has left (Han et al. 2015).
+    rounds: PositiveInt = 1
+    epochs: PositiveInt  # of training after each round
+    # None: the training's own rate and schedule once more, which does as well as or better than a low rate that is
+    # tuned for it (learning-rate rewinding, Renda et al. 2020). A number: that rate, falling as a cosine.
+    learning_rate: PositiveFloat | None = None
+    # How much of the primary metric it may lose against the unpruned network on the validation split before the line
+    # stops. Half of what a student may lose against its teacher: pruning changes less.
+    allowance: Share = 0.05
+
+
+class StructuredConfig(Rounds):
+    """Whole channels with all that depends on them (Torch-Pruning, Fang et al. 2023): a smaller network."""
+
+    kind: Literal["structured"]
+    # Of what a share is to be left. flops: multiply-adds of convolutions and matrix products; latency: of one image in
+    # the float32 graph, on one thread of ONNX Runtime on this machine.
+    target: Literal["parameters", "flops", "latency"] = "flops"
+    keep: Fraction = 0.5
+    # Which channels go first. magnitude: of the least weights (Li et al. 2017), with all that depends on them; taylor:
+    # whose weights times gradients, on `samples` of the training split, are least (Molchanov et al. 2019); random: the
+    # control that the others have to beat.
+    importance: Literal["magnitude", "taylor", "random"] = "magnitude"
+    samples: PositiveInt = 512
+    # global: all layers' channels compete; layer: every layer gives the same share.
+    ranking: Literal["global", "layer"] = "global"
+    multiple_of: PositiveInt = 1  # channels of a layer: wider vectors are filled by multiples of 4, 8 or 16
+
+
+class UnstructuredConfig(Rounds):
+    """Single weights, the smallest of all layers, become zeros (Han et al. 2015). Buys no speed here."""
+
+    kind: Literal["unstructured"]
+    keep: Fraction = 0.5  # share of the weights of convolutions and matrix products that stay
+
+
+class TwoOfFourConfig(Rounds):
+    """Of four weights beside each other over the input channels two become zeros: the pattern that some GPUs compute.
+
+    (Mishra et al. 2021.) Buys no speed here.
+    """
+
+    kind: Literal["2:4"]
+    rounds: Literal[1] = 1
+
+
+PruneConfig = Annotated[StructuredConfig | UnstructuredConfig | TwoOfFourConfig, Field(discriminator="kind")]
