@@ -153,7 +153,7 @@ def line(**values: Any) -> LineConfig:
         "model": "digits",
         "members": {"networks": [network], "epochs": 1},
         "student": None,
-        "gates": {"floor": 0.5, "latency_ms": 1.0},
+        "gates": [{"gate": "floor", "limit": 0.5}],
         "prune": {"kind": "structured", "epochs": 1},
     }
     return LineConfig.model_validate({**base, **values})
