@@ -47,6 +47,15 @@ WRONG = [
     ({"line__training__lr": 0.1}, "line.training.lr: expected no such key, received 0.1"),
     ({"line__training": None}, "line.training: expected a mapping, received None"),
     ({"line__training__warmup": 1.0}, "line.training.warmup: expected less than 1, received 1.0"),
+    (
+        {"line__prune": {"kind": "all", "epochs": 1}},
+        "line.prune.kind: expected one of 'structured', 'unstructured', '2:4', received 'all'",
+    ),
+    (
+        {"line__prune": {"kind": "structured", "epochs": 1, "keep": 1.0}},
+        "line.prune.keep: expected less than 1, received 1.0",
+    ),
+    ({"line__prune": {"kind": "2:4", "epochs": 1, "rounds": 2}}, "line.prune.rounds: expected 1, received 2"),
     ({"line__members__count": 0}, "line.members.count: expected greater than 0, received 0"),
     (
         {"line__members__networks": []},
