@@ -5,17 +5,17 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test test-slow lint format lock bench clean
+.PHONY: help setup run ui test test-slow test-browser lint format lock bench clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(VENV)/.installed  ## the environment, with the locked libraries
 
 run: setup  ## the default recipe, from raw images to a staged int8 network (ARGS="--recipe digits" for another)
 	$(BIN)/convoy run $(ARGS)
 
-ui: setup  ## the MLflow and Prefect pages on loopback
+ui: setup  ## the pages on loopback: MLflow, Prefect, Evidently, and one before them
 	$(BIN)/convoy ui $(ARGS)
 
 test: $(VENV)/.installed-dev  ## the test suite
@@ -23,6 +23,9 @@ test: $(VENV)/.installed-dev  ## the test suite
 
 test-slow: $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-browser: $(VENV)/.installed-dev  ## the pages, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
+	$(BIN)/python -m pytest -m slow tests/flows/test_browser.py $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## style, types, the import contract, and the container files
 	$(BIN)/ruff check .

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from components.compress.allowance import AllowanceError
 from components.data import versions as data_versions
 from components.registry import approvals, decisions, ledger, tracking, versions
 from flows.line import Outcome, line
+from tests.flows.conftest import ROOT
 
 STEPS = (
     "validation",
@@ -71,6 +74,46 @@ def test_each_member_has_a_curve_with_a_point_an_epoch(outcome: Outcome, store: 
         assert member.status == "FINISHED"
 
 
+def test_docs_name_every_tag_that_a_line_writes_and_it_writes_every_one_they_promise(
+    outcome: Outcome, store: tracking.Tracking
+) -> None:
+    rows = re.findall(
+        r"^\| `([\w.]+)` \| (.*?) \| ?(.*?) ?\| [^|]+ \|$", (ROOT / "docs" / "mlflow.md").read_text(), re.M
+    )
+    always, known = defaultdict(set), defaultdict(set)
+    for tag, every, some in rows:
+        for kind in filter(None, every.split(", ")):
+            always[kind].add(tag)
+        for kind in filter(None, f"{every}, {some}".split(", ")):
+            known[kind].add(re.sub(r"\\\.(STEP|NAME)$", r"\\..+", re.escape(tag)))
+
+    tagged = [(run.tags["kind"], run.tags) for run in store.search() if run.status == "FINISHED"]
+    tagged += [("version", tags) for tags in versions.versions(store, "digits").values()]
+
+    assert {kind for kind, _ in tagged} >= {"line", "step", "network", "decision", "version"}
+    for kind, tags in tagged:
+        if kind not in ("line", "step", "network", "decision", "version"):
+            continue  # other commands' runs
+        unknown = [tag for tag in tags if not any(re.fullmatch(pattern, tag) for pattern in known[kind])]
+        assert unknown == [], kind
+        assert {tag for tag in always[kind] if tag != "figure.NAME"} <= tags.keys(), kind
+
+
+def test_everything_worth_a_look_is_one_click_away_from_the_lines_run(
+    outcome: Outcome, store: tracking.Tracking
+) -> None:
+    note = store.get(outcome.run_id).tags["mlflow.note.content"]
+    links = dict(re.findall(r"\[([^\]]+)\]\(([^)]+)\)", note))
+    assert {"version 1", "report", "model card", "accuracy against cost", "data docs", "flow run"} <= links.keys()
+    assert f"/runs/{step_run(outcome, 'promote')}/artifacts/report/report.html" in links["report"]
+    assert links["flow run"].endswith(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])
+    described = store.client.get_model_version("digits", "1").description
+    assert described.startswith("A ") and f"/runs/{outcome.run_id}" in described
+    assert [found.dataset.name for found in store.client.get_run(step_run(outcome, "train")).inputs.dataset_inputs] == [
+        "digits"
+    ]
+
+
 @pytest.mark.parametrize(
     ("step", "artifact"),
     [
@@ -97,6 +140,8 @@ def test_every_step_leaves_its_story_on_prefects_page(outcome: Outcome, store: t
     stories = read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])
     assert set(STEPS) <= set(stories)
     assert step_run(outcome, "train") in stories["train"]
+    assert outcome.run_id in stories["mlflow"]  # the link to the same run in MLflow
+    assert step_run(outcome, "promote") in stories["line"]
 
 
 def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome, store: tracking.Tracking) -> None:

@@ -11,10 +11,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from flows import pages
+from flows.project import Project
 from flows.startup import free_port
 from tests.flows.conftest import make_project
 
@@ -51,12 +54,15 @@ def wait_for(text: str, root: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.2)
 
 
-def test_the_pages_answer_on_loopback_and_nowhere_else_and_end_together(tmp_path: Path) -> None:
+def test_the_pages_answer_on_loopback_and_nowhere_else_and_end_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     root = make_project(tmp_path / "pages")
-    mlflow, prefect = free_port(), free_port()
+    ports = {name: free_port() for name in ("--port", "--mlflow-port", "--prefect-port", "--evidently-port")}
 
-    with convoy(root, "ui", "--mlflow-port", str(mlflow), "--prefect-port", str(prefect)) as process:
-        wait_for("Ctrl-C ends both", root, process)
+    with convoy(root, "ui", *(text for name, port in ports.items() for text in (name, str(port)))) as process:
+        wait_for("Ctrl-C ends them", root, process)
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         heard = {
             (connection.laddr.ip, connection.laddr.port)
@@ -65,11 +71,20 @@ def test_the_pages_answer_on_loopback_and_nowhere_else_and_end_together(tmp_path
             if connection.status == psutil.CONN_LISTEN
         }
         assert {ip for ip, _ in heard} == {"127.0.0.1"}
-        assert {mlflow, prefect} <= {port for _, port in heard}
-        for address in (f"http://127.0.0.1:{mlflow}/", f"http://127.0.0.1:{prefect}/"):
-            with urllib.request.urlopen(address, timeout=20) as answer:  # noqa: S310 — loopback
+        assert set(ports.values()) <= {port for _, port in heard}
+        for port in ports.values():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
                 assert b"<html" in answer.read().lower()
+        up = pages.running(Project(root))
+        assert {name: urlsplit(address).port for name, address in up.items()} == {
+            "index": ports["--port"],
+            "MLflow": ports["--mlflow-port"],
+            "Prefect": ports["--prefect-port"],
+            "Evidently": ports["--evidently-port"],
+        }
+        assert pages.running(Project(tmp_path)) == {}  # they are this project's
 
+    assert pages.running(Project(root)) == {}
     assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
