@@ -10,12 +10,11 @@ import http.server
 import json
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from components.registry.addresses import VIEW
 from flows.project import LOOPBACK, Project
 
 ADDRESSES = "/addresses.json"  # whose pages these are, and where they answer
@@ -31,16 +30,21 @@ STYLE = (
 Link = tuple[str, str, str]  # address, what it is called, what is there
 
 
-def page(project: Project, engines: Mapping[str, str]) -> str:
-    """The page, HTML. `engines` says where each engine's own page answers; the rest is what lies in the project now."""
+def page(project: Project, engines: Mapping[str, str], experiments: Mapping[str, str]) -> str:
+    """The page, HTML. `engines` says where each engine's own page answers, `experiments` which one has what address
+    below MLflow's; the rest is what lies in the project now.
+    """
     described = {
         "MLflow": "experiments, runs, curves, reports, registered models",
         "Prefect": "flow runs, their steps and artifacts, schedules, approvals",
         "Evidently": "drift: the history of each model's comparisons",
     }
-    # MLflow's own front door is that of chats.
-    doors = {**engines, "MLflow": f"{engines['MLflow']}/#/experiments?{VIEW}"}
-    parts = [_section("", [(address, name, described[name]) for name, address in doors.items()])]
+    parts = [_section("", [(address, name, described[name]) for name, address in engines.items()])]
+    if experiments:
+        # One by one: MLflow's own list opens them as those of chats.
+        below = f"{engines['MLflow']}/"
+        models = [(f"{below}{address}", name, "its lines, step by step") for name, address in experiments.items()]
+        parts.append(_section("Models: one experiment each", models))
     docs, cards = _docs(project), _cards(project)
     if docs:
         parts.append(_section("Great Expectations: is the data valid?", docs))
@@ -67,12 +71,18 @@ def asked(project: Project, address: str) -> dict[str, str]:
 
 
 @contextmanager
-def served(project: Project, port: int, engines: Mapping[str, str]) -> Iterator[str]:
-    """Answer on the loopback until the block ends; the address. OSError where the port is taken."""
+def served(
+    project: Project, port: int, engines: Mapping[str, str], experiments: Callable[[], Mapping[str, str]]
+) -> Iterator[str]:
+    """Answer on the loopback until the block ends; the address. OSError where the port is taken.
+
+    `experiments` is asked at every visit, since lines go on meanwhile.
+    """
 
     class Handler(_Handler):
         root = project
         links = engines
+        models = staticmethod(experiments)
 
     server = http.server.ThreadingHTTPServer((LOOPBACK, port), Handler)
     thread = threading.Thread(target=server.serve_forever, name="index", daemon=True)
@@ -90,11 +100,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     root: Project
     links: Mapping[str, str]
+    models: Callable[[], Mapping[str, str]]
 
     def do_GET(self) -> None:
         asked = urlsplit(self.path).path
         if asked == "/":
-            self._say("text/html", page(self.root, self.links))
+            self._say("text/html", page(self.root, self.links, self.models()))
         elif asked == ADDRESSES:
             self._say("application/json", json.dumps({"project": str(self.root.root), "engines": dict(self.links)}))
         else:

@@ -130,7 +130,8 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
     )
     primary = assessment.evidence.primary
     rows = [f"| {done.step} | {_linked(run, done)} | {done.summary} |" for done in outcome.done]
-    note = [f"**{decision.action} version {decision.version}**: {decision.reason}", "", ways.inside(run, decision), ""]
+    # The page shows the first lines and folds the rest.
+    note = [ways.inside(run, decision), "", f"**{decision.action} version {decision.version}**: {decision.reason}", ""]
     if outcome.unchanged:
         note += ["Nothing new: data, parameters, code and libraries are those of the runs below.", ""]
     note += ["| step | run | |", "|---|---|---|", *rows]

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -46,7 +47,7 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
             "Evidently": stack.enter_context(evidently_server(project, ports.evidently)),
         }
         _free("the index page", ports.index)
-        first = stack.enter_context(index.served(project, ports.index, engines))
+        first = stack.enter_context(index.served(project, ports.index, engines, partial(experiments, project)))
         stack.enter_context(_noted(project, first))
         say(f"all of it  {first}    links to what follows, to the data docs and the data sets' cards")
         say(f"MLflow     {engines['MLflow']}    experiments, runs, registered models")
@@ -59,6 +60,15 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
                 address = f"{engines[name]}{path}"
                 if not _answers(address) and not _answers(address):
                     raise StartupError(f"{name} at {address} has ended; its log is in {project.logs}")
+
+
+def experiments(project: Project) -> dict[str, str]:
+    """The models that there were lines of: where their experiments are, below MLflow's address."""
+    from components.registry import addresses, lines, tracking
+
+    places = lines.experiments(tracking.connect(project.root))
+    found = {str(place.experiment): addresses.experiment(str(place.experiment_id)) for place in places}
+    return {name: address for name, address in found.items() if name != tracking.UNUSED}
 
 
 def running(project: Project) -> dict[str, str]:

@@ -48,6 +48,7 @@ MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else M
 PROBE_SECONDS = 10.0  # a healthy server answers /health in milliseconds, on a crowded machine in seconds
 LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
 DIGEST = 36  # characters of a data set's digest: MLflow keeps no more
+UNUSED = "Default"  # the experiment that MLflow makes by itself
 BATCH = 100  # MLflow's own limit of params and tags a request; metrics may be 1,000
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]

@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def address(project: Project) -> Iterator[str]:
-    with index.served(project, 0, ENGINES) as found:
+    with index.served(project, 0, ENGINES, lambda: {"digits": "#/experiments/1/runs"}) as found:
         yield found
 
 
@@ -42,7 +42,7 @@ def get(address: str) -> str:
 
 def test_it_links_to_the_engines_and_to_what_lies_in_the_project(address: str) -> None:
     said = get(address)
-    assert 'href="http://127.0.0.1:1/#/experiments?workflowType=machine_learning"' in said
+    assert 'href="http://127.0.0.1:1"' in said and 'href="http://127.0.0.1:1/#/experiments/1/runs"' in said
     assert 'href="http://127.0.0.1:2"' in said and 'href="http://127.0.0.1:3"' in said
     assert "<b>digits &amp; co</b>" in said
     assert "data docs" in get(f"{address}/validation/digits%20%26%20co/index.html")

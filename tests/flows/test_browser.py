@@ -1,0 +1,169 @@
+"""The pages as people see them: two real lines, their servers, and the system's Chromium."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from components.registry import addresses, lines, tracking
+from flows import pages
+from flows.project import Project
+from flows.startup import free_port
+from tests.flows import test_pages
+from tests.flows.browsing import CHROMIUM, Browser, browsing
+from tests.flows.conftest import make_project
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium"),
+    pytest.mark.timeout(1200),
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with two lines and a model in production, and its pages."""
+    root = make_project(tmp_path_factory.mktemp("browsed") / "project")
+    ports = {name: free_port() for name in ("--port", "--mlflow-port", "--prefect-port", "--evidently-port")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        patch.setenv("CONVOY_ROOT", str(root))
+        patch.setenv("CONVOY_MLFLOW_UI", f"http://127.0.0.1:{ports['--mlflow-port']}")
+        patch.setenv("CONVOY_PREFECT_UI", f"http://127.0.0.1:{ports['--prefect-port']}")
+        for command in (
+            ["run", "-r", "digits"],
+            ["promote", "digits", "--to", "production", "--reason", "the first"],
+            ["run", "-r", "digits", "-S", "student.epochs=4"],
+        ):
+            convoy(*command)
+        options = [text for name, port in ports.items() for text in (name, str(port))]
+        with test_pages.convoy(root, "ui", *options) as process:
+            test_pages.wait_for("Ctrl-C ends them", root, process)
+            yield Project(root)
+
+
+def convoy(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments], capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def known(site: Project) -> list[lines.Line]:
+    """Both lines, the newest first."""
+    return lines.recent(tracking.connect(site.root), 5)
+
+
+@pytest.fixture(scope="module")
+def up(site: Project) -> dict[str, str]:
+    return pages.running(site)
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """Every test ends with the question whether the pages complained."""
+    with browsing() as found:
+        yield found
+        assert found.errors == []
+
+
+def test_the_first_page_leads_to_all_others(browser: Browser, up: dict[str, str]) -> None:
+    page = browser.page
+    page.goto(up["index"])
+    page.get_by_role("heading", name="Convoy").wait_for()
+    browser.picture("index")
+    for name in ("Prefect", "Evidently"):
+        assert page.get_by_role("link", name=name).get_attribute("href") == up[name]
+    page.get_by_role("link", name="its lines, step by step").click()
+    page.get_by_role("link", name="line · digits").first.wait_for()
+    page.goto(up["index"])
+    page.get_by_role("link", name="expectations, and the rows that break them").click()
+    page.get_by_text("Expectation").first.wait_for()
+
+
+def test_an_experiment_lists_its_lines_and_two_of_them_are_compared(
+    browser: Browser, up: dict[str, str], known: list[lines.Line]
+) -> None:
+    page, (second, first) = browser.page, known
+    page.goto(f"{up['MLflow']}/{addresses.experiment(first.experiment_id)}")
+    page.get_by_role("link", name="line · digits").first.wait_for()
+    assert page.get_by_role("link", name="line · digits").count() == 2
+    page.get_by_role("button", name="Sort: Created").wait_for()
+    browser.picture("mlflow-runs")
+    page.goto(f"{up['MLflow']}/{addresses.comparison([first.experiment_id], [first.id, second.id])}")
+    page.get_by_text("student.epochs").first.wait_for()
+    page.get_by_text("Show diff only").first.click()
+    page.get_by_text("seed", exact=True).wait_for(state="detached")  # the same in both
+    assert page.get_by_text("student.epochs").first.is_visible()
+    browser.picture("mlflow-compare")
+
+
+def test_a_lines_run_leads_to_its_report_and_its_steps_in_order(
+    browser: Browser, up: dict[str, str], known: list[lines.Line]
+) -> None:
+    page, line = browser.page, known[-1]
+    page.goto(f"{up['MLflow']}/{addresses.run(line.experiment_id, line.id)}")
+    page.get_by_role("link", name="report", exact=True).wait_for()
+    steps = [link.inner_text() for link in page.get_by_role("link", name=re.compile(r"^\d\d \w+$")).all()]
+    assert sorted(steps)[0] == "02 validation" and len(steps) == 10
+    browser.picture("mlflow")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="report", exact=True).click()
+    report = opened.value
+    report.frame_locator("iframe").get_by_text("digits version 1").first.wait_for()
+
+
+def test_a_network_shows_a_curve_by_epoch(
+    browser: Browser, site: Project, up: dict[str, str], known: list[lines.Line]
+) -> None:
+    page, line = browser.page, known[-1]
+    store = tracking.connect(site.root, line.model)
+    member = store.children(line.ran["train"])[0]
+    page.goto(f"{up['MLflow']}/#/experiments/{line.experiment_id}/runs/{member.id}/model-metrics?{addresses.VIEW}")
+    page.get_by_text("validation_accuracy").first.wait_for()
+    page.locator(".js-plotly-plot").first.wait_for()
+    browser.picture("mlflow-curves")
+
+
+def test_a_registered_model_leads_to_its_run_and_data(browser: Browser, up: dict[str, str]) -> None:
+    page = browser.page
+    page.goto(f"{up['MLflow']}/#/models/digits?{addresses.VIEW}")
+    page.get_by_role("link", name="Version 1").wait_for()
+    assert page.get_by_text("production").first.is_visible()
+    page.get_by_role("link", name="Version 1").click()
+    page.get_by_role("link", name="the line", exact=True).wait_for()
+    browser.picture("mlflow-version")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="the line", exact=True).click()
+    opened.value.get_by_text("line · digits").first.wait_for()
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="its data, judged", exact=True).click()
+    opened.value.frame_locator("iframe").get_by_text("Expectation").first.wait_for()
+
+
+def test_a_flow_run_shows_its_steps_and_artifacts_and_the_way_to_mlflow(
+    browser: Browser, up: dict[str, str], known: list[lines.Line]
+) -> None:
+    page, line = browser.page, known[0]
+    page.goto(f"{up['Prefect']}/runs/flow-run/{line.flow_run}")
+    for step in ("validation", "train", "promote"):
+        page.get_by_text(step, exact=True).first.wait_for()
+    browser.picture("prefect")
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("mlflow").first.wait_for()
+    link = page.get_by_role("link", name="line · digits").first
+    assert str(link.get_attribute("href")).endswith(addresses.run(line.experiment_id, line.id))
+
+
+def test_the_terminal_tells_the_same(site: Project, known: list[lines.Line]) -> None:
+    said = convoy("status")
+    assert known[0].id[:8] in said and "production" in said and "convoy promote digits --to production" in said
+    assert "student.epochs" in convoy("compare", known[0].id[:8], known[1].id[:8])
+    assert known[1].id[:8] in convoy("runs")
