@@ -56,7 +56,7 @@ def page(project: Project, engines: Mapping[str, str], experiments: Mapping[str,
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Convoy · {title}</title>'
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head><body>'
-        f"<h1>Convoy</h1><p>{html.escape(str(project.root))}</p>{''.join(parts)}</body></html>"
+        f"<h1>Convoy</h1><p>{title}</p>{''.join(parts)}</body></html>"
     )
 
 

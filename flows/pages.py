@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -144,8 +144,9 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
         if not (note.is_file() and note.read_text(encoding="utf-8") == url and answers(url)):
             command = [_executable("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)]
             log = project.logs / "prefect-server.log"
+            asks_itself = {"PREFECT_SERVER_UI_API_URL": url}  # else its pages ask port 4200, whatever port they are on
             with database_lock(project):
-                stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log))
+                stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
             note.write_text(url, encoding="utf-8")
         os.environ["PREFECT_API_URL"] = url
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
@@ -156,10 +157,13 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
 
 
 @contextmanager
-def _running(name: str, command: list[str], port: int, health: str, log: Path) -> Iterator[str]:
+def _running(
+    name: str, command: list[str], port: int, health: str, log: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[str]:
     _free(name, port)
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=die_with_parent)  # noqa: PLW1509
+        environment = {**os.environ, **(variables or {})}
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, preexec_fn=die_with_parent)  # noqa: PLW1509
     address = f"http://{LOOPBACK}:{port}"
     try:
         limit = time.monotonic() + SERVER_SECONDS

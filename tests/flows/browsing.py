@@ -31,6 +31,7 @@ VISITED = (
 # Errors of the engines' own pages that say nothing about ours.
 HARMLESS = (
     "/ajax-api/2.0/mlflow/users/current",  # MLflow asks whether people log in here; without logins there is no answer
+    "/favicon.ico",  # Prefect has none
     "ResizeObserver loop",  # a chart that is drawn while the page is laid out
 )
 
