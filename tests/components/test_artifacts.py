@@ -204,6 +204,23 @@ def test_a_dataset_comes_back_with_its_shards_in_order(tmp_path: Path) -> None:
         dataset.table("test")
 
 
+def test_a_splits_samples_are_known_whatever_their_order_and_their_shards(tmp_path: Path) -> None:
+    card = DatasetCard(name="n", task="t", classes=("a",), groups=(), input=SPEC, splits={}, fingerprint="f" * 64)
+    rows = [("a", "p", 0), ("b", "q", 1), ("c", "r", 1)]
+
+    def digest(name: str, *shards: list[tuple[str, str, int]]) -> str:
+        (tmp_path / name).mkdir()
+        for number, shard in enumerate(shards):
+            columns = dict(zip(("id", "pixels_sha256", "target"), zip(*shard, strict=True), strict=True))
+            pq.write_table(pa.table(columns), tmp_path / name / f"test-{number:05d}.parquet")
+        return Dataset(tmp_path / name, card, "").samples_digest("test")
+
+    known = digest("whole", rows)
+    assert digest("reversed and in two", rows[:0:-1], rows[:1]) == known
+    others = [rows[1:], [("A", "p", 0), *rows[1:]], [("a", "P", 0), *rows[1:]], [("a", "p", 1), *rows[1:]]]
+    assert known not in [digest(f"other {number}", other) for number, other in enumerate(others)]
+
+
 def test_a_dataset_without_its_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"dataset\.json: expected a readable DatasetCard"):
         Dataset.load(tmp_path)

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from components.artifacts import SPLITS, Dataset
 from components.config import DatasetConfig, ImageDeclaration
 from components.data.errors import DataError
-from components.data.ingest import RawCard, fingerprint
+from components.data.ingest import RawCard, fingerprint, newest, raw_tables
 from components.data.inspection.findings import Decisions
 from components.data.prepare import prepare
 from components.data.reading.loading import load_split
@@ -197,6 +197,14 @@ def test_the_newest_pictures_are_tested_on(tmp_path: Path) -> None:
     numbers = {part: sorted(int(name[:3]) for name in dataset.table(part)["id"].to_pylist()) for part in SPLITS}
     assert max(numbers["train"]) < min(numbers["validation"])
     assert max(numbers["validation"]) < min(numbers["test"])
+    taken = pa.concat_tables(raw_tables(tmp_path / "raw" / "mine", ["time"]))["time"].to_pylist()
+    assert newest(tmp_path / "raw" / "mine") == max(taken)
+
+
+def test_where_no_times_are_known_nothing_is_called_new(tmp_path: Path, digits: tuple[Dataset, DatasetConfig]) -> None:
+    assert newest(tmp_path / "nothing") is None
+    build(tmp_path, "data", **DIGITS)
+    assert newest(tmp_path / "raw" / "data") is None
 
 
 def test_a_group_that_the_source_does_not_have_is_refused(pictures: Callable[..., Path], tmp_path: Path) -> None:

@@ -110,6 +110,44 @@ def test_the_same_judgement_is_recorded_once(tracking: Tracking, register_versio
     assert len(ledger.history(tracking, "digits")) == 1
 
 
+def test_each_artifact_is_one_try_at_a_test_split_and_keeps_its_number(
+    tracking: Tracking, register_version: Register
+) -> None:
+    first, evidence = register_version(0)
+    assert judge(tracking, first, evidence).tries == 1
+    rejected, bad = register_version(1, accuracy=0.5)
+    assert judge(tracking, rejected, bad).tries == 2  # rejections count
+    third, good = register_version(2)
+    said = judge(tracking, third, good)
+    assert said.tries == 3 and "try 3 on this test split" in said.reason
+    # judged again against another production, the first is still the first
+    promote(tracking)
+    assert judge(tracking, first, evidence).tries == 1
+    # and other samples begin anew
+    case = build_case(good, test="0" * 64)
+    assert decisions.decide(tracking, "digits", third, case, LIMITS).tries == 1
+
+
+def test_a_comparison_with_what_is_not_in_production_any_more_is_not_a_judgement(
+    tracking: Tracking, register_version: Register
+) -> None:
+    judge(tracking, *register_version(0))
+    promote(tracking)
+    version, evidence = register_version(1)
+    with pytest.raises(RegistryError, match="compared with nothing in production, where version 1 is now"):
+        decisions.decide(tracking, "digits", version, build_case(evidence), LIMITS)
+
+
+def test_who_means_another_version_than_the_one_that_is_staged_is_told(
+    tracking: Tracking, register_version: Register
+) -> None:
+    judge(tracking, *register_version(0))
+    judge(tracking, *register_version(1))
+    with pytest.raises(RegistryError, match=r"version 1 is not what would be promoted: staging is version 2 \(approve"):
+        promote(tracking, version=1)
+    assert promote(tracking, version=2).version == 2
+
+
 def test_a_judgement_on_other_evidence_is_refused(tracking: Tracking, register_version: Register) -> None:
     version, evidence = register_version(0)
     with pytest.raises(RegistryError, match="judge the evidence"):
