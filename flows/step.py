@@ -274,12 +274,23 @@ def step(
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted keys: what MLflow compares runs by."""
+    """Nested settings as dotted keys: what MLflow compares runs by. Gates go by their names, as with `-S`."""
     result: dict[str, Any] = {}
     for key, value in values.items():
-        name = f"{prefix}{key}"
-        result |= flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+        name, below = f"{prefix}{key}", _by_gate(value)
+        result |= flat(below, f"{name}.") if isinstance(below, dict) and below else {name: value}
     return result
+
+
+def _by_gate(value: Any) -> Any:
+    """A list of gates as a mapping; anything else as it is."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) and "gate" in entry for entry in value):
+        return value
+    named = {" ".join(filter(None, (entry["gate"], entry.get("metric")))): entry for entry in value}
+    return {
+        name: {key: said for key, said in entry.items() if key not in ("gate", "metric")}
+        for name, entry in named.items()
+    }
 
 
 def identity(value: Any) -> Any:
