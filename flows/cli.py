@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from components.config import ConfigurationError, load, recipes
 from flows import (
     artifact_commands,
     completion,
@@ -20,6 +18,7 @@ from flows import (
     decision_commands,
     find_commands,
     progress,
+    schedule_commands,
     status_commands,
     terminal,
 )
@@ -53,7 +52,7 @@ def run(recipe: RecipeOption = "default", overrides: SetOption = None) -> None:
     """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
     began = time.monotonic()
     project = terminal.project()
-    _checked(project, recipe, overrides or [])
+    terminal.checked(project, recipe, overrides or [])
     log = project.logs / f"line-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     with progress.quiet(log) as console, terminal.explained(console, log):
         console.print(f"[bold]convoy[/] {recipe} [dim]· log {terminal.short(log)}[/]", highlight=False)
@@ -88,7 +87,7 @@ def tune(
     """
     project = terminal.project()
     wanted: list[str] = []
-    with _wrong_is_told(project):
+    with terminal.wrong_is_told(project):
         from flows import study
 
         given = study.overrides_of(search or [], trials=trials, seconds=seconds, concurrent=concurrent, seed=seed)
@@ -98,7 +97,7 @@ def tune(
     goes_on = "interrupted; the same command goes on from the last finished epoch"
     with progress.quiet(log) as console, terminal.explained(console, log, goes_on):
         console.print(f"[bold]convoy tune[/] {recipe} [dim]· log {terminal.short(log)}[/]", highlight=False)
-        with _display(project, console) as display:
+        with terminal.displayed(project, console) as display:
             from flows import tune as flow
 
             flow.reporting_to(display)
@@ -123,28 +122,7 @@ def ui(
         pages.serve(project, pages.Ports(port, mlflow_port, prefect_port, evidently_port), say=typer.echo)
 
 
-@app.command()
-def schedule(
-    cron: Annotated[str, typer.Option(help="When: minute hour day month weekday.")] = "0 3 * * *",
-    timezone: Annotated[str, typer.Option(help="Whose clock.")] = "UTC",
-    recipe: RecipeOption = "default",
-    overrides: SetOption = None,
-    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server that is started.")] = PREFECT_PORT,
-) -> None:
-    """Register the line on a cron expression and serve it, until interrupted."""
-    project = terminal.project()
-    _checked(project, recipe, overrides or [])
-    from flows import pages
-
-    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS)
-    with explained, pages.lasting_prefect_server(project, prefect_port) as address:
-        from flows import schedules
-
-        typer.echo(f"line/{recipe} runs at '{cron}' ({timezone}); its page is {address}/deployments. Ctrl-C ends it.")
-        schedules.serve(recipe, overrides or [], cron, timezone)
-
-
-for command in decision_commands.COMMANDS:
+for command in (*schedule_commands.COMMANDS, *decision_commands.COMMANDS):
     app.command()(command)
 app.command()(artifact_commands.export)
 app.command()(artifact_commands.bench)
@@ -162,7 +140,7 @@ def main() -> None:
 
 
 def _run_line(project: Project, console: Console, recipe: str, overrides: list[str]) -> Outcome:
-    with _display(project, console) as display:
+    with terminal.displayed(project, console) as display:
         from flows import line as flow
 
         flow.reporting_to(display)
@@ -170,43 +148,6 @@ def _run_line(project: Project, console: Console, recipe: str, overrides: list[s
 
 
 @contextmanager
-def _display(project: Project, console: Console) -> Iterator[progress.Display]:
-    """What a flow needs around it: a lease, a Prefect server, and somebody to tell how far it is."""
-    from flows import startup
-
-    with startup.leased(project) as lease, startup.prefect_server(project, lease) as server:
-        with console.status("starting Prefect's temporary server"):
-            import flows.line  # noqa: F401 — its engines, while the server starts
-
-            if server is not None:
-                server.wait()
-        with progress.Display(console) as display:
-            yield display
-
-
-def _checked(project: Project, recipe: str, overrides: list[str]) -> None:
-    """End with every mistake of the configuration before anything is started; advice is given and ends nothing."""
-    with _wrong_is_told(project):
-        load(project.root, None if recipe == "default" else recipe, overrides)
-        from flows.check import advice, complete
-
-        for line in advice(complete(project, recipe, overrides)):
-            Console(stderr=True).print(f"[yellow]![/] {line}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _wrong_is_told(project: Project) -> Iterator[None]:
-    try:
-        yield
-    except ConfigurationError as error:
-        mistakes = str(error).splitlines()
-        known = f"recipes: default, {', '.join(recipes(project.root))}"
-        text = "\n".join(
-            ["the configuration is wrong; nothing was started", *(f"  {line}" for line in mistakes), known]
-        )
-        terminal.stop(Console(stderr=True), text, terminal.WRONG)
-
-
 def _interrupt() -> NoReturn:
     raise KeyboardInterrupt
 

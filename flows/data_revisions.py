@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from components.config import ConfigurationError, load
 
+AS_OF = "convoy.as_of"  # tag of a line's run: the past moment whose data it worked on
 _HEX = re.compile(r"[0-9a-f]{32}")  # an MLflow run's id, or a digest of DVC's without its `.dir`
 
 
@@ -23,6 +25,31 @@ def named(root: Path, name: str | None, revisions: Sequence[str]) -> tuple[str, 
         raise ConfigurationError(f"--name: expected versions of one data set, received {said}")
     chosen = next(iter(spoken.values()), None) or load(root).line.dataset
     return chosen, tuple(runs[revision][1] if revision in runs else revision for revision in revisions)
+
+
+def as_of(root: Path, name: str, model: str, moment: datetime) -> str:
+    """The digest of the data set as it was at a moment: what was last committed, or what a line last worked on.
+
+    Raises ConfigurationError where nothing is known of that time.
+    """
+    from components.data import versions
+    from components.registry import tracking
+
+    store = tracking.connect(root, model)
+    known = [
+        (datetime.fromtimestamp(run.started, UTC), run.tags[tracking.DATA])
+        for run in store.search({tracking.DATASET: name})
+        if tracking.DATA in run.tags and AS_OF not in run.tags and run.started <= moment.timestamp()
+    ]
+    commit = versions.committed(root, name, moment)
+    if commit is not None:
+        known.append(commit)
+    if not known:
+        raise ConfigurationError(
+            f"{moment.isoformat()}: expected a version of {name} from before that moment, received none: no commit of "
+            f"dvc.lock has a valid one, and no line of {model} had run"
+        )
+    return max(known)[1]
 
 
 def _of_run(root: Path, revision: str) -> tuple[str, str] | None:

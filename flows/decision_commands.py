@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from flows import completion, terminal
+from flows.project import find
 
 if TYPE_CHECKING:
     from components.artifacts import Decision
@@ -76,8 +77,11 @@ def rollback(name: NameArgument, by: ByOption = None, reason: ReasonOption = "ro
     """Put back into production what the production version took the place of."""
     with _deciding() as store:
         from components.registry import decisions
+        from flows import notices
 
-        _tell(decisions.rollback(store, name, _who(by), reason))
+        done = decisions.rollback(store, name, _who(by), reason)
+        _tell(done)
+        notices.of_decision(find(), done)
 
 
 def ledger(

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import getpass
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from prefect import flow
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run as this_flow_run
 
 from components import provenance
 from components.artifacts import Dataset, Decision
 from components.config import Recipe
 from components.registry import tracking as memory
-from flows import progress, startup, steps, ways
+from flows import comparison, notices, progress, schedules, startup, steps, stopping, ways
 from flows.check import complete
+from flows.data_revisions import AS_OF
 from flows.project import Project, enter, find
 from flows.step import LINE, Done, Line, flat, running
 
@@ -35,6 +39,7 @@ class Outcome:
     assessment: steps.Assessment  # members, ensemble, student, pruned, what is served
     decision: Decision
     done: list[Done]
+    compared: comparison.Compared  # with the run before it
 
     @property
     def unchanged(self) -> bool:
@@ -42,14 +47,23 @@ class Outcome:
         return all(step.cached for step in self.done)
 
 
-@flow(name="line", flow_run_name="{recipe}", persist_result=False, validate_parameters=True)
-def line(recipe: str = "default", overrides: list[str] | None = None) -> Outcome:
+@flow(
+    name="line",
+    flow_run_name="{recipe}",
+    persist_result=False,
+    validate_parameters=True,
+    on_failure=[notices.of_failure],
+    on_crashed=[stopping.as_cancelled, notices.of_failure],
+)
+def line(recipe: str = "default", overrides: list[str] | None = None, as_of: datetime | None = None) -> Outcome:
     """Take the data set of a recipe to a promoted, compressed, audited network.
 
     `recipe` is `default` (params.yaml as it stands) or the name of a file in recipes/; `overrides` are `key=value`
-    with keys of `line:`.
+    with keys of `line:`. `as_of` is a past moment: the data is taken as it was then, and no alias moves.
     """
-    with opened(recipe, overrides or []) as run:
+    if missed := schedules.made_up_for(this_flow_run.get_id()):
+        return cast(Outcome, missed)
+    with opened(recipe, overrides or [], as_of) as run:
         settings = run.recipe.line
         training, augment, seed = settings.training, settings.augment, settings.seed
 
@@ -75,7 +89,7 @@ def reporting_to(reporter: progress.Reporter) -> None:
 
 
 @contextmanager
-def opened(recipe: str, overrides: list[str]) -> Iterator[Line]:
+def opened(recipe: str, overrides: list[str], as_of: datetime | None = None) -> Iterator[Line]:
     """Check the configuration, tidy up after killed lines, and open the parent run; close it however the block ends."""
     project = find()
     enter(project)
@@ -85,18 +99,23 @@ def opened(recipe: str, overrides: list[str]) -> Iterator[Line]:
     with startup.leased(project) as lease:
         lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
         origin = custody(project, settings, recipe)
+        if as_of is not None:
+            origin[AS_OF] = as_of.isoformat()
         run_id = connection.start_run(f"line · {recipe}", tags={LINE: lease.id, memory.KIND: "line", **origin})
         if link := connection.run_link(run_id):
             create_link_artifact(link, link_text=f"line · {recipe}", key="mlflow", description="the same run in MLflow")
         connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
+        value = Line(project, settings, connection, run_id, lease, _reporter, origin, as_of)
         try:
-            with running(Line(project, settings, connection, run_id, lease, _reporter, origin)) as value:
+            with running(value), stopping.cancellable(this_flow_run.get_id()):
                 yield value
+            connection.finish(run_id)
         except BaseException as error:
             status: memory.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            _close(connection, run_id, status, error)
+            _close(value, status, error)
             raise
-        connection.finish(run_id)
+        finally:
+            shutil.rmtree(value.restored, ignore_errors=True)
 
 
 def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
@@ -120,6 +139,8 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
     from components.registry import versions
     from components.tasks import registry as tasks
 
+    tags = {**run.custody, memory.DATA: data.digest, comparison.CODE: comparison.code(run.done)}
+    compared = comparison.with_earlier(run.tracking, run.custody["convoy.recipe"], run.run_id, tags)
     outcome = Outcome(
         model=run.recipe.line.model,
         run_id=run.run_id,
@@ -127,14 +148,17 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
         assessment=assessment,
         decision=decision,
         done=list(run.done),
+        compared=compared,
     )
+    if any(step.step == "promote" and not step.cached for step in outcome.done):
+        notices.of_decision(run.project, decision)  # once: a run that finds it decided has no news
     primary = assessment.evidence.primary
-    rows = [f"| {done.step} | {_linked(run, done)} | {done.summary} |" for done in outcome.done]
+    rows = [f"| {done.step} | {_linked(run, done)} | {done.summary} | {done.because} |" for done in outcome.done]
     # The page shows the first lines and folds the rest.
     note = [ways.inside(run, decision), "", f"**{decision.action} version {decision.version}**: {decision.reason}", ""]
-    if outcome.unchanged:
-        note += ["Nothing new: data, parameters, code and libraries are those of the runs below.", ""]
-    note += ["| step | run | |", "|---|---|---|", *rows]
+    note += [*(["Nothing new: every step was found done.", ""] if outcome.unchanged else []), compared.said(), ""]
+    note += ["| step | run | | done because |", "|---|---|---|---|", *rows]
+    create_table_artifact(compared.table(), key="compared", description=compared.said())
     better = tasks.get(data.card.task).spec.higher_is_better
     said = chain.markdown(assessment.stages, higher_is_better=better)
     run.tracking.log_note(run.run_id, "\n".join([*note, "", said]))
@@ -150,6 +174,7 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
         {
             "convoy.decision": decision.action,
             "convoy.version": str(decision.version),
+            comparison.CODE: tags[comparison.CODE],
             **{f"convoy.{'reused' if done.cached else 'ran'}.{done.step}": done.run_id for done in outcome.done},
         },
     )
@@ -163,9 +188,9 @@ def _linked(run: Line, done: Done) -> str:
     return f"[{text}]({run.tracking.inside(done.run_id)})"
 
 
-def _close(connection: memory.Tracking, run_id: str, status: memory.Status, error: BaseException) -> None:
+def _close(run: Line, status: memory.Status, error: BaseException) -> None:
     try:
-        connection.log_note(run_id, f"**{status.lower()}**: {error}")
-        connection.finish(run_id, status)
+        run.tracking.log_note(run.run_id, f"**{status.lower()}**: {error}")
+        run.tracking.finish(run.run_id, status)
     except memory.TrackingError:
-        return  # MLflow is what failed; the error under way says so, and the next start closes the run
+        run.lease.leave_open()  # MLflow is what failed; the error under way says so, and the next start closes the run

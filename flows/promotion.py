@@ -22,6 +22,7 @@ from components.registry import approvals, decisions
 from components.registry import tracking as memory
 from components.registry.tracking import Tracking
 from components.registry.versions import PRODUCTION, STAGING, RegistryError, aliased
+from flows import notices
 from flows.project import enter, find
 
 PAUSE_SECONDS = 86_400  # a process that waits for people waits a day
@@ -36,7 +37,7 @@ class Opinion(RunInput):
     approve: bool = True
 
 
-@flow(name="promotion", flow_run_name="{name} to {to}", persist_result=False)
+@flow(name="promotion", flow_run_name="{name} to {to}", persist_result=False, on_failure=[notices.of_failure])
 def promotion(
     name: str, by: str, reason: str, to: str = PRODUCTION, version: int | None = None, despite_rollback: bool = False
 ) -> None:
@@ -59,7 +60,7 @@ def approval(name: str, by: str, reason: str, approve: bool = True, version: int
     _tell(state(_store(), name, by, reason, version=version))
 
 
-@flow(name="rollback", flow_run_name="{name}", persist_result=False)
+@flow(name="rollback", flow_run_name="{name}", persist_result=False, on_failure=[notices.of_failure])
 def rollback(name: str, by: str, reason: str) -> None:
     """Put back into production what the production version took the place of."""
     _tell(decisions.rollback(_store(), name, by, reason))
@@ -113,7 +114,8 @@ def _store() -> Tracking:
 
 
 def _tell(decision: Decision) -> None:
-    """The decision on Prefect's page."""
+    """The decision on Prefect's page, and to whoever is told of such."""
+    notices.of_decision(find(), decision)
     head = f"**{decision.action}** {decision.name} version {decision.version}, by {decision.by}: {decision.reason}"
     rows = [
         f"| {each.gate} | {'passed' if each.passed else 'REJECTED'} | {each.reason} |" for each in decision.verdicts

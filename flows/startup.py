@@ -11,6 +11,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ import psutil
 from filelock import FileLock
 
 from components.artifacts import writing
+from flows import notices
 from flows.project import LOOPBACK, Project
 
 SERVER_SECONDS = 120.0  # 8–15 s with two free cores, most of it imports; a busy machine needs several times that
@@ -56,27 +58,45 @@ class Lease:
     def id(self) -> str:
         return self.path.stem
 
+    def leave_open(self) -> None:
+        """Keep the lease beyond its line, which could not close everything: the next start does."""
+        self.note(open=True)
+
 
 @contextmanager
 def leased(project: Project) -> Iterator[Lease]:
-    """A lease for this process; it goes when the block ends, and stays behind when the process is killed."""
+    """A lease for this process; it goes when the block ends, and stays behind when the process is killed.
+
+    It also stays where the line left something open (`Lease.leave_open`).
+    """
     lease = Lease(project.leases / f"{uuid.uuid4().hex}.json")
     lease.note(pid=os.getpid(), started=psutil.Process().create_time(), host=socket.gethostname())
     try:
         yield lease
     finally:
-        lease.path.unlink(missing_ok=True)
+        if not lease.content.get("open"):
+            lease.path.unlink(missing_ok=True)
 
 
 def abandoned(project: Project) -> list[Lease]:
-    """Leases of this machine whose process is gone."""
+    """Leases of lines that have ended without closing everything.
+
+    Of this machine: those whose process is gone. Of others, which share the project's folder: those whose flow run
+    Prefect knows to be over (`zombies` sees to it that it does).
+    """
     found = []
     for path in sorted(project.leases.glob("*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue  # its line has just ended
-        if content["host"] == socket.gethostname() and not _alive(content["pid"], content["started"]):
+        if content.get("open"):
+            over = True
+        elif content["host"] == socket.gethostname():
+            over = not _alive(content["pid"], content["started"])
+        else:
+            over = _is_over(content.get("flow_run"))
+        if over:
             found.append(Lease(path, content))
     return found
 
@@ -84,17 +104,37 @@ def abandoned(project: Project) -> list[Lease]:
 def settle(project: Project) -> list[str]:
     """Close everything that killed lines left open; returns a sentence for each. Needs PREFECT_API_URL.
 
-    MLflow runs become KILLED, flow and task runs Crashed, so no page shows a dead run as running.
+    MLflow runs become KILLED, flow and task runs Crashed, so no page shows a dead run as running; people are told.
     """
     told = []
-    for lease in abandoned(project):
-        _reap_server(lease)
-        runs = _close_mlflow_runs(project, lease)
-        if flow_run := lease.content.get("flow_run"):
-            _crash_flow_run(flow_run)
-        lease.path.unlink(missing_ok=True)
-        told.append(f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})")
+    with FileLock(project.locks / "settle.lock"):  # two starts at once: each lease is settled by one of them
+        for lease in abandoned(project):
+            _reap_server(lease)
+            runs = _close_mlflow_runs(project, lease)
+            flow_run = lease.content.get("flow_run")
+            news = flow_run is not None and _crash_flow_run(flow_run)
+            shutil.rmtree(project.work / f"data-{lease.id}", ignore_errors=True)
+            lease.path.unlink(missing_ok=True)
+            what = f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})"
+            if news:
+                notices.tell(project, "failure", f"a line of {lease.content.get('experiment')} was killed", what)
+            told.append(what)
     return told
+
+
+def _is_over(flow_run: str | None) -> bool:
+    """Whether Prefect has a flow run as final; one that it does not know may be another server's."""
+    if flow_run is None:
+        return False
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(uuid.UUID(flow_run)).state
+        except ObjectNotFound:
+            return False
+    return state is not None and state.is_final()
 
 
 def _alive(pid: int, started: float) -> bool:
@@ -120,7 +160,8 @@ def _close_mlflow_runs(project: Project, lease: Lease) -> list[str]:
     return left
 
 
-def _crash_flow_run(flow_run: str) -> None:
+def _crash_flow_run(flow_run: str) -> bool:
+    """End the run in Prefect; whether that is news."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.client.schemas.objects import State
@@ -132,13 +173,15 @@ def _crash_flow_run(flow_run: str) -> None:
         try:
             known = client.read_flow_run(identifier)
         except ObjectNotFound:
-            return  # another server, or its database was deleted
+            return False  # another server, or its database was deleted
         gone: State[None] = Crashed(message="The process was killed.")
         for task_run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[identifier]))):
             if task_run.state is None or not task_run.state.is_final():
                 client.set_task_run_state(task_run.id, gone, force=True)
-        if known.state is None or not known.state.is_final():
-            client.set_flow_run_state(identifier, gone, force=True)
+        if known.state is not None and known.state.is_final():
+            return False
+        client.set_flow_run_state(identifier, gone, force=True)
+        return True
 
 
 # -- the temporary Prefect server -----------------------------------------------------------------------------------

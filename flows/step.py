@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -41,6 +42,8 @@ T = TypeVar("T")
 
 LINE = "convoy.line"  # tag: the lease under which a run was opened
 STEP = "convoy.step"  # tag: which step a child run is
+PART = "convoy.part."  # tags: the digests that a step's key is made of
+BECAUSE = "convoy.because"  # tag: why a step was done
 RESULT = "result"  # folder of a child run's artifacts that holds what the step hands on
 SUMMARY = "summary.json"
 
@@ -56,9 +59,15 @@ class Line:
     lease: Lease
     reporter: Reporter
     custody: dict[str, str]  # where everything came from: recipe, commit, lock
+    as_of: datetime | None = None  # a past moment: the line works on the data of that time, and moves no alias
     done: list[Done] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # wall time of each part, in order
     begun: int = 0  # parts so far, those left out among them: a step has the same number in every line
+
+    @property
+    def restored(self) -> Path:
+        """Where this line alone has the past version of its data; gone when it ends."""
+        return self.project.work / f"data-{self.lease.id}"
 
     @contextmanager
     def reporting(self, step: str) -> Iterator[Callable[[str], None]]:
@@ -91,6 +100,8 @@ class Done:
     run_id: str
     cached: bool
     summary: str
+    code: str  # digest of the code that did it
+    because: str  # why it was done; empty where it was found done
 
 
 _line: ContextVar[Line] = ContextVar("line")
@@ -180,33 +191,40 @@ class Step(Generic[P, T]):
         folder = shared.tracking.artifact_folder(run_id, RESULT)
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["summary"]
         shared.seconds[self.title] = time.monotonic() - began
-        shared.done.append(Done(self.title, run_id, cached, summary))
+        tags = shared.tracking.get(run_id).tags
+        because = "" if cached else tags[BECAUSE]
+        shared.done.append(Done(self.title, run_id, cached, summary, tags.get(f"{PART}code", ""), because))
         shared.reporter.finished(self.title, summary, cached=cached)
         return self.load(folder)
 
-    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Digest of everything that the result depends on."""
-        return digest_values(
-            {
-                "step": self.title,
-                "inputs": [identity(value) for value in args],
-                "options": {name: identity(value) for name, value in sorted(kwargs.items())},
-                "body": meaning(textwrap.dedent(inspect.getsource(self.body))),
-                "code": code_digest(self.code),
-                "lock": lock_digest(line().project.root),
-            }
-        )
+    def parts(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, str]:
+        """Everything that the result depends on, by kind, as digests: nouns, settings, code and libraries."""
+        given = {**{str(place): value for place, value in enumerate(args)}, **kwargs}
+        known = {name: identity(value) for name, value in sorted(given.items())}
+        settings = {name for name, value in given.items() if is_setting(value)}
+        body = meaning(textwrap.dedent(inspect.getsource(self.body)))
+        return {
+            "inputs": digest_values({name: value for name, value in known.items() if name not in settings}),
+            "settings": digest_values({name: value for name, value in known.items() if name in settings}),
+            "code": digest_values({"body": body, "modules": code_digest(self.code)}),
+            "libraries": lock_digest(line().project.root),
+        }
+
+    def key(self, parts: dict[str, str]) -> str:
+        """What the step is known by: the digest of its name and of everything that its result depends on."""
+        return digest_values({"step": self.title, **parts})
 
     def _run(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         shared = line()
-        key = self.key(*args, **kwargs)
+        parts = self.parts(*args, **kwargs)
+        key = self.key(parts)
         # Two lines at once: the second waits for the first one's result rather than making it again.
         with FileLock(shared.project.locks / f"step-{key[:32]}.lock"):
             found = self._finished(key)
             if found is not None:
                 _show(self.title, found, cached=True)
                 return Completed(name="Cached", message=f"MLflow run {found}", data=found)
-            run_id = self._do(key, *args, **kwargs)
+            run_id = self._do(key, parts, *args, **kwargs)
         _show(self.title, run_id, cached=False)
         return run_id
 
@@ -221,10 +239,19 @@ class Step(Generic[P, T]):
         except (ArtifactError, TrackingError):
             return None  # its files were deleted or damaged: the step is done again
 
-    def _do(self, key: str, *args: P.args, **kwargs: P.kwargs) -> str:
+    def _because(self, parts: dict[str, str]) -> str:
+        """Why the step is done: what differs from the last time that it was."""
+        before = line().tracking.search({STEP: self.title}, status="FINISHED", limit=1)
+        changed = [part for part, digest in parts.items() if not before or before[0].tags.get(PART + part) != digest]
+        if not before:
+            return "it was not done before"
+        return f"changed: {', '.join(changed)}" if changed else "its earlier result is gone or no longer true"
+
+    def _do(self, key: str, parts: dict[str, str], *args: P.args, **kwargs: P.kwargs) -> str:
         shared = line()
         tracking = shared.tracking
-        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step"}
+        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(parts)}
+        tags |= {PART + part: digest for part, digest in parts.items()}
         # The number keeps a line's steps in its order wherever MLflow lists them.
         run_id = tracking.start_run(f"{shared.begun:02d} {self.title}", parent=shared.run_id, tags=tags)
         datasets = tuple(value for value in (*args, *kwargs.values()) if isinstance(value, Dataset))
@@ -307,6 +334,13 @@ def identity(value: Any) -> Any:
     raise TypeError(f"a step's input must be a noun, a section or a plain value, received {type(value).__name__}")
 
 
+def is_setting(value: Any) -> bool:
+    """Whether a step's input comes from the configuration rather than from another step."""
+    if isinstance(value, tuple | list):
+        return all(is_setting(item) for item in value)
+    return isinstance(value, Section | str | int | float | bool | None)
+
+
 def passing(task: Any, task_run: Any, state: State[Any]) -> bool:
     """Whether trying again can help."""
     error = state.result(raise_on_failure=False)
@@ -321,7 +355,7 @@ def _close(tracking: Tracking, run_id: str, status: Any) -> None:
         tracking.finish(run_id, status)
     except TrackingError:
         # MLflow is what failed: the error under way says so, and the next start closes the run.
-        return
+        line().lease.leave_open()
 
 
 def _show(title: str, run_id: str, *, cached: bool) -> None:
@@ -332,6 +366,8 @@ def _show(title: str, run_id: str, *, cached: bool) -> None:
     parts = [f"**{told['summary']}**", f"MLflow run [{run_id}]({link})" if link else f"MLflow run {run_id}"]
     if cached:
         parts.append("Nothing that this step depends on has changed: the result of that run was reused.")
+    else:
+        parts.append(f"It was done because {shared.tracking.get(run_id).tags[BECAUSE]}.")
     if told["table"]:
         columns = list(told["table"][0])
         rows = [

@@ -80,10 +80,11 @@ def where_to_look(outcome: Outcome, seconds: float) -> str:
         head = f"[bold green]{decision.name} version {decision.version} is {decision.alias}[/]"
     else:
         head = f"[bold red]{decision.name} version {decision.version} is rejected[/]: {decision.reason}"
-    nothing = "Nothing new: data, parameters, code and libraries are as they were." if outcome.unchanged else ""
+    nothing = "Nothing new: every step was found done." if outcome.unchanged else ""
     return "\n".join(
         [
             f"{head} after {seconds:.0f} s. {nothing}",
+            f"  {outcome.compared.said()}",
             "  look     convoy ui, then",
             f"           MLflow   http://{LOOPBACK}:{MLFLOW_PORT} (run {outcome.run_id})",
             f"           Prefect  http://{LOOPBACK}:{PREFECT_PORT}",

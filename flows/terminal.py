@@ -13,7 +13,8 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from components.config import ConfigurationError
+from components.config import ConfigurationError, load, recipes
+from flows.progress import Display
 from flows.project import Project, enter, find
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
@@ -46,6 +47,44 @@ def explained(console: Console, log: Path, interrupted: str = GOES_ON) -> Iterat
             traceback.print_exc(file=story)
         text = f"{error or type(error).__name__}\n  the whole story: {short(log)}"
         stop(console, text + _full_disk(log), FAILED)
+
+
+@contextmanager
+def displayed(project: Project, console: Console) -> Iterator[Display]:
+    """What a flow needs around it: a lease, a Prefect server, and somebody to tell how far it is."""
+    from flows import startup
+
+    with startup.leased(project) as lease, startup.prefect_server(project, lease) as server:
+        with console.status("starting Prefect's temporary server"):
+            import flows.line  # noqa: F401 — its engines, while the server starts
+
+            if server is not None:
+                server.wait()
+        with Display(console) as display:
+            yield display
+
+
+def checked(project: Project, recipe: str, overrides: list[str]) -> None:
+    """End with every mistake of the configuration before anything is started; advice is given and ends nothing."""
+    with wrong_is_told(project):
+        load(project.root, None if recipe == "default" else recipe, overrides)
+        from flows.check import advice, complete
+
+        for line in advice(complete(project, recipe, overrides)):
+            Console(stderr=True).print(f"[yellow]![/] {line}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def wrong_is_told(project: Project) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        mistakes = str(error).splitlines()
+        known = f"recipes: default, {', '.join(recipes(project.root))}"
+        text = "\n".join(
+            ["the configuration is wrong; nothing was started", *(f"  {line}" for line in mistakes), known]
+        )
+        stop(Console(stderr=True), text, WRONG)
 
 
 def stop(console: Console, text: str, code: int) -> NoReturn:

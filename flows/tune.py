@@ -158,7 +158,8 @@ def _opened(recipe: str, overrides: list[str], output: str | None, *, force: boo
             with running(Line(project, settings, connection, run_id, lease, _reporter, origin)) as value:
                 yield value, study
         except BaseException as error:
-            _close(connection, run_id, "FAILED" if isinstance(error, Exception) else "KILLED", error)
+            if not _close(connection, run_id, "FAILED" if isinstance(error, Exception) else "KILLED", error):
+                lease.leave_open()
             raise
         connection.finish(run_id)
 
@@ -247,7 +248,8 @@ def _plain(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _close(connection: memory.Tracking, run_id: str, status: memory.Status, error: BaseException) -> None:
+def _close(connection: memory.Tracking, run_id: str, status: memory.Status, error: BaseException) -> bool:
+    """Whether MLflow took it: where not, the error under way says so, and the next start closes the runs."""
     try:
         for child in connection.children(run_id):
             if child.status == "RUNNING":
@@ -255,4 +257,5 @@ def _close(connection: memory.Tracking, run_id: str, status: memory.Status, erro
         connection.log_note(run_id, f"**{status.lower()}**: {error}")
         connection.finish(run_id, status)
     except memory.TrackingError:
-        return  # MLflow is what failed; the error under way says so, and the next start closes the runs
+        return False
+    return True

@@ -58,6 +58,7 @@ from components.config.reading import (
     merge,
     parse_entry,
     parse_override,
+    read_section,
     recipes,
 )
 from components.config.section import ConfigurationError, Section
@@ -112,5 +113,6 @@ __all__ = [
     "merge",
     "parse_entry",
     "parse_override",
+    "read_section",
     "recipes",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from components.config.catalogue import DatasetConfig
 from components.config.line import LineConfig
 from components.config.section import ConfigurationError, Section
+
+S = TypeVar("S", bound=Section)
 
 
 class Recipe(Section):
@@ -52,6 +54,15 @@ def dataset_entry(root: Path, name: str) -> DatasetConfig:
     if not isinstance(datasets, Mapping) or name not in datasets:
         raise ConfigurationError(f"datasets.{name}: expected an entry in params.yaml, received none")
     return parse_entry(name, datasets[name])
+
+
+def read_section(path: Path, kind: type[S]) -> S:
+    """A YAML file as one section; raises ConfigurationError with all its mistakes at once, and the file's name."""
+    values = _read(path)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_explain(error, values, f"{path.name}: "))) from None
 
 
 def parse_entry(name: str, values: Any) -> DatasetConfig:

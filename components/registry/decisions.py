@@ -40,12 +40,14 @@ APPROVED = "convoy.approved"  # tag of a version: "true" or "false", what the ga
 FROM_ALIAS = {STAGING: CANDIDATE, PRODUCTION: STAGING}
 
 
-def decide(tracking: Tracking, name: str, version: int, case: gates.Case, limits: Sequence[Gate]) -> Decision:
+def decide(
+    tracking: Tracking, name: str, version: int, case: gates.Case, limits: Sequence[Gate], *, stage: bool = True
+) -> Decision:
     """Let the gates judge: the version is staged where every one passes, otherwise rejected; both are recorded.
 
-    Tries are counted here, where nobody else can judge meanwhile. The same verdicts on the same evidence are recorded
-    once. RegistryError where the evidence is not the one the version was registered with, and where something else
-    has come into production since the case was made.
+    With `stage` false an approval is recorded and no alias moves. Tries are counted here, where nobody else can judge
+    meanwhile. The same verdicts on the same evidence are recorded once. RegistryError where the evidence is not the one
+    the version was registered with, and where something else has come into production since the case was made.
     """
     tracking = tracking.within(name)
     with locked(tracking.root):
@@ -64,7 +66,7 @@ def decide(tracking: Tracking, name: str, version: int, case: gates.Case, limits
             action="approve" if passed else "reject",
             name=name,
             version=version,
-            alias=STAGING if passed else None,
+            alias=STAGING if passed and stage else None,
             by=GATES,
             at=record.now(),
             reason=f"{_what_failed(verdicts)} (try {tries} on this test split)",
@@ -321,9 +323,8 @@ def _same(one: Decision, other: Decision) -> bool:
         [verdict.to_json() if verdict.gate != FRESHNESS else verdict.passed for verdict in decision.verdicts]
         for decision in (one, other)
     ]
-    return (one.action, one.evidence, one.production) == (other.action, other.evidence, other.production) and (
-        seen[0] == seen[1]
-    )
+    about = [(each.action, each.alias, each.evidence, each.production) for each in (one, other)]
+    return about[0] == about[1] and seen[0] == seen[1]
 
 
 def _in_force(tracking: Tracking, decision: Decision) -> bool:

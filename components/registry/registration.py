@@ -59,8 +59,9 @@ def register(
     reference: pd.DataFrame | None = None,
     predictions: Predictions | None = None,
     links: Mapping[str, str] | None = None,
+    candidate: bool = True,
 ) -> int:
-    """Make `model` a version of `name`, alias it `candidate`, and return its number.
+    """Make `model` a version of `name`, alias it `candidate` unless told not to, and return its number.
 
     `card` is the model card in Markdown, `examples` are encoded images (one at least: the package must answer for
     them before it is registered), `reference` is the profile of the training data that later data is compared
@@ -89,7 +90,8 @@ def register(
                     predictions.save(files)
                 tracking.client.log_artifacts(run_id, str(files), labels[FILES])
             version = _create(tracking, model, evidence, name, labels, card=card, examples=examples, links=links or {})
-        tracking.client.set_registered_model_alias(name, CANDIDATE, str(version))
+        if candidate:
+            tracking.client.set_registered_model_alias(name, CANDIDATE, str(version))
     return version
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig
+from flows import data_revisions
 from flows.step import StepRun, line, passing, step
 
 if TYPE_CHECKING:
@@ -31,12 +33,20 @@ PREVIEW_SAMPLES = 8  # rows of the augmentation sheet: a page
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def _reproduce(name: str) -> Dataset:
-    """Ingest, prepare and validate: DVC's stages, as far as something that they depend on has changed."""
+def _data(name: str, as_of: datetime | None) -> Dataset:
+    """Ingest, prepare and validate: DVC's stages, as far as something that they depend on has changed.
+
+    For a past moment, the version of that time, from DVC's cache and beside what lies in data/.
+    """
     from components.data import versions
 
     shared = line()
-    dataset = versions.reproduce(shared.project.root, name, log=shared.project.logs / f"data-{name}.log")
+    root = shared.project.root
+    if as_of is None:
+        dataset = versions.reproduce(root, name, log=shared.project.logs / f"data-{name}.log")
+    else:
+        digest = data_revisions.as_of(root, name, shared.recipe.line.model, as_of)
+        dataset = Dataset.load(versions.restore(root, name, digest, shared.restored), digest)
     rows = [{"split": split, "samples": count} for split, count in dataset.card.splits.items()]
     create_table_artifact(rows, key="data", description=f"{name}, version {dataset.digest}")
     return dataset
@@ -46,7 +56,7 @@ def data(name: str) -> Dataset:
     """The prepared, valid data set. DVC remembers what is done; its digest goes on the parent run."""
     shared = line()
     with shared.reporting("data") as told:
-        dataset = _reproduce(name)
+        dataset = _data(name, shared.as_of)
         counts = ", ".join(f"{count:,} {split}" for split, count in dataset.card.splits.items())
         told(f"{name} {dataset.digest[:12]} · {counts}")
     shared.tracking.log_tags(shared.run_id, {"convoy.data": dataset.digest})
@@ -86,6 +96,9 @@ def validation(dataset: Dataset) -> None:
     from components.data.stages import inspected_folder, validation_folder
     from components.data.validation.validate import ValidationReport
 
+    if line().as_of is not None:
+        line().skip("validation", "this version of the data was judged when it was made")
+        return
     root, name = line().project.root, dataset.card.name
     report = ValidationReport.load(validation_folder(root, name))
     _validation(dataset, report, Inspection.load(inspected_folder(root, name)))

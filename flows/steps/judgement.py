@@ -117,8 +117,14 @@ def _is_registered(version: int) -> bool:
     code=["components.registry.registration", "components.registry.card", "components.data.drift.profile"],
     holds=_is_registered,
 )
-def register(
-    run: StepRun, quantized: Quantized, assessment: Assessment, dataset: Dataset, name: str, config: DriftConfig
+def _register(
+    run: StepRun,
+    quantized: Quantized,
+    assessment: Assessment,
+    dataset: Dataset,
+    name: str,
+    config: DriftConfig,
+    candidate: bool,
 ) -> None:
     """Make what will be served a version in MLflow's registry: with signature, example, model card and evidence."""
     from components.compress.runtime import embedding
@@ -155,6 +161,7 @@ def register(
         reference=profile(dataset, sample=config.sample, embed=embedding(served)),
         predictions=assessment.predictions,
         links=_links(run.id),
+        candidate=candidate,
     )
     (run.folder / "version").write_text(str(version), encoding="utf-8")
     run.summary = f"{name} version {version}, {served.card.precision}"
@@ -166,11 +173,17 @@ def _links(run_id: str) -> dict[str, str]:
     made = {done.step: done.run_id for done in shared.done}
     places = {
         "the line": (shared.run_id, ""),
-        "its data, judged": (made["validation"], "validation/docs/index.html"),
         "every figure": (made["evaluate"], ""),
         "the whole card": (run_id, "result/card.md"),
     }
+    if "validation" in made:  # data of the past was judged when it was made
+        places["its data, judged"] = (made["validation"], "validation/docs/index.html")
     return {said: shared.tracking.inside(*place) for said, place in places.items()}
+
+
+def register(quantized: Quantized, assessment: Assessment, dataset: Dataset, name: str, config: DriftConfig) -> int:
+    """The version's number; one of past data is no candidate."""
+    return _register(quantized, assessment, dataset, name, config, line().as_of is None)
 
 
 def _in_force(decision: Decision) -> bool:
@@ -198,6 +211,7 @@ def _promote(
     newest: float | None,
     config: EvaluateConfig,
     limits: tuple[Gate, ...],
+    stage: bool,
 ) -> None:
     """Let the gates judge the evidence; `staging` moves to the version if every one of them passes."""
     from components.evaluate.evaluate import against
@@ -227,7 +241,7 @@ def _promote(
         at=time.time(),
         higher_is_better=tasks.get(dataset.card.task).spec.higher_is_better,
     )
-    decision = decisions.decide(shared.tracking, name, version, case, limits)
+    decision = decisions.decide(shared.tracking, name, version, case, limits, stage=stage)
     decision.save(run.folder)
     verdicts = decision.verdicts
     about = {**shared.custody, "data": dataset.digest, "version": str(version), "try": str(decision.tries)}
@@ -239,8 +253,11 @@ def _promote(
     run.show(run.folder / "report", "report")
     shared.tracking.log_metrics(run.id, {"tries": float(decision.tries or 0)})
     passed = sum(verdict.passed for verdict in verdicts)
-    outcome = f"version {version} is {decision.alias} now" if decision.alias else f"version {version} is rejected"
-    run.summary = f"{passed} of {len(verdicts)} gates passed, try {decision.tries} on this test split; {outcome}"
+    outcome = {"reject": "is rejected", "approve": f"is {decision.alias} now"}[decision.action]
+    if decision.action == "approve" and decision.alias is None:
+        outcome = "is approved and stays where it is: it was made of past data"
+    tried = f"try {decision.tries} on this test split"
+    run.summary = f"{passed} of {len(verdicts)} gates passed, {tried}; version {version} {outcome}"
     run.table = [
         {"gate": each.gate, "verdict": "passed" if each.passed else "REJECTED", "reason": each.reason}
         for each in verdicts
@@ -263,5 +280,7 @@ def promote(
 
     production = versions.aliased(line().tracking, line().recipe.line.model, "production")
     rival = production if production != version else None
-    taken = newest(raw_folder(line().project.root, dataset.card.name))
-    return _promote(version, rival, quantized, assessment, dataset, drift, taken, config, limits)
+    current = line().as_of is None
+    # How old a past version's data is is not known: its raw form is not what lies there now.
+    taken = newest(raw_folder(line().project.root, dataset.card.name)) if current else None
+    return _promote(version, rival, quantized, assessment, dataset, drift, taken, config, limits, current)

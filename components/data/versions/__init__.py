@@ -8,7 +8,7 @@ second of two callers, and after a kill may wait for ever.
 from components.data.versions.difference import Difference, Move, Tally, diff
 from components.data.versions.repository import digest
 from components.data.versions.restoring import restore
-from components.data.versions.revisions import WORKSPACE, Revision, resolve
+from components.data.versions.revisions import WORKSPACE, Revision, committed, resolve
 from components.data.versions.running import pull, push, reproduce
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Move",
     "Revision",
     "Tally",
+    "committed",
     "diff",
     "digest",
     "pull",

@@ -139,6 +139,15 @@ def locked_digest(lock: Mapping[str, Any], name: str) -> str | None:
         return None
 
 
+def valid_digest(lock: Mapping[str, Any], name: str) -> str | None:
+    """The prepared data's digest in a lock file's stages, where `validate` has passed that very data; else None."""
+    found = locked_digest(lock, name)
+    judged = lock.get(f"validate@{check_name(name)}")
+    read = judged.get("deps") if isinstance(judged, Mapping) else None
+    passed = {(each.get("path"), each.get("md5")) for each in read or () if isinstance(each, Mapping)}
+    return found if (f"data/prepared/{name}", found) in passed else None
+
+
 def lock_file(root: Path) -> Mapping[str, Any]:
     """The stages in dvc.lock, none where there is no such file; raises DataError where it is not what DVC writes."""
     path = root / "dvc.lock"

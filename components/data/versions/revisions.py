@@ -11,13 +11,22 @@ import json
 import re
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from components.artifacts import ArtifactError, DatasetCard
 from components.data import stages
 from components.data.errors import DataError, check_name
-from components.data.versions.repository import at_work, lock_file, locked_digest, parse_lock, reaching, remote_place
+from components.data.versions.repository import (
+    at_work,
+    lock_file,
+    locked_digest,
+    parse_lock,
+    reaching,
+    remote_place,
+    valid_digest,
+)
 
 WORKSPACE = "workspace"
 CARD = "dataset.json"
@@ -77,6 +86,24 @@ def resolved(repo: Any, root: Path, name: str, asked: str) -> Revision:
             f"of {name}, received none of these; looked in {_places(repo)}"
         )
     return Revision(asked, known.pop())
+
+
+def committed(root: Path, name: str, until: datetime) -> tuple[datetime, str] | None:
+    """The last valid version of the data set that a commit's dvc.lock has, at or before a moment; when, and its digest.
+
+    Of the commits that the checked-out one descends from. None where there is none, or no git.
+    """
+    listed = _git(root, "log", "--format=%H %cI", f"--until={until.isoformat()}", "--", "dvc.lock")
+    for line in (listed or "").splitlines():
+        commit, _, moment = line.partition(" ")
+        content = _git(root, "show", f"{commit}:./dvc.lock")
+        try:
+            found = None if content is None else valid_digest(parse_lock(content.encode()), check_name(name))
+        except ValueError:
+            continue  # a merge gone wrong, say: the one before it counts
+        if found is not None:
+            return datetime.fromisoformat(moment), found
+    return None
 
 
 def contents(repo: Any, root: Path, name: str, revision: Revision) -> Contents:

@@ -1,0 +1,142 @@
+"""`convoy schedule`, `deploy`, `backfill` and `notices`: what runs without anybody starting it, and who hears of it.
+
+Imports no engine until a command needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows import progress, terminal
+from flows.project import PREFECT_PORT, Project
+
+if TYPE_CHECKING:
+    from flows.backfill import Dated
+    from flows.deployments import Deployments
+
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
+NIGHTLY = "0 3 * * *"
+PortOption = Annotated[int, typer.Option(help="Port of the Prefect server that is started where none is named.")]
+
+
+def schedule(
+    cron: Annotated[str | None, typer.Option(help="Only the line, at: minute hour day month weekday.")] = None,
+    timezone: Annotated[str, typer.Option(help="Whose clock `--cron` is on.")] = "UTC",
+    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Only the line, for this recipe.")] = None,
+    overrides: SetOption = None,
+    prefect_port: PortOption = PREFECT_PORT,
+) -> None:
+    """Run what infra/deployments.yaml says, on time and from this machine, until interrupted.
+
+    With `--cron` or `--recipe`, the line for one recipe instead.
+    """
+    project = terminal.project()
+    from flows import deployments, pages, startup
+
+    with terminal.wrong_is_told(project):
+        if cron is None and recipe is None and overrides is None:
+            values = deployments.read(project.root)
+        else:
+            values = deployments.single(recipe or "default", overrides or [], cron or NIGHTLY, timezone)
+        flows = deployments.checked(project.root, values)
+    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS)
+    with explained, pages.lasting_prefect_server(project, prefect_port) as address:
+        from flows import schedules
+
+        for sentence in startup.settle(project):
+            typer.echo(sentence)
+        for name, entry in values.deployments.items():
+            typer.echo(f"{flows[name].name}/{name} runs at {deployments.said(entry)}")
+        typer.echo(f"their page is {address}/deployments. Ctrl-C ends it.")
+        schedules.serve(values.deployments, flows)
+
+
+def deploy(prefect_port: PortOption = PREFECT_PORT) -> None:
+    """Register what infra/deployments.yaml says with a Prefect server, whose workers run it."""
+    project = terminal.project()
+    from flows import deployments, pages
+
+    with terminal.wrong_is_told(project):
+        deployments.checked(project.root, deployments.read(project.root))
+    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS)
+    with explained, pages.lasting_prefect_server(project, prefect_port) as address:
+        for sentence in deployments.deploy(project.root):
+            typer.echo(sentence)
+        typer.echo(f"registered with {address}; `prefect worker start --pool NAME` runs what is in a pool")
+
+
+def backfill(
+    since: Annotated[str, typer.Option("--from", help="The first day, as 2026-01-31.")],
+    until: Annotated[str, typer.Option("--to", help="The last day.")],
+    timezone: Annotated[str, typer.Option(help="Whose days.")] = "UTC",
+    recipe: RecipeOption = "default",
+    overrides: SetOption = None,
+) -> None:
+    """Run the line for past days, each on the data as it was at that day's end. Moves no alias."""
+    began = time.monotonic()
+    project = terminal.project()
+    terminal.checked(project, recipe, overrides or [])
+    log = project.logs / f"backfill-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    with progress.quiet(log) as console, terminal.explained(console, log):
+        console.print(f"[bold]convoy backfill[/] {recipe} [dim]· log {terminal.short(log)}[/]", highlight=False)
+        with terminal.displayed(project, console) as display:
+            from flows import backfill as flow
+            from flows import line
+
+            line.reporting_to(display)
+            days = flow.backfill(since, until, timezone, recipe, overrides or [])
+        console.print(_table(days))
+        console.print(f"{len(days)} days after {time.monotonic() - began:.0f} s", highlight=False)
+        if not all(day.run_id for day in days):
+            raise typer.Exit(terminal.FAILED)
+
+
+def notices(
+    test: Annotated[bool, typer.Option("--test", help="Send one by every channel that is set up.")] = False,
+) -> None:
+    """Who is told what, and by which channel; addresses are not shown."""
+    project = terminal.project()
+    from flows import deployments
+
+    with terminal.wrong_is_told(project):
+        values = deployments.read(project.root)
+    Console().print(_channels(values))
+    if test and not _tested(project):
+        raise typer.Exit(terminal.FAILED)
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (schedule, deploy, backfill, notices)
+
+
+def _tested(project: Project) -> bool:
+    from flows import notices as room
+
+    said = room.test(project)
+    for name, outcome in said.items():
+        typer.echo(f"{name}: {outcome}")
+    if not said:
+        typer.echo("no channel's address is set: nothing was sent")
+    return bool(said) and set(said.values()) == {"sent"}
+
+
+def _channels(values: Deployments) -> Table:
+    table = Table("channel", "address is in", "is set", "tells of")
+    for channel in values.notices:
+        there = "yes" if os.environ.get(channel.address) else "no"
+        table.add_row(channel.kind, channel.address, there, ", ".join(channel.of))
+    return table
+
+
+def _table(days: list[Dated]) -> Table:
+    table = Table("day", "data", "version", "outcome")
+    for day in days:
+        table.add_row(day.day, day.data[:12], "–" if day.version is None else str(day.version), day.outcome)
+    return table

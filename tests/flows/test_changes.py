@@ -1,0 +1,224 @@
+"""Which steps a change starts: every step's key, before and after it, by the line's own code and without training.
+
+What a step hands on is stood for by its key, so a step downstream is touched wherever one above it is. Settings, code,
+lock, MLflow and the flow are real.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components import provenance
+from components.artifacts import digest_values
+from flows import line as flow
+from flows.step import Step
+from flows.steps import dataset as dataset_steps
+from flows.steps import training as training_steps
+from tests.flows.conftest import make_project
+
+STEPS = [
+    "validation", "drift", "augmentation", "train", "ensemble", "distil", "quantize", "evaluate", "register", "promote",
+]  # fmt: skip
+TRAIN, ENSEMBLE, DISTIL = (set(STEPS[STEPS.index(name) :]) for name in ("train", "ensemble", "distil"))
+QUANTIZE, EVALUATE = (set(STEPS[STEPS.index(name) :]) for name in ("quantize", "evaluate"))
+
+
+@dataclass(frozen=True)
+class Noun:
+    """What a step hands on, known by its digest."""
+
+    digest: str
+    card: Any = None
+    parts: dict[str, Any] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.parts[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def handed_on(title: str, key: str, inputs: tuple[Any, ...]) -> Any:
+    match title:
+        case "train":
+            return tuple(Noun(f"{key}-{number}", SimpleNamespace(name=f"member-{number}")) for number in range(3))
+        case "distil":
+            return Noun(key, parts={"model": Noun(f"{key}-model"), "exchange": SimpleNamespace(loss=0.0)})
+        case "quantize":
+            return Noun(key, parts={"served": Noun(f"{key}-served"), "float32": Noun(f"{key}-float32")})
+        case "register":  # the same artifact with the same evidence is the same version
+            return int(digest_values({"artifact": inputs[0].digest, "evidence": inputs[1].digest})[:8], 16)
+        case _:
+            return Noun(key)
+
+
+class Probe:
+    """Runs the flow's own body for the keys of its steps."""
+
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
+        self.root, self.data, self.found = root, "data", {}
+        patch.setenv("CONVOY_ROOT", str(root))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(provenance, "CODE", root)
+        patch.setattr(Step, "__call__", self._call())
+        patch.setattr(dataset_steps, "_data", lambda name, as_of: self._dataset(name))
+        patch.setattr(flow.steps, "validation", lambda data: dataset_steps._validation(data, data, data))
+        patch.setattr(training_steps, "_worth_it", lambda *_: None)
+        patch.setattr(flow, "concluded", lambda *_: None)
+
+    def keys(self, *overrides: str) -> dict[str, str]:
+        for known in (provenance._path, provenance._source, provenance._meaning, provenance._imports):
+            known.cache_clear()
+        self.found = {}
+        flow.line.fn("digits", list(overrides))
+        return self.found
+
+    def _dataset(self, name: str) -> Noun:
+        return Noun(self.data, SimpleNamespace(name=name, task="classification", splits={"train": 1}))
+
+    def _call(self) -> Any:
+        def call(step: Step[Any, Any], *args: Any, **kwargs: Any) -> Any:
+            key = step.key(step.parts(*args, **kwargs))
+            self.found[step.title] = key
+            return handed_on(step.title, key, args)
+
+        return call
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield Probe(make_project(tmp_path_factory.mktemp("changes")), patch)
+
+
+@pytest.fixture(scope="module")
+def before(probe: Probe) -> dict[str, str]:
+    keys = probe.keys()
+    assert list(keys) == STEPS
+    assert len(set(keys.values())) == len(STEPS)
+    return keys
+
+
+def touched(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    assert list(after) == list(before)
+    return {step for step in before if before[step] != after[step]}
+
+
+def test_nothing_changed_touches_nothing(probe: Probe, before: dict[str, str]) -> None:
+    assert touched(before, probe.keys()) == set()
+
+
+def test_new_data_touches_every_step(probe: Probe, before: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "data", "other data")
+    assert touched(before, probe.keys()) == set(STEPS)
+
+
+def test_a_new_lock_touches_every_step(probe: Probe, before: dict[str, str]) -> None:
+    lock = probe.root / "requirements.lock"
+    content = lock.read_text(encoding="utf-8")
+    lock.write_text(content.replace("numpy==", "numpy==9", 1), encoding="utf-8")
+    try:
+        assert touched(before, probe.keys()) == set(STEPS)
+    finally:
+        lock.write_text(content, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("drift.sample=1999", {"drift", "register"}),  # register keeps the reference that later data is compared with
+        ("augment.crop=2", {"augmentation", *TRAIN}),
+        ("seed=1", {"augmentation", *TRAIN}),
+        ("training.learning_rate=0.02", TRAIN),
+        ("members.epochs=3", TRAIN),
+        ("ensemble.combiner=soft", ENSEMBLE),
+        ("ensemble.allowance=0.5", set()),  # what it stops is the line, not the ensemble
+        ("student.temperature=4.0", DISTIL),
+        ("student.allowance=0.5", set()),
+        ("quantize.batch=32", QUANTIZE),
+        ("evaluate.bootstrap=201", EVALUATE),
+        ("gates.floor.limit=0.3", {"promote"}),
+    ],
+)
+def test_a_changed_parameter_touches_exactly(
+    probe: Probe, before: dict[str, str], override: str, expected: set[str]
+) -> None:
+    assert touched(before, probe.keys(override)) == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("data/validation/validate.py", {"validation"}),
+        ("data/drift/comparison.py", {"drift"}),
+        ("data/drift/profile.py", {"drift", "register"}),
+        ("augment/preview.py", {"augmentation"}),
+        ("training/loop.py", TRAIN),
+        ("training/members.py", TRAIN),
+        ("compress/ensembling/picture.py", ENSEMBLE),
+        ("compress/distil.py", DISTIL),
+        ("compress/quantize.py", QUANTIZE),
+        ("evaluate/chain.py", EVALUATE),
+        ("registry/card.py", {"register"}),
+        ("evaluate/report.py", {"promote"}),
+        ("registry/decisions.py", {"promote"}),
+        ("data/sources/coco.py", set()),  # DVC's: what it makes of the data is in the data's digest
+    ],
+)
+def test_changed_code_touches_exactly(probe: Probe, before: dict[str, str], module: str, expected: set[str]) -> None:
+    path = probe.root / "components" / module
+    content = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(f"{content}\n\nCHANGED = 1\n", encoding="utf-8")
+        assert touched(before, probe.keys()) == expected
+    finally:
+        path.write_text(content, encoding="utf-8")
+
+
+def test_a_remark_in_code_touches_nothing(probe: Probe, before: dict[str, str]) -> None:
+    path = probe.root / "components" / "training" / "loop.py"
+    content = path.read_text(encoding="utf-8")
+    path.write_text(f"{content}\n\n# a remark\n", encoding="utf-8")
+    try:
+        assert touched(before, probe.keys()) == set()
+    finally:
+        path.write_text(content, encoding="utf-8")
+
+
+def test_a_changed_body_touches_its_step_and_those_below(
+    probe: Probe, before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = inspect.getsource
+
+    def changed(value: Any) -> str:
+        return real(value) + ("    changed = 1\n" if value.__name__ == "_distil" else "")
+
+    monkeypatch.setattr(inspect, "getsource", changed)
+    assert touched(before, probe.keys()) == DISTIL
+
+
+def test_the_kinds_of_change_are_told_apart(probe: Probe, before: dict[str, str]) -> None:
+    """A step that is done says why: by inputs, settings, code or libraries."""
+    seen: dict[str, dict[str, str]] = {}
+    real = Step.parts
+
+    def noted(step: Step[Any, Any], *args: Any, **kwargs: Any) -> dict[str, str]:
+        seen[step.title] = real(step, *args, **kwargs)
+        return seen[step.title]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Step, "parts", noted)
+        probe.keys()
+        first = dict(seen)
+        probe.keys("student.temperature=4.0")
+    why = {step: [part for part in first[step] if first[step][part] != seen[step][part]] for step in STEPS}
+    assert why["distil"] == ["settings"]
+    assert why["quantize"] == why["promote"] == ["inputs"]
+    assert why["ensemble"] == []
