@@ -6,6 +6,7 @@ run it; `schedules.serve` runs it from this machine.
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -196,6 +197,12 @@ def _flow(root: Path, entrypoint: str) -> Flow[..., Any] | str:
 def _wrong_parameters(root: Path, flow: Flow[..., Any], entry: Entry, key: str) -> list[str]:
     from prefect.exceptions import ParameterTypeError, SignatureMismatchError
 
+    known = inspect.signature(flow.fn).parameters
+    asked = [name for name, each in known.items() if each.default is each.empty and name not in entry.parameters]
+    if asked and entry.schedules:
+        return [f"{key}: expected {', '.join(asked)} too, since it is started by a schedule and nobody is asked"]
+    if asked:  # whoever starts it fills in the form
+        return [f"{key}.{name}: expected no such key" for name in entry.parameters if name not in known]
     try:
         values = flow.validate_parameters(dict(entry.parameters))
     except (ParameterTypeError, SignatureMismatchError) as error:

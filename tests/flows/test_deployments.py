@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 def root(tmp_path: Path) -> Path:
     """What is looked at: the flow, the recipes, params.yaml."""
     (tmp_path / "flows").mkdir()
-    shutil.copy(ROOT / "flows" / "line.py", tmp_path / "flows")
+    for name in ("line.py", "promotion.py"):
+        shutil.copy(ROOT / "flows" / name, tmp_path / "flows")
     shutil.copy(ROOT / "params.yaml", tmp_path)
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     (tmp_path / "infra").mkdir()
@@ -63,6 +64,18 @@ def test_mistakes_of_form_are_told_together(root: Path) -> None:
         ({"entrypoint": "flows/line.py:nothing"}, "entrypoint: expected a flow of flows/line.py, received 'nothing'"),
         ({"entrypoint": "flows/line.py:opened"}, "entrypoint: expected a flow of flows/line.py, received 'opened'"),
         ({"entrypoint": "flows/gone.py:line"}, "entrypoint: expected FILE.py:FLOW"),
+        (
+            {
+                "entrypoint": "flows/promotion.py:promotion",
+                "parameters": {"name": "a"},
+                "schedules": [{"cron": "0 3 * * *"}],
+            },
+            "parameters: expected by, reason too, since it is started by a schedule",
+        ),
+        (
+            {"entrypoint": "flows/promotion.py:promotion", "parameters": {"nam": "a"}},
+            "parameters.nam: expected no such key",
+        ),
         ({"parameters": {"recipe": "none"}}, "parameters: recipe: expected one of digits"),
         ({"parameters": {"recip": "digits"}}, "parameters: "),
         ({"parameters": {"overrides": ["student.epoch=3"]}}, "parameters: line.student.epoch: expected no such key"),
