@@ -133,7 +133,8 @@ def test_a_new_lock_touches_every_step(probe: Probe, before: dict[str, str]) -> 
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("drift.sample=1999", {"drift", "register"}),  # register keeps the reference that later data is compared with
+        # A gate reads the drift; register keeps the reference that later data is compared with.
+        ("drift.sample=1999", {"drift", "register", "promote"}),
         ("augment.crop=2", {"augmentation", *TRAIN}),
         ("seed=1", {"augmentation", *TRAIN}),
         ("training.learning_rate=0.02", TRAIN),
@@ -157,8 +158,8 @@ def test_a_changed_parameter_touches_exactly(
     ("module", "expected"),
     [
         ("data/validation/validate.py", {"validation"}),
-        ("data/drift/comparison.py", {"drift"}),
-        ("data/drift/profile.py", {"drift", "register"}),
+        ("data/drift/comparison.py", {"drift", "promote"}),
+        ("data/drift/profile.py", {"drift", "register", "promote"}),
         ("augment/preview.py", {"augmentation"}),
         ("training/loop.py", TRAIN),
         ("training/members.py", TRAIN),
@@ -169,7 +170,7 @@ def test_a_changed_parameter_touches_exactly(
         ("registry/card.py", {"register"}),
         ("evaluate/report.py", {"promote"}),
         ("registry/decisions.py", {"promote"}),
-        ("data/sources/coco.py", set()),  # DVC's: what it makes of the data is in the data's digest
+        ("data/sources/coco.py", {"validation"}),  # whose report reads it; what it makes is in the data's digest
     ],
 )
 def test_changed_code_touches_exactly(probe: Probe, before: dict[str, str], module: str, expected: set[str]) -> None:
@@ -220,5 +221,5 @@ def test_the_kinds_of_change_are_told_apart(probe: Probe, before: dict[str, str]
         probe.keys("student.temperature=4.0")
     why = {step: [part for part in first[step] if first[step][part] != seen[step][part]] for step in STEPS}
     assert why["distil"] == ["settings"]
-    assert why["quantize"] == why["promote"] == ["inputs"]
+    assert why["quantize"] == why["evaluate"] == ["inputs"]
     assert why["ensemble"] == []
