@@ -14,14 +14,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import progress, terminal
+from flows import completion, progress, terminal
 from flows.project import PREFECT_PORT, Project
 
 if TYPE_CHECKING:
     from flows.backfill import Dated
     from flows.deployments import Deployments
 
-RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.")]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.", autocompletion=completion.recipes
+    ),
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
 NIGHTLY = "0 3 * * *"
 PortOption = Annotated[int, typer.Option(help="Port of the Prefect server that is started where none is named.")]
@@ -30,7 +35,10 @@ PortOption = Annotated[int, typer.Option(help="Port of the Prefect server that i
 def schedule(
     cron: Annotated[str | None, typer.Option(help="Only the line, at: minute hour day month weekday.")] = None,
     timezone: Annotated[str, typer.Option(help="Whose clock `--cron` is on.")] = "UTC",
-    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Only the line, for this recipe.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", help="Only the line, for this recipe.", autocompletion=completion.recipes),
+    ] = None,
     overrides: SetOption = None,
     prefect_port: PortOption = PREFECT_PORT,
 ) -> None:

@@ -93,7 +93,7 @@ class Probe:
 
 
 @pytest.fixture(scope="module")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
+def probe(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Iterator[Probe]:
     with pytest.MonkeyPatch.context() as patch:
         yield Probe(make_project(tmp_path_factory.mktemp("changes")), patch)
 
