@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 FILE = Path("infra") / "deployments.yaml"
+CODE = Path(__file__).resolve().parents[1]
 LINE = "flows/line.py:line"
 TAG = "convoy"  # on every deployment that came from a file of this kind
 
@@ -141,12 +142,17 @@ def deploy(root: Path) -> list[str]:
     flows = checked(root, values)
     told = [_made_pool(name, pool) for name, pool in values.work_pools.items()]
     for name, entry in values.deployments.items():
-        placed = prefect_flow.from_source(source=str(root), entrypoint=entry.entrypoint)
+        placed = prefect_flow.from_source(source=str(code(root, entry.entrypoint)), entrypoint=entry.entrypoint)
         build(name, entry, placed).apply(work_pool_name=entry.work_pool)  # type: ignore[arg-type]
         told.append(f"{flows[name].name}/{name} in the pool {entry.work_pool}: {said(entry)}")
     told.append(zombies.watch(values.notices))
     left = _registered() - {f"{flows[name].name}/{name}" for name in flows}
     return [*told, *(f"{name} is registered and no longer in {FILE}: delete it on its page" for name in sorted(left))]
+
+
+def code(root: Path, entrypoint: str) -> Path:
+    """The folder that an entrypoint starts from: the project, or where this code lies when it is used for another."""
+    return root if (root / entrypoint.rpartition(":")[0]).is_file() else CODE
 
 
 def said(entry: Entry) -> str:
@@ -185,10 +191,11 @@ def _flow(root: Path, entrypoint: str) -> Flow[..., Any] | str:
     from prefect.flows import load_flow_from_entrypoint
 
     file, _, function = entrypoint.rpartition(":")
-    if not file.endswith(".py") or not function.isidentifier() or not (root / file).is_file():
+    place = code(root, entrypoint)
+    if not file.endswith(".py") or not function.isidentifier() or not (place / file).is_file():
         return f"expected FILE.py:FLOW with a file below {root}, received {entrypoint!r}"
     try:
-        found: object = load_flow_from_entrypoint(f"{root / file}:{function}")
+        found: object = load_flow_from_entrypoint(f"{place / file}:{function}")
     except MissingFlowError:
         return f"expected a flow of {file}, received {function!r}"
     return found if isinstance(found, Flow) else f"expected a flow, received {function!r}, which is none"
