@@ -16,6 +16,7 @@ from components.registry.lines import Comparison, Line, Standing
 from components.registry.versions import PRODUCTION, STAGING
 
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow"}
+NAME = 18  # characters of a recipe's or model's name
 WORST = 40  # characters of a value; digests are as well known by fewer
 NEXT = 5  # scheduled runs that are told
 
@@ -111,22 +112,21 @@ def page(lines: Sequence[Line], standings: Sequence[Standing], plans: Sequence[P
 
 
 def runs_table(lines: Sequence[Line]) -> Table:
-    """A row a line, newest first."""
-    table = _table("runs", "run", "when", "recipe", "model", "", "took", "steps done", "figure", "came to")
+    """A row a line, newest first; fits 80 columns."""
+    table = _table("runs", "run", "when", "recipe", "model", "", "took", "figure", "came to", no_wrap=True)
     for line in lines:
-        steps = f"{len(line.ran)} of {len(line.steps)}" if line.steps else "–"
-        value = f"{line.metric} {line.value:.4f}" if line.value is not None else "–"
+        value = f"{line.value:.4f}" if line.value is not None else "–"
         status = f"[{STYLES.get(line.status, 'default')}]{line.status.lower()}"
+        recipe, model = _short(line.recipe, NAME), _short(line.model, NAME)
         table.add_row(
-            line.id[:8], _when(line.started), line.recipe, line.model, status, _took(line.seconds), steps, value,
-            outcome(line),
-        )  # fmt: skip
+            line.id[:8], _when(line.started), recipe, model, status, _took(line.seconds), value, outcome(line)
+        )
     return table
 
 
 def comparison(found: Comparison) -> Group:
     """What differs between two lines: nothing that is the same is told."""
-    head = [f"{line.id[:8]} {line.model}" for line in (found.one, found.other)]
+    head = [line.id[:8] for line in (found.one, found.other)]
     parts: list[object] = []
     for title, differences in (("where they came from", found.origins), ("parameters", found.params)):
         if differences:
@@ -138,8 +138,12 @@ def comparison(found: Comparison) -> Group:
         parts.append(Text(f"done anew in one of them: {', '.join(each.what for each in found.steps)}\n"))
     if found.figures:
         table = _table("figures of what is served", "", *head, "difference")
+        table.columns[0].no_wrap = True
         for row in found.figures:
-            table.add_row(row.what, _figure(row.one), _figure(row.other), f"{row.other[0] - row.one[0]:+.4g}")
+            change = row.other[0] - row.one[0]
+            table.add_row(
+                row.what, _figure(row.one), _figure(row.other), f"{'+' if change > 0 else ''}{_number(change)}"
+            )
         parts.append(table)
     if not parts:
         parts.append(Text("nothing differs: neither data, parameters, code nor libraries, nor what came of them"))
@@ -151,7 +155,7 @@ def outcome(line: Line) -> str:
     """What was decided about the version that a line ended with."""
     if line.version is None:
         return "–"
-    return f"{'rejected' if line.decision == 'reject' else 'approved'} version {line.version}"
+    return f"{'rejected' if line.decision == 'reject' else 'approved'} v{line.version}"
 
 
 def figure(standing: Standing) -> str:
@@ -161,24 +165,29 @@ def figure(standing: Standing) -> str:
 
 def _figure(values: tuple[float, float | None, float | None]) -> str:
     value, low, high = values
-    return f"{value:.4g}" + (f" [{low:.4g}, {high:.4g}]" if low is not None and high is not None else "")
+    interval = f" [{_number(low)}, {_number(high)}]" if low is not None and high is not None else ""
+    return f"{_number(value)}{interval}"
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def _table(title: str, *headings: str, no_wrap: bool = False) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=no_wrap)
     return table
 
 
-def _short(value: str | None) -> str:
+def _short(value: str | None, room: int = WORST) -> str:
     if value is None:
         return "–"
-    return value if len(value) <= WORST else f"{value[: WORST - 1]}…"
+    return value if len(value) <= room else f"{value[: room - 1]}…"
 
 
 def _when(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M}"
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%m-%d %H:%M}"
 
 
 def _took(seconds: float | None) -> str:
