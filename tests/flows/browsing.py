@@ -32,6 +32,8 @@ VISITED = (
 HARMLESS = (
     "/ajax-api/2.0/mlflow/users/current",  # MLflow asks whether people log in here; without logins there is no answer
     "/favicon.ico",  # Prefect has none
+    "/ico/undefined.svg",  # Prefect's picture of a kind of artifact for which it has none
+    "$ is not defined",  # Great Expectations' data docs fetch jQuery from elsewhere; they are read without it
     "ResizeObserver loop",  # a chart that is drawn while the page is laid out
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -49,7 +50,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 def convoy(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments], capture_output=True, text=True, timeout=900, check=False
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -156,7 +162,7 @@ def test_a_flow_run_shows_its_steps_and_artifacts_and_the_way_to_mlflow(
     for step in ("validation", "train", "promote"):
         page.get_by_text(step, exact=True).first.wait_for()
     browser.picture("prefect")
-    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("Artifacts", exact=True).click()
     page.get_by_text("mlflow").first.wait_for()
     link = page.get_by_role("link", name="line · digits").first
     assert str(link.get_attribute("href")).endswith(addresses.run(line.experiment_id, line.id))
