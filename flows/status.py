@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from components.registry import approvals
 from components.registry.lines import Comparison, Line, Standing
 from components.registry.versions import PRODUCTION, STAGING
 
@@ -65,14 +66,19 @@ def planned() -> list[Planned]:
     return found
 
 
-def waiting(standings: Sequence[Standing], plans: Sequence[Planned]) -> list[Waiting]:
-    """Versions that are staged and not in production, and flow runs that are paused."""
+def waiting(
+    standings: Sequence[Standing], plans: Sequence[Planned], asked: Mapping[str, approvals.Waiting]
+) -> list[Waiting]:
+    """Versions that are staged and not in production, and flow runs that are paused.
+
+    `asked` has, by model, what people still have to say.
+    """
     production = {each.model: each.version for each in standings if each.alias == PRODUCTION}
     staged = [
         Waiting(
             f"{each.model} version {each.version}, {figure(each)}",
             "staged; in production is " + (f"version {production[each.model]}" if each.model in production else "none"),
-            f"convoy promote {each.model} --to production",
+            _how(each, asked.get(each.model)),
         )
         for each in standings
         if each.alias == STAGING and production.get(each.model) != each.version
@@ -81,7 +87,17 @@ def waiting(standings: Sequence[Standing], plans: Sequence[Planned]) -> list[Wai
     return staged + paused
 
 
-def page(lines: Sequence[Line], standings: Sequence[Standing], plans: Sequence[Planned] | None) -> Group:
+def _how(standing: Standing, asked: approvals.Waiting | None) -> str:
+    if asked is None:
+        return f"convoy promote {standing.model} --to production"
+    if asked.rejected_by:
+        return f"rejected by {', '.join(asked.rejected_by)}"
+    return f"convoy approve {standing.model} ({asked.missing} of {asked.required} missing)"
+
+
+def page(
+    lines: Sequence[Line], standings: Sequence[Standing], wants: Sequence[Waiting], plans: Sequence[Planned] | None
+) -> Group:
     """All of it. `plans` is None where no Prefect server runs that could start anything."""
     parts: list[object] = [runs_table(lines) if lines else Text("no line has been run yet: `convoy run` does it")]
     if standings:
@@ -89,7 +105,6 @@ def page(lines: Sequence[Line], standings: Sequence[Standing], plans: Sequence[P
         for each in standings:
             where.add_row(each.model, each.alias, str(each.version), figure(each), (each.line or "–")[:8])
         parts.append(where)
-    wants = waiting(standings, plans or [])
     if wants:
         table = _table("waits for approval", "what", "", "how")
         for want in wants:

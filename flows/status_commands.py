@@ -35,16 +35,17 @@ RunArgument = Annotated[
 def status(json: JsonOption = False) -> None:
     """The last runs, what is where, what waits for approval, and what is scheduled next."""
     with _asking() as (project, store):
-        from components.registry import lines
+        from components.registry import approvals, lines
         from flows import status as said
 
         latest, standings = lines.recent(store, LATEST), lines.standings(store)
         plans = _plans(project)
+        asked = {each.model: approvals.waiting(store, each.model) for each in standings}
+        wants = said.waiting(standings, plans or [], {name: found for name, found in asked.items() if found})
         if json:
-            wants = said.waiting(standings, plans or [])
             _print_json({"runs": latest, "standings": standings, "waiting": wants, "planned": plans})
         else:
-            Console().print(said.page(latest, standings, plans), highlight=False)
+            Console().print(said.page(latest, standings, wants, plans), highlight=False)
 
 
 def runs(
