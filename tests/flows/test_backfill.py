@@ -64,6 +64,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow  # a line must have run
 def test_a_past_moment_means_the_data_of_then_and_moves_nothing(
     project: Path, outcome: Outcome, changed_since: datetime
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_past_moment_means_the_data_of_then_and_moves_nothing(
     assert "judged when it was made" in tags["convoy.skipped.validation"]
 
 
+@pytest.mark.slow  # a line must have run
 def test_a_day_takes_what_was_committed_and_each_day_has_its_run(project: Path, outcome: Outcome) -> None:
     today = datetime.now(UTC).date()
     since, until = (str(today - timedelta(days=number)) for number in (3, 2))

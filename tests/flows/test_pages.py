@@ -88,6 +88,7 @@ def test_the_pages_answer_on_loopback_and_nowhere_else_and_end_together(
     assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     root = make_project(tmp_path / "pages")
     import socket

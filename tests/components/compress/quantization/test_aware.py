@@ -85,7 +85,8 @@ def test_nothing_is_trained_where_rounding_costs_little(student: Model, digits: 
 def test_the_job_goes_on_from_the_weights_in_float32(wide: Model) -> None:
     job = aware_job(trained_as(wide), wide, AWARE)
     assert job.rounded
-    assert (job.epochs, job.training.learning_rate, job.training.precision) == (3, 2e-3, "float32")
+    assert (job.epochs, job.training.learning_rate) == (AWARE.epochs, AWARE.learning_rate)
+    assert job.training.precision == "float32"
     assert job.training.patience is None
     assert str(job.network.pretrained).startswith(f"model:{wide.folder}#sha256=")
     assert job.training.batch_size == 64
