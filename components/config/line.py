@@ -251,6 +251,9 @@ class EnsembleConfig(Section):
     # network with the mean of their weights. auto: what has the least log loss on the validation split, at its best
     # temperature, or the simplest that is no worse than that by more than its standard error.
     combiner: Literal["auto", "soft", "weighted", "hard", "stacking", "boosted", "soup"] = "auto"
+    # Each member is asked about an image's mirror image as well, and says the mean of both: for what is the same in a
+    # mirror, and was trained with `flip`. Twice the operations.
+    mirror: bool = False
     # How much of the primary metric it may lose against its best member on the validation split before the line stops.
     # Combiners are chosen by log loss, so a lucky member may be ahead by chance: by 1 pp on the digits' 270 samples.
     allowance: Share = 0.05

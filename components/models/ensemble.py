@@ -113,6 +113,33 @@ FUSIONS: dict[str, type[nn.Module]] = {
 }
 
 
+class Mirrored(nn.Module):
+    """A network that is asked about an image and about its mirror image: `(N, C, …)` log-probabilities of the mean.
+
+    Masks are mirrored back. The image itself comes last, so that whoever watches the network has seen that.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The network's embedding of the image itself, `(N, D)`."""
+        return cast(Network, self.network).embed(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        mirrored = self.network(images.flip(3))
+        if mirrored.ndim == 4:
+            mirrored = mirrored.flip(3)
+        both = torch.stack((mirrored, self.network(images)))
+        return mean_probability(both, torch.full((2,), 0.5, device=images.device))
+
+
+def as_trained(member: nn.Module) -> nn.Module:
+    """The network alone of a member that may be asked about mirror images as well."""
+    return member.network if isinstance(member, Mirrored) else member
+
+
 class Ensemble(nn.Module):
     """Members in one module, and the fusion of what they say, whose figures are part of the state.
 
@@ -123,6 +150,11 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.fusion = FUSIONS[fusion](len(members), classes, learners or len(members))
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The members as they were trained."""
+        return [as_trained(member) for member in self.members]
 
     def embed(self, images: Tensor) -> Tensor:
         """The members' embeddings side by side, `(N, ΣD)`."""

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from components.artifacts import ArtifactError, Model, ModelCard, writing
-from components.models.ensemble import Ensemble
+from components.models.ensemble import Ensemble, Mirrored
 from components.models.registry import build
 
 
@@ -21,6 +21,8 @@ def untrained(card: ModelCard) -> nn.Module:
         classes = len(card.classes)
         learners = card.network.arguments.get("learners")
         built = [build(member, card.input, classes) for member in card.members]
+        if card.network.arguments.get("mirror"):
+            built = [Mirrored(member) for member in built]
         return Ensemble(built, card.fusion, classes, None if learners is None else int(learners))
     return build(card.network, card.input, len(card.classes))
 

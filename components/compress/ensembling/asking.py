@@ -15,6 +15,7 @@ from components.compress.ensembling.stacking import learners_of, out_of_fold
 from components.compress.errors import CompressionError, require_trained_on
 from components.compress.judge import torch_answerer
 from components.data.reading.loading import Arrays, load_split
+from components.models.ensemble import Mirrored
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
@@ -35,6 +36,7 @@ class Members:
     answers: Together
     given: Given
     learners: int  # of which the members are as many trainings each
+    mirror: bool
 
 
 def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
@@ -59,9 +61,9 @@ def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
     return task
 
 
-def asked_of(members: Sequence[Model], task: Task, dataset: Dataset) -> Members:
-    """The members, loaded, and all that they are asked."""
-    networks = [load_network(member) for member in members]
+def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, mirror: bool) -> Members:
+    """The members, loaded, and all that they are asked; with `mirror` about each image's mirror image as well."""
+    networks = [Mirrored(network) if mirror else network for network in map(load_network, members)]
     answerers = [torch_answerer(task, network) for network in networks]
     validation = load_split(dataset, "validation")
     said = [ask(task, answerer, validation, dataset.card) for answerer in answerers]
@@ -83,6 +85,7 @@ def asked_of(members: Sequence[Model], task: Task, dataset: Dataset) -> Members:
         answers=together(said, validation.targets),
         given=Given(len(members), classes, strangers, say),
         learners=learners or len(members),
+        mirror=mirror,
     )
 
 

@@ -27,7 +27,7 @@ from components.compress.errors import CompressionError
 from components.compress.judge import torch_answerer
 from components.config import EnsembleConfig, NetworkConfig
 from components.data.reading.loading import load_split
-from components.models.ensemble import BoostedVote, Ensemble, MeanProbability, VoteShare
+from components.models.ensemble import BoostedVote, Ensemble, MeanProbability, VoteShare, as_trained
 from components.models.network import save_weights, untrained
 from components.tasks.protocol import SupportsEnsemble
 
@@ -48,9 +48,9 @@ def combine(members: Sequence[Model], dataset: Dataset, config: EnsembleConfig, 
             f"ensemble.combiner: expected auto or one of {', '.join(sorted(possible))}, which task {task.spec.name} "
             f"can take, received {config.combiner}"
         )
-    asked = asked_of(members, task, dataset)
+    asked = asked_of(members, task, dataset, config.mirror)
     soups = None
-    if SOUP in possible and shares_origin(members):
+    if SOUP in possible and shares_origin(members) and not config.mirror:
         training = load_split(dataset, "train", limit=SEEN)
         soups = Soups(asked.networks, training, task, asked.validation, dataset.card)
     candidates, left_out = _candidates(asked, soups, [c for name, c in COMBINERS.items() if name in possible])
@@ -77,6 +77,8 @@ def _candidates(
     card, found, left_out = asked.dataset.card, dict[str, Candidate](), dict[str, str]()
     if soups is not None:
         found[SOUP] = choosing.judged_soup(soups, asked.answers, asked.task, card)
+    elif asked.mirror:
+        left_out[SOUP] = "ensemble.combiner: expected another one than soup where `mirror: true`: a soup is one network"
     else:
         left_out[SOUP] = (
             "ensemble.combiner: expected another one than soup for members that did not start from the same weights: "
@@ -130,6 +132,8 @@ def _weights(fusion: nn.Module, members: int) -> list[float] | None:
 def _card(asked: Members, fusion: str) -> ModelCard:
     first = asked.models[0].card
     arguments: dict[str, int | float | bool | str] = {"learners": asked.learners} if fusion == "stacked" else {}
+    if asked.mirror:
+        arguments["mirror"] = True
     return ModelCard(
         name=NETWORK,
         task=first.task,
@@ -169,7 +173,7 @@ def _report(
     whole = ask(task, torch_answerer(task, network), asked.validation, card)
     measured = whole.measure(task)
     pairs = diversity(asked.said, asked.validation.targets)
-    costs = [cost_of(each, card.input) for each in asked.networks]
+    costs = [cost_of(as_trained(each), card.input) for each in asked.networks]
     best = min((found.compared for found in candidates.values()), key=lambda losses: float(losses.mean()))
     return EnsembleReport(
         asked="",

@@ -84,7 +84,7 @@ class WatchOfAll:
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
-        self.watches = [Watch(member) for member in ensemble.members]
+        self.watches = [Watch(network) for network in ensemble.networks]
         weights = getattr(ensemble.fusion, "weights", None)
         self.best = 0 if weights is None else int(torch.argmax(weights))
 

@@ -22,6 +22,7 @@ from components.compress.runtime import answers
 from components.config import EnsembleConfig, NetworkConfig
 from components.data.reading.folds import folds_of
 from components.data.reading.loading import load_split
+from components.models.ensemble import Mirrored
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.training.boosting import samme
@@ -122,6 +123,34 @@ def test_the_ensemble_is_a_model_like_any_other(members: list[Model], digits: Da
     assert answers(exported, images)["embedding"].shape == (9, (8 + 12 + 8) * 4)
     mean = np.mean([probabilities(member, digits, "test", 9) for member in members], axis=0)
     np.testing.assert_allclose(answers(exported, images)["probabilities"], mean, atol=1e-5)
+
+
+def test_members_that_are_asked_about_the_mirror_image_too_say_the_mean_and_are_exported_so(
+    members: list[Model], digits: Dataset, tmp_path: Path
+) -> None:
+    config = EnsembleConfig(combiner="soft", mirror=True)
+    both = combine(members[:2], digits, config, tmp_path / "both")
+    images = load_split(digits, "test", limit=9).images
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    said = [
+        torch_answerer(TASK, load_network(member))(shown)["probabilities"]
+        for member in members[:2]
+        for shown in (images, mirrored)
+    ]
+    assert np.abs(said[0] - said[1]).max() > 0.01
+    found = answers(export(both, tmp_path / "exported"), images)["probabilities"]
+    np.testing.assert_allclose(found, np.mean(said, axis=0), atol=1e-5)
+    report = read_report(both)
+    assert "mirror" in report.left_out["soup"]
+    assert report.chosen.cost.flops == pytest.approx(2 * report.member_cost.flops * 2, rel=0.02)
+    assert report.chosen.cost.parameters == 2 * report.member_cost.parameters
+
+
+def test_the_mirror_images_mask_is_mirrored_back() -> None:
+    images = torch.rand(2, 3, 4, 5)
+    pixel_by_pixel = torch.nn.Conv2d(3, 4, 1)
+    expected = torch.softmax(pixel_by_pixel(images), dim=1)
+    torch.testing.assert_close(torch.softmax(Mirrored(pixel_by_pixel)(images), dim=1), expected)
 
 
 @pytest.mark.slow  # exports a graph
