@@ -99,11 +99,11 @@ class Conductor:
         """Train to the end; returns what went wrong, after `max_failures` attempts to go on."""
         os.environ.update(TRAIN_ENVIRONMENT)
         from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
         least, most = plan.workers
         resources = {"CPU": float(plan.cpus_per_worker), **({"GPU": 1.0} if plan.use_gpu else {})}
-        trainer = TorchTrainer(
+        trainer = DataParallelTrainer(  # not TorchTrainer: see `rendezvous`
             work,
             train_loop_config={"plan": plan, "conductor": ray.get_runtime_context().current_actor},
             scaling_config=ScalingConfig(
@@ -118,7 +118,6 @@ class Conductor:
                 worker_runtime_env={"env_vars": MEMORY_KEPT},  # type: ignore[call-arg]  # the type is the older one
                 failure_config=FailureConfig(max_failures=plan.max_failures),
             ),
-            torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo"),
         )
         try:
             trainer.fit()
@@ -138,19 +137,34 @@ def work(config: dict[str, Any]) -> None:
 
 
 def _train_all(plan: Plan, conductor: Any) -> None:
-    import ray.train
+    import ray.train.collective
     import torch
 
-    from components.artifacts import Dataset
-    from components.training.loop import train
+    from components.training.rendezvous import process_group
     from components.training.workers import Workers
 
     # Ray sets OMP_NUM_THREADS by its own idea of CPUs; what the configuration says counts.
     torch.set_num_threads(plan.cpus_per_worker)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic cuBLAS
     context = ray.train.get_context()
-    device = ray.train.torch.get_device() if plan.use_gpu else torch.device("cpu")
+    device = _gpu() if plan.use_gpu else torch.device("cpu")
     workers = Workers(context.get_world_rank(), context.get_world_size(), device)
+    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    with process_group(workers, host, ray.train.collective.broadcast_from_rank_zero):
+        _train_as(workers, plan, conductor)
+
+
+def _gpu() -> Any:
+    """The one that Ray has given to this worker."""
+    from ray.train.torch import get_device
+
+    return get_device()
+
+
+def _train_as(workers: Any, plan: Plan, conductor: Any) -> None:
+    from components.artifacts import Dataset
+    from components.training.loop import train
+
     finished = workers.from_first([is_finished(folder) for _, folder in plan.jobs])
     if workers.first and (place := ray.util.get_current_placement_group()) is not None:
         (plan.storage / "ray" / plan.token / PLACE).write_text(place.id.hex(), encoding="utf-8")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import multiprocessing
 
+from components.artifacts import writing
 from components.models.network import save_weights
 from components.training.job import Event, Job
 from components.training.loop import train
+from components.training.rendezvous import Address, process_group
 from components.training.surroundings import Data
 from components.training.workers import Workers
 
@@ -25,13 +27,34 @@ def train_together(jobs: Sequence[Job], data: Data, folder: Path, count: int) ->
     The second time, in `folder/NAME-resumed`, training goes on from a copy of what was stored after the first epoch.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"meeting-{count}.json").unlink(missing_ok=True)
     multiprocessing.spawn(_work, (list(jobs), data, folder, count), nprocs=count)
 
 
 def _work(rank: int, jobs: list[Job], data: Data, folder: Path, count: int) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder / f'meeting-{count}'}", rank=rank, world_size=count)
     workers = Workers(rank, count)
+    with process_group(workers, "127.0.0.1", Meeting(folder / f"meeting-{count}.json")):
+        _train_all(jobs, data, folder, workers)
+
+
+class Meeting:
+    """A file that the first process writes and the others wait for."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __call__(self, address: Address | None) -> Address | None:
+        if address is not None:
+            with writing(self.place) as temporary:
+                temporary.write_text(json.dumps(address))
+        while not self.place.exists():
+            time.sleep(0.01)
+        host, port = json.loads(self.place.read_text())
+        return host, port
+
+
+def _train_all(jobs: list[Job], data: Data, folder: Path, workers: Workers) -> None:
     for job in jobs:
         first, second = folder / job.name, folder / f"{job.name}-resumed"
 
@@ -41,7 +64,6 @@ def _work(rank: int, jobs: list[Job], data: Data, folder: Path, count: int) -> N
 
         _train(job, data, first, workers, keep)
         _train(job, data, second, workers, lambda event: None)
-    dist.destroy_process_group()
 
 
 def _train(job: Job, data: Data, folder: Path, workers: Workers, on_event: Callable[[Event], Any]) -> None:
