@@ -15,7 +15,7 @@ import os
 import statistics
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ from components.data.reading.loading import load_split
 from components.environment import prepare_environment
 from components.models.registry import build
 from components.training import cluster
-from components.training.job import Event, Job, Listener, ignore
+from components.training.job import Event, Job
 
 STEPS, WARM_UP = 100, 10  # of the loops by hand: some seconds, after the first allocations
 
@@ -47,12 +47,19 @@ def main() -> None:
     dataset = versions.reproduce(ROOT, settings.line.dataset, log=ROOT / ".convoy" / "logs" / "benchmark.log")
 
     measured: dict[str, list[float]] = {"line": [], "plain": [], "by hand": []}
-    for _ in range(options.rounds):
-        measured["line"].append(line(settings, dataset))
+    starts, whole = list[float](), list[float]()
+    for number in range(1, options.rounds + 1):
+        found = line(settings, dataset, 1)
+        measured["line"].append(found.images_per_second)
+        starts.append(found.start)
+        whole.append(found.seconds)
         measured["plain"].append(by_hand(settings, dataset, short=False))
         measured["by hand"].append(by_hand(settings, dataset, short=True))
-    starts = [start(settings, dataset) for _ in range(options.rounds)]
-    one, three = (seconds(settings, dataset, count) for count in (1, 3))
+        rates = ", ".join(f"{key} {values[-1]:,.0f}" for key, values in measured.items())
+        print(
+            f"round {number} of {options.rounds}: {rates} images/s; first batch after {found.start:.1f} s", flush=True
+        )
+    one, three = statistics.median(whole), line(settings, dataset, 3).seconds
     cluster.stop()
 
     def ratio(other: str) -> str:
@@ -76,8 +83,18 @@ def main() -> None:
     )
 
 
-def jobs(settings: Recipe, dataset: Dataset, count: int) -> list[Job]:
-    return [
+@dataclass(frozen=True)
+class Fit:
+    """What one call of `fit` took, Ray running already but for the first."""
+
+    images_per_second: float  # of the last epoch, as the line reports it
+    start: float  # seconds from the call to the first batch
+    seconds: float  # of all of it
+
+
+def line(settings: Recipe, dataset: Dataset, members: int) -> Fit:
+    """Train so many members afresh, in a worker group of their own, on splits that are decoded already."""
+    wanted = [
         Job(
             name=f"benchmark-{seed}",
             task=dataset.card.task,
@@ -87,42 +104,21 @@ def jobs(settings: Recipe, dataset: Dataset, count: int) -> list[Job]:
             training=settings.line.training,
             augment=settings.line.augment,
         )
-        for seed in range(count)
+        for seed in range(members)
     ]
-
-
-def fit(wanted: list[Job], dataset: Dataset, on_event: Listener) -> None:
-    """Train afresh, in a worker group of its own, on splits that are decoded already."""
     decoded = ROOT / ".convoy" / "decoded"
-    with tempfile.TemporaryDirectory() as folder:
-        storage, output = Path(folder) / "s", Path(folder) / "o"
-        cluster.fit(wanted, dataset, storage=storage, output=output, decoded=decoded, on_event=on_event)
-
-
-def line(settings: Recipe, dataset: Dataset) -> float:
-    """Images a second of the line's own loop: the last of two epochs."""
-    events: list[Event] = []
-    fit(jobs(settings, dataset, 1), dataset, events.append)
-    return [event.images_per_second for event in events if event.kind == "epoch"][-1]
-
-
-def start(settings: Recipe, dataset: Dataset) -> float:
-    """Seconds from the call of `fit` to the first batch, Ray running already."""
-    began, first = time.perf_counter(), list[float]()
+    events, first, began = list[Event](), list[float](), time.perf_counter()
 
     def listen(event: Event) -> None:
+        events.append(event)
         if event.kind == "progress" and not first:
             first.append(time.perf_counter() - began - event.seconds)
 
-    fit([replace(job, epochs=1) for job in jobs(settings, dataset, 1)], dataset, listen)
-    return first[0]
-
-
-def seconds(settings: Recipe, dataset: Dataset, count: int) -> float:
-    """Of a whole `fit` of so many members."""
-    began = time.perf_counter()
-    fit(jobs(settings, dataset, count), dataset, ignore)
-    return time.perf_counter() - began
+    with tempfile.TemporaryDirectory() as folder:
+        storage, output = Path(folder) / "s", Path(folder) / "o"
+        cluster.fit(wanted, dataset, storage=storage, output=output, decoded=decoded, on_event=listen)
+    rates = [event.images_per_second for event in events if event.kind == "epoch"]
+    return Fit(rates[-1], first[0], time.perf_counter() - began)
 
 
 def by_hand(settings: Recipe, dataset: Dataset, *, short: bool) -> float:

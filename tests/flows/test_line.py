@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import yaml
 from components.artifacts import Model
 from components.compress.allowance import AllowanceError
 from components.data import versions as data_versions
+from components.data.drift.comparison import History
+from components.data.errors import DataError
 from components.registry import approvals, decisions, ledger, tracking, versions
+from components.training.job import TrainingError
 from flows.line import Outcome, line
 from tests.flows.conftest import ROOT
 
@@ -58,6 +62,8 @@ def test_the_parent_run_tells_where_everything_came_from(
     lock = yaml.safe_load((project / "dvc.lock").read_text())
     assert tags["convoy.data"] == lock["stages"]["prepare@digits"]["outs"][0]["md5"]
     assert tags["convoy.data"] == data_versions.digest(project, "digits")
+    assert tags["convoy.skipped.prune"].startswith("nothing is to be pruned")
+    assert "pruned" not in outcome.assessment.stages
     assert {"convoy.lock", "convoy.parameters", "convoy.prefect_flow_run", "mlflow.source.git.commit"} <= set(tags)
     children = store.children(outcome.run_id)
     assert [run.tags["convoy.step"] for run in children] == list(STEPS)
@@ -225,16 +231,28 @@ def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
 
 
 def test_with_a_model_in_production_drift_has_a_reference_and_the_challenger_an_opponent(
-    outcome: Outcome, store: tracking.Tracking
+    project: Path, outcome: Outcome, store: tracking.Tracking
 ) -> None:
     line("digits")  # whatever ran before, the staged version is the recipe's own now
     approvals.approve(store, "digits", "a test", "to have a reference")
     decisions.promote(store, "digits", "production", "a test", "to have a reference")
 
     challenger = line("digits", ["student.epochs=4"])
+    again = line("digits", ["student.epochs=4"])
 
-    summaries = {done.step: done.summary for done in challenger.done}
-    assert "no reference" not in summaries["drift"]
+    compared, cached = (next(done for done in each.done if done.step == "drift") for each in (challenger, again))
+    # The data is that which the model was trained on, so the rows are the very same.
+    assert compared.summary == "no drift in pixels, embedding, labels"
+    assert cached.cached
+    assert cached.run_id == compared.run_id
+    metrics = store.get(compared.run_id).metrics
+    assert {name: metrics[name] for name in ("drifted_share", "drift_pixels", "drift_embedding", "drift_labels")} == {
+        "drifted_share": 0.0, "drift_pixels": 0.0, "drift_embedding": 0.0, "drift_labels": 0.0,
+    }  # fmt: skip
+    history = History(project / ".convoy" / "evidently", "digits", "", {})
+    kept = [file.read_text() for file in (history.workspace / str(history.project) / "snapshots").iterdir()]
+    assert len(kept) == 1
+    assert compared.run_id in kept[0]
     verdict = next(verdict for verdict in challenger.decision.verdicts if verdict.gate == "production")
     assert verdict.value is not None
     assert verdict.low is not None
@@ -277,6 +295,49 @@ def test_damaged_results_are_made_again_rather_than_believed(outcome: Outcome, s
     finally:
         weights.write_bytes(content)
     assert not next(done.cached for done in again.done if done.step == "ensemble")
+
+
+def test_more_workers_than_cpus_is_an_error_that_says_what_is_short(outcome: Outcome) -> None:
+    with pytest.raises(TrainingError, match="64"):
+        line("digits", ["training.workers=64", "training.cpus_per_worker=1"])
+
+
+@pytest.fixture
+def pictures(project: Path) -> Path:
+    """A catalogue entry of pictures in folders, exported from the digits."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    folder = project / "pictures"
+    shutil.rmtree(folder, ignore_errors=True)
+    for number, (image, label) in enumerate(zip(digits.images[:400], digits.target[:400], strict=True)):
+        place = folder / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15.9).astype(np.uint8)).save(place / f"{number}.png")
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["datasets"]["pictures"] = {
+        "task": "classification",
+        "source": {"kind": "folder", "path": str(folder)},
+        "image": {"height": 8, "width": 8, "channels": 1},
+    }
+    path.write_text(yaml.safe_dump(params))
+    return folder
+
+
+def test_a_corrupt_image_stops_the_line_before_anything_is_trained(pictures: Path, project: Path) -> None:
+    (pictures / "3" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
+
+    with pytest.raises(DataError, match=r"decode[\s\S]*broken"):
+        line("digits", ["dataset=pictures", "model=pictures"])
+
+    store = tracking.connect(project, "pictures")
+    parent = store.search({"convoy.recipe": "digits"})[0]
+    assert parent.status == "FAILED"
+    assert store.children(parent.id) == []
+    assert versions.versions(store, "pictures") == {}
 
 
 def read_artifacts(flow_run: str) -> dict[str, str]:

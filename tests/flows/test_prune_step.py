@@ -15,12 +15,6 @@ from flows.line import Outcome, line
 PRUNE = "prune={kind: structured, keep: 0.5, epochs: 1, importance: taylor, allowance: 1.0}"
 
 
-def test_without_it_the_run_says_so(outcome: Outcome, project: Path) -> None:
-    store = tracking.connect(project, "digits")
-    assert "pruned" not in outcome.assessment.stages
-    assert store.get(outcome.run_id).tags["convoy.skipped.prune"].startswith("nothing is to be pruned")
-
-
 @pytest.mark.slow
 def test_what_is_pruned_goes_down_the_line_like_any_student(outcome: Outcome, project: Path) -> None:
     pruned = line("digits", [PRUNE])

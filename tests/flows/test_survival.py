@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -15,14 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from mlflow import MlflowClient
 
 from components.artifacts import Model
-from components.data.errors import DataError
 from components.registry import tracking, versions
-from components.training.job import TrainingError
-from flows.line import Outcome, line
+from flows.line import Outcome
 from tests.flows.conftest import make_project
 
 LIMIT = 240.0  # seconds; a quiet machine needs a tenth
@@ -155,49 +151,6 @@ def test_two_lines_at_once_do_not_do_a_step_twice(tmp_path: Path) -> None:
     store = tracking.connect(root, "digits")
     assert len(store.search({"convoy.step": "train"})) == 1
     assert versions.versions(store, "digits").keys() == {1}
-
-
-@pytest.fixture
-def pictures(project: Path, outcome: Outcome) -> Path:
-    """A catalogue entry of pictures in folders, exported from the digits."""
-    import numpy as np
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    folder = project / "pictures"
-    shutil.rmtree(folder, ignore_errors=True)
-    for number, (image, label) in enumerate(zip(digits.images[:400], digits.target[:400], strict=True)):
-        place = folder / str(label)
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((image * 15.9).astype(np.uint8)).save(place / f"{number}.png")
-    path = project / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    params["datasets"]["pictures"] = {
-        "task": "classification",
-        "source": {"kind": "folder", "path": str(folder)},
-        "image": {"height": 8, "width": 8, "channels": 1},
-    }
-    path.write_text(yaml.safe_dump(params))
-    return folder
-
-
-def test_a_corrupt_image_stops_the_line_before_anything_is_trained(pictures: Path, project: Path) -> None:
-    (pictures / "3" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot a picture")
-
-    with pytest.raises(DataError, match=r"decode[\s\S]*broken"):
-        line("digits", ["dataset=pictures", "model=pictures"])
-
-    store = tracking.connect(project, "pictures")
-    parent = store.search({"convoy.recipe": "digits"})[0]
-    assert parent.status == "FAILED"
-    assert store.children(parent.id) == []
-    assert versions.versions(store, "pictures") == {}
-
-
-def test_more_workers_than_cpus_is_an_error_that_says_what_is_short(outcome: Outcome) -> None:
-    with pytest.raises(TrainingError, match="64"):
-        line("digits", ["training.workers=64", "training.cpus_per_worker=1"])
 
 
 def oldest_child(store: tracking.Tracking, parent: str, step: str) -> str:
