@@ -334,6 +334,9 @@ class QuantizeConfig(Section):
     # How the ranges of activations are taken. auto: in all three ways, and the one is kept whose answers are closest to
     # float32's on as many other images of the training split.
     method: Literal["auto", "minmax", "entropy", "percentile"] = "minmax"
+    # Whether channels between two convolutions are first scaled to weights of one size (Nagel et al. 2019). auto: with
+    # and without, and what is closest to float32's answers is kept, as with `method: auto`.
+    equalization: Literal["none", "auto", "always"] = "none"
     allowance: Share = 0.01  # how much of the primary metric a candidate may cost on the validation split
     # How long is searched for the layers to keep in float32 where int8 costs more than that; 0: not at all.
     control_seconds: NonNegativeFloat = 60.0

@@ -191,7 +191,7 @@ def _train_as(workers: Any, plan: Plan, conductor: Any) -> None:
             before_saving=lambda: check_turn(plan.storage, plan.token),
         )
         if workers.first:
-            _keep(plan, job, dataset, network, folder)
+            keep(plan, job, dataset, network, folder)
 
 
 def _warn(job: Job, tell: Listener, message: str) -> None:
@@ -234,7 +234,7 @@ def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[st
     )
 
 
-def _keep(plan: Plan, job: Job, data: Any, network: Any, folder: Path) -> None:
+def keep(plan: Plan, job: Job, data: Any, network: Any, folder: Path) -> None:
     """Write the finished model; where there are snapshots, those first, for it says that all is done."""
     from components.artifacts import Ancestor, Model, ModelCard, write_model
     from components.models.network import save_weights

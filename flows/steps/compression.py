@@ -61,6 +61,7 @@ def _quantize(
         if each.int8 is not None:
             figures[f"quantized_operators_{each.name}"] = float(each.int8.operators)
             figures[f"float_layers_{each.name}"] = float(len(each.int8.kept))
+            figures[f"equalized_pairs_{each.name}"] = float(each.int8.equalized)
     line().tracking.log_metrics(run.id, figures)
     run.summary = report.reason
     run.table = [

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
+
 from components.compress.judge import Answerer, session_answerer
 from components.compress.quantization.control import Search, floating_nodes, search, sensitivity
+from components.compress.quantization.equalization import equalized
 from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.report import Int8Facts
 from components.compress.quantization.static import METHODS, Method, prepare, to_int8
@@ -31,6 +34,24 @@ class Looked:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How the float graph is made int8."""
+
+    prepared: Path  # the float graph, as it is or equalized
+    pairs: int  # of convolutions that were equalized
+    method: Method  # of taking ranges
+
+    @property
+    def name(self) -> str:
+        return f"{self.method}, equalized" if self.pairs else str(self.method)
+
+    @property
+    def ranges(self) -> Path:
+        """The file that keeps them: they are taken once, however many graphs are made."""
+        return self.prepared.with_name(f"{self.prepared.stem}-{self.method}.json")
+
+
+@dataclass(frozen=True)
 class Int8:
     """A graph in int8, how it came about, and what it lost before any layer was put back."""
 
@@ -45,11 +66,11 @@ def to_best_int8(source: Path, looked: Looked, loss_of: LossOf, config: Quantize
     Raises CompressionError where nothing can be quantized.
     """
     folder.mkdir(parents=True)
-    prepared, graph = folder / "prepared.onnx", folder / "int8.onnx"
-    model = prepare(source, prepared)
+    graph = folder / "int8.onnx"
     exact = session_answerer(open_session(source, config.threads))
-    method, ratios = _method(prepared, graph, looked, exact, config)
-    ranges = _ranges(folder, method)
+    way, ratios = _best(_ways(source, folder, config), graph, looked, exact, config)
+    prepared, method, ranges = way.prepared, way.method, way.ranges
+    model = onnx.load(prepared)
     operators = to_int8(prepared, graph, looked.calibration, method, ranges=ranges)
     loss = loss_of(graph)
     found, worst = Search((), 0, ""), dict[str, float]()
@@ -67,6 +88,7 @@ def to_best_int8(source: Path, looked: Looked, loss_of: LossOf, config: Quantize
     kernels = executed_kernels(graph)
     facts = Int8Facts(
         method=method,
+        equalized=way.pairs,
         signal_to_noise=ratios,
         operators=operators,
         kernels={name: count for name, count in kernels.items() if name.startswith(_INTEGER_KERNELS)},
@@ -78,19 +100,29 @@ def to_best_int8(source: Path, looked: Looked, loss_of: LossOf, config: Quantize
     return Int8(graph, facts, loss)
 
 
-def _method(
-    prepared: Path, graph: Path, looked: Looked, exact: Answerer, config: QuantizeConfig
-) -> tuple[Method, dict[str, float]]:
-    """The way to take ranges: the one that is asked for, or the one whose answers are closest to float32's."""
-    if config.method != "auto":
-        return config.method, {}
-    ratios: dict[Method, float] = {}
-    for method in METHODS:
-        to_int8(prepared, graph, looked.calibration, method, ranges=_ranges(prepared.parent, method))
+def _ways(source: Path, folder: Path, config: QuantizeConfig) -> list[Way]:
+    """All that are to be tried; the simplest first, which wins a tie."""
+    plain = folder / "prepared.onnx"
+    model, graphs = prepare(source, plain), [(plain, 0)]
+    if config.equalization != "none":
+        changed, pairs = equalized(model)
+        if pairs:
+            target = folder / "equalized.onnx"
+            onnx.save(changed, target)
+            graphs = [(target, pairs)] if config.equalization == "always" else [*graphs, (target, pairs)]
+    methods: Sequence[Method] = tuple(METHODS) if config.method == "auto" else (config.method,)
+    return [Way(prepared, pairs, method) for prepared, pairs in graphs for method in methods]
+
+
+def _best(
+    ways: Sequence[Way], graph: Path, looked: Looked, exact: Answerer, config: QuantizeConfig
+) -> tuple[Way, dict[str, float]]:
+    """The way whose answers are closest to float32's, and how close all are; where there is but one, none is asked."""
+    if len(ways) == 1:
+        return ways[0], {}
+    ratios = {}
+    for way in ways:
+        to_int8(way.prepared, graph, looked.calibration, way.method, ranges=way.ranges)
         rounded = session_answerer(open_session(graph, config.threads))
-        ratios[method] = signal_to_noise(exact, rounded, looked.held_out)
-    return max(ratios, key=lambda method: ratios[method]), {str(name): value for name, value in ratios.items()}
-
-
-def _ranges(folder: Path, method: Method) -> Path:
-    return folder / f"{method}.json"
+        ratios[way.name] = signal_to_noise(exact, rounded, looked.held_out)
+    return max(ways, key=lambda way: ratios[way.name]), ratios

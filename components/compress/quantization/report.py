@@ -32,7 +32,8 @@ class Int8Facts(Card):
     """How a graph came to be int8, and how much of it is."""
 
     method: str  # how ranges were taken
-    # Of each method that was tried, on training images that ranges were not taken from; decibels.
+    equalized: int = 0  # pairs of convolutions between which channels were scaled to weights of one size
+    # Of each way that was tried, on training images that ranges were not taken from; decibels.
     signal_to_noise: dict[str, float] = Field(default={})
     operators: int  # convolutions and matrix products that take quantized inputs
     kernels: dict[str, int]  # what the runtime executes of it in integers, after its fusions
