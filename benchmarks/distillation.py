@@ -1,15 +1,14 @@
-"""What a teacher is worth: the same student with labels alone, and with everything that it can copy, three seeds each.
+"""What a teacher is worth: the same student with labels alone, and with everything that it can copy.
 
-    python -m benchmarks.distillation [--epochs N] [--only WAY ...]
+    python -m benchmarks.distillation [--only WAY ...] [--images N] [--epochs N] [--seeds N] [-S KEY=VALUE ...]
 
-Fashion-MNIST. The teacher is the ensemble of three members of `fashion-mnist-fast`'s network, trained once; students
-are a quarter as wide. All take the same augmentation, schedule, epochs and seeds, and are judged by their last weights
-on the test split. A gain is paired by seed. Figures: `benchmarks/distillation.md`.
+The teacher is the ensemble of three members of the recipe's network, trained once for `members.epochs`; students are a
+quarter as wide. All take the same augmentation, schedule, epochs and seeds, and are judged by their last weights on the
+test split. A gain is paired by seed. Figures: `benchmarks/distillation.md`.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 
 from benchmarks import study
@@ -20,7 +19,6 @@ from components.environment import prepare_environment
 from components.training.job import Job
 from components.training.members import member_jobs
 
-RECIPE = "fashion-mnist-fast"
 STUDENT = NetworkConfig(name="residual", arguments={"width": 8, "stride": 2})
 ALONE = "labels alone"
 
@@ -37,12 +35,9 @@ WAYS: dict[str, tuple[dict[str, dict[str, float]], int | None]] = {
 
 def main() -> None:
     prepare_environment()
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--epochs", type=int, default=8, help="of a student")
-    arguments.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
-    options = arguments.parse_args()
-    line = load(study.ROOT, RECIPE).line
-    dataset = study.data(RECIPE)
+    options = study.options(__doc__, WAYS, epochs=8)
+    line, dataset = load(study.ROOT, options.recipe, options.set).line, study.data(options.recipe, options.images)
+    seeds = range(options.seeds)
     members = line.members.model_copy(update={"count": 3})
     taught = study.trained(
         "distillation", member_jobs(members, dataset.card.task, line.training, line.augment, seed=100), dataset
@@ -63,14 +58,14 @@ def main() -> None:
     def alone(seed: int) -> Job:
         return Job(_name(ALONE, seed), dataset.card.task, STUDENT, seed, options.epochs, line.training, line.augment)
 
-    jobs = [alone(seed) for seed in study.SEEDS]
-    jobs += [student(way, seed) for way in options.only for seed in study.SEEDS]
+    jobs = [alone(seed) for seed in seeds]
+    jobs += [student(way, seed) for way in options.only for seed in seeds]
     models = study.trained("distillation", jobs, dataset)
     accuracy = {model.card.name: study.on_test(model, dataset) for model in models}
-    without = [accuracy[_name(ALONE, seed)] for seed in study.SEEDS]
+    without = [accuracy[_name(ALONE, seed)] for seed in seeds]
     rows = []
     for way in (ALONE, *options.only):
-        found = [accuracy[_name(way, seed)] for seed in study.SEEDS]
+        found = [accuracy[_name(way, seed)] for seed in seeds]
         helped = "" if way == ALONE else study.gain(found, without)
         rows.append({"copied": way, "accuracy, %": study.spread(found), "gain, pp": helped})
     title = f"Students of {options.epochs} epochs; their teacher has {100 * study.on_test(teacher, dataset):.2f} %"

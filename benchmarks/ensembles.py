@@ -1,15 +1,14 @@
-"""What makes an ensemble, and how its members are put together: one member against four, three seeds each.
+"""What makes an ensemble, and how its members are put together: one member against four, over several seeds.
 
-    python -m benchmarks.ensembles [--only WAY ...]
+    python -m benchmarks.ensembles [--only WAY ...] [--images N] [--epochs N] [--seeds N] [-S KEY=VALUE ...]
 
-Fashion-MNIST, the network and settings of `fashion-mnist-fast` with three epochs a training (snapshots: one training
-of twelve). Every way of having members is put together by every combiner that can, each fitted and chosen on the
-validation split and judged once on the test split. Figures: `benchmarks/ensembles.md`.
+The recipe's data and settings, a small network, `--epochs` a training (snapshots: one training of four times as many).
+Every way of having members is put together by every combiner that can, each fitted and chosen on the validation split
+and judged once on the test split. Figures: `benchmarks/ensembles.md`.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -23,10 +22,9 @@ from components.config import EnsembleConfig, LineConfig, MembersConfig, load
 from components.environment import prepare_environment
 from components.training.members import member_jobs
 
-RECIPE = "fashion-mnist-fast"
-MEMBERS, EPOCHS = 4, 3
+MEMBERS = 4
 COMBINERS = ("soft", "weighted", "hard", "stacking", "boosted", "soup")
-RESIDUAL: dict[str, Any] = {"name": "residual", "arguments": {"width": 32, "stride": 2}}
+RESIDUAL: dict[str, Any] = {"name": "residual", "arguments": {"width": 16, "stride": 2}}
 
 # How the members come to differ.
 WAYS: dict[str, dict[str, Any]] = {
@@ -35,20 +33,18 @@ WAYS: dict[str, dict[str, Any]] = {
     "augmentation": {"augments": [{"crop": 1, "flip": 0.5}, {"crop": 2, "flip": 0.5, "erase": 0.5}]},
     "folds": {"folds": MEMBERS},
     "boosting": {"boosting": "samme"},
-    "snapshots": {"snapshots": MEMBERS, "epochs": MEMBERS * EPOCHS},
+    "snapshots": {"snapshots": MEMBERS},
     "averaged weights": {"average": "swa"},
 }
 
 
 def main() -> None:
     prepare_environment()
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--only", nargs="*", default=list(WAYS), choices=list(WAYS))
-    options = arguments.parse_args()
-    line, dataset = load(study.ROOT, RECIPE).line, study.data(RECIPE)
+    options = study.options(__doc__, WAYS, epochs=3)
+    line, dataset = load(study.ROOT, options.recipe, options.set).line, study.data(options.recipe, options.images)
     rows = []
     for way in options.only:
-        found = [measured(way, seed, line, dataset) for seed in study.SEEDS]
+        found = [measured(way, seed, options.epochs, line, dataset) for seed in range(options.seeds)]
         row: dict[str, object] = {"members differ by": way}
         for what in ("member", *COMBINERS, "chosen"):
             values = [figures[what] for figures in found if what in figures]
@@ -57,10 +53,12 @@ def main() -> None:
     print(study.report("ensembles", f"{MEMBERS} members; test accuracy, %", rows))
 
 
-def measured(way: str, seed: int, line: LineConfig, dataset: Dataset) -> Mapping[str, float]:
+def measured(way: str, seed: int, epochs: int, line: LineConfig, dataset: Dataset) -> Mapping[str, float]:
     """Test accuracy of the mean member and of every combiner; how often two members disagree."""
     name = f"{way.replace(' ', '-')}-{seed}"
-    base = {"count": MEMBERS, "networks": [RESIDUAL], "epochs": EPOCHS}
+    # One training leaves all snapshots: it takes as long as the others do together.
+    length = MEMBERS * epochs if way == "snapshots" else epochs
+    base = {"count": MEMBERS, "networks": [RESIDUAL], "epochs": length}
     members = MembersConfig.model_validate({**base, **WAYS[way]})
     jobs = member_jobs(members, dataset.card.task, line.training, line.augment, seed=1_000 * seed)
     models = study.trained(f"ensembles/{name}", jobs, dataset)

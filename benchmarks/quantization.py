@@ -1,52 +1,62 @@
-"""What fewer bits cost and buy: every candidate, every way of taking ranges, for four families of networks.
+"""What fewer bits cost: every candidate, and every way of making int8, for four families of networks.
 
-    python -m benchmarks.quantization [--only FAMILY ...]
+    python -m benchmarks.quantization [--only FAMILY ...] [--images N] [--epochs N] [--seeds N] [-S KEY=VALUE ...]
 
-Fashion-MNIST, three networks of each family, trained for three epochs with `fashion-mnist-fast`'s settings. Losses are
-against float32 on the 10,000 test images, in percentage points, mean and deviation over the three networks; speed-ups
-over float32 are ONNX Runtime's, one thread, medians of alternating rounds. Accuracy control and training on are made to
-show what they can: with no loss allowed. Figures: `benchmarks/quantization.md`.
+Networks of each family are trained from as many seeds, with the recipe's settings. Losses are against float32 on the
+test split, in percentage points, mean and deviation over the networks. Accuracy control and training on are made to
+show what they can: with no loss allowed. Scales a tensor, which the line never takes, show what equalization is for.
+Figures: `benchmarks/quantization.md`.
 """
 
 from __future__ import annotations
 
-import argparse
-import shutil
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
+import onnx
 
 from benchmarks import study
 from components.artifacts import Dataset, Model
-from components.compress.judge import judge, session_answerer
+from components.compress.export import export
+from components.compress.judge import Answerer, judge, session_answerer, torch_answerer
 from components.compress.quantization.aware import aware_job
-from components.compress.quantize import Quantized, quantize
+from components.compress.quantization.equalization import equalized
+from components.compress.quantization.integer import Int8, Looked, to_best_int8
+from components.compress.quantization.measuring import signal_to_noise
+from components.compress.quantization.report import Int8Facts
+from components.compress.quantization.static import prepare, to_int8
+from components.compress.quantization.weights import STORAGES, stored
 from components.compress.runtime import open_session
 from components.config import AwareConfig, LineConfig, NetworkConfig, QuantizeConfig, load
-from components.data.reading.loading import load_split
+from components.data.reading.loading import Arrays, load_split
 from components.environment import prepare_environment
+from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.training.job import Job
 
-RECIPE = "fashion-mnist-fast"
-EPOCHS = 3
 FAMILIES: dict[str, dict[str, Any]] = {
     "residual": {"name": "residual", "arguments": {"width": 16, "stride": 2}},
     "mobilenet": {"name": "mobilenet"},
     "densenet": {"name": "densenet"},
     "convnext": {"name": "convnext"},
 }
-WEIGHTS = ("int8-weights", "int4-weights", "float16", "bfloat16")
+CALIBRATION = 512
 AWARE = AwareConfig(epochs=1, learning_rate=1e-3)
 
-# What is asked of `quantize`, and which of its candidates is looked at then.
-WAYS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "minmax": ({"method": "minmax", "candidates": ("int8", *WEIGHTS), "control_seconds": 0.0}, ("int8", *WEIGHTS)),
-    "entropy": ({"method": "entropy", "control_seconds": 0.0}, ("int8",)),
-    "percentile": ({"method": "percentile", "control_seconds": 0.0}, ("int8",)),
-    "control": ({"method": "minmax", "allowance": 0.0, "control_seconds": 60.0}, ("int8",)),
-    "aware": ({"method": "minmax", "allowance": 0.0, "control_seconds": 0.0, "aware": AWARE}, ("int8-aware",)),
+# How int8 is made; in all layers but for the one that puts layers back into float32.
+WAYS: dict[str, dict[str, Any]] = {
+    "minmax": {},
+    "entropy": {"method": "entropy"},
+    "percentile": {"method": "percentile"},
+    "auto": {"method": "auto"},
+    "minmax, equalized": {"equalization": "always"},
+    "auto, equalization auto": {"method": "auto", "equalization": "auto"},
+    "worst layers in float32": {"allowance": 0.0, "control_seconds": 60.0},
 }
 
 
@@ -55,20 +65,18 @@ class Cost:
     """Of one candidate of one network."""
 
     lost: float  # share of the test images that float32 has right and it has not, less the reverse
+    noise: float  # signal-to-noise ratio of the probabilities on the test images, decibels
     bytes: int
-    speedup: float  # at the configured batch
-    flagged: int  # classes and groups that lose more than the rest, on the validation split
+    note: str = ""
 
 
 def main() -> None:
     prepare_environment()
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--only", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
-    options = arguments.parse_args()
-    line, dataset = load(study.ROOT, RECIPE).line, study.data(RECIPE)
+    options = study.options(__doc__, FAMILIES, epochs=3)
+    line, dataset = load(study.ROOT, options.recipe, options.set).line, study.data(options.recipe, options.images)
     rows = []
     for family in options.only:
-        jobs = [_job(family, seed, line, dataset) for seed in study.SEEDS]
+        jobs = [_job(family, seed, options.epochs, line, dataset) for seed in range(options.seeds)]
         models = study.trained("quantization", jobs, dataset)
         found: dict[str, list[Cost]] = {}
         for job, model in zip(jobs, models, strict=True):
@@ -80,44 +88,68 @@ def main() -> None:
     print(study.report("quantization", "What fewer bits cost and buy", rows))
 
 
-def _job(family: str, seed: int, line: LineConfig, dataset: Dataset) -> Job:
+def _job(family: str, seed: int, epochs: int, line: LineConfig, dataset: Dataset) -> Job:
     network = NetworkConfig.model_validate(FAMILIES[family])
-    return Job(f"{family}-{seed}", dataset.card.task, network, seed, EPOCHS, line.training, line.augment)
+    return Job(f"{family}-{seed}", dataset.card.task, network, seed, epochs, line.training, line.augment)
 
 
 def _costs(job: Job, model: Model, dataset: Dataset) -> Iterator[tuple[str, Cost]]:
-    def train_aware(float32: Model) -> Model:
-        aware = aware_job(job, float32, AWARE)
-        return study.trained(f"quantization/aware-{job.name}", [aware], dataset)[0]
+    """What each candidate of this network costs."""
+    test, validation = (Judge(model, load_split(dataset, split), dataset) for split in ("test", "validation"))
+    images = load_split(dataset, "train", limit=2 * CALIBRATION).images
+    looked = Looked(*np.array_split(np.random.default_rng(0).permutation(images), 2))
+    with TemporaryDirectory() as folder:
+        work = Path(folder)
+        float32 = export(model, work / "float32").onnx
 
-    for way, (settings, wanted) in WAYS.items():
-        folder = study.FOLDER / "quantization" / "made" / f"{job.name}-{way}"
-        shutil.rmtree(folder, ignore_errors=True)
-        config = QuantizeConfig.model_validate({"calibration_samples": 512, **settings})
-        made = quantize(model, dataset, config, folder, train_aware=train_aware)
-        exact = _accuracy(made.float32, dataset)
-        for name in wanted:
-            if name in made.models:
-                yield _called(name, way, made), _cost(name, made, exact, dataset)
+        def int8(source: Path, settings: dict[str, Any], name: str) -> Int8:
+            config = QuantizeConfig.model_validate({"control_seconds": 0.0, **settings})
+            return to_best_int8(source, looked, validation.loss, config, work / name)
+
+        for way, settings in WAYS.items():
+            made = int8(float32, settings, way)
+            yield f"int8, {way}", test.cost(made.graph, _note(made.facts, way))
+        (trained,) = study.trained(
+            "quantization", [replace(aware_job(job, model, AWARE), name=f"{job.name}-aware")], dataset
+        )
+        yield "int8-aware", test.cost(int8(export(trained, work / "trained").onnx, {}, "aware").graph)
+        plain, changed, graph = (work / f"{name}.onnx" for name in ("plain", "equalized", "made"))
+        onnx.save(equalized(prepare(float32, plain))[0], changed)
+        for name, source in (("a scale a tensor", plain), ("a scale a tensor, equalized", changed)):
+            to_int8(source, graph, looked.calibration, per_channel=False)
+            yield f"int8, minmax, {name}", test.cost(graph)
+        for storage in STORAGES:
+            onnx.save(stored(onnx.load(float32), storage, looked.calibration)[0], graph)
+            yield storage, test.cost(graph)
 
 
-def _called(name: str, way: str, made: Quantized) -> str:
-    facts = made.report.candidate(name).int8
-    if way == "control" and facts is not None:
-        return "int8, worst layers in float32"
-    return f"int8, {way}" if name == "int8" else name
+class Judge:
+    """Graphs beside the network that they are made of, in PyTorch, on one split."""
+
+    def __init__(self, model: Model, samples: Arrays, dataset: Dataset) -> None:
+        self.task, self.samples, self.dataset = tasks.get(dataset.card.task), samples, dataset
+        self.exact = torch_answerer(self.task, load_network(model))
+        self.primary = self._accuracy(self.exact)
+
+    def loss(self, graph: Path) -> float:
+        return self.primary - self._accuracy(session_answerer(open_session(graph, 1)))
+
+    def cost(self, graph: Path, note: str = "") -> Cost:
+        rounded = session_answerer(open_session(graph, 1))
+        noise = signal_to_noise(self.exact, rounded, self.samples.images)
+        return Cost(self.loss(graph), noise, graph.stat().st_size, note)
+
+    def _accuracy(self, answerer: Answerer) -> float:
+        return judge(self.task, answerer, self.samples, self.dataset.card, batch=500).primary
 
 
-def _cost(name: str, made: Quantized, exact: float, dataset: Dataset) -> Cost:
-    report = made.report.candidate(name)
-    lost = exact - _accuracy(made.models[name], dataset)
-    return Cost(lost, report.bytes, report.speedup, len(report.flagged))
-
-
-def _accuracy(model: Model, dataset: Dataset) -> float:
-    samples = load_split(dataset, "test")
-    answerer = session_answerer(open_session(model, 2))
-    return judge(tasks.get(dataset.card.task), answerer, samples, dataset.card, batch=500).primary
+def _note(facts: Int8Facts, way: str) -> str:
+    """What was decided on the way."""
+    if way.startswith("worst"):
+        return f"{len(facts.kept)} of {len(facts.kept) + facts.operators} layers"
+    if way.startswith("auto"):
+        return facts.method + (", equalized" if facts.equalized else "")
+    return f"{facts.equalized} pairs" if facts.equalized else ""
 
 
 def _row(family: str, name: str, costs: list[Cost]) -> dict[str, object]:
@@ -125,9 +157,9 @@ def _row(family: str, name: str, costs: list[Cost]) -> dict[str, object]:
         "network": family,
         "candidate": name,
         "loss, pp": study.spread([cost.lost for cost in costs]),
+        "signal to noise, dB": f"{statistics.mean(cost.noise for cost in costs):.1f}",
         "kB": f"{statistics.mean(cost.bytes for cost in costs) / 1000:.0f}",
-        "speed-up at 64": f"{statistics.median(cost.speedup for cost in costs):.2f}",
-        "classes that lose more": sum(cost.flagged for cost in costs),
+        "": "; ".join(dict.fromkeys(cost.note for cost in costs if cost.note)),
     }
 
 

@@ -26,7 +26,7 @@ from components.tasks.protocol import Batch
 from components.training import averaging, boosting, snapshots
 from components.training.averaging import TailAverage, first_averaged
 from components.training.boosting import mistakes_of, samme
-from components.training.cluster_conductor import Plan, _keep, data_of, folder_of, model_of
+from components.training.cluster_conductor import Plan, data_of, folder_of, keep, model_of
 from components.training.job import Event, Job
 from components.training.loop import train
 from components.training.members import member_jobs, problems
@@ -233,7 +233,7 @@ def done(plan: Plan, job: Job, dataset: Dataset) -> Model:
     folder = folder_of(plan.storage, job, plan.digest)
     if not (folder / "model").exists():
         data = data_of(plan, job, dataset, Workers(), lambda message: None)
-        _keep(plan, job, dataset, train(job, data, folder), folder)
+        keep(plan, job, dataset, train(job, data, folder), folder)
     return Model.load(folder / "model")
 
 
@@ -301,7 +301,7 @@ def test_one_training_leaves_a_network_behind_at_the_end_of_each_cycle(
     folder = folder_of(plan.storage, wanted, plan.digest)
     events: list[Event] = []
     last = train(wanted, data, folder, on_event=events.append)
-    _keep(plan, wanted, dataset, last, folder)
+    keep(plan, wanted, dataset, last, folder)
     models = [Model.load(model_of(folder, name)) for name in wanted.snapshots]
     assert [model.card.name for model in models] == ["member-0", "member-1"]
     assert all(torch.equal(load_file(models[1].weights)[name], value) for name, value in last.state_dict().items())
