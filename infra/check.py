@@ -7,6 +7,7 @@ left to those who have an engine.
 
 from __future__ import annotations
 
+import ast
 import ipaddress
 import json
 import re
@@ -26,9 +27,10 @@ ASSIGNED = re.compile(
     rf"(?<![\w.${{-])(?P<key>{SENSITIVE})[\"']?\s*(?!:')[:=]\s*[\"']?(?P<value>[^\s\"',;\[{{][^\s\"',;]*)",
     re.IGNORECASE,
 )
+NAMED = re.compile(rf"{SENSITIVE}['\"\]]*$", re.IGNORECASE)
 DEFAULTED = re.compile(rf"\$\{{{SENSITIVE}:?-(?P<value>[^}}]+)", re.IGNORECASE)
 IN_ADDRESS = re.compile(r"://[^\s/:@$]*:(?P<value>[^\s/@]+)@")
-IN_SQL = re.compile(r"\bpassword\s+'", re.IGNORECASE)
+IN_SQL = re.compile(r"\bpassword\s+'(?!\{)", re.IGNORECASE)  # `'{…}'` is Python's, and names a variable
 WAYS = (ASSIGNED, DEFAULTED, IN_ADDRESS)
 KEY_MATERIAL = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b")
 # The shell's and Compose's references, without a default, since a default is a value.
@@ -83,18 +85,46 @@ def secrets(folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.name in NOT_SCANNED or path.suffix == ".pyc":
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            for match in (found for way in WAYS for found in way.finditer(line)):
+        text = path.read_text(encoding="utf-8")
+        program = path.suffix == ".py"
+        found = list(written_in(text)) if program else []
+        for number, line in enumerate(text.splitlines(), start=1):
+            for match in (each for way in ((IN_ADDRESS,) if program else WAYS) for each in way.finditer(line)):
                 if not REFERENCE.fullmatch(match["value"]):
-                    yield f"{path.name}:{number}: expected no secret's value, received {match[0]!r}; use a variable"
+                    found.append((number, match[0]))
             if IN_SQL.search(line) or KEY_MATERIAL.search(line):
-                yield f"{path.name}:{number}: expected no secret's value, received one in {line.strip()[:40]!r}"
+                found.append((number, line.strip()[:40]))
+        for number, shown in found:
+            yield f"{path.name}:{number}: expected no secret's value, received {shown!r}; use a variable"
     if ".env" not in (folder / ".gitignore").read_text(encoding="utf-8").split():
         yield ".gitignore: expected `.env`, so that the operator's secrets are not committed"
     if (folder.parent / ".git").exists():
         listed = ["git", "-C", str(folder), "ls-files", ".env"]
         if subprocess.run(listed, capture_output=True, text=True, check=True).stdout.strip():
             yield ".env: expected it outside of git; remove it from the index, and change every secret in it"
+
+
+def written_in(program: str) -> Iterator[tuple[int, str]]:
+    """Line and name of what a Python program gives a sensitive name as a text of its own; calls and variables may."""
+    for node in ast.walk(ast.parse(program)):
+        given: list[tuple[ast.expr | str | None, ast.expr | None]] = []
+        if isinstance(node, ast.Assign):
+            given = [(target, node.value) for target in node.targets]
+        elif isinstance(node, ast.AnnAssign):
+            given = [(node.target, node.value)]
+        elif isinstance(node, ast.Dict):
+            given = list(zip(node.keys, node.values, strict=True))
+        elif isinstance(node, ast.keyword):
+            given = [(node.arg, node.value)]
+        elif isinstance(node, ast.arguments):
+            names = [*node.posonlyargs, *node.args][::-1]
+            given = [(name.arg, value) for name, value in zip(names, node.defaults[::-1], strict=False)]
+            given += [(name.arg, value) for name, value in zip(node.kwonlyargs, node.kw_defaults, strict=True)]
+        for target, value in given:
+            name = target if isinstance(target, str) else ast.unparse(target).strip("'\"") if target else ""
+            text = value.value if isinstance(value, ast.Constant) else None
+            if isinstance(value, ast.Constant) and text and not isinstance(text, bool) and NAMED.search(name):
+                yield value.lineno, f"{name} = {text}"
 
 
 def against_schema(content: object) -> Iterator[str]:

@@ -1,0 +1,275 @@
+"""Each server as a process: its command, its environment, and how one knows that it answers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from components.environment import prepare_environment
+
+from . import databases, store
+from .home import LOOPBACK, Home, ServersError, write_private
+from .processes import Server
+
+NODES = ("ray-node-1", "ray-node-2")
+NODE_CPUS = 1
+OBJECT_STORE = 256 * 2**20  # bytes a node: only blocks of streamed data travel through it
+POOL = "convoy"
+# Everything that would make one of these servers, or the line, use another one's settings.
+FOREIGN = ("PREFECT_", "MLFLOW_", "RAY_", "AWS_", "PG", "WEED_", "CONVOY_SERVER")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the servers: how it is prepared while it does not run, what it is, and what is made once it answers."""
+
+    server: Callable[[Home], Server]
+    prepare: Callable[[Home], object] = lambda home: None
+    afterwards: Callable[[Home], object] = lambda home: None
+
+
+def postgres(home: Home) -> Server:
+    return Server(
+        "postgres",
+        databases.command(home),
+        _environment(),
+        lambda _: databases.answers(home),
+        ports=[home.ports["postgres"]],
+        user=databases.account(),
+        folder=Path("/"),
+        stop_signal=signal.SIGINT,  # does not wait for clients to leave
+    )
+
+
+def s3(home: Home) -> Server:
+    ports = [number for name, number in home.ports.items() if name.startswith("s3")]
+    environment = _environment() | store.internal(home)
+    return Server("s3", store.command(home), environment, lambda _: store.answers(home), ports, folder=home.store)
+
+
+def mlflow(home: Home) -> Server:
+    port = home.ports["mlflow"]
+    # Other names in the Host header are refused, so that a page in a browser cannot reach it by a name of its own.
+    hosts = ",".join(f"{name}:{port}" for name in (LOOPBACK, "localhost"))
+    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "2"]
+    command += ["--artifacts-destination", "s3://mlflow", "--allowed-hosts", hosts, "--app-name", "basic-auth"]
+    # Its default, 5 s, ends workers that are still importing on a machine that is busy, again and again.
+    command += ["--uvicorn-opts", "--timeout-worker-healthcheck 120"]
+    environment = _environment() | store.key(home, "mlflow") | databases.password(home, "mlflow")
+    environment |= {
+        "MLFLOW_BACKEND_STORE_URI": databases.url(home, "mlflow", "psycopg2"),
+        "MLFLOW_S3_ENDPOINT_URL": home.url("s3"),
+        "MLFLOW_AUTH_CONFIG_PATH": str(home.private / "mlflow-auth.ini"),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": home.secrets["MLFLOW_ADMIN_PASSWORD"],
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": home.secrets["MLFLOW_FORM_KEY"],
+    }
+    health = f"{home.url('mlflow')}/health"
+    return Server("mlflow", command, environment, lambda _: _answers(health), [port], needs=("postgres", "s3"))
+
+
+def prepare_mlflow(home: Home) -> None:
+    """Who may do what: with an account one may look at everything, and change what one has made or was let into."""
+    settings = {
+        "default_permission": "READ",
+        "database_uri": databases.url(home, "mlflow_auth", "psycopg2"),
+        "admin_username": "admin",
+        # Else every request costs a hash that is slow on purpose; a password that was changed counts after as long.
+        "auth_cache_ttl_seconds": "60",
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+    }
+    lines = ["[mlflow]", *(f"{name} = {value}" for name, value in settings.items())]
+    write_private(home.private / "mlflow-auth.ini", "\n".join(lines) + "\n")
+    environment = _environment() | databases.password(home, "mlflow_auth")
+    environment |= {name: home.secrets[name] for name in ("MLFLOW_ADMIN_PASSWORD", "MLFLOW_LINE_PASSWORD")}
+    environment["AUTH_DATABASE"] = databases.url(home, "mlflow_auth", "psycopg2")
+    _once(home, "mlflow-accounts", [sys.executable, str(Path(__file__).with_name("accounts.py"))], environment)
+
+
+def prefect(home: Home) -> Server:
+    port = home.ports["prefect"]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
+    environment = _environment() | databases.password(home, "prefect")
+    environment |= {
+        "PREFECT_HOME": str(home.folder / "prefect"),
+        "PREFECT_API_DATABASE_CONNECTION_URL": databases.url(home, "prefect", "asyncpg"),
+        "PREFECT_SERVER_API_AUTH_STRING": _prefect_account(home),
+        # Its own services ask it, too.
+        "PREFECT_API_AUTH_STRING": _prefect_account(home),
+        "PREFECT_UI_API_URL": f"{home.url('prefect')}/api",
+    }
+    asked = f"{home.url('prefect')}/api/admin/version"
+    answers = partial(_answers, asked, _prefect_account(home))
+    return Server("prefect", command, environment, lambda _: answers(), [port], needs=("postgres",))
+
+
+def prefect_worker(home: Home) -> Server:
+    port = home.ports["prefect-worker"]
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "2"]
+    command += ["--install-policy", "never", "--no-create-pool-if-not-found", "--with-healthcheck"]
+    own = {"PREFECT_WORKER_WEBSERVER_HOST": LOOPBACK, "PREFECT_WORKER_WEBSERVER_PORT": str(port)}
+    environment = line_environment(home) | own
+    health = f"{home.url('prefect-worker')}/health"
+    return Server(
+        "prefect-worker",
+        command,
+        environment,
+        lambda _: _answers(health),
+        [port],
+        folder=home.project,
+        needs=("prefect", "mlflow", "ray-head", *NODES),
+        orphans_go_on=True,  # lines
+    )
+
+
+def deploy(home: Home) -> None:
+    """Tell Prefect what the worker runs and when; again at every `up`, so that a changed schedule is taken over."""
+    _once(home, "deploy", [sys.executable, "-m", "flows.cli", "deploy"], line_environment(home))
+
+
+def ray_head(home: Home) -> Server:
+    """The cluster's memory, and the node beside which drivers run: it has no CPUs for work."""
+    port = home.ports["ray"]
+    own = [
+        "--temp-dir",
+        str(_ray_folder(home)),
+        "--head",
+        "--port",
+        str(port),
+        "--num-cpus",
+        "0",
+        "--include-dashboard",
+        "false",
+    ]
+    return _ray(home, "ray-head", own, [port])
+
+
+def prepare_ray(home: Home) -> None:
+    """Remove what the last cluster has left."""
+    shutil.rmtree(_ray_folder(home), ignore_errors=True)
+    _ray_folder(home).mkdir(mode=0o700)
+
+
+def ray_node(home: Home, name: str) -> Server:
+    own = ["--address", _ray_address(home), "--num-cpus", str(NODE_CPUS)]
+    return _ray(home, name, own, [], needs=("ray-head",))
+
+
+KINDS = {
+    "postgres": Kind(postgres, databases.prepare, databases.make),
+    "s3": Kind(s3, store.prepare, store.make),
+    "mlflow": Kind(mlflow, prepare_mlflow),
+    "prefect": Kind(prefect, afterwards=deploy),
+    "ray-head": Kind(ray_head, prepare_ray),
+    **{name: Kind(partial(ray_node, name=name)) for name in NODES},
+    "prefect-worker": Kind(prefect_worker),
+}
+
+
+def variables(home: Home) -> dict[str, str]:
+    """What a line has to have in its environment to run on these servers."""
+    return {
+        "MLFLOW_TRACKING_URI": home.url("mlflow"),
+        "MLFLOW_TRACKING_USERNAME": "line",
+        "MLFLOW_TRACKING_PASSWORD": home.secrets["MLFLOW_LINE_PASSWORD"],
+        "PREFECT_API_URL": f"{home.url('prefect')}/api",
+        "PREFECT_API_AUTH_STRING": _prefect_account(home),
+        "RAY_ADDRESS": _ray_address(home),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": home.secrets["RAY_AUTH_TOKEN"],
+        "CONVOY_MLFLOW_UI": home.url("mlflow"),
+    }
+
+
+def line_environment(home: Home) -> dict[str, str]:
+    """What a process has that runs lines of the project."""
+    # Prefect reads these before a line can set them (`flows.project.enter`).
+    early = {"PREFECT_HOME": str(home.project / ".convoy" / "prefect"), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+    return _environment() | variables(home) | early | {"CONVOY_ROOT": str(home.project)}
+
+
+def _ray(home: Home, name: str, own: list[str], ports: list[int], needs: tuple[str, ...] = ()) -> Server:
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", LOOPBACK, *own]
+    command += ["--object-store-memory", str(OBJECT_STORE), "--disable-usage-stats"]
+    environment = _environment() | {name: variables(home)[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    return Server(name, command, environment, partial(_ray_answers, home), ports, needs=needs)
+
+
+def _once(home: Home, name: str, command: list[str], environment: dict[str, str]) -> None:
+    """A program that ends; ServersError with its log where it fails."""
+    log = home.log(name)
+    with log.open("ab") as output:
+        done = subprocess.run(command, env=environment, cwd=home.project, stdout=output, stderr=output, check=False)
+    if done.returncode != 0:
+        words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+        raise ServersError("\n".join([f"{name} failed; its log is {log}:", *words]))
+
+
+def _ray_folder(home: Home) -> Path:
+    """For Ray's sockets and logs. Sockets' paths must be short, so this is not in the home."""
+    return Path(tempfile.gettempdir()) / f"convoy-ray-{hashlib.sha256(str(home.folder).encode()).hexdigest()[:10]}"
+
+
+def _ray_address(home: Home) -> str:
+    return f"{LOOPBACK}:{home.ports['ray']}"
+
+
+def _ray_answers(home: Home, process: psutil.Process) -> bool:
+    """Whether the head answers, and knows this very node as a living one: by the port on which it listens."""
+    asked = (
+        "import logging, ray\n"
+        "ray.init(log_to_driver=False, logging_level=logging.CRITICAL)\n"
+        "print(*(node['NodeManagerPort'] for node in ray.nodes() if node['Alive']))"
+    )
+    try:
+        family = process.children(recursive=True)
+        own = {each.laddr.port for one in family for each in one.net_connections() if each.status == psutil.CONN_LISTEN}
+        done = subprocess.run(
+            [sys.executable, "-c", asked],
+            env=line_environment(home),
+            cwd=home.folder,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    except (psutil.NoSuchProcess, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and bool(own & {int(port) for port in done.stdout.split()})
+
+
+def _prefect_account(home: Home) -> str:
+    return f"convoy:{home.secrets['PREFECT_PASSWORD']}"
+
+
+def _answers(address: str, account: str | None = None) -> bool:
+    request = urllib.request.Request(address)  # noqa: S310 — our own loopback addresses
+    if account:
+        request.add_header("Authorization", f"Basic {base64.b64encode(account.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=5):  # noqa: S310
+            return True
+    except (urllib.error.URLError, TimeoutError, OSError):
+        return False
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without other servers' settings, and with telemetry switched off."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    prepare_environment(environment)
+    # Programs that engines start by name are those of this environment.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    return environment | {"PYTHONUNBUFFERED": "1"}

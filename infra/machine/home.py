@@ -1,0 +1,171 @@
+"""The folder in which one set of servers lives: data, logs, notes of what runs, ports, and the file of secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LOOPBACK = "127.0.0.1"
+SECRETS = (
+    "POSTGRES_PASSWORD",
+    "MLFLOW_DATABASE_PASSWORD",
+    "PREFECT_DATABASE_PASSWORD",
+    "S3_ADMIN_SECRET_KEY",
+    "S3_MLFLOW_SECRET_KEY",
+    "S3_DVC_SECRET_KEY",
+    "S3_INTERNAL_KEY",  # SeaweedFS's parts show it to each other
+    "MLFLOW_ADMIN_PASSWORD",
+    "MLFLOW_LINE_PASSWORD",
+    "MLFLOW_FORM_KEY",  # signs the form with which an administrator of MLflow makes users
+    "PREFECT_PASSWORD",
+    "RAY_AUTH_TOKEN",
+)
+# The servers' own defaults where people look for them, and beside them where a machine may have one already.
+PORTS = {
+    "postgres": 15432,
+    "s3": 8333,
+    "s3-grpc": 18333,
+    "s3-master": 9333,
+    "s3-master-grpc": 19333,
+    "s3-volume": 8380,
+    "s3-volume-grpc": 18380,
+    "s3-filer": 8888,
+    "s3-filer-grpc": 18888,
+    "mlflow": 5000,
+    "prefect": 4200,
+    "prefect-worker": 8381,
+    "ray": 6379,
+}
+
+
+class ServersError(RuntimeError):
+    """The servers could not be brought to where they should be; says what was tried and what to do."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where one set of servers keeps everything."""
+
+    folder: Path
+    project: Path  # whose lines the worker runs
+    ports: dict[str, int]
+    secrets: dict[str, str]
+
+    @property
+    def postgres(self) -> Path:
+        return self.folder / "postgres"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "s3"
+
+    @property
+    def private(self) -> Path:
+        """Files that hold secrets in the form in which a server wants them; for the owner alone."""
+        return self.folder / "private"
+
+    def log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+    def note(self, name: str) -> Path:
+        """Which process a server is."""
+        return self.folder / "run" / f"{name}.json"
+
+    def url(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self.ports[name]}"
+
+
+def opened(folder: Path, project: Path | None = None, ports: dict[str, int] | None = None) -> Home:
+    """The home in `folder`, made on first use; `project` and `ports` are kept from then on.
+
+    Raises ServersError for a port or a project that differs from what the home was made with while its servers run.
+    """
+    folder = folder.resolve()
+    for part in ("", "logs", "run", "private"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)  # PostgreSQL's own user passes through; what is secret below is the owner's alone
+    (folder / "private").chmod(0o700)
+    (folder / "logs").chmod(0o700)
+    settings = folder / "settings.json"
+    known: dict[str, Any] = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    wanted = {
+        "project": str((project or Path(known.get("project") or Path.cwd())).resolve()),
+        "ports": {**PORTS, **known.get("ports", {}), **(ports or {})},
+    }
+    running = sorted(path.stem for path in (folder / "run").glob("*.json"))
+    if known and wanted != known and running:
+        raise ServersError(
+            f"{settings}: expected the project and the ports as they are while servers run "
+            f"({', '.join(running)}); take them down first"
+        )
+    if wanted != known:
+        write_private(settings, json.dumps(wanted, indent=2))
+    return Home(folder, Path(wanted["project"]), wanted["ports"], _secrets(folder))
+
+
+def existing(folder: Path) -> Home:
+    """The home in `folder`; ServersError where there is none."""
+    if not (folder / "settings.json").is_file():
+        raise ServersError(f"{folder}: expected the home of servers, found none; `up` makes one, --home names another")
+    return opened(folder)
+
+
+def renew(home: Home) -> None:
+    """New secrets, from the next `up` on."""
+    write_private(home.folder / "secrets.json", json.dumps(_drawn(), indent=2))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, in one move."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on a port of the loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a closed one's port is free
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def parse_ports(given: Iterable[str]) -> dict[str, int]:
+    """`NAME=NUMBER` of the command line; ServersError with every mistake."""
+    ports, wrong = {}, []
+    for text in given:
+        name, _, number = text.partition("=")
+        if name in PORTS and number.isdecimal() and 0 < int(number) < 2**16:
+            ports[name] = int(number)
+        else:
+            wrong.append(f"--port: expected NAME=NUMBER with a name of {', '.join(PORTS)}, received {text!r}")
+    if wrong:
+        raise ServersError("\n".join(wrong))
+    return ports
+
+
+def _secrets(folder: Path) -> dict[str, str]:
+    """Made once, kept; a later version's new ones are added."""
+    path = folder / "secrets.json"
+    known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if known.keys() != set(SECRETS):
+        known = {**_drawn(), **known}
+        write_private(path, json.dumps(known, indent=2))
+    if path.stat().st_mode & 0o077:
+        raise ServersError(f"{path}: expected a file that its owner alone can read; chmod 600 it, and `rotate`")
+    return known
+
+
+def _drawn() -> dict[str, str]:
+    return {name: secrets.token_hex(32) for name in SECRETS}
