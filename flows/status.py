@@ -17,7 +17,8 @@ from components.registry.lines import Comparison, Line, Standing
 from components.registry.versions import PRODUCTION, STAGING
 
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow"}
-NAME = 18  # characters of a recipe's or model's name
+NAME = 24  # characters of a recipe's name
+NARROW = 12  # where models are named beside recipes
 WORST = 40  # characters of a value; digests are as well known by fewer
 NEXT = 5  # scheduled runs that are told
 
@@ -127,14 +128,23 @@ def page(
 
 
 def runs_table(lines: Sequence[Line]) -> Table:
-    """A row a line, newest first; fits 80 columns."""
-    table = _table("runs", "run", "when", "recipe", "model", "", "took", "figure", "came to", no_wrap=True)
+    """A row a line, newest first; fits 80 columns. The model has a column of its own where there are several."""
+    models = {line.model for line in lines}
+    title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the line')}", False)
+    room = NARROW if several else NAME
+    headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "figure", "came to")
+    table = _table(title, *headings, no_wrap=True)
     for line in lines:
         value = f"{line.value:.4f}" if line.value is not None else "–"
-        status = f"[{STYLES.get(line.status, 'default')}]{line.status.lower()}"
-        recipe, model = _short(line.recipe, NAME), _short(line.model, NAME)
+        ended = outcome(line) if line.status == "FINISHED" else line.status.lower()
         table.add_row(
-            line.id[:8], _when(line.started), recipe, model, status, _took(line.seconds), value, outcome(line)
+            line.id[:8],
+            _when(line.started),
+            _short(line.recipe, room),
+            *([_short(line.model, room)] if several else []),
+            _took(line.seconds),
+            value,
+            Text(ended, style=STYLES.get(line.status, "")),
         )
     return table
 
