@@ -308,7 +308,9 @@ def _for_production(tracking: Tracking, approval: Decision) -> tuple[Verdict, ..
     verdicts = gates.at_promotion(approval.verdicts, age.total_seconds() / DAY, said)
     failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
     if failed:
-        raise RegistryError(f"{name} version {version} is not ready for production: {'; '.join(failed)}")
+        people = any(verdict.gate == "approvals" and not verdict.passed for verdict in verdicts)
+        how = f"; `convoy approve {name} --reason …` is how a person approves" if people else ""
+        raise RegistryError(f"{name} version {version} is not ready for production: {'; '.join(failed)}{how}")
     return verdicts
 
 

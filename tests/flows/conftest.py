@@ -16,6 +16,7 @@ from components.environment import prepare_environment
 
 if TYPE_CHECKING:
     from flows.line import Outcome
+    from flows.project import Project
 
 prepare_environment()
 
@@ -65,6 +66,27 @@ def make_project(folder: Path) -> Path:
         recipe["line"] = merge(recipe["line"], line)
         path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def lasting_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Project, str]]:
+    """A project's own Prefect server, as `convoy ui` starts it, and its address; clients in this process ask it."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows import pages, startup
+    from flows.project import Project
+
+    project = Project(tmp_path)
+    for folder in (project.locks, project.logs, project.leases, project.prefect_home):
+        folder.mkdir(parents=True)
+    monkeypatch.setenv("PREFECT_HOME", str(project.prefect_home))
+    for variable in ("PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"):  # those of the harness
+        monkeypatch.delenv(variable, raising=False)
+    with (
+        pages.lasting_prefect_server(project, startup.free_port()) as address,
+        temporary_settings({PREFECT_API_URL: f"{address}/api"}),
+    ):
+        yield project, address
 
 
 @pytest.fixture(scope="session")

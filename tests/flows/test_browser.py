@@ -38,6 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         patch.setenv("CONVOY_PREFECT_UI", f"http://127.0.0.1:{ports['--prefect-port']}")
         for command in (
             ["run", "-r", "digits"],
+            ["approve", "digits", "--by", "Grace", "--reason", "read the report"],
             ["promote", "digits", "--to", "production", "--reason", "the first"],
             ["run", "-r", "digits", "-S", "student.epochs=4"],
         ):

@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -19,11 +18,10 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run as this_flow_run
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Crashed, Running
 
 from components.registry import tracking
-from flows import deployments, notices, pages, schedules, startup, stopping
+from flows import deployments, notices, schedules, startup, stopping
 from flows.project import Project
 from flows.step import LINE
 from tests.flows.test_notices import WEBHOOK, Receiver, listening
@@ -230,27 +228,19 @@ def test_a_database_that_is_locked_for_a_while_is_waited_for(store: tracking.Tra
 
 
 @pytest.mark.slow  # starts a server of its own
-def test_prefects_database_that_is_locked_for_a_while_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = Project(tmp_path)
-    for folder in (project.locks, project.logs, project.leases, project.prefect_home):
-        folder.mkdir(parents=True)
-    monkeypatch.setenv("PREFECT_HOME", str(project.prefect_home))
-    for variable in ("PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"):  # those of the harness
-        monkeypatch.delenv(variable, raising=False)
-    with pages.lasting_prefect_server(project, startup.free_port()) as address:
-        other = sqlite3.connect(project.prefect_home / "prefect.db", isolation_level=None, check_same_thread=False)
-        release = threading.Timer(8.0, lambda: other.execute("commit"))
-        with temporary_settings({PREFECT_API_URL: f"{address}/api"}), get_client(sync_client=True) as client:
-            assert str(client.api_url).startswith(address)
-            other.execute("begin exclusive")
-            release.start()
-            began = time.monotonic()
-            run = client.create_flow_run(nothing, state=Running())
-            assert time.monotonic() - began > 6.0
-            release.join()
-            other.close()
-            state = client.read_flow_run(run.id).state
+def test_prefects_database_that_is_locked_for_a_while_is_waited_for(lasting_server: tuple[Project, str]) -> None:
+    project, address = lasting_server
+    other = sqlite3.connect(project.prefect_home / "prefect.db", isolation_level=None, check_same_thread=False)
+    release = threading.Timer(8.0, lambda: other.execute("commit"))
+    with get_client(sync_client=True) as client:
+        assert str(client.api_url).startswith(address)
+        other.execute("begin exclusive")
+        release.start()
+        began = time.monotonic()
+        run = client.create_flow_run(nothing, state=Running())
+        assert time.monotonic() - began > 6.0
+        release.join()
+        other.close()
+        state = client.read_flow_run(run.id).state
     assert state is not None
     assert state.type == StateType.RUNNING

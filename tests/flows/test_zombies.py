@@ -11,14 +11,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import pages, startup, zombies
+from flows import zombies
 from flows.project import Project
 
 SILENCE = timedelta(seconds=45)  # a heartbeat and a half: Prefect beats every 30 s at most
@@ -53,31 +51,23 @@ def lasting(address: str) -> Iterator[tuple[subprocess.Popen[str], uuid.UUID]]:
 
 
 @pytest.mark.slow  # heartbeats are half a minute apart
-def test_a_silent_run_is_ended_and_one_that_lives_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = Project(tmp_path)
-    for folder in (project.locks, project.logs, project.leases, project.prefect_home):
-        folder.mkdir(parents=True)
-    monkeypatch.setenv("PREFECT_HOME", str(project.prefect_home))
-    for variable in ("PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"):  # those of the harness
-        monkeypatch.delenv(variable, raising=False)
+def test_a_silent_run_is_ended_and_one_that_lives_is_left_alone(lasting_server: tuple[Project, str]) -> None:
+    _, address = lasting_server
+    zombies.watch([], SILENCE)
     with (
-        pages.lasting_prefect_server(project, startup.free_port()) as address,
-        temporary_settings({PREFECT_API_URL: f"{address}/api"}),
         get_client(sync_client=True) as client,
+        lasting(address) as (killed, gone),
+        lasting(address) as (_, alive),
     ):
-        zombies.watch([], SILENCE)
-        with lasting(address) as (killed, gone), lasting(address) as (_, alive):
-            time.sleep(35)  # both have beaten once
-            killed.send_signal(signal.SIGKILL)
-            limit = time.monotonic() + PATIENCE
-            while (state := client.read_flow_run(gone).state) is not None and state.type == StateType.RUNNING:
-                assert time.monotonic() < limit, "the server has not noticed"
-                time.sleep(1)
-            assert state is not None
-            assert state.type == StateType.CRASHED
-            assert "45 s" in str(state.message)
-            other = client.read_flow_run(alive).state
-            assert other is not None
-            assert other.type == StateType.RUNNING
+        time.sleep(35)  # both have beaten once
+        killed.send_signal(signal.SIGKILL)
+        limit = time.monotonic() + PATIENCE
+        while (state := client.read_flow_run(gone).state) is not None and state.type == StateType.RUNNING:
+            assert time.monotonic() < limit, "the server has not noticed"
+            time.sleep(1)
+        assert state is not None
+        assert state.type == StateType.CRASHED
+        assert "45 s" in str(state.message)
+        other = client.read_flow_run(alive).state
+        assert other is not None
+        assert other.type == StateType.RUNNING
