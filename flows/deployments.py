@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PositiveInt
 
 from components.config import ConfigurationError, Section, load, read_section
+from flows.project import PREFECT_EARLY
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -125,6 +126,7 @@ def build(name: str, entry: Entry, flow: Flow[..., Any]) -> RunnerDeployment:
         schedules=[Cron(when.cron, timezone=when.timezone, active=when.active) for when in entry.schedules],
         concurrency_limit=_limit(entry.overlap),
         tags=[TAG, *entry.tags],
+        job_variables={"env": PREFECT_EARLY},
     )
 
 

@@ -20,7 +20,7 @@ import psutil
 from components.artifacts import writing
 from flows import index
 from flows.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
-from flows.startup import SERVER_SECONDS, StartupError, answers, database_lock, die_with_parent, port_is_free
+from flows.startup import SERVER_SECONDS, StartupError, answers, database_lock, die_with_parent, let_in, port_is_free
 
 HEALTH = {"MLflow": "/health", "Prefect": "/api/health", "Evidently": "/api/version"}
 
@@ -134,8 +134,7 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
-        if not answers(named):
-            raise StartupError(f"Prefect at {named} does not answer; start it, or unset PREFECT_API_URL")
+        let_in(named)
         yield named.removesuffix("/api")
         return
     url = f"http://{LOOPBACK}:{port}/api"

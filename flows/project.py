@@ -63,6 +63,15 @@ class Project:
         return self.state / "evidently"
 
 
+# Prefect reads these when it is imported: workers have them from the deployment (`deployments.deploy`).
+PREFECT_EARLY = {
+    # Heartbeats let a server notice a line whose machine died; its own start-up tidies the rest.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # Waits of 2, 4, 8 … s between them, four minutes in all: a server that is started again is waited for.
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
+}
+
+
 def find(start: Path | None = None) -> Project:
     """The project that `start` (the current folder) lies in; CONVOY_ROOT overrides. Raises ConfigurationError."""
     named = os.environ.get("CONVOY_ROOT")
@@ -91,8 +100,7 @@ def enter(project: Project) -> None:
         "PREFECT_HOME": str(project.prefect_home),
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_CLI_PROMPT": "false",
-        # Heartbeats let a server notice a line whose machine died; its own start-up tidies the rest.
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        **PREFECT_EARLY,
         "CONVOY_MLFLOW_UI": f"http://{LOOPBACK}:{MLFLOW_PORT}",
         # The pages of the server that is named now; one that a line starts for itself is gone when somebody looks.
         "CONVOY_PREFECT_UI": os.environ.get("PREFECT_API_URL", f"http://{LOOPBACK}:{PREFECT_PORT}").removesuffix(

@@ -7,6 +7,7 @@ starts the temporary Prefect server that lives and dies with the line, where PRE
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import importlib.util
 import json
@@ -216,6 +217,33 @@ class Server:
             self.process.kill()
 
 
+def let_in(api_url: str) -> None:
+    """Return where the Prefect server at this address answers and takes us for who we are; else StartupError."""
+    if not answers(api_url):
+        raise StartupError(
+            f"Prefect at {api_url} does not answer; start the server, correct PREFECT_API_URL, or unset it to use a"
+            " temporary one"
+        )
+    account, key = os.environ.get("PREFECT_API_AUTH_STRING"), os.environ.get("PREFECT_API_KEY")
+    request = urllib.request.Request(f"{api_url}/admin/version")  # noqa: S310 — http(s), from Prefect's settings
+    if account:
+        request.add_header("Authorization", f"Basic {base64.b64encode(account.encode()).decode()}")
+    elif key:
+        request.add_header("Authorization", f"Bearer {key}")
+    try:
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+            return
+    except urllib.error.HTTPError as error:
+        if error.code not in (401, 403):
+            return  # not every server has that page; what it thinks of us it will say itself
+        given = "what PREFECT_API_AUTH_STRING says is not its" if account else "it asks for a"
+        raise StartupError(
+            f"Prefect at {api_url} does not let us in: {given} USER:PASSWORD; set PREFECT_API_AUTH_STRING to it"
+        ) from error
+    except OSError as error:
+        raise StartupError(f"Prefect at {api_url} has stopped answering: {error}; start the command again") from error
+
+
 def answers(api_url: str) -> bool:
     """Whether a Prefect server answers at this address."""
     try:
@@ -234,11 +262,7 @@ def prefect_server(project: Project, lease: Lease) -> Iterator[Server | None]:
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
-        if not answers(named):
-            raise StartupError(
-                f"Prefect at {named} does not answer; start the server, correct PREFECT_API_URL, or unset it to use a"
-                " temporary one"
-            )
+        let_in(named)
         yield None
         return
     log = project.logs / "prefect-server.log"

@@ -74,6 +74,7 @@ def env(home: HomeOption = DEFAULT) -> None:
     with told():
         for name, value in engines.variables(existing(home)).items():
             typer.echo(f"export {name}={shlex.quote(value)}")
+        typer.echo(f"# DVC: the remote {engines.REMOTE!r} in .dvc/config.local of the project")
 
 
 @app.command()

@@ -11,8 +11,9 @@ for _switch, _value in {
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # one pair of lines a finished run; `run_link` has the address
-    # A dead server must be an error in seconds; MLflow's own defaults keep trying for several minutes.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    # Waits of 4, 8, 16 … s between them, four minutes in all: a server that is started again is waited for. One that
+    # is dead from the start is an error in seconds: `tracking.connect` asks it first.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }.items():
     os.environ.setdefault(_switch, _value)

@@ -51,6 +51,12 @@ DIGEST = 36  # characters of a data set's digest: MLflow keeps no more
 UNUSED = "Default"  # the experiment that MLflow makes by itself
 BATCH = 100  # MLflow's own limit of params and tags a request; metrics may be 1,000
 
+ADVICE = {  # by MLflow's code of the error; where none of these fits, the address is what is doubted
+    "RESOURCE_DOES_NOT_EXIST": "It was deleted, or belongs to another store.",
+    "UNAUTHENTICATED": "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of that server.",
+    "PERMISSION_DENIED": "Ask who manages that experiment or model to let this account in (docs/operations.md).",
+}
+
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,8 +91,8 @@ def explained(uri: str, doing: str) -> Iterator[None]:
         yield
     except (MlflowException, requests.exceptions.RequestException, SQLAlchemyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        missing = isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
-        advice = "It was deleted, or belongs to another store." if missing else _advice(uri)
+        code = error.error_code if isinstance(error, MlflowException) else ""
+        advice = ADVICE.get(code) or _advice(uri)
         raise TrackingError(f"MLflow at {_public(uri)}: {doing} failed: {reason.rstrip('.')}. {advice}") from error
 
 

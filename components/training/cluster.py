@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import AuthenticationError, RayActorError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from components.artifacts import Dataset, Model, replacing, writing
 from components.training import checkpoint
@@ -32,6 +34,7 @@ from components.training.job import Event, Job, Listener, TrainingError, ignore
 
 _ray: Any = ray  # its annotations do not know what its decorators do
 POLL_SECONDS = 0.3  # between two looks for events: soon enough for people, and no load
+CONNECT_SECONDS = 10.0  # a head that lives answers in milliseconds, on a crowded machine in seconds
 RELEASE_SECONDS = 20.0  # how long CPUs of a training that has just ended may take to be free again
 MEGABYTE = 1024**2
 _temporary: list[Path] = []  # Ray's folder for sockets and logs, where we started it
@@ -83,7 +86,7 @@ def start() -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, **quiet)
+        _join(address, quiet)
         return
     # Sockets' paths must be short, so this is not in the project. Only what is streamed travels through the object
     # store, some blocks of 8 MB at a time (components.data.reading.windows).
@@ -95,6 +98,26 @@ def start() -> None:
     )
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word to anyone
+
+
+def _join(address: str, quiet: dict[str, Any]) -> None:
+    """Become a driver of a cluster. ConnectionError where nothing answers, TrainingError where we are not let in."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "://" not in address:
+        try:  # Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            raise ConnectionError(
+                f"Ray at {address} does not answer: {error}; start its head, correct RAY_ADDRESS, or unset it to use "
+                "this machine alone"
+            ) from error
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, AuthenticationError) as error:
+        raise TrainingError(
+            f"Ray at {address} answers and does not let us in ({str(error).splitlines()[0]}): set RAY_AUTH_MODE=token, "
+            "and RAY_AUTH_TOKEN to what its head was started with"
+        ) from error
 
 
 def stop() -> None:
@@ -195,7 +218,9 @@ def _train(plan: Plan, tell: _Once) -> None:
 @contextmanager
 def _conductor(plan: Plan) -> Iterator[Any]:
     """A conductor that does not outlive the block: with it go the trainer, the workers and what they hold."""
-    conductor = cast(Any, Conductor).remote()
+    # Beside this process: the loss of any other machine is one that training survives, and Ray's trainer joins it.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    conductor = cast(Any, Conductor).options(scheduling_strategy=here).remote()
     try:
         yield conductor
     finally:

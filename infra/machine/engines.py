@@ -29,6 +29,7 @@ NODES = ("ray-node-1", "ray-node-2")
 NODE_CPUS = 1
 OBJECT_STORE = 256 * 2**20  # bytes a node: only blocks of streamed data travel through it
 POOL = "convoy"
+REMOTE = "store"  # the name of the DVC remote
 # Everything that would make one of these servers, or the line, use another one's settings.
 FOREIGN = ("PREFECT_", "MLFLOW_", "RAY_", "AWS_", "PG", "WEED_", "CONVOY_SERVER")
 
@@ -135,6 +136,26 @@ def prefect_worker(home: Home) -> Server:
     )
 
 
+def share_data(home: Home) -> None:
+    """Make the store the project's default DVC remote, where none was chosen; the key stays in the home."""
+    if not (home.project / ".dvc").is_dir():
+        return
+    from dvc.config import Config
+
+    config = Config(str(home.project / ".dvc"))
+    with config.edit("local") as local:
+        if local.get("core", {}).get("remote", REMOTE) != REMOTE:
+            return
+        local.setdefault("core", {})["remote"] = REMOTE
+        local.setdefault("remote", {})[REMOTE] = {
+            "url": "s3://dvc",
+            "endpointurl": home.url("s3"),
+            "region": store.REGION,
+            "credentialpath": str(home.private / "dvc-credentials"),
+            "profile": "dvc",
+        }
+
+
 def deploy(home: Home) -> None:
     """Tell Prefect what the worker runs and when; again at every `up`, so that a changed schedule is taken over."""
     _once(home, "deploy", [sys.executable, "-m", "flows.cli", "deploy"], line_environment(home))
@@ -175,7 +196,7 @@ KINDS = {
     "prefect": Kind(prefect, afterwards=deploy),
     "ray-head": Kind(ray_head, prepare_ray),
     **{name: Kind(partial(ray_node, name=name)) for name in NODES},
-    "prefect-worker": Kind(prefect_worker),
+    "prefect-worker": Kind(prefect_worker, share_data),
 }
 
 
@@ -196,9 +217,8 @@ def variables(home: Home) -> dict[str, str]:
 
 def line_environment(home: Home) -> dict[str, str]:
     """What a process has that runs lines of the project."""
-    # Prefect reads these before a line can set them (`flows.project.enter`).
-    early = {"PREFECT_HOME": str(home.project / ".convoy" / "prefect"), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-    return _environment() | variables(home) | early | {"CONVOY_ROOT": str(home.project)}
+    own = {"CONVOY_ROOT": str(home.project), "PREFECT_HOME": str(home.project / ".convoy" / "prefect")}
+    return _environment() | variables(home) | own
 
 
 def _ray(home: Home, name: str, own: list[str], ports: list[int], needs: tuple[str, ...] = ()) -> Server:

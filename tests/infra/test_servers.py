@@ -1,0 +1,402 @@
+"""infra/servers.py: its parts on processes and files of their own, and the line on all of the real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from infra.machine import backups, engines, processes
+from infra.machine import home as homes
+from infra.machine import store as stores
+from tests.flows.conftest import make_project
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "digits"
+# Both nodes at work, and long enough for one to be lost meanwhile.
+OVERRIDES = ["training.workers=2", "members.count=2", "members.epochs=20"]
+LIMIT = 1500.0  # seconds for one thing to happen; an idle machine needs a tenth
+
+
+# -- the parts
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> homes.Home:
+    return homes.opened(tmp_path / "home", tmp_path)
+
+
+def sleeper(home: homes.Home, code: str = "pass", ready: bool = True, **more: Any) -> processes.Server:
+    """A server that answers at once, and starts a process in a session of its own."""
+    child = "import subprocess, sys, time; subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    command = [sys.executable, "-c", f"{child}; {code}; time.sleep(600)"]
+    return processes.Server("sleeper", command, dict(os.environ), lambda _: ready, **more)
+
+
+def below(process: psutil.Process) -> list[psutil.Process]:
+    limit = time.monotonic() + 60
+    while not process.children() and time.monotonic() < limit:
+        time.sleep(0.05)
+    return [process, *process.children(recursive=True)]
+
+
+def test_secrets_are_drawn_once_and_are_the_owner_s_alone(home: homes.Home) -> None:
+    path = home.folder / "secrets.json"
+
+    again = homes.existing(home.folder)
+    homes.renew(home)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert again.secrets == home.secrets
+    assert len(set(home.secrets.values())) == len(homes.SECRETS)
+    assert not set(home.secrets.values()) & set(homes.existing(home.folder).secrets.values())
+
+
+def test_a_secret_that_others_can_read_is_refused(home: homes.Home) -> None:
+    (home.folder / "secrets.json").chmod(0o644)
+
+    with pytest.raises(homes.ServersError, match="owner alone"):
+        homes.existing(home.folder)
+
+
+def test_ports_are_checked_kept_and_taken_ones_named(home: homes.Home) -> None:
+    with pytest.raises(homes.ServersError, match=r"received 'mlfow=1'\n.*received 'mlflow=70000'"):
+        homes.parse_ports(["mlfow=1", "mlflow=70000"])
+    with socket.socket() as taken:
+        taken.bind((homes.LOOPBACK, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        homes.opened(home.folder, ports={"mlflow": port})
+        known = homes.existing(home.folder)
+        assert known.ports["mlflow"] == port
+        with pytest.raises(homes.ServersError, match=rf"port {port} .* taken .* --port mlflow=NUMBER"):
+            processes.bring_up(known, sleeper(known, ports=[port]))
+    assert homes.is_free(port)
+
+
+def test_a_server_is_started_once_and_goes_with_all_that_it_started(home: homes.Home) -> None:
+    bystander = subprocess.Popen(["sleep", "600"])
+    try:
+        assert processes.bring_up(home, sleeper(home))
+        assert not processes.bring_up(home, sleeper(home))
+        process = processes.found(home, "sleeper")
+        assert process is not None
+        family = below(process)
+
+        assert processes.take_down(home, "sleeper", signal.SIGTERM)
+
+        assert len(family) == 2
+        assert [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
+        assert not processes.take_down(home, "sleeper", signal.SIGTERM)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_start_that_was_cut_short_is_found_and_so_is_what_a_killed_server_left(home: homes.Home) -> None:
+    processes.bring_up(home, sleeper(home))
+    home.note("sleeper").unlink()
+    process = processes.found(home, "sleeper")
+    assert process is not None
+    child = below(process)[1]
+
+    process.kill()
+    process.wait()
+    assert processes.found(home, "sleeper") is None
+    assert child.is_running()
+    assert processes.bring_up(home, sleeper(home))
+
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    processes.take_down(home, "sleeper", signal.SIGTERM)
+
+
+def test_a_server_that_ends_or_never_answers_is_named_with_its_log(
+    home: homes.Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(homes.ServersError, match=r"sleeper ended while it started; .*sleeper.log:\nno room left"):
+        processes.bring_up(home, sleeper(home, "print('no room left'); sys.exit(3)", ready=False))
+    monkeypatch.setattr(processes, "READY_SECONDS", 0.5)
+    with pytest.raises(homes.ServersError, match=r"did not answer within .*sleeper.log"):
+        processes.bring_up(home, sleeper(home, ready=False))
+    processes.take_down(home, "sleeper", signal.SIGTERM)
+
+
+def test_a_backup_that_is_not_as_it_was_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(homes.ServersError, match="cut short"):
+        backups.check(tmp_path)
+    for name in ("changed", "missing", "same"):
+        (tmp_path / name).write_text(name)
+    known = {name: backups._known(tmp_path / name) for name in ("changed", "missing", "same")}
+    (tmp_path / backups.MANIFEST).write_text(json.dumps({"files": known}))
+    assert backups.check(tmp_path)["files"] == known
+
+    (tmp_path / "missing").unlink()
+    (tmp_path / "changed").write_text("hacked.")
+    (tmp_path / "foreign").touch()
+
+    with pytest.raises(homes.ServersError) as caught:
+        backups.check(tmp_path)
+    said = str(caught.value).splitlines()[1:]
+    assert [line.strip() for line in said] == [
+        "missing is missing",
+        "foreign is not of this backup",
+        "changed has changed",
+    ]
+
+
+# -- the line on the real servers
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Servers in a home of their own, and the project whose lines they run."""
+
+    home: homes.Home
+    project: Path
+
+    def servers(self, *arguments: str, home: Path | None = None, code: int = 0) -> str:
+        command = [sys.executable, str(ROOT / "infra" / "servers.py"), *arguments]
+        place = ["--home", str(home or self.home.folder)]
+        done = subprocess.run([*command, *place], capture_output=True, text=True, cwd=self.project, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        for secret in self.home.secrets.values():
+            assert arguments[0] == "env" or secret not in done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """What `env` prints, as a shell takes it over; nothing else of the servers."""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_", "RAY_"))}
+        lines = [line.removeprefix("export ") for line in self.servers("env").splitlines() if line[0] != "#"]
+        given = {name: value.strip("'") for name, value in (line.split("=", 1) for line in lines)}
+        return clean | given | {"CONVOY_ROOT": str(self.project)} | changes
+
+    def convoy(self, *arguments: str, code: int = 0, **changes: str) -> str:
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        environment = self.environment(**changes) | {"COLUMNS": "400"}
+        done = subprocess.run(
+            command, env=environment, cwd=self.project, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def prefect(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        account = ("convoy", self.home.secrets["PREFECT_PASSWORD"])
+        address = f"{self.home.url('prefect')}/api/{path}"
+        method = "GET" if body is None else "POST"
+        answer = requests.request(method, address, json=body, auth=account, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    def mlflow(self, path: str, user: str = "line", **parameters: str) -> Any:
+        account = (user, self.home.secrets[f"MLFLOW_{user.upper()}_PASSWORD"])
+        address = f"{self.home.url('mlflow')}/api/2.0/mlflow/{path}"
+        answer = requests.get(address, params=parameters, auth=account, timeout=120)
+        answer.raise_for_status()
+        return answer.json()
+
+    def start_line(self) -> str:
+        """A run of the deployment; its id."""
+        deployment = self.prefect("deployments/name/line/nightly")["id"]
+        parameters = {"recipe": "digits", "overrides": OVERRIDES}
+        return str(self.prefect(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])
+
+    def state(self, flow_run: str) -> str:
+        return str(self.prefect(f"flow_runs/{flow_run}")["state_type"])
+
+    def wait(self, happened: Callable[[], bool], flow_run: str) -> None:
+        limit = time.monotonic() + LIMIT
+        while not happened():
+            if self.state(flow_run) in {"FAILED", "CANCELLED"} or time.monotonic() > limit:
+                raise AssertionError(self.home.log("prefect-worker").read_text()[-6000:])
+            time.sleep(0.5)
+
+    def has_epoch(self, member: str) -> bool:
+        return any(self.project.glob(f".convoy/work/*/storage/{member}-*/epoch-*"))
+
+    def kill(self, name: str) -> None:
+        """As a machine ends that loses its power: the server and all that it has started, at once."""
+        for process in processes._family(self.home, name):
+            process.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[Stand]:
+    """All servers, up, on free ports. Below the system's folder for such things, where PostgreSQL's user may pass."""
+    folder = Path(tempfile.mkdtemp(prefix="convoy-servers-"))
+    folder.chmod(0o711)
+    project = make_project(folder / "project")
+    (project / "infra").mkdir()
+    shutil.copy(ROOT / "infra" / "deployments.yaml", project / "infra")
+    stand = Stand(homes.opened(folder / "home", project, free_ports()), project)
+    try:
+        stand.servers("up")
+        yield stand
+    finally:
+        for home in (folder / "home", folder / "other"):
+            if home.exists():
+                stand.servers("down", home=home)
+        shutil.rmtree(folder)
+
+
+def free_ports() -> dict[str, int]:
+    """Ports that nobody uses; the sockets are held until all are known, so that no two are the same."""
+    held = {name: socket.socket() for name in homes.PORTS}
+    for each in held.values():
+        each.bind((homes.LOOPBACK, 0))
+    ports = {name: each.getsockname()[1] for name, each in held.items()}
+    for each in held.values():
+        each.close()
+    return ports
+
+
+ANSWERS = """
+import json, mlflow, pandas, pyarrow.parquet as pq, sys
+images = pq.read_table(sys.argv[1], columns=["image"])["image"].to_pylist()[:50]
+model = mlflow.pyfunc.load_model("models:/digits@production")
+print(model.predict(pandas.DataFrame({"image": images})).to_json())
+"""
+
+
+def answers(stand: Stand, environment: dict[str, str]) -> Any:
+    """What the production model says of the first test images, loaded from MLflow."""
+    images = stand.project / "data" / "prepared" / "digits" / "test-00000.parquet"
+    command = [sys.executable, "-c", ANSWERS, str(images)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=stand.home.folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_nobody_gets_in_without_the_right_password_and_is_told_what_to_set(stand: Stand) -> None:
+    for user in (None, ("line", "guess"), ("nobody", "guess")):
+        for address in ("mlflow", "prefect"):
+            path = {"mlflow": "/api/2.0/mlflow/experiments/search?max_results=1", "prefect": "/api/admin/version"}
+            answer = requests.get(stand.home.url(address) + path[address], auth=user, timeout=60)
+            assert answer.status_code == 401, address
+    assert "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in stand.convoy(
+        "runs",
+        code=1,
+        MLFLOW_TRACKING_PASSWORD="guess",  # noqa: S106
+    )
+    assert "does not let us in: what PREFECT_API_AUTH_STRING says is not its USER:PASSWORD" in stand.convoy(
+        "run", "-r", "digits", code=1, PREFECT_API_AUTH_STRING="convoy:guess"
+    )
+    join = "from components.training import cluster; cluster.start()"
+    environment = stand.environment(RAY_AUTH_TOKEN="0" * 64)
+    done = subprocess.run([sys.executable, "-c", join], env=environment, capture_output=True, text=True, check=False)
+    assert "TrainingError: Ray at 127.0.0.1" in done.stderr
+    assert "does not let us in" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_line_survives_a_killed_worker_a_lost_node_and_servers_that_come_again(stand: Stand) -> None:
+    first = stand.start_line()
+    stand.wait(lambda: stand.has_epoch("member-0"), first)
+    worker = processes.found(stand.home, "prefect-worker")
+    assert worker is not None
+    family = [worker, *worker.children(recursive=True)]
+    assert len(family) > 1  # the line among them
+    for process in family:
+        process.kill()
+    stand.servers("up", "prefect-worker")
+
+    second = stand.start_line()
+    stand.wait(lambda: stand.has_epoch("member-1"), second)
+    stand.kill("ray-node-1")
+    stand.servers("up")
+    stand.servers("down", "prefect")
+    stand.servers("up", "prefect")
+    stand.wait(lambda: stand.state(second) == "COMPLETED", second)
+
+    assert stand.state(first) == "CRASHED"
+    stuck = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
+    assert stand.prefect("flow_runs/filter", stuck) == []
+    stuck = {"task_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}}
+    assert stand.prefect("task_runs/filter", stuck) == []
+    assert list(stand.project.glob(".convoy/lines/*")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_what_it_made_is_promoted_and_lies_in_postgresql_and_in_the_store(stand: Stand) -> None:
+    stand.convoy("approve", MODEL, "--by", "Grace", "--reason", "read the report")
+    stand.convoy("promote", MODEL, "--to", "production")
+
+    with psycopg(stand) as ask:
+        ask.execute("SELECT name, alias, version FROM registered_model_aliases ORDER BY alias")
+        assert (MODEL, "production", 1) in ask.fetchall()
+        ask.execute("SELECT count(*) FROM runs WHERE status IN ('RUNNING', 'SCHEDULED')")
+        assert ask.fetchone() == (0,)
+        ask.execute("SELECT count(*) FROM runs WHERE status = 'KILLED'")
+        assert ask.fetchone()[0] >= 2  # the line whose worker was killed, and the step that it was doing
+        ask.execute("SELECT artifact_location FROM logged_models")
+        places = [row[0].removeprefix("mlflow-artifacts:/") for row in ask.fetchall()]
+    kept = {key for key, _ in stores.objects(stand.home, "mlflow")}
+    assert places
+    assert {f"{place}/MLmodel" for place in places} <= kept
+    subprocess.run([sys.executable, "-m", "dvc", "push", "-q"], env=stand.environment(), cwd=stand.project, check=True)
+    assert any(True for _ in stores.objects(stand.home, "dvc"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_backup_brings_the_production_model_back_and_it_answers_the_same(stand: Stand) -> None:
+    before = answers(stand, stand.environment())
+    folder = stand.home.folder.parent / "backup"
+    other = stand.home.folder.parent / "other"
+    stand.servers("backup", str(folder))
+    ports = [f"--port={name}={number}" for name, number in free_ports().items()]
+
+    stand.servers("restore", str(folder), "--project", str(stand.project), *ports, home=other)
+    again = Stand(homes.existing(other), stand.project)
+    again.servers("up", "mlflow")
+
+    assert not set(again.home.secrets.values()) & set(stand.home.secrets.values())
+    assert answers(again, again.environment()) == before
+    assert "expected these servers to be down first: mlflow" in again.servers("restore", str(folder), code=1)
+    again.servers("down", "mlflow")
+    assert "--replace deletes them" in again.servers("restore", str(folder), code=1)
+    victim = next(path for path in (folder / "s3").rglob("*") if path.is_file())
+    victim.write_bytes(victim.read_bytes() + b"x")
+    assert "has changed" in again.servers("restore", str(folder), "--replace", code=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_down_leaves_no_process_of_its_own(stand: Stand) -> None:
+    stand.servers("down")
+
+    for name in engines.KINDS:
+        assert processes._family(stand.home, name) == [], name
+    assert "does not run" in stand.servers("status", code=1)
+
+
+def psycopg(stand: Stand) -> Any:
+    from contextlib import contextmanager
+
+    from infra.machine import databases
+
+    @contextmanager
+    def asking() -> Iterator[Any]:
+        with databases.connection(stand.home, "mlflow") as opened, opened.cursor() as ask:
+            yield ask
+
+    return asking()
