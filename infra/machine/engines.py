@@ -66,7 +66,8 @@ def mlflow(home: Home) -> Server:
     port = home.ports["mlflow"]
     # Other names in the Host header are refused, so that a page in a browser cannot reach it by a name of its own.
     hosts = ",".join(f"{name}:{port}" for name in (LOOPBACK, "localhost"))
-    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "2"]
+    workers = str(max(1, (os.cpu_count() or 1) // 2))  # each imports all of MLflow: half a gigabyte
+    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", workers]
     command += ["--artifacts-destination", "s3://mlflow", "--allowed-hosts", hosts, "--app-name", "basic-auth"]
     # Its default, 5 s, ends workers that are still importing on a machine that is busy, again and again.
     command += ["--uvicorn-opts", "--timeout-worker-healthcheck 120"]

@@ -115,6 +115,11 @@ def test_a_password_that_is_written_down_or_may_be_empty_is_refused(copy: Path, 
         ("compose.yaml", "# user:${RAY_AUTH_TOKEN:-hunter2}"),
         ("Containerfile", "ENV API_KEY=hunter2"),
         ("key.pem", "-----BEGIN PRIVATE KEY-----"),
+        ("buckets.py", "S3_ADMIN_SECRET_KEY = 'hunter2'"),
+        ("buckets.py", "main(password='hunter2')"),
+        ("buckets.py", "ENVIRONMENT = {'PGPASSWORD': 'hunter2'}"),
+        ("buckets.py", "def enter(name, password='hunter2'): ..."),
+        ("buckets.py", "STORE = 'postgresql://mlflow:hunter2@postgres/mlflow'"),
     ],
 )
 def test_a_secret_in_any_file_is_refused_with_its_line(copy: Path, name: str, line: str) -> None:
@@ -123,6 +128,14 @@ def test_a_secret_in_any_file_is_refused_with_its_line(copy: Path, name: str, li
     path.write_text("\n".join([*before, line]) + "\n", encoding="utf-8")
 
     assert f"{name}:{len(before) + 1}: expected no secret's value" in "\n".join(check.problems(copy))
+
+
+def test_a_program_may_pass_on_what_it_was_given(copy: Path) -> None:
+    path = copy / "buckets.py"
+    given = "secret: str = os.environ['SECRET']\nclient(password=secret, secrets={'TOKEN': secret})\nPASSWORD = ''\n"
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{given}", encoding="utf-8")
+
+    assert check.problems(copy) == []
 
 
 def test_the_operator_s_secrets_must_be_ignored_by_git(copy: Path) -> None:

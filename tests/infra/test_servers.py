@@ -203,10 +203,11 @@ class Stand:
         answer.raise_for_status()
         return answer.json()
 
-    def mlflow(self, path: str, user: str = "line", **parameters: str) -> Any:
-        account = (user, self.home.secrets[f"MLFLOW_{user.upper()}_PASSWORD"])
-        address = f"{self.home.url('mlflow')}/api/2.0/mlflow/{path}"
-        answer = requests.get(address, params=parameters, auth=account, timeout=120)
+    def mlflow(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """MLflow's API, as its administrator."""
+        account = ("admin", self.home.secrets["MLFLOW_ADMIN_PASSWORD"])
+        address = f"{self.home.url('mlflow')}/api/{path}"
+        answer = requests.request("GET" if body is None else "POST", address, json=body, auth=account, timeout=120)
         answer.raise_for_status()
         return answer.json()
 
@@ -337,8 +338,19 @@ def test_a_line_survives_a_killed_worker_a_lost_node_and_servers_that_come_again
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_what_it_made_is_promoted_and_lies_in_postgresql_and_in_the_store(stand: Stand) -> None:
-    stand.convoy("approve", MODEL, "--by", "Grace", "--reason", "read the report")
-    stand.convoy("promote", MODEL, "--to", "production")
+    account = {"MLFLOW_TRACKING_USERNAME": "grace", "MLFLOW_TRACKING_PASSWORD": "a long password"}
+    approve = ("approve", MODEL, "--by", "Grace", "--reason", "read the report")
+    stand.mlflow("2.0/mlflow/users/create", {"username": "grace", "password": account["MLFLOW_TRACKING_PASSWORD"]})
+    assert MODEL in stand.convoy("ledger", MODEL, **account)  # everybody with an account may look
+    assert "Ask who manages that experiment or model" in stand.convoy(*approve, code=1, **account)
+    experiment = stand.mlflow("2.0/mlflow/experiments/get-by-name?experiment_name=digits")["experiment"][
+        "experiment_id"
+    ]
+    for kind, name in (("registered_model", MODEL), ("experiment", experiment)):
+        grant = {"username": "grace", "resource_type": kind, "resource_id": name, "permission": "EDIT"}
+        stand.mlflow("3.0/mlflow/users/permissions/grant", grant)
+    stand.convoy(*approve, **account)
+    stand.convoy("promote", MODEL, "--to", "production", **account)
 
     with psycopg(stand) as ask:
         ask.execute("SELECT name, alias, version FROM registered_model_aliases ORDER BY alias")
