@@ -73,9 +73,11 @@ def line(recipe: str = "default", overrides: list[str] | None = None, as_of: dat
         steps.augmentation(data, augment, seed)
         members = steps.train(data, settings.members, training, augment, seed)  # Ray: one worker group, K members
         teacher = steps.ensemble(members, data, settings.ensemble)
-        student = steps.distil(teacher, data, settings.student, training, augment, seed + len(members))
-        pruned = steps.prune(student, data, settings.prune, teacher, settings.student, training, augment, seed)
-        quantized = steps.quantize(pruned, data, settings.quantize, teacher, settings.student, training, augment, seed)
+        unlabelled = steps.unlabelled(settings.student)
+        student = steps.distil(teacher, data, settings.student, training, augment, seed + len(members), unlabelled)
+        taught = teacher, settings.student, training, augment, seed, unlabelled  # how a network is trained on
+        pruned = steps.prune(student, data, settings.prune, *taught)
+        quantized = steps.quantize(pruned, data, settings.quantize, *taught)
         assessment = steps.evaluate(members, teacher, student, pruned, quantized, data, settings.evaluate)
         version = steps.register(quantized, assessment, data, settings.model, settings.drift)
         decision = steps.promote(version, quantized, assessment, data, drift, settings.evaluate, settings.gates)

@@ -70,11 +70,14 @@ class Line:
         return self.project.work / f"data-{self.lease.id}"
 
     @contextmanager
-    def reporting(self, step: str) -> Iterator[Callable[[str], None]]:
-        """Tell the reporter of a part of the line that is no `Step`; what is yielded takes its summary."""
+    def reporting(self, step: str, *, counted: bool = True) -> Iterator[Callable[[str], None]]:
+        """Tell the reporter of a part of the line that is no `Step`; what is yielded takes its summary.
+
+        A part that not every line has is not `counted`: the steps behind it keep their numbers.
+        """
         told: list[str] = []
         began = time.monotonic()
-        self.begun += 1
+        self.begun += counted
         self.reporter.started(step)
         try:
             yield told.append

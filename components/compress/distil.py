@@ -69,10 +69,17 @@ class DistillationReport(Card):
 
 
 def student_job(
-    teacher: Model, student: StudentConfig, training: TrainingConfig, augment: AugmentConfig, *, seed: int
+    teacher: Model,
+    student: StudentConfig,
+    training: TrainingConfig,
+    augment: AugmentConfig,
+    *,
+    seed: int,
+    unlabelled: Dataset | None = None,
 ) -> Job:
     """The student's training: as the members were trained, with `teacher` to copy as well as the labels.
 
+    `unlabelled` has images that the teacher alone answers for.
     Raises CompressionError where the teacher's task cannot be distilled.
     """
     supports = tasks.get(teacher.card.task).spec.supports
@@ -93,6 +100,7 @@ def student_job(
         teacher_weight=student.teacher_weight,
         views=student.views,
         distillation=student.distillation,
+        unlabelled=unlabelled,
     )
 
 
@@ -104,23 +112,31 @@ def training_of(
     augment: AugmentConfig,
     *,
     seed: int,
+    unlabelled: Dataset | None = None,
 ) -> Job:
     """The training that a network came from, for those who train it further: with its teacher, where it had one."""
     if teacher is not None and student is not None:
-        return student_job(teacher, student, training, augment, seed=seed)
+        return student_job(teacher, student, training, augment, seed=seed, unlabelled=unlabelled)
     card = trained.card
     return Job(card.name, card.task, card.network, seed, epochs=1, training=training, augment=augment)
 
 
 def student_jobs(
-    teacher: Model, student: StudentConfig, training: TrainingConfig, augment: AugmentConfig, *, seed: int, folder: Path
+    teacher: Model,
+    student: StudentConfig,
+    training: TrainingConfig,
+    augment: AugmentConfig,
+    *,
+    seed: int,
+    folder: Path,
+    unlabelled: Dataset | None = None,
 ) -> list[Job]:
     """The trainings in their order, each of which may learn from the one before it, whose Model is at `folder/NAME`.
 
     The control, where it is asked for, is the first. Every network is trained with `seed`: generations differ by their
     teachers. Raises CompressionError as `student_job` does.
     """
-    job = student_job(teacher, student, training, augment, seed=seed)
+    job = student_job(teacher, student, training, augment, seed=seed, unlabelled=unlabelled)
     named = [(f"assistant-{number}", network) for number, network in enumerate(student.assistants, start=1)]
     if student.generations == 1:
         named.append((STUDENT, student.network))

@@ -305,6 +305,9 @@ class StudentConfig(Section):
     # asked once for each, and not again in later epochs. None: all there are, (2·crop + 1)², twice with flip.
     views: PositiveInt | None = None
     distillation: DistillationConfig = DistillationConfig()
+    # Another data set of the catalogue, whose training images the student sees as well: by the teacher's answers alone,
+    # whatever labels they have. An epoch is longer by them.
+    unlabelled: str | None = None
     # Networks between the teacher and the student, each learning from the one before it (Mirzadeh et al. 2020).
     assistants: tuple[NetworkConfig, ...] = ()
     # How often the student's network learns, from the second time on from its own predecessor (Furlanello et al. 2018);
@@ -418,4 +421,17 @@ class LineConfig(Section):
     def _finite(self) -> LineConfig:
         if self.student is not None and self.student.views is not None and self.augment.views is None:
             raise ValueError("`student.views: null`, or an `augment` of crop and flip alone: others show no view twice")
+        return self
+
+    @model_validator(mode="after")
+    def _labelled(self) -> LineConfig:
+        if self.student is None or self.student.unlabelled is None:
+            return self
+        if self.training.imbalance.sampling != "natural":
+            raise ValueError("`student.unlabelled: null` beside `training.imbalance.sampling`, which draws by label")
+        if self.training.reading == "streamed" or self.training.strategy == "pipeline":
+            raise ValueError(
+                "`student.unlabelled: null`, or another `training.reading` than streamed and another "
+                "`training.strategy` than pipeline: which samples of a batch have labels is known by their places"
+            )
         return self

@@ -80,7 +80,7 @@ def check(values: Mapping[str, Any]) -> Params:
         params = Params.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError("\n".join([*_explain(error, values), *unknown])) from None
-    if unknown:
+    if unknown or (unknown := _not_unlabelled(params)):
         raise ConfigurationError("\n".join(unknown))
     return params
 
@@ -237,3 +237,19 @@ def _key(location: tuple[int | str, ...], values: Any) -> str:
             continue
         parts.append(str(part))
     return ".".join(parts)
+
+
+def _not_unlabelled(params: Params) -> list[str]:
+    """A student whose further images are not in the catalogue, or are no further ones, or are of another size."""
+    own, student = params.line.dataset, params.line.student
+    if student is None or student.unlabelled is None:
+        return []
+    key, name = "line.student.unlabelled", student.unlabelled
+    others = sorted(set(params.datasets) - {own})
+    if name not in others:
+        return [f"{key}: expected one of {', '.join(others)}, since {own} is learnt from anyway, received {name!r}"]
+    mine, its = (
+        f"{image.height}×{image.width} in {image.channels} channels"
+        for image in (params.datasets[own].image, params.datasets[name].image)
+    )
+    return [] if mine == its else [f"{key}: expected images of {mine}, as in {own}, received {name}, of {its}"]

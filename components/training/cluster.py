@@ -60,7 +60,7 @@ def fit(
     """
     _check(jobs)
     storage, output = storage.resolve(), output.resolve()
-    jobs = [replace(job, teacher=job.teacher and job.teacher.resolve()) for job in jobs]  # workers live elsewhere
+    jobs = [_found_anywhere(job) for job in jobs]
     folders = [folder_of(storage, job, dataset.digest) for job in jobs]
     token = claim(storage)
     tell = _Once(on_event)
@@ -125,6 +125,12 @@ def stop() -> None:
     ray.shutdown()
     while _temporary:
         shutil.rmtree(_temporary.pop(), ignore_errors=True)
+
+
+def _found_anywhere(job: Job) -> Job:
+    """With whole paths: workers live elsewhere."""
+    further = job.unlabelled and replace(job.unlabelled, folder=job.unlabelled.folder.resolve())
+    return replace(job, teacher=job.teacher and job.teacher.resolve(), unlabelled=further)
 
 
 def claim(storage: Path) -> str:

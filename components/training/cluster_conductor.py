@@ -209,10 +209,11 @@ def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[st
     from components.training.surroundings import Data
 
     streamed = way(job.training, dataset, workers) == "streamed"
-    if streamed and (job.fold is not None or job.boosts is not None or job.average):
+    if streamed and (job.fold is not None or job.boosts is not None or job.average or job.unlabelled is not None):
         raise ConfigurationError(
-            f"{job.name}: members: expected neither folds, boosting nor an average of the weights for data that is "
-            f"streamed; set training.reading: mapped where the disk has room for the decoded split"
+            f"{job.name}: expected neither folds, boosting nor an average of the weights (members), nor unlabelled "
+            f"images (student), for data that is streamed; set training.reading: mapped where the disk has room for "
+            f"the decoded split"
         )
     if streamed and workers.first and job.training.reading == "auto":
         warn("the decoded training split would fill more than half of the memory: it is streamed (training.reading)")
@@ -231,6 +232,7 @@ def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[st
         answers=place(dataset, plan.decoded) / "answers",
         rows=rows,
         weights=weights,
+        unlabelled=None if job.unlabelled is None else map_split(job.unlabelled, "train", plan.decoded, warn),
     )
 
 

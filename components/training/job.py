@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from components.artifacts import Ancestor, Model, digest_values
+from components.artifacts import Ancestor, Dataset, Model, digest_values
 from components.config import AugmentConfig, DistillationConfig, NetworkConfig, TrainingConfig
 
 
@@ -35,6 +35,7 @@ class Job:
     rounded: bool = False  # quantization-aware: int8's rounding is felt while training
     distillation: DistillationConfig = field(default_factory=DistillationConfig)  # copied besides the teacher's outputs
     views: int | None = None  # of each image that are shown at most, where the teacher's answers are stored; None: all
+    unlabelled: Dataset | None = None  # its training images are learnt from too, by the teacher's answers alone
     fold: tuple[int, int] | None = None  # (i, k): fold i of k of the training split is not shown
     boosts: tuple[Job, ...] | None = None  # trained before, and their mistakes count for more; None: all samples alike
     snapshots: tuple[str, ...] = ()  # names of the models left at the ends of equal cycles; (): one, at the end
@@ -73,6 +74,7 @@ class Job:
                 "member": [self.fold, self.snapshots, self.average],
                 "boosts": None if self.boosts is None else [job.fingerprint(data) for job in self.boosts],
                 "data": data,
+                **({"unlabelled": self.unlabelled.digest} if self.unlabelled else {}),
                 **({"rounded": True} if self.rounded else {}),
                 **({"keep_zeros": True} if self.keep_zeros else {}),
             }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import torch
@@ -96,6 +96,25 @@ class BalancedSoftmax:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """The objective on those samples of a batch that have a label: those whose weight is not 0.
+
+    As their weights are 1 on average over all samples, it does not matter how many of them share a batch or a worker.
+    """
+
+    objective: Objective
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        weights = cast(Tensor, batch.weights)
+        chosen = weights > 0
+        if not chosen.any():
+            chosen = torch.ones_like(chosen)  # whatever they come to, it counts for nothing
+        shown = replace(batch, images=batch.images[chosen], targets=batch.targets[chosen], answers=None, weights=None)
+        parts = self.objective(outputs[chosen], shown)
+        return {name: value * weights.mean() for name, value in parts.items()}
+
+
+@dataclass(frozen=True)
 class Distilled:
     """`(1 - weight)` · objective + `weight` · distance from a teacher (Hinton et al. 2015).
 
@@ -149,6 +168,8 @@ def objective_of(
     if job.boosts is not None:
         natural = Boosted(job.training.label_smoothing)
     balanced = natural if balance is None else _balanced(natural, job.training.label_smoothing, balance, device)
+    if job.unlabelled is not None:
+        natural, balanced = Labelled(natural), Labelled(balanced)
     teacher = teacher or teacher_of(job, task, device, precision)
     if teacher is not None:
         how = copying(task), teacher, job.temperature, job.teacher_weight, copied

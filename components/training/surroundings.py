@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from components.artifacts import DatasetCard
+from components.artifacts import DatasetCard, digest_values
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 from components.training.distillation.answers import Answers, why_not
@@ -25,6 +25,7 @@ from components.training.reading import Reading, Samples, Split
 from components.training.rounding import rounded
 from components.training.smote import linear_head
 from components.training.stream import Stream
+from components.training.unlabelled import joined
 from components.training.workers import Workers, autocast
 
 
@@ -39,6 +40,7 @@ class Data:
     answers: Path | None = None  # keeps what teachers said of these images; None: beside the training's checkpoints
     rows: npt.NDArray[np.int64] | None = None  # of the training split that are shown; None: all of them
     weights: npt.NDArray[np.float64] | None = None  # (N,) of all its samples in the loss, mean 1; None: all alike
+    unlabelled: Samples | None = None  # the job's: learnt from besides, by what the teacher answers
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,8 @@ def surroundings_of(job: Job, data: Data, folder: Path, workers: Workers, on_eve
     """`folder` is the training's own, for what `data` has no place for."""
     task = tasks.get(job.task)
     precision = functools.partial(autocast, job.training, workers.device)
-    train_split: Reading = (
-        data.train.read(job, workers.device)
-        if isinstance(data.train, Stream)
-        else Split(data.train, workers.device, data.rows, data.weights)
-    )
-    labels = train_split.targets if isinstance(train_split, Split) else data.train.targets
+    train_split = _train_split(job, data, workers)
+    labels = data.train.targets if data.rows is None else data.train.targets[data.rows]
     balance = balance_of(job, task.spec, labels, data.card.classes)
     teacher = teacher_of(job, task, workers.device, precision)
     copied, answers = copying_of(job, teacher), None
@@ -101,13 +99,24 @@ def surroundings_of(job: Job, data: Data, folder: Path, workers: Workers, on_eve
     )
 
 
+def _train_split(job: Job, data: Data, workers: Workers) -> Reading:
+    """What the job learns from, as the loop reads it."""
+    if isinstance(data.train, Stream):
+        return data.train.read(job, workers.device)
+    if data.unlabelled is not None:
+        samples, weights = joined(job, data.train, data.unlabelled)
+        return Split(samples, workers.device, weights=weights)
+    return Split(data.train, workers.device, data.rows, data.weights)
+
+
 def _answers(
     job: Job, data: Data, teacher: Teacher, train: Reading, place: Path, workers: Workers, on_event: Listener
 ) -> Answers | None:
     """Where the teacher is to be asked once; None, and a word about why, where it runs along."""
     reason = why_not(job, train, len(data.card.classes))
     if reason is None and isinstance(train, Split):
-        return Answers(job, train, data.digest, teacher, place, workers)
+        shown = {"data": data.digest, "unlabelled": job.unlabelled.digest} if job.unlabelled else None
+        return Answers(job, train, digest_values(shown) if shown else data.digest, teacher, place, workers)
     if workers.first:
         message = f"the teacher runs along in every epoch: {reason}"
         on_event(Event(job.name, "note", epochs=job.epochs, message=message))

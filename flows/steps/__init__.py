@@ -5,7 +5,7 @@ imported inside the steps' bodies, so a line that finds everything done imports 
 """
 
 from flows.steps.compression import quantize
-from flows.steps.dataset import augmentation, data, drift, validation
+from flows.steps.dataset import augmentation, data, drift, unlabelled, validation
 from flows.steps.distillation import distil
 from flows.steps.judgement import Assessment, evaluate, promote, register
 from flows.steps.pruning import prune
@@ -24,5 +24,6 @@ __all__ = [
     "quantize",
     "register",
     "train",
+    "unlabelled",
     "validation",
 ]

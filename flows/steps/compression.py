@@ -37,6 +37,7 @@ def _quantize(
     training: TrainingConfig | None,
     augment: AugmentConfig | None,
     seed: int,
+    unlabelled: Dataset | None,
 ) -> None:
     """Export to ONNX with pre- and post-processing inside, try it in fewer bits, and serve what measures better."""
     from components.compress.distil import training_of
@@ -44,7 +45,7 @@ def _quantize(
 
     def train_aware(float32: Model) -> Model:
         assert training is not None and augment is not None  # noqa: S101 — both are given where `aware` is set
-        job = training_of(float32, teacher, shape, training, augment, seed=seed)
+        job = training_of(float32, teacher, shape, training, augment, seed=seed, unlabelled=unlabelled)
         return _train_aware(run, job, float32, dataset, config)
 
     report = quantize(student, dataset, config, run.folder / "quantized", train_aware=train_aware).report
@@ -86,14 +87,15 @@ def quantize(
     training: TrainingConfig,
     augment: AugmentConfig,
     seed: int,
+    unlabelled: Dataset | None,
 ) -> Quantized:
     """What is served. How the student was trained counts only where it may be trained on, feeling the rounding."""
     if config.aware is None:
-        return _quantize(student, dataset, config, None, None, None, None, 0)
+        return _quantize(student, dataset, config, None, None, None, None, 0, None)
     taught = None if teacher.digest == student.digest else teacher
     # The allowance is no part of how the student came about.
     known = shape.model_copy(update={"allowance": 0.0}) if shape else None
-    return _quantize(student, dataset, config, taught, known, training, augment, seed)
+    return _quantize(student, dataset, config, taught, known, training, augment, seed, unlabelled)
 
 
 def _train_aware(run: StepRun, job: Job, float32: Model, dataset: Dataset, config: QuantizeConfig) -> Model:

@@ -11,7 +11,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.artifacts import Dataset, Model
-from components.config import AugmentConfig, DriftConfig
+from components.config import AugmentConfig, DriftConfig, StudentConfig
 from flows import data_revisions
 from flows.step import StepRun, line, passing, step
 
@@ -46,7 +46,7 @@ def _data(name: str, as_of: datetime | None) -> Dataset:
         dataset = versions.reproduce(root, name, log=shared.project.logs / f"data-{name}.log")
     else:
         digest = data_revisions.as_of(root, name, shared.recipe.line.model, as_of)
-        dataset = Dataset.load(versions.restore(root, name, digest, shared.restored), digest)
+        dataset = Dataset.load(versions.restore(root, name, digest, shared.restored / name), digest)
     rows = [{"split": split, "samples": count} for split, count in dataset.card.splits.items()]
     create_table_artifact(rows, key="data", description=f"{name}, version {dataset.digest}")
     return dataset
@@ -61,6 +61,19 @@ def data(name: str) -> Dataset:
         told(f"{name} {dataset.digest[:12]} · {counts}")
     shared.tracking.log_tags(shared.run_id, {"convoy.data": dataset.digest})
     shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context="training")
+    return dataset
+
+
+def unlabelled(student: StudentConfig | None) -> Dataset | None:
+    """The data set whose images the student sees without their labels, where it does; its digest goes on the run."""
+    if student is None or student.unlabelled is None:
+        return None
+    shared, name = line(), student.unlabelled
+    with shared.reporting("unlabelled", counted=False) as told:
+        dataset = _data(name, shared.as_of)
+        told(f"{name} {dataset.digest[:12]} · {dataset.card.splits['train']:,} images for the teacher to answer for")
+    shared.tracking.log_tags(shared.run_id, {"convoy.unlabelled": dataset.digest})
+    shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context="unlabelled")
     return dataset
 
 

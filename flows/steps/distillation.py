@@ -45,6 +45,7 @@ def _distil(
     training: TrainingConfig,
     augment: AugmentConfig,
     seed: int,
+    unlabelled: Dataset | None,
 ) -> None:
     """Train the student on the labels and on what the teacher says, through the same loop; maybe over generations."""
     from components.compress import allowance
@@ -52,7 +53,7 @@ def _distil(
     from components.training import cluster
 
     course = run.folder / "course"  # all that were trained on the way
-    jobs = student_jobs(teacher, student, training, augment, seed=seed, folder=course)
+    jobs = student_jobs(teacher, student, training, augment, seed=seed, folder=course, unlabelled=unlabelled)
     curves = Curves(run, jobs)
     storage, decoded = run.work / "storage", line().project.decoded
     at_once = 2 if student.control else 1  # nobody learns from the control: it shares the first one's workers
@@ -80,6 +81,7 @@ def distil(
     training: TrainingConfig,
     augment: AugmentConfig,
     seed: int,
+    unlabelled: Dataset | None,
 ) -> Model:
     """The student; the teacher itself, and a word in the run, where none is asked for or the task knows none."""
     if student is None:
@@ -91,7 +93,7 @@ def distil(
     assistants = tuple(pinned_network(network) for network in student.assistants)
     # Raising the allowance changes nothing about the student: it is no part of what the step is known by.
     changes = {"network": pinned_network(student.network), "assistants": assistants, "allowance": 0.0}
-    found = _distil(teacher, dataset, student.model_copy(update=changes), training, augment, seed)
+    found = _distil(teacher, dataset, student.model_copy(update=changes), training, augment, seed, unlabelled)
 
     from components.compress.allowance import within
 

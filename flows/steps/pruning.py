@@ -46,6 +46,7 @@ def _prune(
     training: TrainingConfig,
     augment: AugmentConfig,
     seed: int,
+    unlabelled: Dataset | None,
 ) -> None:
     """Cut in rounds and train after each, through the one loop; measure every round beside the unpruned network."""
     from components.compress import allowance
@@ -54,7 +55,7 @@ def _prune(
     from components.compress.pruning.prune import prune
     from components.training import cluster
 
-    job = training_of(student, teacher, shape, training, augment, seed=seed)
+    job = training_of(student, teacher, shape, training, augment, seed=seed, unlabelled=unlabelled)
 
     def fine_tune(start: Model) -> Model:
         jobs = [fine_tuning(job, start, config)]
@@ -86,6 +87,7 @@ def prune(
     training: TrainingConfig,
     augment: AugmentConfig,
     seed: int,
+    unlabelled: Dataset | None,
 ) -> Model:
     """The student with less in it; the student itself, and a word in the run, where nothing is to be taken out."""
     if config is None:
@@ -95,7 +97,7 @@ def prune(
     # Allowances are no part of how a network came about.
     known = shape.model_copy(update={"allowance": 0.0}) if shape else None
     asked = config.model_copy(update={"allowance": 0.0})
-    found = _prune(student, dataset, asked, taught, known, training, augment, seed)
+    found = _prune(student, dataset, asked, taught, known, training, augment, seed, unlabelled)
 
     from components.compress.allowance import within
 

@@ -56,6 +56,16 @@ WRONG = [
         "line.prune.keep: expected less than 1, received 1.0",
     ),
     ({"line__prune": {"kind": "2:4", "epochs": 1, "rounds": 2}}, "line.prune.rounds: expected 1, received 2"),
+    (
+        {"line__student__unlabelled": "fashion-mnist"},
+        "line.student.unlabelled: expected one of digits, digits-segment, since fashion-mnist is learnt from anyway, "
+        "received 'fashion-mnist'",
+    ),
+    (
+        {"line__student__unlabelled": "digits"},
+        "line.student.unlabelled: expected images of 28×28 in 1 channels, as in fashion-mnist, received digits, of 8×8 "
+        "in 1 channels",
+    ),
     ({"line__members__count": 0}, "line.members.count: expected greater than 0, received 0"),
     (
         {"line__members__networks": []},

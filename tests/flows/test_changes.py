@@ -63,7 +63,7 @@ class Probe:
     """Runs the flow's own body for the keys of its steps."""
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
-        self.root, self.data, self.found = root, "data", {}
+        self.root, self.data, self.further, self.found = root, "data", "further data", {}
         patch.setenv("CONVOY_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(provenance, "CODE", root)
@@ -81,7 +81,8 @@ class Probe:
         return self.found
 
     def _dataset(self, name: str) -> Noun:
-        return Noun(self.data, SimpleNamespace(name=name, task="classification", splits={"train": 1}))
+        digest = self.data if name == "digits" else self.further
+        return Noun(digest, SimpleNamespace(name=name, task="classification", splits={"train": 1}))
 
     def _call(self) -> Any:
         def call(step: Step[Any, Any], *args: Any, **kwargs: Any) -> Any:
@@ -118,6 +119,22 @@ def test_nothing_changed_touches_nothing(probe: Probe, before: dict[str, str]) -
 def test_new_data_touches_every_step(probe: Probe, before: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "data", "other data")
     assert touched(before, probe.keys()) == set(STEPS)
+
+
+def test_unlabelled_images_touch_the_student_and_what_is_made_of_it(
+    probe: Probe, before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = probe.root / "params.yaml"
+    content = params.read_text(encoding="utf-8")
+    entry = "  more: {task: classification, source: {kind: digits}, image: {height: 8, width: 8, channels: 1}}\n"
+    params.write_text(content.replace("datasets:\n", f"datasets:\n{entry}", 1), encoding="utf-8")
+    try:
+        with_more = probe.keys("student.unlabelled=more")
+        assert touched(before, with_more) == DISTIL
+        monkeypatch.setattr(probe, "further", "other further data")
+        assert touched(with_more, probe.keys("student.unlabelled=more")) == DISTIL
+    finally:
+        params.write_text(content, encoding="utf-8")
 
 
 def test_a_new_lock_touches_every_step(probe: Probe, before: dict[str, str]) -> None:
