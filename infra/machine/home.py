@@ -94,10 +94,9 @@ def opened(folder: Path, project: Path | None = None, ports: dict[str, int] | No
     (folder / "logs").chmod(0o700)
     settings = folder / "settings.json"
     known: dict[str, Any] = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
-    wanted = {
-        "project": str((project or Path(known.get("project") or Path.cwd())).resolve()),
-        "ports": {**PORTS, **known.get("ports", {}), **(ports or {})},
-    }
+    of = (project or Path(known.get("project") or Path.cwd())).resolve()
+    all_ports: dict[str, int] = {**PORTS, **known.get("ports", {}), **(ports or {})}
+    wanted = {"project": str(of), "ports": all_ports}
     running = sorted(path.stem for path in (folder / "run").glob("*.json"))
     if known and wanted != known and running:
         raise ServersError(
@@ -106,7 +105,7 @@ def opened(folder: Path, project: Path | None = None, ports: dict[str, int] | No
         )
     if wanted != known:
         write_private(settings, json.dumps(wanted, indent=2))
-    return Home(folder, Path(wanted["project"]), wanted["ports"], _secrets(folder))
+    return Home(folder, of, all_ports, _secrets(folder))
 
 
 def existing(folder: Path) -> Home:
