@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, StudentConfig, TrainingConfig
 from flows.curves import Curves
 from flows.step import StepRun, line, step
-from flows.steps.training import only, pinned_network, supports
-
-if TYPE_CHECKING:
-    from components.compress.allowance import Exchange
-
-
-@dataclass(frozen=True)
-class Student:
-    """The network, and what it is worth beside its teacher."""
-
-    model: Model
-    exchange: Exchange
-
-
-def _student(folder: Path) -> Student:
-    from components.compress import allowance
-
-    return Student(only(folder), allowance.read(folder))
+from flows.steps.exchanged import Exchanged
+from flows.steps.training import pinned_network, supports
 
 
 @step(
     "distil",
-    load=_student,
+    load=Exchanged.load,
     code=["components.compress.distil", "components.compress.allowance", "components.training.cluster"],
     minutes=24 * 60,
 )
@@ -94,8 +75,4 @@ def distil(
     # Raising the allowance changes nothing about the student: it is no part of what the step is known by.
     changes = {"network": pinned_network(student.network), "assistants": assistants, "allowance": 0.0}
     found = _distil(teacher, dataset, student.model_copy(update=changes), training, augment, seed, unlabelled)
-
-    from components.compress.allowance import within
-
-    within("student.allowance", found.exchange, student.allowance)
-    return found.model
+    return found.within("student.allowance", student.allowance)

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, PruneConfig, StudentConfig, TrainingConfig
 from flows.curves import Curves
 from flows.step import StepRun, line, step
-from flows.steps.training import only
-
-if TYPE_CHECKING:
-    from components.compress.allowance import Exchange
-
-
-@dataclass(frozen=True)
-class Smaller:
-    """The network, and what it is worth beside the one that it was."""
-
-    model: Model
-    exchange: Exchange
-
-
-def _smaller(folder: Path) -> Smaller:
-    from components.compress import allowance
-
-    return Smaller(only(folder), allowance.read(folder))
+from flows.steps.exchanged import Exchanged
 
 
 @step(
     "prune",
-    load=_smaller,
+    load=Exchanged.load,
     code=["components.compress.pruning.prune", "components.compress.allowance", "components.training.cluster"],
     minutes=24 * 60,
 )
@@ -98,8 +77,4 @@ def prune(
     known = shape.model_copy(update={"allowance": 0.0}) if shape else None
     asked = config.model_copy(update={"allowance": 0.0})
     found = _prune(student, dataset, asked, taught, known, training, augment, seed, unlabelled)
-
-    from components.compress.allowance import within
-
-    within("prune.allowance", found.exchange, config.allowance)
-    return found.model
+    return found.within("prune.allowance", config.allowance)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,6 +21,7 @@ from flows import line as flow
 from flows.step import Step
 from flows.steps import dataset as dataset_steps
 from flows.steps import training as training_steps
+from flows.steps.exchanged import Exchanged
 from tests.flows.conftest import make_project
 
 STEPS = [
@@ -50,7 +51,7 @@ def handed_on(title: str, key: str, inputs: tuple[Any, ...]) -> Any:
         case "train":
             return tuple(Noun(f"{key}-{number}", SimpleNamespace(name=f"member-{number}")) for number in range(3))
         case "distil":
-            return Noun(key, parts={"model": Noun(f"{key}-model"), "exchange": SimpleNamespace(loss=0.0)})
+            return Exchanged(cast(Any, Noun(f"{key}-model")), cast(Any, SimpleNamespace(loss=0.0)))
         case "quantize":
             return Noun(key, parts={"served": Noun(f"{key}-served"), "float32": Noun(f"{key}-float32")})
         case "register":  # the same artifact with the same evidence is the same version
