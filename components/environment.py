@@ -24,6 +24,8 @@ NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",  # MLflow and DVC look for git at import
     "RAY_DEDUP_LOGS": "0",
+    # MLflow's server would start eight processes, 2 GB, for jobs that only language models have.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "TQDM_DISABLE": "1",  # Great Expectations' and the exporters' bars would write through the line's own display
 }
 

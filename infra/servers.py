@@ -48,7 +48,7 @@ def down(names: Names = None, home: HomeOption = DEFAULT) -> None:
     with told():
         place = existing(home)
         with alone(place):
-            for name in [name for name in engines.KINDS if name in (names or engines.KINDS)][::-1]:
+            for name in [name for name in engines.KINDS if name in known(names)][::-1]:
                 stop(place, name)
 
 
@@ -130,12 +130,18 @@ def stop(place: Home, name: str) -> None:
         typer.echo(f"{name} is stopped")
 
 
+def known(names: list[str] | None) -> list[str]:
+    """The names that were given, or all; ServersError where one is no server's."""
+    wrong = [name for name in names or () if name not in engines.KINDS]
+    if wrong:
+        raise ServersError(f"expected names of {', '.join(engines.KINDS)}, received {', '.join(wrong)}")
+    return list(names or engines.KINDS)
+
+
 def chosen(place: Home, names: list[str] | None) -> list[str]:
     """What is to run, in order: what was named, and what that needs."""
-    wanted = list(names or engines.KINDS)
+    wanted = known(names)
     for name in wanted:
-        if name not in engines.KINDS:
-            raise ServersError(f"expected names of {', '.join(engines.KINDS)}, received {name!r}")
         wanted += [other for other in engines.KINDS[name].server(place).needs if other not in wanted]
     return [name for name in engines.KINDS if name in wanted]
 
