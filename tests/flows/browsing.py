@@ -57,6 +57,7 @@ class Browser:
         """Keep what the page shows as a small PNG in the folder CONVOY_PICTURES, where one is named."""
         folder = os.environ.get("CONVOY_PICTURES")
         if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
             content = self.page.screenshot()
             image = Image.open(io.BytesIO(content)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
             image.save(Path(folder) / f"{name}.png", optimize=True)
