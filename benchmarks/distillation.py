@@ -69,7 +69,7 @@ def main() -> None:
         helped = "" if way == ALONE else study.gain(found, without)
         rows.append({"copied": way, "accuracy, %": study.spread(found), "gain, pp": helped})
     title = f"Students of {options.epochs} epochs; their teacher has {100 * study.on_test(teacher, dataset):.2f} %"
-    print(study.report("distillation", title, rows))
+    study.report("distillation", title, rows)
 
 
 def _name(way: str, seed: int) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -128,7 +127,7 @@ def _said(values: Sequence[float], sign: str) -> str:
     return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.2f}"
 
 
-def report(study: str, title: str, rows: Sequence[Mapping[str, object]]) -> Path:
+def report(study: str, title: str, rows: Sequence[Mapping[str, object]]) -> None:
     """Show the table, and write it in Markdown to `.convoy/benchmarks/STUDY.md`."""
     columns = list(rows[0])
     show(title, columns, [[row[column] for column in columns] for row in rows])
@@ -137,4 +136,4 @@ def report(study: str, title: str, rows: Sequence[Mapping[str, object]]) -> Path
     with writing(target) as temporary:
         text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         temporary.write_text(f"{title}. {describe()}.\n\n{text}\n", encoding="utf-8")
-    return target
+    print(target, flush=True)
