@@ -24,7 +24,10 @@ _OTHERWISE = {"Completed", "Failed", "Cancelled", "Cancelling", "Crashed", "Paus
 
 
 def watch(channels: Sequence[Channel], silence: timedelta = SILENCE) -> str:
-    """Make the automation, or bring it up to date; says so. Needs PREFECT_API_URL."""
+    """Make the automation, or bring it up to date; says so. Needs PREFECT_API_URL.
+
+    One that is as it should be is left alone: an update makes the server forget the runs that it is waiting to hear of.
+    """
     from prefect.automations import AutomationCore, EventTrigger, Posture
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.objects import StateType
@@ -52,8 +55,8 @@ def watch(channels: Sequence[Channel], silence: timedelta = SILENCE) -> str:
     wanted = AutomationCore(name=NAME, trigger=trigger, actions=actions)
     with get_client(sync_client=True) as client:
         there = client.read_automations_by_name(NAME)
-        if there:
+        if there and AutomationCore(**there[0].model_dump(exclude={"id"})) != wanted:
             client.update_automation(there[0].id, wanted)
-        else:
+        elif not there:
             client.create_automation(wanted)
     return f"the automation that ends runs which are silent for {silence.total_seconds():.0f} s"

@@ -285,29 +285,6 @@ def answers(stand: Stand, environment: dict[str, str]) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_nobody_gets_in_without_the_right_password_and_is_told_what_to_set(stand: Stand) -> None:
-    for user in (None, ("line", "guess"), ("nobody", "guess")):
-        for address in ("mlflow", "prefect"):
-            path = {"mlflow": "/api/2.0/mlflow/experiments/search?max_results=1", "prefect": "/api/admin/version"}
-            answer = requests.get(stand.home.url(address) + path[address], auth=user, timeout=60)
-            assert answer.status_code == 401, address
-    assert "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in stand.convoy(
-        "runs",
-        code=1,
-        MLFLOW_TRACKING_PASSWORD="guess",  # noqa: S106
-    )
-    assert "does not let us in: what PREFECT_API_AUTH_STRING says is not its USER:PASSWORD" in stand.convoy(
-        "run", "-r", "digits", code=1, PREFECT_API_AUTH_STRING="convoy:guess"
-    )
-    join = "from components.training import cluster; cluster.start()"
-    environment = stand.environment(RAY_AUTH_TOKEN="0" * 64)
-    done = subprocess.run([sys.executable, "-c", join], env=environment, capture_output=True, text=True, check=False)
-    assert "TrainingError: Ray at 127.0.0.1" in done.stderr
-    assert "does not let us in" in done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(7200)
 def test_a_line_survives_a_killed_worker_a_lost_node_and_servers_that_come_again(stand: Stand) -> None:
     first = stand.start_line()
     stand.wait(lambda: stand.has_epoch("member-0"), first)
@@ -366,6 +343,29 @@ def test_what_it_made_is_promoted_and_lies_in_postgresql_and_in_the_store(stand:
     assert {f"{place}/MLmodel" for place in places} <= kept
     subprocess.run([sys.executable, "-m", "dvc", "push", "-q"], env=stand.environment(), cwd=stand.project, check=True)
     assert any(True for _ in stores.objects(stand.home, "dvc"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_nobody_gets_in_without_the_right_password_and_is_told_what_to_set(stand: Stand) -> None:
+    for user in (None, ("line", "guess"), ("nobody", "guess")):
+        for address in ("mlflow", "prefect"):
+            path = {"mlflow": "/api/2.0/mlflow/experiments/search?max_results=1", "prefect": "/api/admin/version"}
+            answer = requests.get(stand.home.url(address) + path[address], auth=user, timeout=60)
+            assert answer.status_code == 401, address
+    assert "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in stand.convoy(
+        "runs",
+        code=1,
+        MLFLOW_TRACKING_PASSWORD="guess",  # noqa: S106
+    )
+    assert "does not let us in: what PREFECT_API_AUTH_STRING says is not its USER:PASSWORD" in stand.convoy(
+        "run", "-r", "digits", code=1, PREFECT_API_AUTH_STRING="convoy:guess"
+    )
+    join = "from components.training import cluster; cluster.start()"
+    environment = stand.environment(RAY_AUTH_TOKEN="0" * 64)
+    done = subprocess.run([sys.executable, "-c", join], env=environment, capture_output=True, text=True, check=False)
+    assert "TrainingError: Ray at 127.0.0.1" in done.stderr
+    assert "does not let us in" in done.stderr
 
 
 @pytest.mark.slow
