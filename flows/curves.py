@@ -29,6 +29,7 @@ class Curves:
         self._order = {job.name: number for number, job in enumerate(jobs)}
         self._opened: dict[str, str] = {}
         self._last: dict[str, dict[str, float]] = {}
+        self._said: dict[tuple[str, str], list[str]] = {}
         self._untold: deque[Callable[[], None]] = deque()
         self._away_since: float | None = None
         self._tried = 0.0
@@ -37,7 +38,11 @@ class Curves:
         job = self._jobs[event.job]
         shared = line()
         if event.kind in ("note", "warning"):
-            self._tell(lambda: shared.tracking.log_tags(self._run_of(job), {f"convoy.{event.kind}": event.message}))
+            tag = f"convoy.{event.kind}"
+            said = self._said.setdefault((job.name, tag), [])
+            said.append(event.message)
+            text = "\n".join(said)  # one tag: a second word does not take the place of the first
+            self._tell(lambda: shared.tracking.log_tags(self._run_of(job), {tag: text}))
             return
         if event.kind == "epoch":
             self._last[job.name] = dict(event.metrics)

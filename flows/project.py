@@ -100,6 +100,8 @@ def enter(project: Project) -> None:
         "PREFECT_HOME": str(project.prefect_home),
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_CLI_PROMPT": "false",
+        # In memory, its default, a server that is started again would end the runs that are under way.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         **PREFECT_EARLY,
         "CONVOY_MLFLOW_UI": f"http://{LOOPBACK}:{MLFLOW_PORT}",
         # The pages of the server that is named now; one that a line starts for itself is gone when somebody looks.

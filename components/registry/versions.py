@@ -6,6 +6,7 @@ Versions come from `registration`; `decisions` moves aliases. MLflow's aliases a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,7 +112,13 @@ def version_card(tracking: Tracking, name: str, version: int) -> str:
 
 def logged_model(tracking: Tracking, name: str, version: int) -> str:
     """The id by which MLflow knows the version's package among an experiment's models."""
-    return str(_version(tracking, name, version).model_id)
+    entry = _version(tracking, name, version)
+    # A server does not say it of a version; the package's place does: …/models/m-…/artifacts.
+    within = re.search(r"/models/(m-[0-9a-f]+)(?:/|$)", str(entry.source))
+    found = entry.model_id or (within and within[1])
+    if not found:
+        raise RegistryError(f"{name} version {version}: expected a logged model's package, found {entry.source}")
+    return str(found)
 
 
 def production_model(tracking: Tracking, name: str) -> Model | None:

@@ -109,6 +109,8 @@ def prefect(home: Home) -> Server:
         "PREFECT_HOME": str(home.folder / "prefect"),
         "PREFECT_API_DATABASE_CONNECTION_URL": databases.url(home, "prefect", "asyncpg"),
         "PREFECT_SERVER_API_AUTH_STRING": _prefect_account(home),
+        # In memory, its default, a server that is started again would end the runs that are under way.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # Its own services ask it, too.
         "PREFECT_API_AUTH_STRING": _prefect_account(home),
         "PREFECT_UI_API_URL": f"{home.url('prefect')}/api",

@@ -304,6 +304,8 @@ def test_a_line_survives_a_killed_worker_a_lost_node_and_servers_that_come_again
     stand.servers("up", "prefect")
     stand.wait(lambda: stand.state(second) == "COMPLETED", second)
 
+    said = stand.home.log("prefect-worker").read_text()
+    assert "Terminating execution" not in said  # a server that has forgotten whose turn it is ends runs
     assert stand.state(first) == "CRASHED"
     stuck = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
     assert stand.prefect("flow_runs/filter", stuck) == []
@@ -336,6 +338,10 @@ def test_what_it_made_is_promoted_and_lies_in_postgresql_and_in_the_store(stand:
         assert ask.fetchone() == (0,)
         ask.execute("SELECT count(*) FROM runs WHERE status = 'KILLED'")
         assert ask.fetchone()[0] >= 2  # the line whose worker was killed, and the step that it was doing
+        ask.execute(
+            "SELECT count(*) FROM tags WHERE key = 'convoy.warning' AND value LIKE '%a worker died; attempt 2%'"
+        )
+        assert ask.fetchone()[0] >= 1  # the node that was lost had one
         ask.execute("SELECT artifact_location FROM logged_models")
         places = [row[0].removeprefix("mlflow-artifacts:/") for row in ask.fetchall()]
     kept = {key for key, _ in stores.objects(stand.home, "mlflow")}
