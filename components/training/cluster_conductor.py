@@ -207,6 +207,7 @@ def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[st
     from components.training import boosting
     from components.training.stream import Stream, way
     from components.training.surroundings import Data
+    from components.training.unlabelled import unseen
 
     streamed = way(job.training, dataset, workers) == "streamed"
     if streamed and (job.fold is not None or job.boosts is not None or job.average or job.unlabelled is not None):
@@ -224,6 +225,12 @@ def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[st
     if job.boosts is not None:
         before = [folder_of(plan.storage, earlier, plan.digest) for earlier in job.boosts]
         weights = boosting.weights_after(before, cast(Any, train), len(dataset.card.classes), workers)
+    others = others_rows = None
+    if job.unlabelled is not None:
+        others, others_rows = map_split(job.unlabelled, "train", plan.decoded, warn), unseen(job.unlabelled, dataset)
+        known = len(others) - len(others_rows)
+        if known and workers.first:
+            warn(f"{known} images of {job.unlabelled.card.name} are left out: {dataset.card.name} is judged on them")
     return Data(
         card=dataset.card,
         digest=dataset.digest,
@@ -232,7 +239,8 @@ def data_of(plan: Plan, job: Job, dataset: Any, workers: Any, warn: Callable[[st
         answers=place(dataset, plan.decoded) / "answers",
         rows=rows,
         weights=weights,
-        unlabelled=None if job.unlabelled is None else map_split(job.unlabelled, "train", plan.decoded, warn),
+        unlabelled=others,
+        unlabelled_rows=others_rows,
     )
 
 

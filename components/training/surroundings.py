@@ -41,6 +41,7 @@ class Data:
     rows: npt.NDArray[np.int64] | None = None  # of the training split that are shown; None: all of them
     weights: npt.NDArray[np.float64] | None = None  # (N,) of all its samples in the loss, mean 1; None: all alike
     unlabelled: Samples | None = None  # the job's: learnt from besides, by what the teacher answers
+    unlabelled_rows: npt.NDArray[np.int64] | None = None  # of those, what is shown; None: all of them
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _train_split(job: Job, data: Data, workers: Workers) -> Reading:
     if isinstance(data.train, Stream):
         return data.train.read(job, workers.device)
     if data.unlabelled is not None:
-        samples, weights = joined(job, data.train, data.unlabelled)
+        samples, weights = joined(job, data.train, data.unlabelled, data.unlabelled_rows)
         return Split(samples, workers.device, weights=weights)
     return Split(data.train, workers.device, data.rows, data.weights)
 

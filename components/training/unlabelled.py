@@ -1,7 +1,8 @@
 """Images without labels behind those that have some: one training split, which the loop reads like any other.
 
 What of the loss needs a label counts for the labelled samples alone (`objectives.Labelled`); what the teacher answers
-counts for all. Nothing of the images is copied: those of a data set stay in its own memory map.
+counts for all. Nothing of the images is copied: those of a data set stay in its own memory map. None of them is one
+that the network is judged on.
 """
 
 from __future__ import annotations
@@ -12,19 +13,30 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from components.artifacts import Dataset, Split
 from components.training.job import Job, TrainingError
 from components.training.reading import Samples
 from components.training.sampling import Positions
 
+JUDGED: tuple[Split, ...] = ("validation", "test")
+
+
+def unseen(others: Dataset, dataset: Dataset) -> Positions:
+    """Places, in the training split of `others`, of pictures that are in no split of `dataset` that it is judged on."""
+    judged = [dataset.table(split, ["pixels_sha256"]) for split in JUDGED if dataset.shards(split)]
+    known = {name for table in judged for name in table.column("pixels_sha256").to_pylist()}
+    pictures = others.table("train", ["pixels_sha256"]).column("pixels_sha256").to_pylist()
+    return np.flatnonzero([picture not in known for picture in pictures])
+
 
 class Rows:
-    """Two arrays `(N, …)` and `(M, …)` that are read as one of `(N + M, …)`, by positions."""
+    """Two arrays that are read as one, by positions: all of the first, then what is at `rows` of the second."""
 
-    def __init__(self, first: npt.NDArray[Any], second: npt.NDArray[Any]) -> None:
-        self.first, self.second = first, second
+    def __init__(self, first: npt.NDArray[Any], second: npt.NDArray[Any], rows: Positions) -> None:
+        self.first, self.second, self.rows = first, second, rows
 
     def __len__(self) -> int:
-        return len(self.first) + len(self.second)
+        return len(self.first) + len(self.rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,7 +45,8 @@ class Rows:
     def __getitem__(self, positions: Positions) -> npt.NDArray[Any]:
         found = np.empty((len(positions), *self.first.shape[1:]), dtype=self.first.dtype)
         early = positions < len(self.first)
-        found[early], found[~early] = self.first[positions[early]], self.second[positions[~early] - len(self.first)]
+        found[early] = self.first[positions[early]]
+        found[~early] = self.second[self.rows[positions[~early] - len(self.first)]]
         return found
 
 
@@ -46,9 +59,12 @@ class Both:
     targets: npt.NDArray[Any]
 
 
-def joined(job: Job, labelled: Samples, others: Samples) -> tuple[Both, npt.NDArray[np.float64]]:
-    """Both as one, and how much each counts where a label is needed: 0 without one, and 1 on average over all.
+def joined(
+    job: Job, labelled: Samples, others: Samples, rows: Positions | None = None
+) -> tuple[Both, npt.NDArray[np.float64]]:
+    """Both as one, of the others what is at `rows` (None: all).
 
+    With them comes how much each counts where a label is needed: 0 without one, and 1 on average over all.
     Raises TrainingError where their images differ in size, and for a job without a teacher, which would learn nothing
     from the others.
     """
@@ -60,13 +76,15 @@ def joined(job: Job, labelled: Samples, others: Samples) -> tuple[Both, npt.NDAr
             f"{job.name}: student.unlabelled: expected images of {mine} (height, width, channels), as those with "
             f"labels are, received {its}"
         )
-    count, more = len(labelled.images), len(others.images)
+    rows = np.arange(len(others.images)) if rows is None else rows
+    count, more = len(labelled.images), len(rows)
     weights = np.zeros(count + more)
     weights[:count] = (count + more) / count
-    no_targets = np.broadcast_to(np.zeros((), labelled.targets.dtype), (more, *labelled.targets.shape[1:]))
+    shape = (len(others.images), *labelled.targets.shape[1:])
+    no_targets = np.broadcast_to(np.zeros((), labelled.targets.dtype), shape)
     both = Both(
-        ids=np.concatenate([labelled.ids, others.ids]),
-        images=cast(Any, Rows(labelled.images, others.images)),
-        targets=cast(Any, Rows(labelled.targets, no_targets)),
+        ids=np.concatenate([labelled.ids, others.ids[rows]]),
+        images=cast(Any, Rows(labelled.images, others.images, rows)),
+        targets=cast(Any, Rows(labelled.targets, no_targets, rows)),
     )
     return both, weights

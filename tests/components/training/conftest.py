@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def dataset(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
                 "image": [_png(image) for image in samples.images],
                 "target": samples.targets.tolist(),
                 "split": [split] * len(samples.ids),
+                "pixels_sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in samples.images],
             }
         )
         pq.write_table(table, folder / f"{split}-00000.parquet")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ from components.config import AugmentConfig, NetworkConfig
 from components.models.network import save_weights
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
+from components.training.cluster_conductor import Plan, data_of
 from components.training.job import Event, Job, TrainingError
 from components.training.loop import train
 from components.training.objectives import Labelled, Supervised
@@ -26,6 +29,7 @@ from components.training.parallel.pieces import mean_of, micro_batches
 from components.training.reading import Split
 from components.training.surroundings import Data
 from components.training.unlabelled import joined
+from components.training.workers import Workers
 from tests.components.training.conftest import Samples
 
 Jobs = Callable[..., Job]
@@ -153,13 +157,23 @@ def test_with_few_labels_a_student_is_better_for_images_that_have_none(
     assert np.mean(gains) > 0.03, gains
 
 
-def test_the_workers_find_the_images_by_the_job(tmp_path: Path, data: Data, dataset: Dataset, job: Jobs) -> None:
-    from components.training.cluster_conductor import Plan, data_of
-    from components.training.workers import Workers
-
+def test_what_it_is_judged_on_is_not_among_them(tmp_path: Path, data: Data, dataset: Dataset, job: Jobs) -> None:
+    # given further images of which some are the validation split's
+    validation = dataset.table("validation")
+    rows = pa.concat_tables(
+        [dataset.table("train").slice(0, 5), validation.slice(0, 3), dataset.table("train").slice(9)]
+    )
+    pq.write_table(rows, tmp_path / "train-00000.parquet")
+    others = Dataset(tmp_path, data.card, "others")
     plan = Plan((), dataset.folder, dataset.digest, tmp_path, tmp_path / "decoded", "", (1, 1), 1, False, 0)
-    found = data_of(plan, job(unlabelled=dataset), dataset, Workers(), print)
-    np.testing.assert_array_equal(found.unlabelled.images, data.train.images)  # type: ignore[union-attr]
-    gone = replace(dataset, folder=tmp_path / "gone")
+    said: list[str] = []
+    wanted = job(unlabelled=others, teacher=tmp_path)
+    found = data_of(plan, wanted, dataset, Workers(), said.append)
+    assert said == ["3 images of digits are left out: digits is judged on them"]
+    both, weights = joined(wanted, found.train, found.unlabelled, found.unlabelled_rows)
+    left = np.r_[np.arange(5), np.arange(9, 400)]
+    np.testing.assert_array_equal(both.images[400 + np.arange(len(left))], found.train.images[left])
+    assert (len(both.images), len(both.ids), len(weights)) == (400 + len(left),) * 3
+    gone = replace(others, folder=tmp_path / "gone")
     with pytest.raises(ArtifactError, match="expected shards train"):
         data_of(plan, job(unlabelled=gone), dataset, Workers(), print)
