@@ -126,7 +126,9 @@ def bring_up(place: Home, name: str) -> None:
 
 
 def stop(place: Home, name: str) -> None:
-    if processes.take_down(place, name, engines.KINDS[name].server(place).stop_signal):
+    kind = engines.KINDS[name]
+    if processes.take_down(place, name, kind.server(place).stop_signal):
+        kind.tidy(place)
         typer.echo(f"{name} is stopped")
 
 

@@ -36,11 +36,12 @@ FOREIGN = ("PREFECT_", "MLFLOW_", "RAY_", "AWS_", "PG", "WEED_", "CONVOY_SERVER"
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the servers: how it is prepared while it does not run, what it is, and what is made once it answers."""
+    """One of the servers: what it is, and what is done before it starts, once it answers, and when it is down."""
 
     server: Callable[[Home], Server]
     prepare: Callable[[Home], object] = lambda home: None
     afterwards: Callable[[Home], object] = lambda home: None
+    tidy: Callable[[Home], object] = lambda home: None
 
 
 def postgres(home: Home) -> Server:
@@ -182,9 +183,14 @@ def ray_head(home: Home) -> Server:
 
 
 def prepare_ray(home: Home) -> None:
-    """Remove what the last cluster has left."""
-    shutil.rmtree(_ray_folder(home), ignore_errors=True)
+    """An empty folder for the cluster, also where a killed one has left its own."""
+    tidy_ray(home)
     _ray_folder(home).mkdir(mode=0o700)
+
+
+def tidy_ray(home: Home) -> None:
+    """Remove the cluster's sockets and inner logs."""
+    shutil.rmtree(_ray_folder(home), ignore_errors=True)
 
 
 def ray_node(home: Home, name: str) -> Server:
@@ -197,7 +203,7 @@ KINDS = {
     "s3": Kind(s3, store.prepare, store.make),
     "mlflow": Kind(mlflow, prepare_mlflow),
     "prefect": Kind(prefect, afterwards=deploy),
-    "ray-head": Kind(ray_head, prepare_ray),
+    "ray-head": Kind(ray_head, prepare_ray, tidy=tidy_ray),
     **{name: Kind(partial(ray_node, name=name)) for name in NODES},
     "prefect-worker": Kind(prefect_worker, share_data),
 }
