@@ -261,7 +261,7 @@ def _ray_answers(home: Home, process: psutil.Process) -> bool:
     asked = (
         "import logging, ray\n"
         "ray.init(log_to_driver=False, logging_level=logging.CRITICAL)\n"
-        "print(*(node['NodeManagerPort'] for node in ray.nodes() if node['Alive']))"
+        "print('ports', *(node['NodeManagerPort'] for node in ray.nodes() if node['Alive']))"
     )
     try:
         family = process.children(recursive=True)
@@ -275,9 +275,10 @@ def _ray_answers(home: Home, process: psutil.Process) -> bool:
             timeout=90,
             check=False,
         )
-    except (psutil.NoSuchProcess, subprocess.TimeoutExpired):
+    except (psutil.Error, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0 and bool(own & {int(port) for port in done.stdout.split()})
+    said = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("ports ")]  # Ray has more to say
+    return done.returncode == 0 and bool(own & {int(port) for port in (said or [[]])[-1]})
 
 
 def _prefect_account(home: Home) -> str:
