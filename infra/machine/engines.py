@@ -234,7 +234,8 @@ def _ray(home: Home, name: str, own: list[str], ports: list[int], needs: tuple[s
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", LOOPBACK, *own]
     command += ["--object-store-memory", str(OBJECT_STORE), "--disable-usage-stats"]
     environment = _environment() | {name: variables(home)[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
-    return Server(name, command, environment, partial(_ray_answers, home), ports, needs=needs)
+    # Ray gives a node 30 s to start, which a busy machine overruns, and has no setting for it.
+    return Server(name, command, environment, partial(_ray_answers, home), ports, needs=needs, tries=3)
 
 
 def _once(home: Home, name: str, command: list[str], environment: dict[str, str]) -> None:

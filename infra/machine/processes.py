@@ -22,6 +22,10 @@ READY_SECONDS = 420.0  # 5–25 s each on an idle machine; seen at a load of 15 
 STOP_SECONDS = 30.0
 
 
+class EndedError(ServersError):
+    """A server ended while it started."""
+
+
 @dataclass(frozen=True)
 class Server:
     """One process that stays."""
@@ -35,6 +39,7 @@ class Server:
     folder: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     needs: Sequence[str] = ()  # started before it
+    tries: int = 1  # how often it is started where it ends while it starts
     orphans_go_on: bool = False  # whether what it has started outlives it, where it was killed
 
 
@@ -54,6 +59,21 @@ def bring_up(home: Home, server: Server) -> bool:
             f"{server.name}: port {', '.join(map(str, taken))} of the loopback is taken by another program; end it, or "
             f"choose another: {said}"
         )
+    for left in range(server.tries)[::-1]:
+        process = _started(home, server)
+        _note(home, server.name, process)
+        try:
+            wait(home, server, process)
+        except EndedError:
+            if not left:
+                raise
+            _end(_family(home, server.name))
+        else:
+            break
+    return True
+
+
+def _started(home: Home, server: Server) -> psutil.Process:
     with home.log(server.name).open("ab") as log:
         started = subprocess.Popen(
             list(server.command),
@@ -67,10 +87,7 @@ def bring_up(home: Home, server: Server) -> bool:
             group=server.user,
             extra_groups=[] if server.user else None,
         )
-    process = psutil.Process(started.pid)
-    _note(home, server.name, process)
-    wait(home, server, process)
-    return True
+    return psutil.Process(started.pid)
 
 
 def wait(home: Home, server: Server, process: psutil.Process) -> None:
@@ -78,7 +95,7 @@ def wait(home: Home, server: Server, process: psutil.Process) -> None:
     limit = time.monotonic() + READY_SECONDS
     while time.monotonic() < limit:
         if not _alive(process):
-            raise ServersError(f"{server.name} ended while it started; {_last_words(home, server.name)}")
+            raise EndedError(f"{server.name} ended while it started; {_last_words(home, server.name)}")
         if server.ready(process):
             return
         time.sleep(0.3)

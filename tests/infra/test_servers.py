@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,12 @@ def test_a_server_is_started_once_and_goes_with_all_that_it_started(home: homes.
 
 def test_a_start_that_was_cut_short_is_found_and_so_is_what_a_killed_server_left(home: homes.Home) -> None:
     processes.bring_up(home, sleeper(home))
+    noted = processes.found(home, "sleeper")
+    assert noted is not None
+    child = below(noted)[1]
     home.note("sleeper").unlink()
     process = processes.found(home, "sleeper")
-    assert process is not None
-    child = below(process)[1]
+    assert process == noted
 
     process.kill()
     process.wait()
@@ -118,6 +121,19 @@ def test_a_server_that_ends_or_never_answers_is_named_with_its_log(
     monkeypatch.setattr(processes, "READY_SECONDS", 0.5)
     with pytest.raises(homes.ServersError, match=r"did not answer within .*sleeper.log"):
         processes.bring_up(home, sleeper(home, ready=False))
+    processes.take_down(home, "sleeper", signal.SIGTERM)
+
+
+def test_a_server_that_may_try_again_is_started_again(home: homes.Home, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    places = f"from pathlib import Path; first, second = Path({str(first)!r}), Path({str(second)!r})"
+    server = sleeper(home, f"{places}; second.touch() if first.exists() else (first.touch(), sys.exit(3))", tries=2)
+
+    assert processes.bring_up(home, replace(server, ready=lambda _: second.exists()))
+
+    process = processes.found(home, "sleeper")
+    assert process is not None
+    assert len(processes._family(home, "sleeper")) == 2  # nothing of the first try
     processes.take_down(home, "sleeper", signal.SIGTERM)
 
 
