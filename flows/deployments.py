@@ -126,7 +126,6 @@ def build(name: str, entry: Entry, flow: Flow[..., Any]) -> RunnerDeployment:
         schedules=[Cron(when.cron, timezone=when.timezone, active=when.active) for when in entry.schedules],
         concurrency_limit=_limit(entry.overlap),
         tags=[TAG, *entry.tags],
-        job_variables={"env": PREFECT_EARLY},
     )
 
 
@@ -145,7 +144,9 @@ def deploy(root: Path) -> list[str]:
     told = [_made_pool(name, pool) for name, pool in values.work_pools.items()]
     for name, entry in values.deployments.items():
         placed = prefect_flow.from_source(source=str(code(root, entry.entrypoint)), entrypoint=entry.entrypoint)
-        build(name, entry, placed).apply(work_pool_name=entry.work_pool)  # type: ignore[arg-type]
+        made = build(name, entry, placed)  # type: ignore[arg-type]
+        made.job_variables = {"env": PREFECT_EARLY}  # a run of `serve` has the environment of `convoy schedule`
+        made.apply(work_pool_name=entry.work_pool)
         told.append(f"{flows[name].name}/{name} in the pool {entry.work_pool}: {said(entry)}")
     told.append(zombies.watch(values.notices))
     left = _registered() - {f"{flows[name].name}/{name}" for name in flows}

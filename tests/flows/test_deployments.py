@@ -114,6 +114,7 @@ def test_what_is_written_is_what_the_server_has_and_again_after_a_change(root: P
         assert found.concurrency_options.collision_strategy == ConcurrencyLimitStrategy.CANCEL_NEW
         assert found.entrypoint == "flows/line.py:line"
         assert str(root) in str(found.pull_steps)
+        assert found.job_variables["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"  # of a worker's runs
         assert client.read_work_pool("pool").concurrency_limit == 3
         assert client.read_deployment_by_name("line/by-hand").schedules == []
         assert len(client.read_automations_by_name(zombies.NAME)) == 1
