@@ -39,8 +39,9 @@ class StructuredConfig(Rounds):
     # global: all layers' channels compete; layer: every layer gives the same share.
     ranking: Literal["global", "layer"] = "global"
     # Channels of a layer. 8 or 16 fill vectors, without which half of a network is no faster than the whole
-    # (`benchmarks/pruning.md`); 1 because narrow layers could not be cut in such steps.
-    multiple_of: PositiveInt = 1
+    # (`benchmarks/pruning.md`). auto: 16 where the narrowest layer has two of them, else 8, else 1; and less where
+    # what is to be left cannot be reached in such steps.
+    multiple_of: Literal["auto"] | PositiveInt = "auto"
 
 
 class UnstructuredConfig(Rounds):

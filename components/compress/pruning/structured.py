@@ -28,6 +28,7 @@ from components.models.registry import Network
 from components.tasks.protocol import Batch, Task
 
 STEPS = 100  # a step takes at most 1 % of the channels: the target is met as closely as that
+VECTORS = (16, 8)  # channels that fill one, in float32 with AVX-512 and with AVX2
 MOST = 0.95  # of a layer's channels that may go: a layer of none would end the network
 BATCH = 64
 # Layers that need all channels of what they see: heads of attention, and the two maps that CBAM looks at.
@@ -44,11 +45,54 @@ def missing() -> str | None:
 
 
 def cut(network: nn.Module, inputs: InputSpec, config: StructuredConfig, reached: Reached) -> nn.Module:
-    """The network itself with its least important channels taken out, one step after the other, until `reached`.
+    """The network with its least important channels taken out, one step after the other, until `reached`.
 
-    The outputs stay as many as they are. For `importance: taylor` it has gradients already (`feel`).
-    Raises CompressionError for a network that cannot be traced, or whose layers end before that.
+    The outputs stay as many as they are. The network that is given is not to be used any more; for `importance: taylor`
+    it has gradients already (`feel`). Raises CompressionError for a network that cannot be traced, or whose layers end
+    before that.
     """
+    *coarse, finest = _multiples(network, inputs, config)
+    for multiple in coarse:
+        found = _cut(copied(network), inputs, config, multiple, reached)
+        if reached(found):
+            return found
+    found = _cut(network, inputs, config, finest, reached)
+    if not reached(found):
+        raise CompressionError(
+            f"{type(network).__name__}: expected prune.keep to be reachable, and {MOST:.0%} of the channels that may go"
+            f"{f', {finest} at a time,' if finest > 1 else ''} are not enough; keep more, or prune a network without "
+            f"attention across channels"
+        )
+    return found
+
+
+def _multiples(network: nn.Module, inputs: InputSpec, config: StructuredConfig) -> list[int]:
+    """In which steps layers are to be cut, the first choice first."""
+    if config.multiple_of != "auto":
+        return [config.multiple_of]
+    narrowest = min(_widths(network, inputs), default=1)
+    return [*(multiple for multiple in VECTORS if narrowest >= 2 * multiple), 1]
+
+
+def _widths(network: nn.Module, inputs: InputSpec) -> list[int]:
+    """Channels of the convolutions whose outputs are maps, which a squeeze-and-excitation's are not."""
+    widths: list[int] = []
+
+    def see(_layer: nn.Module, _images: object, maps: Tensor) -> None:
+        if maps.shape[2:].numel() > 1:
+            widths.append(maps.shape[1])
+
+    held = {part for module in _held(network) for part in module.modules()}
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d) and module not in held]
+    hooks = [layer.register_forward_hook(see) for layer in layers]
+    _shape_of_answer(network.eval(), preprocess(torch.from_numpy(noise(inputs, 1))))
+    for hook in hooks:
+        hook.remove()
+    return widths
+
+
+def _cut(network: nn.Module, inputs: InputSpec, config: StructuredConfig, multiple: int, reached: Reached) -> nn.Module:
+    """The network itself, cut in steps of `multiple` channels until `reached` or until nothing more may go."""
     import torch_pruning
 
     name = type(network).__name__
@@ -56,7 +100,7 @@ def cut(network: nn.Module, inputs: InputSpec, config: StructuredConfig, reached
     network.eval()
     expected = _shape_of_answer(network, sample)
     try:
-        pruner = _pruner(torch_pruning, network, sample[:1], config)
+        pruner = _pruner(torch_pruning, network, sample[:1], config, multiple)
         for _ in range(STEPS):
             if reached(network):
                 break
@@ -73,11 +117,6 @@ def cut(network: nn.Module, inputs: InputSpec, config: StructuredConfig, reached
         raise CompressionError(
             f"{name}: expected a network that Torch-Pruning can prune, and it says: {error}"
         ) from error
-    if not reached(network):
-        raise CompressionError(
-            f"{name}: expected prune.keep to be reachable, and {MOST:.0%} of the channels that may go are not enough; "
-            f"keep more, or prune a network without attention across channels"
-        )
     found = _shape_of_answer(network, sample)
     if found != expected:
         raise CompressionError(f"{name}: expected answers of shape {expected} after pruning, found {found}")
@@ -105,8 +144,7 @@ def copied(network: nn.Module) -> nn.Module:
     return found
 
 
-def _pruner(library: Any, network: nn.Module, sample: Tensor, config: StructuredConfig) -> Any:
-    held = [cast(Network, network).head, *(module for module in network.modules() if isinstance(module, BOUND))]
+def _pruner(library: Any, network: nn.Module, sample: Tensor, config: StructuredConfig, multiple: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that ConvNeXt's scales are no layers: they are pruned with what they scale
         return library.pruner.BasePruner(
@@ -117,13 +155,18 @@ def _pruner(library: Any, network: nn.Module, sample: Tensor, config: Structured
             pruning_ratio=MOST,
             max_pruning_ratio=MOST,
             iterative_steps=STEPS,
-            ignored_layers=held,
-            round_to=config.multiple_of if config.multiple_of > 1 else None,
+            ignored_layers=_held(network),
+            round_to=multiple if multiple > 1 else None,
             # The library's own defaults are one dictionary for all pruners of a process.
             in_channel_groups={},
             out_channel_groups={},
             num_heads={},
         )
+
+
+def _held(network: nn.Module) -> list[nn.Module]:
+    """What keeps its widths."""
+    return [cast(Network, network).head, *(module for module in network.modules() if isinstance(module, BOUND))]
 
 
 def _importance(library: Any, kind: str) -> Any:

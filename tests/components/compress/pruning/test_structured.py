@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -108,13 +109,39 @@ def test_sizes_agree_with_torch_prunings_own_counter() -> None:
     assert found.parameters == parameters
 
 
-@pytest.mark.parametrize("changes", [{"importance": "random"}, {"ranking": "layer"}, {"multiple_of": 8}])
+@pytest.mark.parametrize(
+    ("name", "width", "arguments", "multiple"),
+    [
+        ("residual", 32, {"attention": "se"}, 16),  # whose squeezed widths are no maps
+        ("residual", 16, {}, 8),
+        ("residual", 12, {}, 1),
+    ],
+)
+def test_layers_are_left_as_wide_as_vectors_where_they_are_wide_enough(
+    name: str, width: int, arguments: dict[str, Any], multiple: int
+) -> None:
+    pruned = halved(network(name, width, **arguments))
+    layers = [layer for layer in pruned.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)]
+    assert min(math.gcd(layer.out_channels, 16) for layer in layers) == multiple
+
+
+def test_what_cannot_be_reached_in_wide_steps_is_reached_in_narrow_ones() -> None:
+    built = network("residual", 32)
+    least = 0.02 * size(built, INPUTS).macs  # 16 channels a layer would be more
+    with pytest.raises(CompressionError, match="16 at a time"):
+        cut(network("residual", 32), INPUTS, structured(multiple_of=16), lambda now: size(now, INPUTS).macs <= least)
+    assert size(cut(built, INPUTS, structured(), lambda now: size(now, INPUTS).macs <= least), INPUTS).macs <= least
+
+
+@pytest.mark.parametrize(
+    "changes", [{"importance": "random"}, {"ranking": "layer", "multiple_of": 1}, {"multiple_of": 8}]
+)
 def test_the_other_ways_to_choose(changes: dict[str, Any]) -> None:
     one, other = (halved(network("residual", 16), "parameters", **changes) for _ in range(2))
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
     widths = [m.out_channels for m in one.modules() if isinstance(m, nn.Conv2d)]
-    if "multiple_of" in changes:
+    if changes.get("multiple_of") == 8:
         assert not [width for width in widths if width % 8]
     if "ranking" in changes:
         whole = [m.out_channels for m in network("residual", 16).modules() if isinstance(m, nn.Conv2d)]
