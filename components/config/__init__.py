@@ -23,25 +23,9 @@ from components.config.catalogue import (
     SplitDeclaration,
     VocSource,
 )
+from components.config.compression import AwareConfig, DistillationConfig, EnsembleConfig, QuantizeConfig, StudentConfig
 from components.config.gates import Gate
-from components.config.line import (
-    AugmentConfig,
-    AwareConfig,
-    CorruptionsConfig,
-    DistillationConfig,
-    DriftConfig,
-    EnsembleConfig,
-    EvaluateConfig,
-    ImbalanceConfig,
-    LineConfig,
-    MembersConfig,
-    NetworkConfig,
-    QuantizeConfig,
-    StudentConfig,
-    TrainingConfig,
-    TransferConfig,
-    TuneConfig,
-)
+from components.config.line import CorruptionsConfig, DriftConfig, EvaluateConfig, LineConfig, MembersConfig, TuneConfig
 from components.config.pruning import (
     PruneConfig,
     Rounds,
@@ -62,6 +46,7 @@ from components.config.reading import (
     recipes,
 )
 from components.config.section import ConfigurationError, Section
+from components.config.training import AugmentConfig, ImbalanceConfig, NetworkConfig, TrainingConfig, TransferConfig
 
 __all__ = [
     "ArraysSource",

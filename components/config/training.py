@@ -1,0 +1,200 @@
+"""`line.augment`, `line.training` and the networks: what a training is given, whichever step asks for it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from components.config.section import Section, Share, ascending
+
+
+class AugmentConfig(Section):
+    """Random changes to a training batch. 0 switches one off. Geometry moves masks along with their images."""
+
+    crop: int = Field(default=0, ge=0)  # pixels of zero padding before a random crop to the same size
+    flip: Share = 0.0  # probability of a left-right mirror
+    rotation: NonNegativeFloat = 0.0  # ± degrees
+    scale: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the size
+    shear: NonNegativeFloat = 0.0  # ± degrees
+    brightness: Share = 0.0  # ± share of full scale
+    contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the contrast
+    colour: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the saturation; no effect on one channel
+    erase: Share = 0.0  # probability that a random rectangle is overwritten
+    # Least and greatest share of the area that is erased (Zhong et al. 2017).
+    erase_area: Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.02, 0.2)
+
+    @property
+    def views(self) -> int | None:
+        """In how many ways an image can be shown: windows, and their mirror images; None: without end."""
+        endless = (self.rotation, self.scale, self.shear, self.brightness, self.contrast, self.colour, self.erase)
+        return None if any(endless) else (2 * self.crop + 1) ** 2 * (2 if 0 < self.flip < 1 else 1)
+
+
+class NetworkConfig(Section):
+    """An architecture by its registered name, with the arguments of its entry point."""
+
+    name: str  # a compact family's, or another library's: torchvision:NAME, timm:NAME
+    arguments: dict[str, int | float | bool | str] = Field(default={})
+    # The weights that training starts from: `imagenet`, file:PATH, model:FOLDER or run:RUN_ID; None: random ones.
+    # `#sha256=…` behind a path holds it to its content.
+    pretrained: Annotated[str, Field(pattern=r"^(imagenet|(file|model|run):[^#]+(#sha256=[0-9a-f]{64})?)$")] | None = (
+        None
+    )
+    # Tensor → its shape, where it is narrower than the entry point makes it. Written by pruning, not by people.
+    shapes: dict[str, tuple[PositiveInt, ...]] = Field(default={})
+
+    @model_serializer(mode="wrap")
+    def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not said: what is keyed by a whole network with random weights stays what it was."""
+        written: dict[str, Any] = write(self)
+        unsaid: dict[str, Any] = {"pretrained": None, "shapes": {}}
+        return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
+
+
+class ImbalanceConfig(Section):
+    """What training does about classes of very different sizes. `benchmarks/imbalance.md` says which helps when."""
+
+    # Which samples an epoch sees. over: each class as often as the largest; under: as often as the smallest, other
+    # ones each epoch. smote: all as they are, and after the last epoch the trained network's head is fitted again on
+    # embeddings that SMOTE has levelled (Chawla et al. 2002).
+    sampling: Literal["natural", "over", "under", "smote"] = "natural"
+    # weighted: cross-entropy by inverse class frequency; focal: Lin et al. 2017; balanced-softmax: Ren et al. 2020.
+    loss: Literal["natural", "weighted", "focal", "balanced-softmax"] = "natural"
+    focal_gamma: NonNegativeFloat = 2.0  # the paper's own choice
+    # Share of the epochs after which sampling and loss are balanced; before it both are natural (deferred
+    # re-weighting, Cao et al. 2019). 0: from the first epoch on. The last epoch is always balanced.
+    deferred: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+    @model_validator(mode="after")
+    def _once(self) -> ImbalanceConfig:
+        levelled = self.sampling in ("over", "under")
+        if levelled and self.loss in ("weighted", "balanced-softmax"):
+            raise ValueError(
+                f"either `sampling: {self.sampling}` or `loss: {self.loss}`: both correct for the classes' sizes, and "
+                f"twice is too much"
+            )
+        if self.deferred and not levelled and self.loss == "natural":
+            raise ValueError("`deferred: 0` where neither sampling (over, under) nor loss is balanced")
+        return self
+
+
+class TransferConfig(Section):
+    """How much of a pretrained network is trained, and how fast. `benchmarks/transfer.md` says what that is worth."""
+
+    freeze: Literal["none", "features"] = "none"  # features: all but the head keep their weights and statistics
+    # Epochs until a frozen network's next block, from the last to the first, is trained too (Howard & Ruder 2018);
+    # 0.5: two blocks an epoch. 0: what is frozen stays so.
+    unfreeze: NonNegativeFloat = 0.0
+    # Each block's learning rate, in that of the block behind it: early layers see what all images share.
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    head_rate: PositiveFloat = 1.0  # the head's learning rate, in `learning_rate`s: it starts at random
+
+    @model_validator(mode="after")
+    def _frozen_first(self) -> TransferConfig:
+        if self.unfreeze and self.freeze == "none":
+            raise ValueError("`unfreeze: 0` where nothing is frozen, or `freeze: features`")
+        return self
+
+
+class TrainingConfig(Section):
+    """How every network on the line is trained: members and student alike."""
+
+    batch_size: PositiveInt = 128  # over all workers together
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 0.01
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    # How the rate follows the batch from the one it was chosen for. linear: Goyal et al. 2017, for SGD; square-root:
+    # Krizhevsky 2014, Hoffer et al. 2017, and for Adam's family Malladi et al. 2022.
+    rate_scaling: Literal["none", "linear", "square-root"] = "none"
+    reference_batch: PositiveInt | None = None  # the batch, over all workers, that `learning_rate` was chosen for
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2  # share of the steps in which the rate rises
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    gradient_clip: PositiveFloat | None = None  # largest allowed norm
+    ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # decay of the averaged weights; None: none are kept
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bf16 autocast where the hardware has it
+    # One process each. [least, most]: as many of them as there is room for, again after every crash; with other numbers
+    # of workers the last bits of the weights differ.
+    workers: PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(ascending)] = 1
+    # What a worker holds. data: the whole network (DDP); sharded: a share of every tensor (FSDP2); pipeline: some of
+    # the layers, through which micro-batches flow (GPipe).
+    strategy: Literal["data", "sharded", "pipeline"] = "data"
+    replicas: PositiveInt = 1  # of the shards or of the pipeline: more than one are hybrids with data parallelism
+    accumulate: PositiveInt = 1  # micro-batches that a worker cuts its part of a step into
+    compress_gradients: bool = False  # between workers gradients travel as bfloat16 (strategy data)
+    cpus_per_worker: PositiveInt | None = None  # None: the CPUs there are, divided by the workers
+    use_gpu: Literal["auto", "never"] = "auto"
+    # Where an epoch's images come from: memory maps of the decoded split, or a stream through Ray Data for data that is
+    # larger than memory. auto: the stream where the decoded split would take more than half of the memory there is.
+    reading: Literal["auto", "mapped", "streamed"] = "auto"
+    imbalance: ImbalanceConfig = ImbalanceConfig()
+    transfer: TransferConfig = TransferConfig()
+    max_failures: int = Field(default=2, ge=0)  # worker crashes after which training goes on from its checkpoint
+    # How often a loss that is no number sends training back to the last stored epoch, with half the rate from there on;
+    # 0: it ends the training.
+    rollbacks: int = Field(default=0, ge=0)
+    # Epochs in a row without a better primary metric on the validation split after which training ends, with the
+    # weights of its best epoch; None: never.
+    patience: PositiveInt | None = None
+
+    @property
+    def least_workers(self) -> int:
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
+
+    @property
+    def elastic(self) -> bool:
+        """Whether other numbers of workers than one's own will do."""
+        return self.least_workers != self.most_workers
+
+    @model_validator(mode="after")
+    def _laid_out(self) -> TrainingConfig:
+        if self.strategy == "data":
+            if self.replicas != 1:
+                raise ValueError("`replicas: 1` for `strategy: data`, in which every worker is a replica already")
+            return self
+        if self.elastic:
+            raise ValueError(f"one number of `workers` for `strategy: {self.strategy}`; only `data` is elastic")
+        if self.most_workers % self.replicas or self.most_workers == self.replicas:
+            raise ValueError(
+                f"`workers` that are {self.replicas} times two or more, for `replicas: {self.replicas}` of `strategy: "
+                f"{self.strategy}`"
+            )
+        if self.transfer.freeze != "none" and (self.strategy == "pipeline" or self.transfer.unfreeze):
+            raise ValueError(
+                f"`freeze: none` for `strategy: {self.strategy}`: a stage without gradients has none to pass on, and "
+                f"what is sharded cannot be thawed"
+            )
+        if self.strategy == "sharded" and self.optimizer == "muon":
+            raise ValueError("another `optimizer` than muon for `strategy: sharded`: it needs whole matrices")
+        if self.compress_gradients:
+            raise ValueError(f"`compress_gradients: false` for `strategy: {self.strategy}`")
+        if self.imbalance.sampling == "smote":
+            raise ValueError(
+                f"a `sampling` other than smote for `strategy: {self.strategy}`: no worker can embed alone"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _scaled_from(self) -> TrainingConfig:
+        if self.patience is not None and self.imbalance.sampling == "smote":
+            raise ValueError("`patience` or `sampling: smote`: its head is fitted in the last epoch")
+        if self.rate_scaling != "none" and self.reference_batch is None:
+            raise ValueError(
+                f"`reference_batch`, the batch that learning_rate was chosen for, where `rate_scaling: "
+                f"{self.rate_scaling}`"
+            )
+        return self
