@@ -11,7 +11,7 @@ from components.artifacts import digest_values
 from components.registry.tracking import DATA, Run, Tracking
 
 if TYPE_CHECKING:
-    from flows.step import Done
+    from flows.context import Done
 
 CODE = "convoy.code"
 PARTS = {"data": DATA, "parameters": "convoy.parameters", "code": CODE, "libraries": "convoy.lock"}  # tags of a line

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from components.registry.tracking import KIND, Tracking, TrackingError
+from components.registry.store import TrackingError
+from components.registry.tracking import KIND, Tracking
 from components.tasks import registry as tasks
 from components.training.job import Event, Job
-from flows.step import LINE, StepRun, flat, line
+from flows.context import line
+from flows.step import LINE, StepRun, flat
 
 AWAY_SECONDS = 300.0  # that MLflow may not answer while a network is trained: long enough to start a server again
 AGAIN_SECONDS = 5.0  # between two attempts to tell it what it has missed

@@ -57,10 +57,11 @@ def _of_run(root: Path, revision: str) -> tuple[str, str] | None:
     if not _HEX.fullmatch(revision):
         return None
     from components.registry import tracking
+    from components.registry.store import TrackingError
 
     store = tracking.connect(root)
     try:
         store.get(revision)
-    except tracking.TrackingError:
+    except TrackingError:
         return None
     return store.data_of(revision)

@@ -20,11 +20,13 @@ from components import provenance
 from components.artifacts import Dataset, Decision
 from components.config import Recipe
 from components.registry import tracking as memory
+from components.registry.store import TrackingError
 from flows import comparison, notices, progress, schedules, startup, steps, stopping, ways
 from flows.check import complete
+from flows.context import Done, Line, running
 from flows.data_revisions import AS_OF
 from flows.project import Project, enter, find
-from flows.step import LINE, Done, Line, flat, running
+from flows.step import LINE, flat
 
 _reporter: progress.Reporter = progress.Silent()
 
@@ -194,5 +196,5 @@ def _close(run: Line, status: memory.Status, error: BaseException) -> None:
     try:
         run.tracking.log_note(run.run_id, f"**{status.lower()}**: {error}")
         run.tracking.finish(run.run_id, status)
-    except memory.TrackingError:
+    except TrackingError:
         run.lease.leave_open()  # MLflow is what failed; the error under way says so, and the next start closes the run

@@ -105,7 +105,8 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
     if named.startswith(("http://", "https://")):
         yield named.rstrip("/")
         return
-    from components.registry.tracking import connect, local_uri
+    from components.registry.store import local_uri
+    from components.registry.tracking import connect
 
     connect(project.root)  # the tables are made once, under a lock, before a server looks for them
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", named or local_uri(project.root)]

@@ -14,11 +14,8 @@ import json
 import shutil
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -30,12 +27,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from components.artifacts import ArtifactError, Dataset, digest_values
-from components.config import Recipe, Section
+from components.config import Section
 from components.provenance import code_digest, lock_digest, meaning
-from components.registry.tracking import KEY, KIND, Tracking, TrackingError
-from flows.progress import Reporter
-from flows.project import Project
-from flows.startup import Lease
+from components.registry.store import TrackingError
+from components.registry.tracking import KEY, KIND, Tracking
+from flows.context import Done, line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,83 +42,6 @@ PART = "convoy.part."  # tags: the digests that a step's key is made of
 BECAUSE = "convoy.because"  # tag: why a step was done
 RESULT = "result"  # folder of a child run's artifacts that holds what the step hands on
 SUMMARY = "summary.json"
-
-
-@dataclass
-class Line:
-    """What the steps of one run of the line share."""
-
-    project: Project
-    recipe: Recipe
-    tracking: Tracking
-    run_id: str  # the parent run
-    lease: Lease
-    reporter: Reporter
-    custody: dict[str, str]  # where everything came from: recipe, commit, lock
-    as_of: datetime | None = None  # a past moment: the line works on the data of that time, and moves no alias
-    done: list[Done] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)  # wall time of each part, in order
-    begun: int = 0  # parts so far, those left out among them: a step has the same number in every line
-
-    @property
-    def restored(self) -> Path:
-        """Where this line alone has the past version of its data; gone when it ends."""
-        return self.project.work / f"data-{self.lease.id}"
-
-    @contextmanager
-    def reporting(self, step: str, *, counted: bool = True) -> Iterator[Callable[[str], None]]:
-        """Tell the reporter of a part of the line that is no `Step`; what is yielded takes its summary.
-
-        A part that not every line has is not `counted`: the steps behind it keep their numbers.
-        """
-        told: list[str] = []
-        began = time.monotonic()
-        self.begun += counted
-        self.reporter.started(step)
-        try:
-            yield told.append
-        except BaseException as error:
-            self.reporter.failed(step, str(error))
-            raise
-        self.seconds[step] = time.monotonic() - began
-        self.reporter.finished(step, "; ".join(told), cached=False)
-
-    def skip(self, step: str, reason: str) -> None:
-        """Leave a step out, and say so in the run."""
-        self.begun += 1
-        self.tracking.log_tags(self.run_id, {f"convoy.skipped.{step}": reason})
-        self.reporter.started(step)
-        self.reporter.finished(step, f"skipped: {reason}", cached=False)
-
-
-@dataclass(frozen=True)
-class Done:
-    """How one step ended."""
-
-    step: str
-    run_id: str
-    cached: bool
-    summary: str
-    code: str  # digest of the code that did it
-    because: str  # why it was done; empty where it was found done
-
-
-_line: ContextVar[Line] = ContextVar("line")
-
-
-def line() -> Line:
-    """The line that runs here; LookupError outside of one."""
-    return _line.get()
-
-
-@contextmanager
-def running(value: Line) -> Iterator[Line]:
-    """Make `value` the line that the steps below belong to."""
-    token = _line.set(value)
-    try:
-        yield value
-    finally:
-        _line.reset(token)
 
 
 @dataclass

@@ -21,13 +21,15 @@ from components.artifacts import Dataset, digest_values
 from components.config import ConfigurationError
 from components.provenance import code_digest
 from components.registry import tracking as memory
+from components.registry.store import TrackingError
 from components.training.tuning_recipe import write_recipe
 from components.training.tuning_study import Findings, Study, TrialEvent
 from flows import progress, startup, steps
 from flows.check import complete
+from flows.context import Line, line, running
 from flows.line import custody
 from flows.project import Project, enter, find
-from flows.step import LINE, Line, flat, line, running
+from flows.step import LINE, flat
 from flows.study import checked, recipe_file
 
 TRIAL = "convoy.trial"  # tag of a child run: how the trial ended
@@ -256,6 +258,6 @@ def _close(connection: memory.Tracking, run_id: str, status: memory.Status, erro
                 connection.finish(child.id, "KILLED")
         connection.log_note(run_id, f"**{status.lower()}**: {error}")
         connection.finish(run_id, status)
-    except memory.TrackingError:
+    except TrackingError:
         return False
     return True

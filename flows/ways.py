@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from components.artifacts import Decision
 from components.registry import addresses
-from flows.step import Done, Line
+from flows.context import Done, Line
 
 # What a step leaves for people to look at, by the step that made it.
 FILES = {

@@ -17,7 +17,8 @@ from components.registry import gates, record
 from components.registry.gates.data import DAY, FRESHNESS
 from components.registry.ledger import predecessor
 from components.registry.record import GATES
-from components.registry.tracking import Tracking, explained
+from components.registry.store import explained
+from components.registry.tracking import Tracking
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.registry import versions
-from components.registry.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking, TrackingError
+from components.registry.store import TrackingError
+from components.registry.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking
 from components.registry.versions import RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"

@@ -25,7 +25,8 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
 from components.artifacts import Evidence, Model, Predictions
-from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics, explained, metric_name
+from components.registry.store import explained
+from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics, metric_name
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,

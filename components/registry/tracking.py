@@ -14,27 +14,29 @@ import re
 import shutil
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, TypeVar
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
-import requests
-from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag, ViewType
 from mlflow.entities import Run as RunEntity
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from components.artifacts import Evidence, digest_values, replacing
 from components.registry import addresses
+from components.registry.store import (
+    TrackingError,
+    creation_lock,
+    explained,
+    is_server,
+    local_path,
+    local_uri,
+    probe,
+    public,
+)
 
 KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
 DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a line's run: the data set's name, and DVC's digest of it
@@ -45,25 +47,13 @@ NOTE = "mlflow.note.content"
 
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's pages open as for chats
 
-PROBE_SECONDS = 10.0  # a healthy server answers /health in milliseconds, on a crowded machine in seconds
-LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
 DIGEST = 36  # characters of a data set's digest: MLflow keeps no more
 UNUSED = "Default"  # the experiment that MLflow makes by itself
 BATCH = 100  # MLflow's own limit of params and tags a request; metrics may be 1,000
 
-ADVICE = {  # by MLflow's code of the error; where none of these fits, the address is what is doubted
-    "RESOURCE_DOES_NOT_EXIST": "It was deleted, or belongs to another store.",
-    "UNAUTHENTICATED": "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of that server.",
-    "PERMISSION_DENIED": "Ask who manages that experiment or model to let this account in (docs/operations.md).",
-}
-
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class TrackingError(RuntimeError):
-    """MLflow could not be asked or told; says which address, what was attempted and what to do."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +72,6 @@ class Run:
     @property
     def parent(self) -> str | None:
         return self.tags.get(PARENT)
-
-
-@contextmanager
-def explained(uri: str, doing: str) -> Iterator[None]:
-    """Turn what MLflow, HTTP and SQL raise into a TrackingError that says what to do."""
-    try:
-        yield
-    except (MlflowException, requests.exceptions.RequestException, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        code = error.error_code if isinstance(error, MlflowException) else ""
-        advice = ADVICE.get(code) or _advice(uri)
-        raise TrackingError(f"MLflow at {_public(uri)}: {doing} failed: {reason.rstrip('.')}. {advice}") from error
 
 
 def _asked(doing: str) -> Callable[[Callable[Concatenate[Tracking, P], R]], Callable[Concatenate[Tracking, P], R]]:
@@ -127,7 +105,7 @@ class Tracking:
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
             # A server that keeps artifacts itself decides where; for a database of our own they lie beside it.
-            location = None if _is_server(self.uri) else (self.root / ".convoy" / "mlartifacts").resolve().as_uri()
+            location = None if is_server(self.uri) else (self.root / ".convoy" / "mlartifacts").resolve().as_uri()
             try:
                 identifier = self.client.create_experiment(experiment, artifact_location=location, tags=MODEL_TRAINING)
             except MlflowException:
@@ -137,7 +115,7 @@ class Tracking:
         if found is not None:
             if found.lifecycle_stage != "active":
                 raise TrackingError(
-                    f"MLflow at {_public(self.uri)}: experiment {experiment!r} was deleted; restore it "
+                    f"MLflow at {public(self.uri)}: experiment {experiment!r} was deleted; restore it "
                     f"(`mlflow experiments restore -x {found.experiment_id}`) or give the line another `model:` name"
                 )
             identifier = found.experiment_id
@@ -297,7 +275,7 @@ class Tracking:
             run = self.get(run.parent)
         if not {DATASET, DATA} <= run.tags.keys():
             raise TrackingError(
-                f"MLflow at {_public(self.uri)}: expected run {run_id}, or one above it, to have the tags {DATASET!r} "
+                f"MLflow at {public(self.uri)}: expected run {run_id}, or one above it, to have the tags {DATASET!r} "
                 f"and {DATA!r}, and {run.id}, the topmost looked at, lacks them; name a run of a line that got as far "
                 "as its data"
             )
@@ -326,7 +304,7 @@ class Tracking:
                     shutil.rmtree(scratch, ignore_errors=True)
         if not found.exists():
             raise TrackingError(
-                f"MLflow at {_public(self.uri)}: run {run_id} has no artifact {path!r} (looked for {found}); "
+                f"MLflow at {public(self.uri)}: run {run_id} has no artifact {path!r} (looked for {found}); "
                 "its files were deleted or moved: run the step again"
             )
         return found
@@ -370,12 +348,12 @@ def connect(root: Path, experiment: str | None = None, *, ui: str | None = None)
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
     pages = ui or os.environ.get("CONVOY_MLFLOW_UI")
-    if _is_server(uri):
-        _probe(uri)
-        pages = pages or _public(uri)
+    if is_server(uri):
+        probe(uri)
+        pages = pages or public(uri)
     for talker in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(talker).setLevel(logging.WARNING)  # forty lines about tables, at every new project
-    with _creation_lock(root, uri), explained(uri, "connecting"):
+    with creation_lock(root, uri), explained(uri, "connecting"):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)  # creates the tables where there are none
         client.search_experiments(max_results=1)
         tracking = Tracking(root, uri, client, ui=pages.rstrip("/") if pages else None)
@@ -394,73 +372,9 @@ def evidence_metrics(evidence: Evidence) -> dict[str, float]:
     return metrics | {f"{evidence.split}.disparity.{name}": value for name, value in evidence.disparity.items()}
 
 
-def local_uri(root: Path) -> str:
-    """The project's own MLflow database."""
-    return f"sqlite:///{(root / '.convoy' / 'mlflow.db').resolve()}"
-
-
-def local_path(uri: str) -> Path | None:
-    """The path of a `file:` address or bare path; None for anything that must be downloaded."""
-    parsed = urlparse(uri)
-    if parsed.scheme == "file":
-        return Path(url2pathname(parsed.path))
-    return Path(uri) if not parsed.scheme else None
-
-
 def metric_name(text: str) -> str:
     """`text` with what MLflow refuses in names of metrics and parameters replaced."""
     return re.sub(r"[^\w\-./ :]", "_", text, flags=re.ASCII).strip("/.")
-
-
-@contextmanager
-def _creation_lock(root: Path, uri: str) -> Iterator[None]:
-    if _is_server(uri):
-        yield
-        return
-    path = root / ".convoy" / "locks" / "mlflow-database.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=LOCK_SECONDS)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise TrackingError(
-            f"{path}: another process has held the lock on MLflow's database for {LOCK_SECONDS:.0f} s; "
-            "end it, or wait for it, and start again"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _probe(uri: str) -> None:
-    """One quick question to the server, so that a dead one is an error now and not after many retries."""
-    address = f"{uri.rstrip('/')}/health"
-    try:
-        with urllib.request.urlopen(address, timeout=PROBE_SECONDS):  # noqa: S310 — http(s) only, see _is_server
-            return
-    except urllib.error.HTTPError as error:
-        if error.code < 500:
-            return  # alive: a proxy may keep /health to itself
-        reason: object = f"HTTP {error.code}"
-    except (urllib.error.URLError, TimeoutError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-    raise TrackingError(f"MLflow at {_public(uri)} does not answer: {reason}. {_advice(uri)}")
-
-
-def _is_server(uri: str) -> bool:
-    return urlparse(uri).scheme in {"http", "https"}
-
-
-def _advice(uri: str) -> str:
-    if _is_server(uri):
-        return "Start the server, correct MLFLOW_TRACKING_URI, or unset it to use the project's own database."
-    return "Check that the database in MLFLOW_TRACKING_URI (by default .convoy/mlflow.db) exists and can be written."
-
-
-def _public(uri: str) -> str:
-    """The address without a user's name and password."""
-    return re.sub(r"//[^/@]+@", "//", uri)
 
 
 def _quoted(value: str) -> str:

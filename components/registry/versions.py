@@ -18,7 +18,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from components.artifacts import ArtifactError, Evidence, Model, Predictions, replacing
-from components.registry.tracking import Tracking, TrackingError, explained, local_path
+from components.registry.store import TrackingError, explained, local_path
+from components.registry.tracking import Tracking
 
 CANDIDATE, STAGING, PRODUCTION, PREVIOUS = "candidate", "staging", "production", "previous"
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, QuantizeConfig, StudentConfig, TrainingConfig
+from flows.context import line
 from flows.curves import Curves
-from flows.step import StepRun, line, step
+from flows.step import StepRun, step
 
 if TYPE_CHECKING:
     from components.compress.quantize import Quantized

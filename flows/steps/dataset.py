@@ -13,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig, StudentConfig
 from flows import data_revisions
-from flows.step import StepRun, line, passing, step
+from flows.context import line
+from flows.step import StepRun, passing, step
 
 if TYPE_CHECKING:
     from components.data.drift.rule import DriftReport

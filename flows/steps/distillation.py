@@ -6,8 +6,9 @@ import shutil
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, StudentConfig, TrainingConfig
+from flows.context import line
 from flows.curves import Curves
-from flows.step import StepRun, line, step
+from flows.step import StepRun, step
 from flows.steps.exchanged import Exchanged
 from flows.steps.training import pinned_network, supports
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from components.artifacts import Dataset, Decision, Evidence, Model, Predictions, digest_values
 from components.config import DriftConfig, EvaluateConfig, Gate
-from flows.step import StepRun, line, step
+from flows.context import line
+from flows.step import StepRun, step
 
 if TYPE_CHECKING:
     from components.compress.quantize import Quantized

@@ -10,7 +10,8 @@ import pytest
 from components.artifacts import Evidence
 from components.registry import addresses, lines, registration
 from components.registry.lines import Difference
-from components.registry.tracking import KIND, Tracking, TrackingError
+from components.registry.store import TrackingError
+from components.registry.tracking import KIND, Tracking
 from components.registry.versions import RegistryError
 from tests.components.registry.registry_builders import DATA, build_evidence
 

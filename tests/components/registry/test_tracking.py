@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from components.registry.tracking import Tracking, TrackingError, connect
+from components.registry.store import TrackingError
+from components.registry.tracking import Tracking, connect
 from tests.components.registry.registry_builders import build_evidence
 
 
