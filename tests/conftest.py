@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Two processes that compute with two threads each on two cores wait for each other at every barrier: the suite takes
+# much longer. PyTorch reads this when it is imported, here and in what the tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +27,8 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow takes two seconds to create its tables: once is enough."""
-    from components.registry.tracking import connect, local_uri
+    from components.registry.store import local_uri
+    from components.registry.tracking import connect
 
     root = tmp_path_factory.mktemp("database")
     with pytest.MonkeyPatch.context() as patched:
