@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -30,19 +32,25 @@ class ResidualBlock(nn.Module):
 
 @register("residual")
 def residual(
-    inputs: InputSpec, outputs: int, parts: Parts, width: Count = 32, blocks: Count = 1, stride: Count = 1
+    inputs: InputSpec,
+    outputs: int,
+    parts: Parts,
+    width: Count = 32,
+    blocks: Count = 1,
+    stride: Count = 1,
+    last: Count | None = None,
 ) -> nn.Module:
     """Stem, two stages of `blocks` residual blocks at 1/2 and 1/4 of its resolution.
 
-    `width` channels in the stem, 2·width and 4·width in the stages; `stride` 2 in the stem costs a quarter. Images
-    must have at least 4×4 pixels, 8×8 with stride 2.
+    `width` channels in the stem, 2·width in the first stage, 4·width, or `last`, in the second; `stride` 2 in the stem
+    costs a quarter. Images must have at least 4×4 pixels, 8×8 with stride 2.
     """
     at_least("residual", inputs, 4 * stride)
     kind = parts.normalization
     layers: list[nn.Module] = [Normalize(inputs), ConvBlock(inputs.channels, width, stride=stride, normalize=kind)]
-    for stage in (1, 2):
-        channels = width * stage * 2
-        layers += [ConvBlock(width * stage, channels, normalize=kind), nn.MaxPool2d(2)]
-        before = (stage - 1) * blocks
+    widths = (width, 2 * width, last or 4 * width)
+    for stage, (narrow, channels) in enumerate(pairwise(widths)):
+        layers += [ConvBlock(narrow, channels, normalize=kind), nn.MaxPool2d(2)]
+        before = stage * blocks
         layers += [ResidualBlock(channels, parts, parts.drop(before + b + 1, 2 * blocks)) for b in range(blocks)]
-    return Compact(layers, width * 4, outputs, parts)
+    return Compact(layers, widths[-1], outputs, parts)
