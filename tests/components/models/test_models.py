@@ -55,9 +55,11 @@ def card(name: str = "residual", members: tuple[NetworkConfig, ...] = (), fusion
 # -- architectures ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("last", "widths"), [(None, [4, 8, 8, 8, 16, 16, 16]), (12, [4, 8, 8, 8, 12, 12, 12])])
-def test_the_last_stage_of_a_residual_network_may_have_a_width_of_its_own(last: int | None, widths: list[int]) -> None:
-    built = registry.build(NetworkConfig(name="residual", arguments={"width": 4, "last": last}), spec(), OUTPUTS)
+@pytest.mark.parametrize(("own", "widths"), [({}, [4, 8, 8, 8, 16, 16, 16]), ({"last": 12}, [4, 8, 8, 8, 12, 12, 12])])
+def test_the_last_stage_of_a_residual_network_may_have_a_width_of_its_own(
+    own: dict[str, int], widths: list[int]
+) -> None:
+    built = registry.build(NetworkConfig(name="residual", arguments={"width": 4, **own}), spec(), OUTPUTS)
     assert [layer.out_channels for layer in built.modules() if isinstance(layer, nn.Conv2d)] == widths
     assert built(images()).shape == (3, OUTPUTS)
 
