@@ -39,10 +39,11 @@ WAYS: dict[str, dict[str, Any]] = {
         for keep in (0.5, 0.25)
         for multiple in (1, 8, 16)
     },
-    "structured, 0.25, at random": {
+    "structured, 0.25, multiples of 16, at random": {
         "kind": "structured",
         "target": "parameters",
         "keep": 0.25,
+        "multiple_of": 16,
         "importance": "random",
     },
     "unstructured, 0.5": {"kind": "unstructured", "keep": 0.5},
