@@ -33,18 +33,19 @@ def halved(built: nn.Module, target: str = "macs", **changes: Any) -> nn.Module:
     return cut(built, INPUTS, structured(**changes), lambda current: getattr(size(current, INPUTS), target) <= most)
 
 
+@pytest.mark.parametrize("width", [12, 32])  # cut in any widths, and in multiples of 16
 @pytest.mark.parametrize(("name", "arguments"), FAMILIES)
 def test_every_family_is_narrower_and_can_be_built_again_with_bitwise_equal_answers(
-    name: str, arguments: dict[str, Any]
+    name: str, arguments: dict[str, Any], width: int
 ) -> None:
-    before = size(network(name, **arguments), INPUTS)
-    pruned = halved(network(name, **arguments))
+    before = size(network(name, width, **arguments), INPUTS)
+    pruned = halved(network(name, width, **arguments))
     after = size(pruned, INPUTS)
     assert 0.3 * before.macs < after.macs <= 0.5 * before.macs
     assert after.parameters < before.parameters
-    shapes = shapes_of(pruned, network(name, **arguments))
+    shapes = shapes_of(pruned, network(name, width, **arguments))
     assert shapes
-    config = NetworkConfig(name=name, arguments={"width": 12, **arguments}, shapes=shapes)
+    config = NetworkConfig(name=name, arguments={"width": width, **arguments}, shapes=shapes)
     again = registry.build(NetworkConfig.model_validate_json(config.model_dump_json()), INPUTS, OUTPUTS)
     again.load_state_dict(pruned.state_dict())
     with torch.no_grad():
