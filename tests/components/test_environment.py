@@ -20,6 +20,15 @@ ENGINES = {
     "prefect client": "from prefect._internal.analytics.enabled import is_telemetry_enabled as asked",
     "ray": "from ray._common.usage.usage_lib import usage_stats_enabled as asked",
     "dvc": "from dvc.analytics import is_enabled as asked",
+    # It has no question to be asked: what it leaves behind where it collects is looked at.
+    "onnxruntime": (
+        "import subprocess, sys, tempfile\n"
+        "def asked():\n"
+        "    with tempfile.TemporaryDirectory() as place:\n"
+        "        known = {**os.environ, 'TMPDIR': place}\n"
+        "        subprocess.run([sys.executable, '-c', 'import onnxruntime'], env=known, check=True)\n"
+        "        return os.listdir(place) != []\n"
+    ),
     "evidently": "from evidently.telemetry import event_logger\nasked = event_logger.is_enabled",
 }
 
