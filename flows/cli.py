@@ -124,9 +124,9 @@ app.command("open")(status_commands.open_page)
 
 
 def main() -> None:
-    """Entry point of the `convoy` command."""
+    """The `convoy` command, once it is imported."""
     # SIGTERM, and a terminal that closes, end a command as Ctrl-C does: what it has open is closed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`
             signal.signal(number, terminal.interrupt)
     try:

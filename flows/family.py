@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +81,16 @@ def found() -> Family:
     usual = tempfile.gettempdir()
     short = usual if len(usual) <= LONGEST or not os.access("/tmp", os.W_OK) else "/tmp"  # noqa: S108 — made by mkdtemp
     return Family(secrets.token_hex(16), Path(tempfile.mkdtemp(prefix=PREFIX, dir=short)))
+
+
+@contextmanager
+def gathered() -> Iterator[Family]:
+    """A new family for the block, at whose end none of it is left."""
+    family = found()
+    try:
+        yield family
+    finally:
+        family.leave()
 
 
 _joined: list[Family] = []  # kept: the reaper waits for the pipe to be closed

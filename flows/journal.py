@@ -25,8 +25,8 @@ SUFFIX = ".jsonl"  # beside a command's log
 SECONDS = 0.3  # between two records of how far something is: no load, and soon enough for people
 
 
-class Writer(io.TextIOBase):
-    """Writes records to a file descriptor: a `Reporter`, and a stream for what a console prints.
+class Writer:
+    """A `Reporter` that writes records to a file descriptor.
 
     Where nobody reads any more nothing is written, and nobody is disturbed.
     """
@@ -57,13 +57,20 @@ class Writer(io.TextIOBase):
             self._last = now
             self.record("advanced", what=what, done=done, total=total, note=note)
 
-    # -- for a console
+    def stream(self, *, error: bool = False) -> io.TextIOBase:
+        """A stream for a console: what is printed to it is shown, on the standard error where it is one."""
+        return _Stream(self, {"error": True} if error else {})
+
+
+class _Stream(io.TextIOBase):
+    def __init__(self, writer: Writer, about: Mapping[str, Any]) -> None:
+        self._writer, self._about = writer, about
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        self.record("said", text=text)
+        self._writer.record("said", text=text, **self._about)
         return len(text)
 
 
@@ -72,8 +79,8 @@ def ended(code: int) -> Record:
     return {"at": round(time.time(), 3), "kind": "ended", "code": code}
 
 
-def show(record: Record, reporter: Reporter, console: Console) -> None:
-    """Show one record; one of a kind that is not known is passed over."""
+def show(record: Record, reporter: Reporter, console: Console, errors: Console | None = None) -> None:
+    """Show one record, on `errors` where it is for the standard error; one of an unknown kind is passed over."""
     kind = record.get("kind")
     if kind == "started":
         reporter.started(str(record["step"]))
@@ -84,7 +91,8 @@ def show(record: Record, reporter: Reporter, console: Console) -> None:
     elif kind == "advanced":
         reporter.advanced(str(record["what"]), int(record["done"]), int(record["total"]), str(record["note"]))
     elif kind == "said":
-        console.print(Text.from_ansi(str(record["text"]).removesuffix("\n")), soft_wrap=True, highlight=False)
+        screen = errors if errors is not None and record.get("error") else console
+        screen.print(Text.from_ansi(str(record["text"]).removesuffix("\n")), soft_wrap=True, highlight=False)
 
 
 def parsed(line: bytes) -> Record | None:

@@ -160,28 +160,26 @@ def _running(
     name: str, command: list[str], port: int, health: str, log: Path, variables: Mapping[str, str] | None = None
 ) -> Iterator[str]:
     _free(name, port)
-    own = family.found()  # the servers' own children (job runners, workers) do not all end with them
-    environment = {**os.environ, **own.environment, **(variables or {})}
-    with log.open("ab") as output:
-        # A session of its own: a Ctrl-C in the terminal is for this process, which ends the server in its turn.
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
-    own.watch()
     address = f"http://{LOOPBACK}:{port}"
-    try:
-        limit = time.monotonic() + SERVER_SECONDS
-        while not _answers(f"{address}{health}"):
-            if process.poll() is not None or time.monotonic() > limit:
-                raise StartupError(f"{name} did not start on {address}; its log is {log}")
-            time.sleep(0.2)
-        yield address
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=STOP_SECONDS)
-        own.leave()
-        process.wait()
+    with family.gathered() as own:  # the servers' own children (job runners, workers) do not all end with them
+        environment = {**os.environ, **own.environment, **(variables or {})}
+        with log.open("ab") as output:
+            # A session of its own: a Ctrl-C in the terminal is for this process, which ends the server in its turn.
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        own.watch()
+        try:
+            limit = time.monotonic() + SERVER_SECONDS
+            while not _answers(f"{address}{health}"):
+                if process.poll() is not None or time.monotonic() > limit:
+                    raise StartupError(f"{name} did not start on {address}; its log is {log}")
+                time.sleep(0.2)
+            yield address
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=STOP_SECONDS)
 
 
 def _executable(name: str) -> str:

@@ -49,6 +49,7 @@ class Command:
     called: str
     goes_on: str  # said where it was interrupted
     log: Path
+    program: tuple[str, ...] = (sys.executable, "-m", "flows.worker")  # of the worker
 
     @property
     def journal(self) -> Path:
@@ -66,16 +67,11 @@ class _Signals:
 
 
 def supervise(project: Project, command: Command, console: Console) -> int:
-    """Do the command's work to its end, showing it on `console`; the exit code."""
-    mine = family.found()
-    with _listening() as signals, leases.leased(
-        project, family=mine.mark, scratch=str(mine.scratch), command=command.called, log=str(command.log)
-    ) as lease, _kept(command.journal) as kept:  # fmt: skip
-        run = _Run(project, command, console, mine, lease, signals, kept)
-        try:
-            return run.through()
-        finally:
-            mine.leave()
+    """Do the command's work to its end, showing it on `console`; the exit code. StartupError where it cannot begin."""
+    with _listening() as signals, family.gathered() as mine, _kept(command.journal) as kept:
+        about = {"family": mine.mark, "scratch": str(mine.scratch), "command": command.called, "log": str(command.log)}
+        with leases.leased(project, **about) as lease:
+            return _Run(project, command, console, mine, lease, signals, kept).through()
 
 
 class _Run:
@@ -93,7 +89,7 @@ class _Run:
     ) -> None:
         self.project, self.command, self.console, self.family = project, command, console, mine
         self.lease, self.signals, self.kept = lease, signals, kept
-        self.display = Display(console)
+        self.display, self.errors = Display(console), Console(stderr=True)
         self.code: int | None = None  # what the worker says that it came to
         self.trouble: str | None = None  # why it is ended, where nobody has asked for it
         self._rest = b""
@@ -143,7 +139,7 @@ class _Run:
         self.command.log.parent.mkdir(parents=True, exist_ok=True)
         with self.command.log.open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "flows.worker", str(writing), json.dumps(order)],
+                [*self.command.program, str(writing), json.dumps(order)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -197,7 +193,7 @@ class _Run:
             self.code = int(record["code"])
             return
         self._keep(record)
-        self._shows(lambda: journal.show(record, self.display, self.console))
+        self._shows(lambda: journal.show(record, self.display, self.console, self.errors))
 
     # -- the end
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,6 +34,7 @@ class Task:
     project: Project
     arguments: Mapping[str, Any]
     console: Console  # what is printed to it is seen in the terminal
+    errors: Console  # the same, on the standard error
     reporter: journal.Writer
 
     @property
@@ -45,9 +46,9 @@ class Task:
         """End with every mistake of the configuration; advice is given and ends nothing."""
         from flows.check import advice, complete
 
-        with terminal.wrong_is_told(self.project, self.console):
+        with terminal.wrong_is_told(self.project, self.errors):
             for text in advice(complete(self.project, *self.recipe)):
-                self.console.print(f"[yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
+                self.errors.print(f"[yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def line(task: Task) -> int:
@@ -86,7 +87,7 @@ def tune(task: Task) -> int:
     """A study."""
     recipe, overrides = task.recipe
     output, force = task.arguments["output"], task.arguments["force"]
-    with terminal.wrong_is_told(task.project, task.console):
+    with terminal.wrong_is_told(task.project, task.errors):
         from flows import study
 
         overrides += study.overrides_of(task.arguments["search"], **task.arguments["asked"])
@@ -123,14 +124,14 @@ def main() -> None:
     if os.getppid() != order["supervisor"]:
         os._exit(terminal.INTERRUPTED)  # the supervisor has died before it could be noticed
     shown = order["console"]
-    console = Console(
-        file=reporter, width=shown["width"], force_terminal=shown["color"] is not None, color_system=shown["color"]
-    )
+    kind = {"width": shown["width"], "force_terminal": shown["color"] is not None, "color_system": shown["color"]}
+    streams = reporter.stream(), reporter.stream(error=True)
+    console, errors = (Console(file=cast(IO[str], stream), **kind) for stream in streams)
     try:
         with terminal.explained(console, Path(order["log"])):
             project = find()
             enter(project)
-            code = _done(WORK[order["kind"]], Task(project, order["arguments"], console, reporter))
+            code = _done(WORK[order["kind"]], Task(project, order["arguments"], console, errors, reporter))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else terminal.FAILED
     if code != terminal.INTERRUPTED:
