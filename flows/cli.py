@@ -107,7 +107,7 @@ def ui(
     project = terminal.project()
     from flows import pages
 
-    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS):
+    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended"):
         pages.serve(project, pages.Ports(port, mlflow_port, prefect_port, evidently_port), say=typer.echo)
 
 

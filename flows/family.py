@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 
 MARK = "CONVOY_FAMILY"  # environment variable
+SHELTERED = "CONVOY_SHELTERED"  # environment variable: whoever has started this process does not leave it alone
 PREFIX = "convoy-"  # of temporary folders
 LONGEST = 15  # characters of the folder for temporary files: Ray's sockets are 90 deeper, and 107 is the system's limit
 CLOSING_SECONDS = 7.0  # how long the process that does the work may take to close what it has open
@@ -93,6 +94,33 @@ def gathered() -> Iterator[Family]:
         family.leave()
 
 
+@contextmanager
+def sheltering() -> Iterator[None]:
+    """Temporary files of this process, and of what it starts, are in a folder that goes with it.
+
+    What it starts are families of their own, which end with it.
+    """
+    with gathered() as family:
+        before = os.environ.get("TMPDIR")
+        _use(family.scratch)
+        os.environ[SHELTERED] = "1"
+        family.watch()
+        try:
+            yield
+        finally:
+            del os.environ[SHELTERED]
+            _use(before)
+
+
+def _use(folder: Path | str | None) -> None:
+    """For temporary files from now on; None: the system's."""
+    if folder is None:
+        os.environ.pop("TMPDIR", None)
+    else:
+        os.environ["TMPDIR"] = str(folder)
+    tempfile.tempdir = None  # cached
+
+
 _joined: list[Family] = []  # kept: the reaper waits for the pipe to be closed
 
 
@@ -105,9 +133,11 @@ def own() -> dict[str, str]:
     if MARK in os.environ or "PREFECT__FLOW_RUN_ID" not in os.environ:
         return {}
     mine = found()
-    os.environ.update(mine.environment)
-    tempfile.tempdir = None  # what was cached is of the folder before
+    os.environ[MARK] = mine.mark
+    _use(mine.scratch)
     mine.watch()
+    if SHELTERED in os.environ:
+        die_with_parent()
     _joined.append(mine)
     return {"family": mine.mark, "scratch": str(mine.scratch)}
 

@@ -17,7 +17,15 @@ from pathlib import Path
 
 from components.artifacts import writing
 from flows import family, index
-from flows.prefect_server import SERVER_SECONDS, StartupError, answers, database_lock, let_in, port_is_free
+from flows.prefect_server import (
+    SERVER_SECONDS,
+    StartupError,
+    answers,
+    asked_for,
+    database_lock,
+    let_in,
+    port_is_free,
+)
 from flows.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
 
 STOP_SECONDS = 3.0  # how long a server may take to end: three of them, one after the other, are gone within ten
@@ -147,12 +155,9 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
             with database_lock(project):
                 stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
             note.write_text(url, encoding="utf-8")
-        os.environ["PREFECT_API_URL"] = url
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
-        try:
+        with asked_for(url):
             yield url.removesuffix("/api")
-        finally:
-            os.environ.pop("PREFECT_API_URL", None)
 
 
 @contextmanager

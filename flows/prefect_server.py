@@ -16,8 +16,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -74,6 +74,26 @@ def answers(api_url: str) -> bool:
             return True
     except (urllib.error.URLError, TimeoutError, OSError):
         return False
+
+
+@contextmanager
+def asked_for(api_url: str) -> Iterator[None]:
+    """This process, and what it starts, talk to the server at this address for the block."""
+    os.environ["PREFECT_API_URL"] = api_url
+    _heed()
+    try:
+        yield
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        _heed()
+
+
+def _heed() -> None:
+    """Prefect reads its variables when it is imported: where it was, it reads them again."""
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
 
 
 def database_lock(project: Project) -> FileLock:

@@ -46,7 +46,7 @@ def schedule(
     With `--cron` or `--recipe`, the line for one recipe instead.
     """
     project = terminal.project()
-    from flows import deployments, leases, pages
+    from flows import deployments, family, leases, pages
 
     with terminal.wrong_is_told(project):
         if cron is None and recipe is None and overrides is None:
@@ -54,8 +54,8 @@ def schedule(
         else:
             values = deployments.single(recipe or "default", overrides or [], cron or NIGHTLY, timezone)
         flows = deployments.checked(project.root, values)
-    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS)
-    with explained, pages.lasting_prefect_server(project, prefect_port) as address:
+    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended")
+    with explained, family.sheltering(), pages.lasting_prefect_server(project, prefect_port) as address:
         from flows import schedules
 
         for sentence in leases.settle(project):
@@ -73,7 +73,7 @@ def deploy(prefect_port: PortOption = PREFECT_PORT) -> None:
 
     with terminal.wrong_is_told(project):
         deployments.checked(project.root, deployments.read(project.root))
-    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS)
+    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended")
     with explained, pages.lasting_prefect_server(project, prefect_port) as address:
         for sentence in deployments.deploy(project.root):
             typer.echo(sentence)

@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -238,13 +238,12 @@ class _Run:
         """Close what the dead worker has left open; what takes too long is left to the next start."""
         if server is not None and not server.ready:
             return  # nothing was opened yet, or there is nobody to tell
-        if server is not None:
-            os.environ["PREFECT_API_URL"] = server.url
         done = threading.Event()
 
         def settle() -> None:
             try:
-                leases.settle(self.project)
+                with prefect_server.asked_for(server.url) if server is not None else nullcontext():
+                    leases.settle(self.project)
             except Exception:  # whatever it is, the next start tries again
                 with suppress(OSError), self.command.log.open("a", encoding="utf-8") as story:
                     traceback.print_exc(file=story)

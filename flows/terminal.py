@@ -91,8 +91,9 @@ def wrong_is_told(project: Project, console: Console | None = None) -> Iterator[
 
 def stop(console: Console, text: str, code: int) -> NoReturn:
     """Say why, and end the command."""
-    console.print("[bold red]✗[/]", end=" ")
-    console.print(text, highlight=False, markup=False)
+    with suppress(OSError):  # of a terminal that was closed
+        console.print("[bold red]✗[/]", end=" ")
+        console.print(text, highlight=False, markup=False, soft_wrap=True)  # what it offers is copied as it stands
     sys.exit(code)
 
 
