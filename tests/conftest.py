@@ -17,11 +17,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """Ray on this machine, started once; `fit` uses the one that runs."""
-    from components.training import cluster
+    from components.training import cluster_ray
 
-    cluster.start()
+    cluster_ray.start()
     yield
-    cluster.stop()
+    cluster_ray.stop()
 
 
 @pytest.fixture(scope="session")
