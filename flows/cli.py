@@ -16,6 +16,7 @@ from flows import (
     completion,
     data_commands,
     decision_commands,
+    doctor_commands,
     find_commands,
     progress,
     schedule_commands,
@@ -130,6 +131,7 @@ app.command()(status_commands.status)
 app.command()(status_commands.runs)
 app.command()(status_commands.compare)
 app.command("open")(status_commands.open_page)
+app.command()(doctor_commands.doctor)
 
 
 def main() -> None:
