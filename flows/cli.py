@@ -13,6 +13,7 @@ from rich.console import Console
 
 from flows import (
     artifact_commands,
+    clean_commands,
     completion,
     data_commands,
     decision_commands,
@@ -132,6 +133,7 @@ app.command()(status_commands.runs)
 app.command()(status_commands.compare)
 app.command("open")(status_commands.open_page)
 app.command()(doctor_commands.doctor)
+app.command()(clean_commands.clean)
 
 
 def main() -> None:

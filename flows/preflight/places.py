@@ -81,9 +81,7 @@ def _room(name: str, place: Path) -> Finding:
     found = f"{size(free)} free" + (f" and {inodes:,} inodes" if inodes is not None else "") + f" for {name} ({place})"
     way = "`convoy clean` shows what can go"
     if free < LEAST_ROOM or (inodes is not None and inodes < LEAST_INODES):
-        return Finding(
-            "error", check, f"{found} at {place}; a line needs {size(LEAST_ROOM)} and some hundred files", way
-        )
+        return Finding("error", "disk", f"{found}; a line needs {size(LEAST_ROOM)} and some hundred files", way)
     if free < COMFORTABLE_ROOM or (inodes is not None and inodes < COMFORTABLE_INODES):
         return Finding("warning", "disk", f"{found}, which is little", way)
     return Finding("ok", "disk", found)
