@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from components.artifacts import writing
-from flows import index
+from flows import index, overview
 from flows.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
 from flows.startup import SERVER_SECONDS, StartupError, answers, database_lock, die_with_parent, let_in, port_is_free
 
@@ -47,9 +47,11 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
             "Evidently": stack.enter_context(evidently_server(project, ports.evidently)),
         }
         _free("the index page", ports.index)
-        first = stack.enter_context(index.served(project, ports.index, engines, partial(experiments, project)))
+        state = overview.Watch(project)
+        state.warm()
+        first = stack.enter_context(index.served(project, ports.index, engines, partial(experiments, project), state))
         stack.enter_context(_noted(project, first))
-        say(f"all of it  {first}    links to what follows, to the data docs and the data sets' cards")
+        say(f"all of it  {first}    how things are, and the ways to what follows, to data docs and data sets' cards")
         say(f"MLflow     {engines['MLflow']}    experiments, runs, registered models")
         say(f"Prefect    {engines['Prefect']}    flow runs, steps, schedules")
         say(f"Evidently  {engines['Evidently']}    drift, its history")
