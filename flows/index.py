@@ -29,7 +29,10 @@ Link = tuple[str, str, str]  # address, what it is called, what is there
 
 
 def page(
-    project: Project, engines: Mapping[str, str], experiments: Part[Mapping[str, str]], state: Overview | None = None
+    project: Project,
+    engines: Mapping[str, str],
+    experiments: Part[Mapping[str, str]],
+    state: Part[Overview] | None = None,
 ) -> str:
     """The page, HTML. `engines` says where each engine's own page answers, `experiments` which one has what address
     below MLflow's, `state` how things are; the rest is what lies in the project now.
@@ -39,7 +42,11 @@ def page(
         "Prefect": "flow runs, their steps and artifacts, schedules, approvals",
         "Evidently": "drift: the history of each model's comparisons",
     }
-    parts = overview_page.state(state, engines["MLflow"]) if state is not None else []
+    parts, at = [], time.time()
+    if state is not None and state.value is not None:
+        parts, at = overview_page.state(state.value, engines["MLflow"]), state.value.at
+    elif state is not None:
+        parts.append(overview_page.broken(state.problem or "nothing was answered"))
     parts.append(overview_page.links("Pages", [(where, name, described[name]) for name, where in engines.items()]))
     if experiments.problem is not None:
         parts.append(overview_page.broken(experiments.problem))
@@ -55,7 +62,6 @@ def page(
         parts.append(overview_page.links("Data sets in pictures", cards))
     if not docs:
         parts.append("<p>No data set has been validated yet: <code>convoy run</code> does it.</p>")
-    at = state.at if state is not None else time.time()
     return overview_page.document(project.root.name, str(project.root), parts, at)
 
 
@@ -112,7 +118,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         if not self._is_meant():
             self._refuse()
         elif asked == "/":
-            state = self.watch() if self.watch is not None else None
+            state = part(self.watch) if self.watch is not None else None
             self._say("text/html", page(self.root, self.links, part(self.models), state))
         elif asked == ADDRESSES:
             self._say("application/json", json.dumps({"project": str(self.root.root), "engines": dict(self.links)}))

@@ -65,7 +65,7 @@ class Overview:
 
 
 class Watch:
-    """Gathers beside whenever it is asked, and answers at once: with what is new if that comes soon, else with the last.
+    """Gathers beside whenever it is asked, and answers at once: with what is new where that comes soon, or the last.
 
     The page says of when what it shows is. The disk is measured once a minute at most.
     """
@@ -86,9 +86,9 @@ class Watch:
     def __call__(self) -> Overview:
         with self._lock:
             gathering = self._begin()
-        gathering.join(PATIENCE_SECONDS)
-        while self._last is None:  # the first visitor waits
-            gathering.join()
+        gathering.join(PATIENCE_SECONDS if self._last is not None else None)  # the first visitor waits
+        if self._last is None:
+            raise RuntimeError("the state of the project could not be gathered; the terminal says why")
         return self._last
 
     def _begin(self) -> threading.Thread:
