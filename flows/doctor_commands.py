@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json as serialization
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -93,10 +94,11 @@ def _lines(error: ConfigurationError) -> list[str]:
 
 
 def _of_store(project: Project) -> list[Finding]:
-    """What is damaged or missing in the store, whole."""
-    from components.registry import inspection, tracking
+    """What is damaged or missing in the store, whole: takes as long as reading all of it."""
+    from components.registry import tracking
     from flows.preflight import Finding
 
+    inspection = importlib.import_module("components.registry.inspection")
     problems = inspection.check_store(tracking.connect(project.root), progress=lambda said: None)
     if not problems:
         return [Finding("ok", "store", "every version, decision and finished step has its files")]

@@ -31,6 +31,7 @@ TEMPORARY = (
     "convoy-apt-*",
     ".convoy-*.????????",
 )
+LATELY = 20  # lines that are looked at for one that has just ended
 USED_BY_LINES = {"decoded", "work", "downloads", "steps", "deleted"}
 
 
@@ -202,7 +203,7 @@ def _steps(looking: Looking) -> Iterator[Removable | str]:
     from components.registry import lines, standing, tracking
 
     store = tracking.connect(project.root)
-    lately = [each for each in lines.recent(store, 1) if each.started + (each.seconds or 0) >= looking.hour]
+    lately = [each for each in lines.recent(store, LATELY) if each.started + (each.seconds or 0) >= looking.hour]
     if lately:
         yield f"a line ended within the last hour ({lately[0].id[:8]}), and may be started again"
         return

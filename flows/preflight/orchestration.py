@@ -43,6 +43,8 @@ def _database(project: Project) -> Finding:
             base.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if file.stat().st_size <= SMALL and (wrong := base.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 return Finding("error", CHECK, f"{file} is damaged: {wrong}", way)
+            base.execute("BEGIN IMMEDIATE")  # a file that can only be read shows here
+            base.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         if "locked" not in str(error):
             owner = f"`sudo chown {os.getuid()} {here}`"
