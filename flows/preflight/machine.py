@@ -19,7 +19,7 @@ from components.config import Recipe
 from flows.preflight.finding import Finding, size
 
 PYTHON = (3, 11)  # as in pyproject.toml
-# Measured on `convoy run --recipe digits` with one worker: 2.6 GB at most, all processes together. Below the second
+# Measured on `convoy run --recipe digits`: 2.7 GB at most, all processes together (PSS). Below the second
 # the kernel ends one of them.
 COMFORTABLE_MEMORY, LEAST_MEMORY = 3 * 2**30, 2**30
 LEAST_FILES = 128  # with so many a line was seen to work
