@@ -17,6 +17,7 @@ TELEMETRY_OFF = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime: else it collects, and leaves a file `.ses` among temporary ones
 }
 
 NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
@@ -30,11 +31,17 @@ QUIET = {
 }
 
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # never asked through a proxy, which could not reach it
+NO_PROXY = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
+
+
 def prepare_environment(environment: MutableMapping[str, str] = os.environ) -> None:
     """Set the switches; idempotent, and inherited by every process that is started from here."""
     for name, value in {**TELEMETRY_OFF, **QUIET}.items():
         environment.setdefault(name, value)
     environment.update(NO_PICKLE)
+    direct = [part.strip() for name in NO_PROXY for part in environment.get(name, "").split(",") if part.strip()]
+    environment.update(dict.fromkeys(NO_PROXY, ",".join(dict.fromkeys([*direct, *LOOPBACK]))))
 
 
 def switch_off_telemetry() -> None:

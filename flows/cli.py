@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -19,15 +16,12 @@ from flows import (
     decision_commands,
     doctor_commands,
     find_commands,
-    progress,
+    log_commands,
     schedule_commands,
     status_commands,
     terminal,
 )
-from flows.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT, Project
-
-if TYPE_CHECKING:
-    from flows.line import Outcome
+from flows.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT
 
 app = typer.Typer(
     name="convoy",
@@ -50,21 +44,20 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Overri
 
 
 @app.command()
-def run(recipe: RecipeOption = "default", overrides: SetOption = None) -> None:
+def run(
+    recipe: RecipeOption = "default",
+    overrides: SetOption = None,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", "-d", help="Without this terminal: `convoy logs -f` shows it, `convoy stop` ends it."),
+    ] = False,
+) -> None:
     """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
-    began = time.monotonic()
     project = terminal.project()
-    terminal.checked(project, recipe, overrides or [])
-    log = project.logs / f"line-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    with progress.quiet(log) as console, terminal.explained(console, log):
-        console.print(f"[bold]convoy[/] {recipe} [dim]· log {terminal.short(log)}[/]", highlight=False)
-        outcome = _run_line(project, console, recipe, overrides or [])
-        from flows.summary import table, where_to_look
-
-        console.print(table(outcome, console.width))
-        console.print(where_to_look(outcome, time.monotonic() - began), highlight=False)
-        if outcome.decision.action == "reject":
-            raise typer.Exit(terminal.REJECTED)
+    if detach:
+        log_commands.detached(project, ["run", "--recipe", recipe, *(f"-S{each}" for each in overrides or [])])
+        return
+    terminal.supervised(project, "line", recipe, {"recipe": recipe, "overrides": overrides or []})
 
 
 @app.command()
@@ -88,25 +81,21 @@ def tune(
     Ray Tune, Optuna and ASHA. `tune:` of a recipe says the same as the options.
     """
     project = terminal.project()
-    wanted: list[str] = []
-    with terminal.wrong_is_told(project):
-        from flows import study
-
-        given = study.overrides_of(search or [], trials=trials, seconds=seconds, concurrent=concurrent, seed=seed)
-        wanted = [*(overrides or []), *given]
-        study.checked(project, recipe, wanted, output, force=force)
-    log = project.logs / f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    goes_on = "interrupted; the same command goes on from the last finished epoch"
-    with progress.quiet(log) as console, terminal.explained(console, log, goes_on):
-        console.print(f"[bold]convoy tune[/] {recipe} [dim]· log {terminal.short(log)}[/]", highlight=False)
-        with terminal.displayed(project, console) as display:
-            from flows import tune as flow
-
-            flow.reporting_to(display)
-            outcome = flow.tune(recipe, wanted, output, force)
-        from flows.tune_pages import page
-
-        console.print(page(outcome), highlight=False)
+    asked = {"trials": trials, "seconds": seconds, "concurrent": concurrent, "seed": seed}
+    terminal.supervised(
+        project,
+        "tune",
+        recipe,
+        {
+            "recipe": recipe,
+            "overrides": overrides or [],
+            "search": search or [],
+            "asked": asked,
+            "output": output,
+            "force": force,
+        },
+        "interrupted; the same command goes on from the last finished epoch",
+    )
 
 
 @app.command()
@@ -120,7 +109,7 @@ def ui(
     project = terminal.project()
     from flows import pages
 
-    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS):
+    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended"):
         pages.serve(project, pages.Ports(port, mlflow_port, prefect_port, evidently_port), say=typer.echo)
 
 
@@ -131,29 +120,23 @@ app.command()(artifact_commands.bench)
 app.command()(status_commands.status)
 app.command()(status_commands.runs)
 app.command()(status_commands.compare)
+app.command()(log_commands.logs)
+app.command()(log_commands.stop)
 app.command("open")(status_commands.open_page)
 app.command()(doctor_commands.doctor)
 app.command()(clean_commands.clean)
 
 
 def main() -> None:
-    """Entry point of the `convoy` command."""
-    # SIGTERM ends a command as Ctrl-C does: runs are closed, servers and Ray are stopped.
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-    app()
-
-
-def _run_line(project: Project, console: Console, recipe: str, overrides: list[str]) -> Outcome:
-    with terminal.displayed(project, console) as display:
-        from flows import line as flow
-
-        flow.reporting_to(display)
-        return flow.line(recipe, overrides)
-
-
-@contextmanager
-def _interrupt() -> NoReturn:
-    raise KeyboardInterrupt
+    """The `convoy` command, once it is imported."""
+    # SIGTERM, and a terminal that closes, end a command as Ctrl-C does: what it has open is closed.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`
+            signal.signal(number, terminal.interrupt)
+    try:
+        app()
+    except KeyboardInterrupt:
+        terminal.stop(Console(stderr=True), "interrupted", terminal.INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from components.config import Recipe
 from components.registry.tracking import Tracking
+from flows.leases import Lease
 from flows.progress import Reporter
 from flows.project import Project
-from flows.startup import Lease
 
 
 @dataclass

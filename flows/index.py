@@ -112,6 +112,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     links: Mapping[str, str]
     models: Callable[[], Mapping[str, str]]
     watch: Callable[[], Overview] | None
+    server: http.server.HTTPServer
 
     def do_GET(self) -> None:
         asked = urlsplit(self.path).path
@@ -136,7 +137,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
         A page elsewhere can point a name of its own at the loopback (DNS rebinding), and would read everything here.
         """
-        _, port = self.server.server_address[:2]  # type: ignore[misc]
+        port = self.server.server_port
         own = {f"{name}:{port}" for name in NAMES} | (set(NAMES) if port == HTTP_PORT else set())
         return (self.headers.get("Host") or "").lower() in own
 

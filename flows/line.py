@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +15,12 @@ from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run as this_flow_run
 
-from components import provenance
 from components.artifacts import Dataset, Decision
-from components.config import Recipe
 from components.registry import tracking as memory
-from components.registry.store import TrackingError
-from flows import comparison, notices, progress, schedules, startup, steps, stopping, ways
+from flows import comparison, notices, opening, progress, schedules, steps, stopping, ways
 from flows.check import complete
-from flows.context import Done, Line, running
-from flows.data_revisions import AS_OF
-from flows.project import Project, enter, find
-from flows.step import LINE, flat
+from flows.context import Done, Line
+from flows.project import enter, find
 
 _reporter: progress.Reporter = progress.Silent()
 
@@ -98,43 +92,15 @@ def opened(recipe: str, overrides: list[str], as_of: datetime | None = None) -> 
     project = find()
     enter(project)
     settings = complete(project, recipe, overrides)
-    startup.settle(project)
-    connection = memory.connect(project.root, settings.line.model)
-    with startup.leased(project) as lease:
-        lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
-        origin = custody(project, settings, recipe)
-        if as_of is not None:
-            origin[AS_OF] = as_of.isoformat()
-        run_id = connection.start_run(f"line · {recipe}", tags={LINE: lease.id, memory.KIND: "line", **origin})
-        if link := connection.run_link(run_id):
-            create_link_artifact(link, link_text=f"line · {recipe}", key="mlflow", description="the same run in MLflow")
-        connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
-        value = Line(project, settings, connection, run_id, lease, _reporter, origin, as_of)
+    with opening.opened(project, settings, recipe, "line", _reporter, as_of) as run:
         try:
-            with running(value), stopping.cancellable(this_flow_run.get_id()):
-                yield value
-            connection.finish(run_id)
-        except BaseException as error:
-            status: memory.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            _close(value, status, error)
-            raise
+            if link := run.tracking.run_link(run.run_id):
+                about = "the same run in MLflow"
+                create_link_artifact(link, link_text=f"line · {recipe}", key="mlflow", description=about)
+            with stopping.cancellable(this_flow_run.get_id()):
+                yield run
         finally:
-            shutil.rmtree(value.restored, ignore_errors=True)
-
-
-def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
-    """What the parent run's tags say of where everything came from."""
-    return {
-        "convoy.recipe": recipe,
-        "convoy.dataset": settings.line.dataset,
-        "convoy.parameters": settings.digest(),
-        "convoy.lock": provenance.lock_digest(project.root),
-        "convoy.prefect_flow_run": str(this_flow_run.get_id()),
-        "mlflow.source.git.commit": provenance.git_commit(project.root),
-        "mlflow.source.name": f"convoy run --recipe {recipe}",
-        "mlflow.source.type": "LOCAL",
-        "mlflow.user": getpass.getuser(),
-    }
+            shutil.rmtree(run.restored, ignore_errors=True)
 
 
 def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: Decision) -> Outcome:
@@ -190,11 +156,3 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
 def _linked(run: Line, done: Done) -> str:
     text = f"{done.run_id[:8]}{' (reused)' if done.cached else ''}"
     return f"[{text}]({run.tracking.inside(done.run_id)})"
-
-
-def _close(run: Line, status: memory.Status, error: BaseException) -> None:
-    try:
-        run.tracking.log_note(run.run_id, f"**{status.lower()}**: {error}")
-        run.tracking.finish(run.run_id, status)
-    except TrackingError:
-        run.lease.leave_open()  # MLflow is what failed; the error under way says so, and the next start closes the run

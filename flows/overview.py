@@ -127,12 +127,13 @@ def gather(project: Project, disk: Callable[[], Disk]) -> Overview:
     connection = part(lambda: _connected(project))
     store = connection.value
     if store is None:
-        runs, models = Part(problem=connection.problem), Part(problem=connection.problem)
-    else:
-        runs, models = part(lambda: _runs(store)), part(lambda: _models(store))
+        why = connection.problem
+        plans = coming.result()
+        return Overview(at, Part(problem=why), Part(problem=why), Part(problem=why), frozenset(), plans, part(disk))
+    runs, models = part(lambda: _runs(store)), part(lambda: _models(store))
     plans = coming.result()
-    waiting = part(lambda: _waiting(store, models, plans)) if store is not None else Part(problem=connection.problem)
-    died = part(lambda: _died(project, store, runs.value or [])) if store is not None else Part(frozenset())
+    waiting = part(lambda: _waiting(store, models, plans))
+    died = part(lambda: _died(project, store, runs.value or []))
     return Overview(at, models, waiting, runs, died.value or frozenset(), plans, part(disk))
 
 

@@ -10,18 +10,25 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import psutil
-
 from components.artifacts import writing
-from flows import index, overview
+from flows import family, index, overview
+from flows.prefect_server import (
+    SERVER_SECONDS,
+    StartupError,
+    answers,
+    asked_for,
+    database_lock,
+    let_in,
+    port_is_free,
+)
 from flows.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
-from flows.startup import SERVER_SECONDS, StartupError, answers, database_lock, die_with_parent, let_in, port_is_free
 
+STOP_SECONDS = 3.0  # how long a server may take to end: three of them, one after the other, are gone within ten
 HEALTH = {"MLflow": "/health", "Prefect": "/api/health", "Evidently": "/api/version"}
 
 
@@ -150,12 +157,9 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
             with database_lock(project):
                 stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
             note.write_text(url, encoding="utf-8")
-        os.environ["PREFECT_API_URL"] = url
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
-        try:
+        with asked_for(url):
             yield url.removesuffix("/api")
-        finally:
-            os.environ.pop("PREFECT_API_URL", None)
 
 
 @contextmanager
@@ -163,27 +167,26 @@ def _running(
     name: str, command: list[str], port: int, health: str, log: Path, variables: Mapping[str, str] | None = None
 ) -> Iterator[str]:
     _free(name, port)
-    with log.open("ab") as output:
-        environment = {**os.environ, **(variables or {})}
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, preexec_fn=die_with_parent)  # noqa: PLW1509
     address = f"http://{LOOPBACK}:{port}"
-    try:
-        limit = time.monotonic() + SERVER_SECONDS
-        while not _answers(f"{address}{health}"):
-            if process.poll() is not None or time.monotonic() > limit:
-                raise StartupError(f"{name} did not start on {address}; its log is {log}")
-            time.sleep(0.2)
-        yield address
-    finally:
-        # The servers' own children (job runners, workers) do not all end with them.
-        alive = process.poll() is None
-        family = psutil.Process(process.pid).children(recursive=True) if alive else []
-        process.terminate()
-        process.wait(timeout=30)
-        _, left = psutil.wait_procs(family, timeout=5)
-        for each in left:
-            each.kill()
-        psutil.wait_procs(left, timeout=5)
+    with family.gathered() as own:  # the servers' own children (job runners, workers) do not all end with them
+        environment = {**os.environ, **own.environment, **(variables or {})}
+        with log.open("ab") as output:
+            # A session of its own: a Ctrl-C in the terminal is for this process, which ends the server in its turn.
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        own.watch()
+        try:
+            limit = time.monotonic() + SERVER_SECONDS
+            while not _answers(f"{address}{health}"):
+                if process.poll() is not None or time.monotonic() > limit:
+                    raise StartupError(f"{name} did not start on {address}; its log is {log}")
+                time.sleep(0.2)
+            yield address
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=STOP_SECONDS)
 
 
 def _executable(name: str) -> str:

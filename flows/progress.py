@@ -5,14 +5,9 @@ The engines' chatter goes to a log file. On a terminal the display is live; else
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -101,29 +96,3 @@ class Display:
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
-
-
-@contextmanager
-def quiet(log: Path) -> Iterator[Console]:
-    """Send this process's output, and that of all it starts, to `log`; what is yielded still reaches the terminal.
-
-    Works on file descriptors, so C++ engines and child processes are covered.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept_out, kept_err = os.dup(1), os.dup(2)
-    terminal: IO[str] = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    try:
-        yield Console(file=terminal, force_terminal=None if terminal.isatty() else False)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(kept_out, 1)
-        os.dup2(kept_err, 2)
-        os.close(kept_out)
-        os.close(kept_err)
-        terminal.close()

@@ -6,7 +6,6 @@ Imports no engine until a command needs it.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import completion, progress, terminal
+from flows import completion, terminal
 from flows.project import PREFECT_PORT, Project
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def schedule(
     With `--cron` or `--recipe`, the line for one recipe instead.
     """
     project = terminal.project()
-    from flows import deployments, pages, startup
+    from flows import deployments, family, leases, pages
 
     with terminal.wrong_is_told(project):
         if cron is None and recipe is None and overrides is None:
@@ -55,11 +54,11 @@ def schedule(
         else:
             values = deployments.single(recipe or "default", overrides or [], cron or NIGHTLY, timezone)
         flows = deployments.checked(project.root, values)
-    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS)
-    with explained, pages.lasting_prefect_server(project, prefect_port) as address:
+    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended")
+    with explained, family.sheltering(), pages.lasting_prefect_server(project, prefect_port) as address:
         from flows import schedules
 
-        for sentence in startup.settle(project):
+        for sentence in leases.settle(project):
             typer.echo(sentence)
         for name, entry in values.deployments.items():
             typer.echo(f"{flows[name].name}/{name} runs at {deployments.said(entry)}")
@@ -74,7 +73,7 @@ def deploy(prefect_port: PortOption = PREFECT_PORT) -> None:
 
     with terminal.wrong_is_told(project):
         deployments.checked(project.root, deployments.read(project.root))
-    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS)
+    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended")
     with explained, pages.lasting_prefect_server(project, prefect_port) as address:
         for sentence in deployments.deploy(project.root):
             typer.echo(sentence)
@@ -89,22 +88,9 @@ def backfill(
     overrides: SetOption = None,
 ) -> None:
     """Run the line for past days, each on the data as it was at that day's end. Moves no alias."""
-    began = time.monotonic()
     project = terminal.project()
-    terminal.checked(project, recipe, overrides or [])
-    log = project.logs / f"backfill-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    with progress.quiet(log) as console, terminal.explained(console, log):
-        console.print(f"[bold]convoy backfill[/] {recipe} [dim]· log {terminal.short(log)}[/]", highlight=False)
-        with terminal.displayed(project, console) as display:
-            from flows import backfill as flow
-            from flows import line
-
-            line.reporting_to(display)
-            days = flow.backfill(since, until, timezone, recipe, overrides or [])
-        console.print(_table(days))
-        console.print(f"{len(days)} days after {time.monotonic() - began:.0f} s", highlight=False)
-        if not all(day.run_id for day in days):
-            raise typer.Exit(terminal.FAILED)
+    days = {"since": since, "until": until, "timezone": timezone}
+    terminal.supervised(project, "backfill", recipe, {**days, "recipe": recipe, "overrides": overrides or []})
 
 
 def notices(
@@ -143,7 +129,8 @@ def _channels(values: Deployments) -> Table:
     return table
 
 
-def _table(days: list[Dated]) -> Table:
+def days_table(days: list[Dated]) -> Table:
+    """A row a day: its data, and what the line came to."""
     table = Table("day", "data", "version", "outcome")
     for day in days:
         table.add_row(day.day, day.data[:12], "–" if day.version is None else str(day.version), day.outcome)

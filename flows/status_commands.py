@@ -125,7 +125,7 @@ def _asking() -> Iterator[tuple[Project, Tracking]]:
 
 def _plans(project: Project) -> list[Planned] | None:
     """What Prefect has scheduled; None where no server of this project, and none that is named, answers."""
-    from flows.startup import answers, let_in
+    from flows.prefect_server import answers, let_in
     from flows.status import planned
 
     note = project.prefect_home / "server.url"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from components.config import ConfigurationError, load, recipes
-from flows.progress import Display
 from flows.project import Project, enter, find
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
@@ -49,33 +52,32 @@ def explained(console: Console, log: Path, interrupted: str = GOES_ON) -> Iterat
         stop(console, text + _full_disk(log), FAILED)
 
 
-@contextmanager
-def displayed(project: Project, console: Console) -> Iterator[Display]:
-    """What a flow needs around it: a lease, a Prefect server, and somebody to tell how far it is."""
-    from flows import startup
+def supervised(
+    project: Project, kind: str, recipe: str, arguments: Mapping[str, Any], interrupted: str = GOES_ON
+) -> NoReturn:
+    """Have the work done by a process of its own (`supervision`), and end the command with what it came to."""
+    from flows.supervision import Command, supervise
 
-    with startup.leased(project) as lease, startup.prefect_server(project, lease) as server:
-        with console.status("starting Prefect's temporary server"):
-            import flows.line  # noqa: F401 — its engines, while the server starts
+    began = time.time()
+    with wrong_is_told(project):  # what can be said without an engine is said at once; the worker says the rest
+        load(project.root, None if recipe == "default" else recipe, arguments["overrides"])
+    log = project.logs / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    called = "convoy" if kind == "line" else f"convoy {kind}"
+    console = Console()
+    console.print(f"[bold]{called}[/] {escape(recipe)} [dim]· log {escape(short(log))}[/]", highlight=False)
+    with explained(console, log, interrupted):
+        command = Command(kind, {**arguments, "began": began}, f"{called} {recipe}", interrupted, log)
+        sys.exit(supervise(project, command, console))
 
-            if server is not None:
-                server.wait()
-        with Display(console) as display:
-            yield display
 
-
-def checked(project: Project, recipe: str, overrides: list[str]) -> None:
-    """End with every mistake of the configuration before anything is started; advice is given and ends nothing."""
-    with wrong_is_told(project):
-        load(project.root, None if recipe == "default" else recipe, overrides)
-        from flows.check import advice, complete
-
-        for line in advice(complete(project, recipe, overrides)):
-            Console(stderr=True).print(f"[yellow]![/] {line}", highlight=False, soft_wrap=True)
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """As a handler: the signal ends a command in the way that Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 @contextmanager
-def wrong_is_told(project: Project) -> Iterator[None]:
+def wrong_is_told(project: Project, console: Console | None = None) -> Iterator[None]:
+    """A mistake in the configuration ends the command with all of them, before anything is started."""
     try:
         yield
     except ConfigurationError as error:
@@ -84,13 +86,14 @@ def wrong_is_told(project: Project) -> Iterator[None]:
         text = "\n".join(
             ["the configuration is wrong; nothing was started", *(f"  {line}" for line in mistakes), known]
         )
-        stop(Console(stderr=True), text, WRONG)
+        stop(console or Console(stderr=True), text, WRONG)
 
 
 def stop(console: Console, text: str, code: int) -> NoReturn:
     """Say why, and end the command."""
-    console.print("[bold red]✗[/]", end=" ")
-    console.print(text, highlight=False, markup=False)
+    with suppress(OSError):  # of a terminal that was closed
+        console.print("[bold red]✗[/]", end=" ")
+        console.print(text, highlight=False, markup=False, soft_wrap=True)  # what it offers is copied as it stands
     sys.exit(code)
 
 

@@ -15,19 +15,16 @@ from filelock import FileLock
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run as this_flow_run
 
 from components.artifacts import Dataset, digest_values
 from components.config import ConfigurationError
 from components.provenance import code_digest
 from components.registry import tracking as memory
-from components.registry.store import TrackingError
 from components.training.tuning_recipe import write_recipe
 from components.training.tuning_study import Findings, Study, TrialEvent
-from flows import progress, startup, steps
+from flows import opening, progress, steps
 from flows.check import complete
-from flows.context import Line, line, running
-from flows.line import custody
+from flows.context import Line, line
 from flows.project import Project, enter, find
 from flows.step import LINE, flat
 from flows.study import checked, recipe_file
@@ -148,22 +145,8 @@ def _opened(recipe: str, overrides: list[str], output: str | None, *, force: boo
     enter(project)
     study = checked(project, recipe, overrides, output, force=force)
     settings = complete(project, recipe, overrides)
-    startup.settle(project)
-    connection = memory.connect(project.root, settings.line.model)
-    with startup.leased(project) as lease:
-        lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
-        origin = custody(project, settings, recipe)
-        tags = {LINE: lease.id, memory.KIND: "tune", **origin}
-        run_id = connection.start_run(f"tune · {recipe}", tags=tags)
-        connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
-        try:
-            with running(Line(project, settings, connection, run_id, lease, _reporter, origin)) as value:
-                yield value, study
-        except BaseException as error:
-            if not _close(connection, run_id, "FAILED" if isinstance(error, Exception) else "KILLED", error):
-                lease.leave_open()
-            raise
-        connection.finish(run_id)
+    with opening.opened(project, settings, recipe, "tune", _reporter) as run:
+        yield run, study
 
 
 @contextmanager
@@ -248,16 +231,3 @@ def _note(
 
 def _plain(value: Any) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _close(connection: memory.Tracking, run_id: str, status: memory.Status, error: BaseException) -> bool:
-    """Whether MLflow took it: where not, the error under way says so, and the next start closes the runs."""
-    try:
-        for child in connection.children(run_id):
-            if child.status == "RUNNING":
-                connection.finish(child.id, "KILLED")
-        connection.log_note(run_id, f"**{status.lower()}**: {error}")
-        connection.finish(run_id, status)
-    except TrackingError:
-        return False
-    return True

@@ -1,6 +1,6 @@
 """Runs whose process or machine is gone: an automation of Prefect's ends them where a server stays.
 
-On one machine the next start does it (`startup.settle`). A run that lives says so again and again
+On one machine the next start does it (`leases.settle`). A run that lives says so again and again
 (PREFECT_FLOWS_HEARTBEAT_FREQUENCY, set by `project.enter`); the server ends one that has been silent, wherever it ran.
 """
 

@@ -90,7 +90,7 @@ def start() -> None:
         return
     # Sockets' paths must be short, so this is not in the project. Only what is streamed travels through the object
     # store, some blocks of 8 MB at a time (components.data.reading.windows).
-    folder = Path(tempfile.mkdtemp(prefix="convoy-ray-"))
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
     _temporary.append(folder)
     handler = signal.getsignal(signal.SIGTERM)
     ray.init(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from dataclasses import dataclass
 
-import psutil
-
+from flows import leases
 from flows.project import Project
 
 
@@ -21,35 +18,20 @@ class Living:
 
 
 def living(project: Project) -> list[Living]:
-    """Lines whose process is there. One of another machine, and one whose lease cannot be read, count as running."""
+    """Lines that are under way, and leases that cannot be read, which may be of one."""
+    alive = leases.living(project)
+    known = {lease.id: lease for lease in leases.held(project)}
     found = []
     for path in sorted(project.leases.glob("*.json")):
-        try:
-            since = path.stat().st_ctime
-            content = json.loads(path.read_text(encoding="utf-8"))
-            pid, started, host = int(content["pid"]), float(content["started"]), str(content["host"])
-        except FileNotFoundError:
-            continue  # its line has just ended
-        except (ValueError, KeyError, TypeError):
+        lease = known.get(path.stem)
+        if lease is not None and lease.id in alive:
+            said = f"process {lease.content['pid']} on {lease.content['host']}"
+            found.append(Living(lease.id, said, float(lease.content["started"])))
+        elif lease is None and path.exists():
             found.append(Living(path.stem, f"{path} cannot be read; remove it if no line runs", 0.0))
-            continue
-        if host != socket.gethostname():
-            found.append(Living(path.stem, f"a line on {host} (process {pid}, {path})", min(since, started)))
-        elif _is_there(pid, started):
-            found.append(Living(path.stem, f"process {pid}", min(since, started)))
     return found
 
 
 def dead(project: Project) -> set[str]:
-    """Leases of this machine's lines that have no process any more, though nobody has closed their runs."""
-    alive = {each.id for each in living(project)}
-    return {path.stem for path in project.leases.glob("*.json")} - alive
-
-
-def _is_there(pid: int, started: float) -> bool:
-    """Numbers of processes are given out again, so the time at which it was started counts too."""
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    """Leases of lines that are over, though nobody has closed their runs."""
+    return {lease.id for lease in leases.held(project)} - leases.living(project)

@@ -22,15 +22,9 @@ HALF = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}(?P<old>\.old)?$")
 RESTORING = re.compile(r"^\.(?P<name>.+)\.restoring-[0-9a-f]{8}(-old)?$")  # `versions.restore`
 DVC_HALF = re.compile(r"^\.[A-Za-z0-9_-]{22}\.tmp$")  # `dvc_objects.fs.utils.tmp_fname`
 STAGES = ("watched", "raw", "inspected", "prepared", "validation")  # folders of data/ whose names are ours
-TEMPORARY = (
-    "convoy-ray-*",
-    "convoy-chain-*",
-    "convoy-check-*",
-    "convoy-bench-*",
-    "convoy-range-*",
-    "convoy-apt-*",
-    ".convoy-*.????????",
-)
+# Names that `tempfile` gives to ours, and what is left of a cleaning or a look; nobody chooses them by hand.
+TEMPORARY = re.compile(r"^\.?convoy-((ray|chain|check|bench|range|apt)-[a-z0-9_]{8}|writes-here)(\.[0-9a-f]{8})?$")
+LOGS = ("*.log", "*.jsonl", "detached-*.txt")  # of commands, what they showed, and what was printed unseen
 LATELY = 20  # lines that are looked at for one that has just ended
 USED_BY_LINES = {"decoded", "work", "downloads", "steps", "deleted"}
 
@@ -102,8 +96,8 @@ def _half_written(project: Project) -> Iterator[Path]:
     for folder in shallow:
         yield from _matching(folder, HALF, RESTORING)
     for name in ("work", "decoded", "downloads", "cards", "locks", "lines", "logs"):
-        for folder, folders, _ in os.walk(state / name):
-            yield from _matching(Path(folder), HALF)
+        for place, folders, _ in os.walk(state / name):
+            yield from _matching(Path(place), HALF)
             folders[:] = [each for each in folders if not HALF.match(each)]
     for folder in (root / ".dvc" / "cache" / "files" / "md5", *_folders(root / ".dvc" / "cache" / "files" / "md5")):
         yield from _matching(folder, DVC_HALF)
@@ -125,11 +119,10 @@ def _matching(folder: Path, *patterns: re.Pattern[str]) -> Iterator[Path]:
 def _in_temporary_folder(looking: Looking) -> Iterator[Removable]:
     """Folders of ours in the system's temporary folder that no process of ours speaks of any more."""
     folder = Path(tempfile.gettempdir())
-    candidates = [place for pattern in TEMPORARY for place in sorted(folder.glob(pattern))]
-    mine = [place for place in candidates if not place.is_symlink() and _is_ours(place)]
+    mine = [place for place in sorted(folder.iterdir()) if TEMPORARY.match(place.name) and _is_ours(place)]
     if not mine:
         return
-    spoken = " ".join(" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+    spoken = _spoken()
     for place in mine:
         found = use(place)
         if found.used < looking.hour and str(place) not in spoken:
@@ -150,7 +143,8 @@ def _restored(looking: Looking) -> Iterator[Removable | str]:
 
 def _logs(looking: Looking) -> Iterator[Removable | str]:
     # What was read lately may still be old: for a log only its writing counts.
-    old = [file for file in sorted(looking.project.logs.glob("*.log")) if file.stat().st_mtime < looking.before]
+    files = sorted(file for pattern in LOGS for file in looking.project.logs.glob(pattern))
+    old = [file for file in files if file.stat().st_mtime < looking.before]
     open_now = _open_files() if old else set()
     for file in old:
         if str(file) not in open_now:
@@ -266,9 +260,20 @@ def _folders(folder: Path) -> list[Path]:
 
 def _is_ours(place: Path) -> bool:
     try:
-        return place.stat().st_uid == os.getuid()
+        return not place.is_symlink() and place.stat().st_uid == os.getuid()
     except FileNotFoundError:
         return False
+
+
+def _spoken() -> str:
+    """What processes of ours were started with: arguments and environments, which name what they work in."""
+    words: list[str] = []
+    for process in psutil.process_iter():
+        try:
+            words += [*process.cmdline(), *process.environ().values()]
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+    return " ".join(words)
 
 
 def _open_files() -> set[str]:

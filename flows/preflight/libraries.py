@@ -33,7 +33,7 @@ def versions(root: Path) -> Finding:
     except OSError as error:
         way = "`git checkout requirements.lock`"
         return Finding("error", "libraries", f"{lock}: expected the locked libraries: {error.strerror}", way)
-    installed = {canonicalize_name(each.name): each.version for each in distributions() if each.name}
+    installed = {str(canonicalize_name(each.name)): each.version for each in distributions() if each.name}
     missing = sorted(name for name in pinned if name not in installed)
     others = sorted(name for name, pin in pinned.items() if name in installed and not _same(pin, installed[name]))
     way = "`make setup`, or `python -m pip install -r requirements.lock`"

@@ -35,7 +35,7 @@ def proxy() -> Finding:
     }
     if not proxies:
         return Finding("ok", "proxy", "none for http")
-    past = [name for name in (LOOPBACK, "localhost") if not urllib.request.proxy_bypass_environment(name)]
+    past = [name for name in (LOOPBACK, "localhost") if not urllib.request.proxy_bypass(name)]
     if not past:
         return Finding("ok", "proxy", "one is set, and the loopback is not behind it")
     found = f"HTTP_PROXY is set, and {' and '.join(past)} would be asked through it"

@@ -7,10 +7,10 @@ import shlex
 import sqlite3
 from contextlib import closing
 
+from flows.prefect_server import StartupError, let_in
 from flows.preflight.finding import Finding, size, without_secrets
 from flows.preflight.store import LOCKED_SECONDS, SMALL
 from flows.project import Project
-from flows.startup import StartupError, let_in
 
 CHECK = "Prefect"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.environment import NO_PICKLE, QUIET, TELEMETRY_OFF, prepare_environment
+from components.environment import NO_PICKLE, NO_PROXY, QUIET, TELEMETRY_OFF, prepare_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +20,15 @@ ENGINES = {
     "prefect client": "from prefect._internal.analytics.enabled import is_telemetry_enabled as asked",
     "ray": "from ray._common.usage.usage_lib import usage_stats_enabled as asked",
     "dvc": "from dvc.analytics import is_enabled as asked",
+    # It has no question to be asked: what it leaves behind where it collects is looked at.
+    "onnxruntime": (
+        "import subprocess, sys, tempfile\n"
+        "def asked():\n"
+        "    with tempfile.TemporaryDirectory() as place:\n"
+        "        known = {**os.environ, 'TMPDIR': place}\n"
+        "        subprocess.run([sys.executable, '-c', 'import onnxruntime'], env=known, check=True)\n"
+        "        return os.listdir(place) != []\n"
+    ),
     "evidently": "from evidently.telemetry import event_logger\nasked = event_logger.is_enabled",
 }
 
@@ -76,7 +85,24 @@ def test_what_the_user_has_set_is_kept_except_what_would_load_a_pickle() -> None
     assert environment["DO_NOT_TRACK"] == "yes"
     assert environment["RAY_DEDUP_LOGS"] == "1"
     assert environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
-    assert set(environment) == {*TELEMETRY_OFF, *QUIET, *NO_PICKLE}
+    assert set(environment) == {*TELEMETRY_OFF, *QUIET, *NO_PICKLE, *NO_PROXY}
     again = dict(environment)
     prepare_environment(again)
     assert again == environment
+
+
+@pytest.mark.parametrize("given", ["", "intranet.example", "localhost, intranet.example"])
+def test_the_loopback_is_never_asked_through_a_proxy(given: str) -> None:
+    # Given: a company's machine, where everything goes through a proxy.
+    environment = (
+        {"HTTP_PROXY": "http://proxy.example:3128", "NO_PROXY": given} if given else {"HTTP_PROXY": "http://x"}
+    )
+
+    prepare_environment(environment)
+    prepare_environment(environment)
+
+    for name in ("no_proxy", "NO_PROXY"):
+        told = environment[name].split(",")
+        assert {"127.0.0.1", "localhost", "::1"} <= set(told)
+        assert len(told) == len(set(told))
+        assert ("intranet.example" in told) is ("intranet" in given)

@@ -73,7 +73,7 @@ def lasting_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A project's own Prefect server, as `convoy ui` starts it, and its address; clients in this process ask it."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows import pages, startup
+    from flows import pages, prefect_server
     from flows.project import Project
 
     project = Project(tmp_path)
@@ -83,7 +83,7 @@ def lasting_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     for variable in ("PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"):  # those of the harness
         monkeypatch.delenv(variable, raising=False)
     with (
-        pages.lasting_prefect_server(project, startup.free_port()) as address,
+        pages.lasting_prefect_server(project, prefect_server.free_port()) as address,
         temporary_settings({PREFECT_API_URL: f"{address}/api"}),
     ):
         yield project, address

@@ -13,8 +13,8 @@ import pytest
 
 from components.registry import addresses, lines, tracking
 from flows import pages
+from flows.prefect_server import free_port
 from flows.project import Project
-from flows.startup import free_port
 from tests.flows import test_pages
 from tests.flows.browsing import CHROMIUM, Browser, browsing
 from tests.flows.conftest import make_project

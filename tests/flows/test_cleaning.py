@@ -165,9 +165,10 @@ def test_every_kind_of_file_goes_when_it_is_old_and_not_before(project: Project,
     put(project.root / "data" / "downloads" / "archive" / "file")
     aged(project.state / "downloads", 40)
     aged(project.root / "data" / "downloads", 40)
-    folder(tmp_path / "tmp" / "convoy-ray-abc", days=1)
+    folder(tmp_path / "tmp" / "convoy-ray-abcdefgh", days=1)
+    mine = folder(tmp_path / "tmp" / "convoy-projects", days=100)
     young = [put(project.logs / "line-2.log", days=20), folder(project.decoded / "d2", days=20)]
-    young.append(folder(project.work / "4567", days=0.01))
+    young += [folder(project.work / "4567", days=0.01), mine]
 
     assert found(project) == {"logs": 1, "decoded": 1, "work": 1, "restored": 1, "downloads": 2, "leftovers": 1}
     assert found(project, "logs") == {"logs": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -21,7 +22,7 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelling, Crashed, Running
 
 from components.registry import tracking
-from flows import deployments, notices, schedules, startup, stopping
+from flows import deployments, leases, notices, schedules, stopping
 from flows.project import Project
 from flows.step import LINE
 from tests.flows.test_notices import WEBHOOK, Receiver, listening
@@ -61,23 +62,23 @@ def store(place: Project, monkeypatch: pytest.MonkeyPatch) -> tracking.Tracking:
 
 
 def test_what_a_line_could_not_close_is_closed_by_the_next_start(place: Project, store: tracking.Tracking) -> None:
-    with startup.leased(place) as lease:
+    with leases.leased(place) as lease:
         lease.note(experiment="digits")
         run_id = store.start_run("line", tags={LINE: lease.id})
         lease.leave_open()
     assert lease.path.exists()
 
-    told = startup.settle(place)
+    told = leases.settle(place)
 
     assert store.get(run_id).status == "KILLED"
-    assert len(told) == 1 and startup.settle(place) == []
+    assert len(told) == 1 and leases.settle(place) == []
 
 
 def test_a_line_that_lives_is_left_alone(place: Project, store: tracking.Tracking) -> None:
-    with startup.leased(place) as lease:
+    with leases.leased(place) as lease:
         lease.note(experiment="digits")
         run_id = store.start_run("line", tags={LINE: lease.id})
-        assert startup.settle(place) == []
+        assert leases.settle(place) == []
         assert store.get(run_id).status == "RUNNING"
         store.finish(run_id)
 
@@ -87,11 +88,11 @@ def test_a_line_of_another_machine_is_closed_when_prefect_says_that_it_is_over(
     place: Project, store: tracking.Tracking, client: SyncPrefectClient, state: Any, status: str
 ) -> None:
     flow_run = client.create_flow_run(nothing, state=state)
-    lease = startup.Lease(place.leases / f"{uuid.uuid4().hex}.json")
+    lease = leases.Lease(place.leases / f"{uuid.uuid4().hex}.json")
     lease.note(pid=1, started=0.0, host="elsewhere", experiment="digits", flow_run=str(flow_run.id))
     run_id = store.start_run("line", tags={LINE: lease.id})
     try:
-        startup.settle(place)
+        leases.settle(place)
         assert store.get(run_id).status == status
     finally:
         lease.path.unlink(missing_ok=True)
@@ -102,8 +103,8 @@ def test_a_killed_line_is_closed_in_both_places_and_people_are_told_once(
     place: Project, store: tracking.Tracking, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow_run = client.create_flow_run(nothing, state=Running())
-    lease = startup.Lease(place.leases / f"{uuid.uuid4().hex}.json")
-    host = startup.socket.gethostname()
+    lease = leases.Lease(place.leases / f"{uuid.uuid4().hex}.json")
+    host = socket.gethostname()
     lease.note(pid=2**22 + 1, started=0.0, host=host, experiment="digits", flow_run=str(flow_run.id))
     run_id = store.start_run("line", tags={LINE: lease.id})
     left = place.work / f"data-{lease.id}"
@@ -113,8 +114,8 @@ def test_a_killed_line_is_closed_in_both_places_and_people_are_told_once(
     file.write_text(yaml.safe_dump({"notices": [WEBHOOK]}), encoding="utf-8")
     with listening(Receiver()) as receiver:
         monkeypatch.setenv("TEST_WEBHOOK_URL", receiver.url)
-        startup.settle(place)
-        startup.settle(place)
+        leases.settle(place)
+        leases.settle(place)
     file.unlink()
 
     assert store.get(run_id).status == "KILLED"

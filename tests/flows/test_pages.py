@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from flows import pages
+from flows.prefect_server import free_port
 from flows.project import Project
-from flows.startup import free_port
 from tests.flows.conftest import make_project
 
 LIMIT = 180.0  # seconds

@@ -1,0 +1,191 @@
+"""The process that does a command's work, with its engines; `supervision` starts it, shows what it tells, and ends it.
+
+Called as `python -m flows.worker PIPE ORDER`: the descriptor that records go to, and JSON that says what to do. What
+the engines print goes to the log, which is this process's standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, cast
+
+from rich.console import Console
+from rich.markup import escape
+
+from flows import family, journal, terminal
+from flows.project import Project, enter, find
+
+LAST_SECONDS = family.CLOSING_SECONDS - 0.5  # after so long this process ends itself, before the reaper does
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done, and for whom."""
+
+    project: Project
+    arguments: Mapping[str, Any]
+    console: Console  # what is printed to it is seen in the terminal
+    errors: Console  # the same, on the standard error
+    reporter: journal.Writer
+
+    @property
+    def recipe(self) -> tuple[str, list[str]]:
+        """Its name, and what is overridden of it."""
+        return self.arguments["recipe"], list(self.arguments["overrides"])
+
+    def check(self) -> None:
+        """End with every mistake of the configuration; advice is given and ends nothing."""
+        from flows.check import advice, complete
+
+        with terminal.wrong_is_told(self.project, self.errors):
+            for text in advice(complete(self.project, *self.recipe)):
+                self.errors.print(f"[yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def line(task: Task) -> int:
+    """A run of the line."""
+    task.check()
+    wait_for_prefect(task)
+    from flows import line as flow
+    from flows.summary import table, where_to_look
+
+    flow.reporting_to(task.reporter)
+    outcome = flow.line(*task.recipe)
+    task.console.print(table(outcome, task.console.width))
+    # Not broken into lines: it is copied.
+    said = where_to_look(outcome, time.time() - task.arguments["began"])
+    task.console.print(said, highlight=False, soft_wrap=True)
+    return terminal.REJECTED if outcome.decision.action == "reject" else 0
+
+
+def backfill(task: Task) -> int:
+    """The line for past days."""
+    task.check()
+    wait_for_prefect(task)
+    from flows import backfill as flow
+    from flows import line
+    from flows.schedule_commands import days_table
+
+    line.reporting_to(task.reporter)
+    since, until, timezone = (task.arguments[key] for key in ("since", "until", "timezone"))
+    days = flow.backfill(since, until, timezone, *task.recipe)
+    task.console.print(days_table(days))
+    task.console.print(f"{len(days)} days after {time.time() - task.arguments['began']:.0f} s", highlight=False)
+    return 0 if all(day.run_id for day in days) else terminal.FAILED
+
+
+def tune(task: Task) -> int:
+    """A study."""
+    recipe, overrides = task.recipe
+    output, force = task.arguments["output"], task.arguments["force"]
+    with terminal.wrong_is_told(task.project, task.errors):
+        from flows import study
+
+        overrides += study.overrides_of(task.arguments["search"], **task.arguments["asked"])
+        study.checked(task.project, recipe, overrides, output, force=force)
+    wait_for_prefect(task)
+    from flows import tune as flow
+    from flows.tune_pages import page
+
+    flow.reporting_to(task.reporter)
+    task.console.print(page(flow.tune(recipe, overrides, output, force)), highlight=False)
+    return 0
+
+
+def wait_for_prefect(task: Task) -> None:
+    """Import the engines while the server starts; return when it answers, to which the supervisor sees."""
+    from flows.prefect_server import answers
+
+    task.reporter.started("starting the engines")
+    import flows.line  # noqa: F401
+
+    while not answers(os.environ["PREFECT_API_URL"]):
+        time.sleep(0.1)
+
+
+WORK: dict[str, Callable[[Task], int]] = {"line": line, "backfill": backfill, "tune": tune}
+
+
+def main() -> None:
+    """Do what was ordered, tell its exit code, and end at once."""
+    descriptor, order = int(sys.argv[1]), json.loads(sys.argv[2])
+    reporter = journal.Writer(descriptor)
+    signal.signal(signal.SIGTERM, _Interruption())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for the supervisor
+    if os.getppid() != order["supervisor"]:
+        os._exit(terminal.INTERRUPTED)  # the supervisor has died before it could be noticed
+    shown = order["console"]
+    kind = {"width": shown["width"], "force_terminal": shown["color"] is not None, "color_system": shown["color"]}
+    streams = reporter.stream(), reporter.stream(error=True)
+    console, errors = (Console(file=cast(IO[str], stream), **kind) for stream in streams)
+    try:
+        with terminal.explained(console, Path(order["log"])):
+            project = find()
+            enter(project)
+            code = _done(WORK[order["kind"]], Task(project, order["arguments"], console, errors, reporter))
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else terminal.FAILED
+    if code != terminal.INTERRUPTED:
+        _leave_ray()
+    reporter.record("code", code=code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # engines wait at exit for threads and servers that are ended by the supervisor
+
+
+def _done(work: Callable[[Task], int], task: Task) -> int:
+    patience = 10
+    try:
+        return work(task)
+    except KeyboardInterrupt:
+        patience = 1
+        return terminal.INTERRUPTED  # the supervisor says it
+    finally:
+        _tell_all(patience)
+
+
+class _Interruption:
+    """SIGTERM, the first time: KeyboardInterrupt in the main thread, and the end of this process before long."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.seen:
+            return  # what is being closed is not interrupted
+        self.seen = True
+        last = threading.Timer(LAST_SECONDS, os._exit, [terminal.INTERRUPTED])
+        last.daemon = True
+        last.start()
+        raise KeyboardInterrupt
+
+
+def _tell_all(seconds: int) -> None:
+    """Send what Prefect still has to say while its server listens."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=seconds)
+
+
+def _leave_ray() -> None:
+    """End Ray in its own way, where it was started."""
+    module = sys.modules.get("components.training.cluster")
+    if module is not None:
+        module.stop()
+
+
+if __name__ == "__main__":
+    main()
