@@ -10,9 +10,11 @@ from rich.console import Console
 
 from flows import (
     artifact_commands,
+    clean_commands,
     completion,
     data_commands,
     decision_commands,
+    doctor_commands,
     find_commands,
     log_commands,
     schedule_commands,
@@ -121,6 +123,8 @@ app.command()(status_commands.compare)
 app.command()(log_commands.logs)
 app.command()(log_commands.stop)
 app.command("open")(status_commands.open_page)
+app.command()(doctor_commands.doctor)
+app.command()(clean_commands.clean)
 
 
 def main() -> None:

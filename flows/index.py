@@ -1,63 +1,68 @@
-"""One small page that links to all others: the engines' own pages, and the folders that are pages themselves.
+"""The first page: how things are, and the ways to the engines' own pages and to the folders that are pages themselves.
 
 Great Expectations' data docs and the data sets' cards are files; they are served from where they lie, nothing else is.
 """
 
 from __future__ import annotations
 
-import html
 import http.server
 import json
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from flows import overview_page
+from flows.overview import Overview, Part, part
 from flows.project import LOOPBACK, Project
 
 ADDRESSES = "/addresses.json"  # whose pages these are, and where they answer
 CARDS, DOCS = "cards", "validation"  # first part of the address of what is served from files
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color:#1f2933}"
-    "h1{font-size:1.6rem;margin-bottom:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}p{color:#52606d;margin:.2rem 0 1rem}"
-    "ul{list-style:none;padding:0;margin:0}li{border:1px solid #d9e2ec;border-radius:8px;margin:.5rem 0}"
-    "a{display:block;padding:.7rem 1rem;text-decoration:none;color:inherit}a:hover{background:#f0f4f8}"
-    "b{color:#0b69a3}small{display:block;color:#52606d}"
-)
+NAMES = (LOOPBACK, "localhost", "[::1]")
+HTTP_PORT = 80  # browsers leave it out of the name
 
 Link = tuple[str, str, str]  # address, what it is called, what is there
 
 
-def page(project: Project, engines: Mapping[str, str], experiments: Mapping[str, str]) -> str:
+def page(
+    project: Project,
+    engines: Mapping[str, str],
+    experiments: Part[Mapping[str, str]],
+    state: Part[Overview] | None = None,
+) -> str:
     """The page, HTML. `engines` says where each engine's own page answers, `experiments` which one has what address
-    below MLflow's; the rest is what lies in the project now.
+    below MLflow's, `state` how things are; the rest is what lies in the project now.
     """
     described = {
         "MLflow": "experiments, runs, curves, reports, registered models",
         "Prefect": "flow runs, their steps and artifacts, schedules, approvals",
         "Evidently": "drift: the history of each model's comparisons",
     }
-    parts = [_section("", [(address, name, described[name]) for name, address in engines.items()])]
-    if experiments:
+    parts, at = [], time.time()
+    if state is not None and state.value is not None:
+        parts, at = overview_page.state(state.value, engines["MLflow"]), state.value.at
+    elif state is not None:
+        parts.append(overview_page.broken(state.problem or "nothing was answered"))
+    parts.append(overview_page.links("Pages", [(where, name, described[name]) for name, where in engines.items()]))
+    if experiments.problem is not None:
+        parts.append(overview_page.broken(experiments.problem))
+    elif experiments.value:
         # One by one: MLflow's own list opens them as those of chats.
         below = f"{engines['MLflow']}/"
-        models = [(f"{below}{address}", name, "its lines, step by step") for name, address in experiments.items()]
-        parts.append(_section("Models: one experiment each", models))
+        models = [(f"{below}{address}", name, "its lines, step by step") for name, address in experiments.value.items()]
+        parts.append(overview_page.links("Models: one experiment each", models))
     docs, cards = _docs(project), _cards(project)
     if docs:
-        parts.append(_section("Great Expectations: is the data valid?", docs))
+        parts.append(overview_page.links("Great Expectations: is the data valid?", docs))
     if cards:
-        parts.append(_section("Data sets in pictures", cards))
+        parts.append(overview_page.links("Data sets in pictures", cards))
     if not docs:
         parts.append("<p>No data set has been validated yet: <code>convoy run</code> does it.</p>")
-    title = html.escape(project.root.name)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Convoy · {title}</title>'
-        f'<link rel="icon" href="data:,"><style>{STYLE}</style></head><body>'
-        f"<h1>Convoy</h1><p>{title}</p>{''.join(parts)}</body></html>"
-    )
+    return overview_page.document(project.root.name, str(project.root), parts, at)
 
 
 def asked(project: Project, address: str) -> dict[str, str]:
@@ -72,17 +77,22 @@ def asked(project: Project, address: str) -> dict[str, str]:
 
 @contextmanager
 def served(
-    project: Project, port: int, engines: Mapping[str, str], experiments: Callable[[], Mapping[str, str]]
+    project: Project,
+    port: int,
+    engines: Mapping[str, str],
+    experiments: Callable[[], Mapping[str, str]],
+    state: Callable[[], Overview] | None = None,
 ) -> Iterator[str]:
     """Answer on the loopback until the block ends; the address. OSError where the port is taken.
 
-    `experiments` is asked at every visit, since lines go on meanwhile.
+    `experiments` and `state` are asked at every visit, since lines go on meanwhile.
     """
 
     class Handler(_Handler):
         root = project
         links = engines
         models = staticmethod(experiments)
+        watch = staticmethod(state) if state is not None else None
 
     server = http.server.ThreadingHTTPServer((LOOPBACK, port), Handler)
     thread = threading.Thread(target=server.serve_forever, name="index", daemon=True)
@@ -101,23 +111,54 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     root: Project
     links: Mapping[str, str]
     models: Callable[[], Mapping[str, str]]
+    watch: Callable[[], Overview] | None
+    server: http.server.HTTPServer
 
     def do_GET(self) -> None:
         asked = urlsplit(self.path).path
-        if asked == "/":
-            self._say("text/html", page(self.root, self.links, self.models()))
+        if not self._is_meant():
+            self._refuse()
+        elif asked == "/":
+            state = part(self.watch) if self.watch is not None else None
+            self._say("text/html", page(self.root, self.links, part(self.models), state))
         elif asked == ADDRESSES:
             self._say("application/json", json.dumps({"project": str(self.root.root), "engines": dict(self.links)}))
         else:
             super().do_GET()
+
+    def do_HEAD(self) -> None:
+        if self._is_meant():
+            super().do_HEAD()
+        else:
+            self._refuse()
+
+    def _is_meant(self) -> bool:
+        """Whether the browser has asked for this server by one of its own names.
+
+        A page elsewhere can point a name of its own at the loopback (DNS rebinding), and would read everything here.
+        """
+        port = self.server.server_port
+        own = {f"{name}:{port}" for name in NAMES} | (set(NAMES) if port == HTTP_PORT else set())
+        return (self.headers.get("Host") or "").lower() in own
+
+    def _refuse(self) -> None:
+        self.send_error(HTTPStatus.MISDIRECTED_REQUEST, explain=f"This is a page of {', '.join(NAMES)} alone.")
 
     def _say(self, kind: str, text: str) -> None:
         content = text.encode()
         self.send_response(200)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Security-Policy", overview_page.POLICY)
+        self.send_header("X-Frame-Options", "DENY")
+        self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(content)
+
+    def end_headers(self) -> None:
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        super().end_headers()
 
     def translate_path(self, path: str) -> str:
         """The file behind an address; one that is not there for whatever lies outside."""
@@ -139,16 +180,6 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing: the terminal belongs to the command."""
-
-
-def _section(title: str, links: list[Link]) -> str:
-    heading = f"<h2>{html.escape(title)}</h2>" if title else ""
-    items = "".join(
-        f'<li><a href="{html.escape(address, quote=True)}"><b>{html.escape(name)}</b>'
-        f"<small>{html.escape(what)}</small></a></li>"
-        for address, name, what in links
-    )
-    return f"{heading}<ul>{items}</ul>"
 
 
 def _docs(project: Project) -> list[Link]:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from components.artifacts import writing
-from flows import family, index
+from flows import family, index, overview
 from flows.prefect_server import (
     SERVER_SECONDS,
     StartupError,
@@ -54,9 +54,11 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
             "Evidently": stack.enter_context(evidently_server(project, ports.evidently)),
         }
         _free("the index page", ports.index)
-        first = stack.enter_context(index.served(project, ports.index, engines, partial(experiments, project)))
+        state = overview.Watch(project)
+        state.warm()
+        first = stack.enter_context(index.served(project, ports.index, engines, partial(experiments, project), state))
         stack.enter_context(_noted(project, first))
-        say(f"all of it  {first}    links to what follows, to the data docs and the data sets' cards")
+        say(f"all of it  {first}    how things are, and the ways to what follows, to data docs and data sets' cards")
         say(f"MLflow     {engines['MLflow']}    experiments, runs, registered models")
         say(f"Prefect    {engines['Prefect']}    flow runs, steps, schedules")
         say(f"Evidently  {engines['Evidently']}    drift, its history")

@@ -9,7 +9,7 @@ from components.data.versions.difference import Difference, Move, Tally, diff
 from components.data.versions.repository import digest
 from components.data.versions.restoring import restore
 from components.data.versions.revisions import WORKSPACE, Revision, committed, resolve
-from components.data.versions.running import pull, push, reproduce
+from components.data.versions.running import ask_remote, pull, push, reproduce
 
 __all__ = [
     "WORKSPACE",
@@ -17,6 +17,7 @@ __all__ = [
     "Move",
     "Revision",
     "Tally",
+    "ask_remote",
     "committed",
     "diff",
     "digest",

@@ -54,6 +54,15 @@ def pull(root: Path, name: str | None = None) -> int:
     return _move("pull", root, name)
 
 
+def ask_remote(root: Path) -> None:
+    """Ask the default remote, once, whether it is there; DataError where it does not answer or does not let us in."""
+    with opened(root.resolve()) as repo, reaching(repo):
+        if repo.config["core"].get("remote"):
+            there = repo.cloud.get_remote_odb()
+            with contextlib.suppress(FileNotFoundError):  # nothing was pushed so far
+                next(iter(there.fs.ls(there.path)), None)
+
+
 def _move(direction: str, root: Path, name: str | None) -> int:
     root = root.resolve()
     targets = None if name is None else [_target(root, stage, check_name(name)) for stage in stages.STAGES]

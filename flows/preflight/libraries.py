@@ -1,0 +1,105 @@
+"""What is installed, held against requirements.lock and against what a recipe asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.utils import canonicalize_name
+
+from components.config import Located, Recipe
+from flows.preflight.finding import Finding
+
+NAMED = 4  # libraries that differ and are named; how many more there are is told
+# Without one of these no line starts.
+NEEDED = {"prefect", "mlflow", "dvc", "torch", "ray", "great-expectations", "evidently", "onnxruntime", "pydantic"}
+# Protocol of a source's address → extra, and the package that must be there.
+PROTOCOLS = {
+    "s3": ("s3", "s3fs"), "s3a": ("s3", "s3fs"), "ssh": ("ssh", "sshfs"), "sftp": ("ssh", "sshfs"),
+    "hf": ("huggingface", "huggingface_hub"),
+}  # fmt: skip
+_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^;\s]+)\s*(;\s*(?P<marker>[^#]+?))?\s*(#.*)?$")
+
+
+def versions(root: Path) -> Finding:
+    """What is installed against what was tested together. By content: comments and order of the lock do not count."""
+    lock = root / "requirements.lock"
+    try:
+        pinned = pins(lock.read_text(encoding="utf-8"))
+    except OSError as error:
+        way = "`git checkout requirements.lock`"
+        return Finding("error", "libraries", f"{lock}: expected the locked libraries: {error.strerror}", way)
+    installed = {str(canonicalize_name(each.name)): each.version for each in distributions() if each.name}
+    missing = sorted(name for name in pinned if name not in installed)
+    others = sorted(name for name, pin in pinned.items() if name in installed and not _same(pin, installed[name]))
+    way = "`make setup`, or `python -m pip install -r requirements.lock`"
+    if missing and NEEDED & set(missing):
+        return Finding("error", "libraries", f"not installed: {_named(missing)}", way)
+    if missing or others:
+        said = [f"not installed: {_named(missing)}"] if missing else []
+        told = [f"{name} {installed[name]} instead of {pinned[name]}" for name in others]
+        return Finding("warning", "libraries", "; ".join([*said, *([_named(told)] if told else [])]), way)
+    return Finding("ok", "libraries", f"all {len(pinned)} as in requirements.lock")
+
+
+def pins(text: str) -> dict[str, str]:
+    """Canonical name → version, of every `NAME==VERSION` that is meant for this machine."""
+    found = {}
+    for line in text.splitlines():
+        pin = _PIN.match(line.strip())
+        if pin and _meant(pin["marker"]):
+            found[str(canonicalize_name(pin["name"]))] = pin["version"]
+    return found
+
+
+def extras(recipe: Recipe) -> Finding:
+    """Whether what only this recipe needs is installed."""
+    missing = [
+        f"{key}: {package} is not installed"
+        for key, (_, package) in wanted(recipe).items()
+        if find_spec(package) is None
+    ]
+    if not missing:
+        return Finding("ok", "extras", "everything that the recipe asks for is installed")
+    names = sorted({extra for extra, package in wanted(recipe).values() if find_spec(package) is None})
+    return Finding("error", "extras", "; ".join(missing), f"`pip install 'convoy[{','.join(names)}]'`")
+
+
+def wanted(recipe: Recipe) -> Mapping[str, tuple[str, str]]:
+    """Key of the configuration → the extra of this package that it needs, and the package by which that is known."""
+    found: dict[str, tuple[str, str]] = {}
+    prune = recipe.line.prune
+    if prune is not None and prune.kind == "structured":
+        found["line.prune.kind"] = ("pruning", "torch_pruning")
+    source = recipe.dataset.source
+    key = f"datasets.{recipe.line.dataset}.source"
+    if source.kind == "huggingface":
+        found[f"{key}.kind"] = ("huggingface", "datasets")
+    if isinstance(source, Located):
+        protocol = source.path.partition("://")[0].partition("::")[0]
+        if "://" in source.path and protocol in PROTOCOLS:
+            found[f"{key}.path"] = PROTOCOLS[protocol]
+    return found
+
+
+def _meant(marker: str | None) -> bool:
+    if not marker:
+        return True
+    try:
+        return Marker(marker).evaluate()
+    except InvalidMarker:
+        return True  # looked at as if it were for all
+
+
+def _same(pinned: str, installed: str) -> bool:
+    """`2.14.0+cpu` is what a lock that says 2.14.0 means, built for another processor."""
+    return pinned == installed or ("+" not in pinned and pinned == installed.partition("+")[0])
+
+
+def _named(entries: list[str]) -> str:
+    more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
+    return ", ".join(entries[:NAMED]) + more

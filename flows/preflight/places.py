@@ -1,0 +1,100 @@
+"""Folders: whether they can be written, by us, and how much room there is in them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+import uuid
+from itertools import chain, islice
+from pathlib import Path
+
+from flows.preflight.finding import Finding, size
+from flows.project import Project
+
+# A line writes about 50 MB beside its data; Fashion-MNIST with everything that is made of it is 400 MB.
+LEAST_ROOM, COMFORTABLE_ROOM = 50 * 2**20, 2**30
+LEAST_INODES, COMFORTABLE_INODES = 1_000, 10_000  # a first line makes about 650 files, DVC's cache included
+SHARED_MEMORY = 256 * 2**20  # what Ray is told to take for its object store
+LOOKED_AT = 2_000  # files of .convoy at most: a check of a second
+
+
+def writable(check: str, folder: Path, way: str) -> Finding:
+    """Really write a file, read it back and remove it; a folder that is not there yet is looked at from above."""
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    trial = place / f".convoy-writes-here.{uuid.uuid4().hex[:8]}"
+    try:
+        trial.write_bytes(b"x")
+        read = trial.read_bytes()
+        trial.unlink()
+    except OSError as error:
+        return Finding("error", check, f"{place}: expected a folder that can be written: {error.strerror}", way)
+    if read != b"x":
+        return Finding("error", check, f"{place}: a file that was written came back as another", way)
+    return Finding("ok", check, f"{folder}, writable")
+
+
+def project_folder(project: Project) -> Finding:
+    """The project's own folder."""
+    return writable("project", project.root, f"`sudo chown -R {os.getuid()} {shlex.quote(str(project.root))}`")
+
+
+def temporary_folder() -> Finding:
+    """Where temporary files go: TMPDIR, or the system's choice."""
+    try:
+        folder = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        return Finding("error", "temporary folder", str(error), "set TMPDIR to a folder that can be written")
+    return writable("temporary folder", folder, "set TMPDIR to a folder that can be written")
+
+
+def own_state(project: Project) -> Finding:
+    """Whether what lies in .convoy already can be written: another user may have run a line here."""
+    state = project.state
+    if not state.exists():
+        return Finding("ok", "state", f"{state}, made by the first line")
+    shallow = chain([state], state.glob("*"), state.glob("*/*"), (project.root / ".dvc").glob("*"))
+    foreign = [each for each in islice(shallow, LOOKED_AT) if not each.is_symlink() and not os.access(each, os.W_OK)]
+    if not foreign:
+        return Finding("ok", "state", f"{state}, writable")
+    first = foreign[0]
+    found = f"{first} belongs to user {first.stat().st_uid} and cannot be written by {os.getuid()}"
+    more = f", and so do {len(foreign) - 1} more" if len(foreign) > 1 else ""
+    way = f"`sudo chown -R {os.getuid()} {shlex.quote(str(state))} {shlex.quote(str(project.root / '.dvc'))}`"
+    return Finding("error", "state", found + more, way)
+
+
+def room(project: Project) -> list[Finding]:
+    """Bytes and inodes that are free, a finding each file system."""
+    places = {"project": project.root, "temporary folder": Path(tempfile.gettempdir())}
+    disks: dict[int, tuple[str, Path]] = {}
+    for name, place in places.items():
+        known = disks.get(place.stat().st_dev)
+        disks[place.stat().st_dev] = (f"{known[0]} and {name}" if known else name, known[1] if known else place)
+    return [_room(name, place) for name, place in disks.values()]
+
+
+def _room(name: str, place: Path) -> Finding:
+    free, state = shutil.disk_usage(place).free, os.statvfs(place)
+    inodes = state.f_favail if state.f_files else None  # btrfs and others have none to run out of
+    found = f"{size(free)} free" + (f" and {inodes:,} inodes" if inodes is not None else "") + f" for {name} ({place})"
+    way = "`convoy clean` shows what can go"
+    if free < LEAST_ROOM or (inodes is not None and inodes < LEAST_INODES):
+        return Finding("error", "disk", f"{found}; a line needs {size(LEAST_ROOM)} and some hundred files", way)
+    if free < COMFORTABLE_ROOM or (inodes is not None and inodes < COMFORTABLE_INODES):
+        return Finding("warning", "disk", f"{found}, which is little", way)
+    return Finding("ok", "disk", found)
+
+
+def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:  # noqa: S108 — Linux' own, and only looked at
+    """Where Ray keeps what travels between processes. Less is slower: Ray falls back to the temporary folder."""
+    if os.environ.get("RAY_ADDRESS"):
+        return Finding("ok", "shared memory", "not needed: RAY_ADDRESS names a cluster")
+    if not folder.is_dir():
+        return Finding("ok", "shared memory", f"no {folder} on this system: Ray uses the temporary folder")
+    free = shutil.disk_usage(folder).free
+    if free >= SHARED_MEMORY and os.access(folder, os.W_OK):
+        return Finding("ok", "shared memory", f"{size(free)} free in {folder}")
+    found = f"{size(free)} free in {folder}, expected {size(SHARED_MEMORY)}: Ray uses the temporary folder, slower"
+    return Finding("warning", "shared memory", found, "in a container: start it with --shm-size=512m")

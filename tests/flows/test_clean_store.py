@@ -1,0 +1,62 @@
+"""A store with two versions, decisions and a failed line, cleaned: everything that people do afterwards still works."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.registry.tracking import connect
+from tests.flows.conftest import make_project
+from tests.flows.test_cleaning import aged, long_ago
+from tests.flows.test_cli import convoy
+
+SMALL = ("-r", "digits", "-S", "members.count=1", "-S", "gates.production.margin=1", "-S", "evaluate.corruptions=null",
+         "-S", "gates.robustness=null", "-S", "quantize.control_seconds=0")  # fmt: skip
+
+
+def done(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    ended = convoy(root, *arguments)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_after_a_cleaning_everything_still_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = make_project(tmp_path / "project")
+    for seed in ("0", "3"):
+        done(root, "run", *SMALL, "-S", f"seed={seed}")
+        done(root, "approve", "digits", "--by", "grace", "--reason", "looked at it")
+        done(root, "promote", "digits", "--to", "production")
+    failed = convoy(root, "run", *SMALL, "-S", "seed=4", "-S", "student.epochs=1", "-S", "student.allowance=0.0")
+    assert failed.returncode == 1 and "student.allowance" in failed.stdout + failed.stderr
+    store = connect(root, "digits")
+    long_ago(store, 40)
+    aged(root / ".convoy", 40)
+    before = [json.loads(done(root, "status", "--json").stdout)["standings"], done(root, "ledger", "digits").stdout]
+    files = len(list((root / ".convoy" / "mlartifacts").rglob("*")))
+
+    said = done(root, "clean", "--yes").stdout
+
+    assert re.search(r"steps +[1-9]", said) and re.search(r"decoded +[1-9]", said) and re.search(r"logs +[1-9]", said)
+    assert len(list((root / ".convoy" / "mlartifacts").rglob("*"))) < files
+    assert not list((root / ".convoy" / "locks").glob("step-*.lock"))
+    after = [json.loads(done(root, "status", "--json").stdout)["standings"], done(root, "ledger", "digits").stdout]
+    assert after == before
+    for version in ("1", "2"):
+        done(root, "export", f"digits:{version}", "--format", "onnx", "-o", str(tmp_path / f"exported-{version}"))
+    assert (
+        "version 1 is production now" in done(root, "rollback", "digits", "--reason", "to see whether it works").stdout
+    )
+    done(root, "promote", "digits", "--to", "production", "--despite-rollback")
+    again = done(root, "run", *SMALL, "-S", "seed=3").stdout
+    for step in ("train", "ensemble", "distil", "quantize", "evaluate", "register"):
+        assert re.search(rf"(?m)^= {step}", again), again
+    assert convoy(root, "clean", "--only", "everything").returncode == 2
+    done(root, "compare", "last", store.search({"kind": "line"})[1].id)
+    assert "nothing can go" in done(root, "clean", "--yes").stdout

@@ -1,0 +1,208 @@
+"""The first page: it says how things are, whatever the texts in them are, and whatever is broken."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from components.registry.lines import Standing
+from components.registry.tracking import KIND, connect
+from flows import index, overview, overview_page
+from flows.overview import Disk, Overview, Part
+from flows.project import Project
+from flows.status import Planned, Waiting
+from tests.flows.test_index import ENGINES, get
+from tests.flows.test_status import a_line
+
+HOSTILE = "<script>alert('x')</script>\"&"
+
+
+def state(**changes: object) -> Overview:
+    text = HOSTILE
+    known: dict[str, object] = {
+        "at": time.time(),
+        "models": Part([Standing(text, "production", 3, "accuracy", 0.94, 0.93, 0.95, None)]),
+        "waiting": Part([Waiting(f"{text} version 4", text, "convoy approve digits (1 of 2 missing)")]),
+        "runs": Part(
+            [a_line(text, text, "FINISHED", decision="reject"), a_line("digits", "digits", "RUNNING", id="ab" * 16)]
+        ),
+        "died": frozenset({"ab" * 16}),
+        "plans": Part([Planned("1", text, "Scheduled", datetime.now(UTC) + timedelta(hours=3))]),
+        "disk": Part(Disk({".convoy": 3 * 2**20, "data": 5 * 2**30}, 7 * 2**30)),
+    }
+    return Overview(**{**known, **changes})  # type: ignore[arg-type]
+
+
+def shown(found: Overview) -> str:
+    return index.page(
+        Project(Path("/nowhere") / "my <b>project"), ENGINES, Part({HOSTILE: f"#/{HOSTILE}"}), Part(found)
+    )
+
+
+def test_it_says_how_things_are() -> None:
+    page = shown(state())
+    for words in (
+        "accuracy 0.9400 [0.9300, 0.9500]", ">production<", "<code>convoy approve digits</code> (1 of 2 missing)",
+        "rejected v12", "died: its process is gone", "in 3 h", "3.0 MB", "5.0 GB", "7.0 GB free",
+    ):  # fmt: skip
+        assert words in page, words
+    assert 'http-equiv="refresh"' in page and 'name="viewport"' in page
+
+
+def test_no_text_becomes_part_of_the_page() -> None:
+    page = shown(state(disk=Part(problem=HOSTILE)))
+    assert "<script" not in page and "<b>project" not in page and "alert('" not in page
+    assert page.count("&lt;script&gt;") >= 8
+
+
+def test_each_part_may_be_broken_by_itself() -> None:
+    page = shown(state(models=Part(problem="MLflow at x: reading failed"), disk=Part(None)))
+    assert page.count('class="broken"') == 2
+    assert "MLflow at x: reading failed" in page and "rejected v12" in page
+
+
+def test_what_cannot_even_be_shown_is_a_box_too() -> None:
+    page = shown(state(runs=Part([a_line("digits", "digits", "FINISHED", started=None)])))
+    assert "cannot be shown" in page and "accuracy 0.9400" in page
+
+
+def test_nothing_so_far_is_said_with_the_way_on() -> None:
+    empty = state(models=Part([]), waiting=Part([]), runs=Part([]), plans=Part([]), disk=Part(Disk(None, 2**30)))
+    page = shown(empty)
+    assert page.count("convoy run") >= 2 and "convoy schedule" in page and "Being measured" in page
+
+
+def test_errors_keep_secrets_and_stay_short() -> None:
+    def fail() -> None:
+        raise RuntimeError(f"http://me:se@cret@host/ failed {'x' * 9999}")
+
+    found = overview.part(fail)
+    assert found.problem is not None and "cret" not in found.problem and len(found.problem) < 400
+
+
+# -- gathered from a real store --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    found = Project(tmp_path)
+    found.leases.mkdir(parents=True)
+    shutil.copy(empty_database, found.state / "mlflow.db")
+    return found
+
+
+def test_a_run_whose_process_is_gone_is_told_as_dead(project: Project) -> None:
+    store = connect(project.root, "digits")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    ids = {}
+    for name, pid in {"gone": ended.pid, "here": os.getpid()}.items():
+        import psutil
+
+        started = psutil.Process().create_time()
+        content = {"pid": pid, "started": started, "host": socket.gethostname()}
+        (project.leases / f"{name}.json").write_text(json.dumps(content))
+        ids[name] = store.start_run(
+            "line · digits", tags={KIND: "line", "convoy.line": name, "convoy.recipe": "digits"}
+        )
+
+    found = overview.Watch(project)()
+
+    assert found.runs.value is not None and {run.id for run in found.runs.value} == set(ids.values())
+    assert found.died == {ids["gone"]}
+    assert found.plans.problem is not None and "PREFECT_API_URL" in found.plans.problem
+    assert found.disk.value is not None and found.disk.value.places is not None
+    assert found.disk.value.places[".convoy"] > 100_000
+
+
+def test_a_damaged_store_breaks_boxes_and_not_the_page(project: Project) -> None:
+    (project.state / "mlflow.db").write_bytes(b"no database" * 1000)
+    found = overview.Watch(project)()
+    assert None not in (found.runs.problem, found.models.problem, found.waiting.problem)
+    assert found.disk.problem is None
+    assert "broken" in shown(found)
+
+
+def test_a_visitor_does_not_wait_for_a_slow_store(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = overview.Watch(project)
+    first = watch()
+    monkeypatch.setattr(overview, "FRESH_SECONDS", 0.0)
+    real = overview.gather
+
+    def slow(*arguments: object) -> Overview:
+        time.sleep(1.5)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(overview, "gather", slow)
+    began = time.monotonic()
+    assert watch() is first  # and says of when it is
+    assert time.monotonic() - began < 1.0
+    time.sleep(2.0)
+    assert watch().at > first.at
+
+
+# -- served ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def address(project: Project) -> Iterator[str]:
+    def models() -> dict[str, str]:
+        raise RuntimeError("MLflow has ended")
+
+    with index.served(project, 0, ENGINES, models, state) as found:
+        yield found
+
+
+def test_an_engine_that_fails_does_not_take_the_page_down(address: str) -> None:
+    page = get(address)
+    assert "MLflow has ended" in page and "accuracy 0.9400" in page and 'href="http://127.0.0.1:2"' in page
+
+
+def test_the_page_runs_nothing_and_is_in_no_frame(address: str) -> None:
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port or 0, timeout=10)
+    connection.request("GET", "/")
+    headers = connection.getresponse().headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"] and headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("127.0.0.1:PORT", 200), ("localhost:PORT", 200), ("LOCALHOST:PORT", 200), ("[::1]:PORT", 200),
+        ("evil.example:PORT", 421), ("127.0.0.1", 421), ("127.0.0.1:1", 421), ("localhost.evil.example:PORT", 421),
+        ("", 421),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/"), ("GET", "/addresses.json"), ("GET", "/cards/a.html"), ("HEAD", "/cards/a.html")]
+)
+def test_it_answers_by_its_own_names_alone(
+    project: Project, address: str, host: str, code: int, method: str, path: str
+) -> None:
+    (project.state / "cards").mkdir()
+    (project.state / "cards" / "a.html").write_text("<html>")
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port or 0, timeout=10)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host.replace("PORT", str(place.port)))
+    connection.endheaders()
+    assert connection.getresponse().status == code
+
+
+def test_lengths_of_time_read_well() -> None:
+    assert [overview_page._span(seconds) for seconds in (5, 130, 8000, 400_000)] == ["5 s", "2 min", "2 h", "5 days"]
