@@ -97,6 +97,11 @@ def living(project: Project) -> set[str]:
     return {lease.id for lease in held(project) if not lease.content.get("open") and not _gone(project, lease)}
 
 
+def dead(project: Project) -> set[str]:
+    """Those of lines that are over, though nobody has closed their runs; likewise without asking a server."""
+    return {lease.id for lease in held(project)} - living(project)
+
+
 def abandoned(project: Project) -> list[Lease]:
     """Leases of lines that have ended without closing everything.
 
@@ -166,8 +171,16 @@ def _gone(project: Project, lease: Lease) -> bool:
         # Of the project at another place: a copy has the leases of the original, a mount those of its other side.
         return silent is None or silent > ELSEWHERE_SECONDS
     if not _elsewhere(lease):
-        return not family.alive(lease.content["pid"], lease.content["started"])
+        return not family.alive(lease.content["pid"], lease.content["started"]) and not _closing(lease, silent)
     return bool(lease.content.get("beats")) and silent is not None and silent > SILENCE_SECONDS
+
+
+def _closing(lease: Lease, silent: float | None) -> bool:
+    """Whether the worker of a command that was killed is about to close what it has open."""
+    worker, mark = lease.content.get("worker"), lease.content.get("family")
+    if worker is None or silent is None or silent > BEAT_SECONDS + family.CLOSING_SECONDS:
+        return False
+    return any(member.pid == worker for member in family.members(str(mark)))
 
 
 def _elsewhere(lease: Lease) -> bool:

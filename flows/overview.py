@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from flows.cleaning import living
+from flows import leases
 from flows.cleaning.measuring import use
 from flows.preflight.finding import without_secrets
 from flows.project import Project
@@ -189,8 +189,8 @@ def _died(project: Project, store: Tracking, runs: Sequence[Line]) -> frozenset[
     """Runs that MLflow still has as running, and whose lease's process is gone."""
     from flows.step import LINE
 
-    leases = living.dead(project)
-    if not leases:
+    dead = leases.dead(project)
+    if not dead:
         return frozenset()
     open_ones = [run.id for run in runs if run.status == "RUNNING"]
-    return frozenset(run for run in open_ones if store.get(run).tags.get(LINE) in leases)
+    return frozenset(run for run in open_ones if store.get(run).tags.get(LINE) in dead)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from components.artifacts import writing
-from flows import family, index, overview
+from flows import family, index, leases, overview
 from flows.prefect_server import (
     SERVER_SECONDS,
     StartupError,
@@ -64,6 +64,8 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
         say(f"Evidently  {engines['Evidently']}    drift, its history")
         say("Ctrl-C ends them.")
         while True:
+            if leases.dead(project):
+                leases.settle(project)  # so that MLflow's and Prefect's own pages tell the truth too
             time.sleep(1.0)
             for name, path in HEALTH.items():
                 address = f"{engines[name]}{path}"
