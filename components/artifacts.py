@@ -306,10 +306,10 @@ class Verdict(Card):
 class Decision(Card):
     """What was decided about a version, by whom or which gates, when, and on which evidence."""
 
-    action: Literal["approve", "reject", "promote", "roll back"]
+    action: Literal["approve", "reject", "promote", "roll back", "retire"]
     name: str
     version: int
-    alias: str | None  # the alias that moves, None for a rejection
+    alias: str | None  # the alias that moves (that goes, where a version is retired), None for a rejection
     by: str
     at: str  # ISO 8601, UTC
     reason: str

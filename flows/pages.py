@@ -67,8 +67,7 @@ def experiments(project: Project) -> dict[str, str]:
     from components.registry import addresses, lines, tracking
 
     places = lines.experiments(tracking.connect(project.root))
-    found = {str(place.experiment): addresses.experiment(str(place.experiment_id)) for place in places}
-    return {name: address for name, address in found.items() if name != tracking.UNUSED}
+    return {str(place.experiment): addresses.experiment(str(place.experiment_id)) for place in places}
 
 
 def running(project: Project) -> dict[str, str]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from components import offered
 from components.artifacts import Decision, Evidence, Verdict
 from components.config import Gate
 from components.registry import gates, record
 from components.registry.gates.data import DAY, FRESHNESS
 from components.registry.ledger import predecessor
+from components.registry.listing import within
 from components.registry.record import GATES
 from components.registry.store import explained
 from components.registry.tracking import Tracking
@@ -27,9 +29,11 @@ from components.registry.versions import (
     PRODUCTION,
     STAGING,
     RegistryError,
+    UnreadableError,
     aliased,
     aliases,
     locked,
+    problem,
     version_tags,
     versions,
 )
@@ -50,7 +54,7 @@ def decide(
     meanwhile. The same verdicts on the same evidence are recorded once. RegistryError where the evidence is not the one
     the version was registered with, and where something else has come into production since the case was made.
     """
-    tracking = tracking.within(name)
+    tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
         evidence = _own_evidence(tracking, name, version, case)
@@ -76,7 +80,7 @@ def decide(
             production=case.production,
             tries=tries,
         )
-        repeated = record.judgement(tracking, name, version)
+        repeated = _known(tracking, name, version)
         if repeated is not None and _same(repeated, decision) and _in_force(tracking, repeated):
             return repeated
         carry_out(tracking, decision, {record.TEST: case.test, record.ARTIFACT: evidence.model})
@@ -102,11 +106,12 @@ def promote(
     """
     if to not in FROM_ALIAS:
         raise RegistryError(f"promote {name}: expected one of {', '.join(FROM_ALIAS)}, received {to!r}")
-    tracking = tracking.within(name)
+    tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
         found = _to_promote(tracking, name, to, version)
         judgement = approval(tracking, name, found)
+        require_whole(tracking, name, found)
         tags = version_tags(tracking, name, found)
         if tags.get(ROLLED_BACK) and not despite_rollback:
             raise RegistryError(
@@ -134,9 +139,9 @@ def promote(
 def rollback(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
     """Put back what the production version took the place of; the version taken back is tagged so.
 
-    Raises RegistryError where nothing is in production or nothing came before it.
+    Raises RegistryError where nothing is in production, or nothing came before it that can be read.
     """
-    tracking = tracking.within(name)
+    tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
         current = aliased(tracking, name, PRODUCTION)
@@ -144,7 +149,15 @@ def rollback(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
             raise RegistryError(f"{name} has no production version to roll back")
         target = _predecessor(tracking, name, current)
         if target is None:
-            raise RegistryError(f"{name} version {current} is the first in production; there is nothing to go back to")
+            raise RegistryError(
+                f"{name} version {current} is the first in production; there is nothing to go back to. "
+                f"{_retiring(name)} takes it out of production"
+            )
+        if wrong := problem(tracking, name, target):
+            raise RegistryError(
+                f"{name}: expected a version {target} to go back to, and it cannot be read: {wrong}. "
+                f"{_retiring(name)} takes version {current} out of production"
+            )
         decision = Decision(
             action="roll back",
             name=name,
@@ -159,17 +172,58 @@ def rollback(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
         return decision
 
 
+def retire(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
+    """Take the version in production out of it, with nothing in its place; it and what people said of it count as
+    taken back. The way out where it cannot be read and nothing came before it.
+
+    Raises RegistryError where nothing is in production.
+    """
+    tracking = within(tracking, name)
+    with locked(tracking.root):
+        settle(tracking, name)
+        current = aliased(tracking, name, PRODUCTION)
+        if current is None:
+            raise RegistryError(f"{name} has no production version to retire")
+        decision = Decision(
+            action="retire",
+            name=name,
+            version=current,
+            alias=PRODUCTION,
+            by=record.person(by),
+            at=record.now(),
+            reason=record.worded(reason),
+            evidence=_tags_of(tracking, name, current).get(EVIDENCE),
+        )
+        carry_out(tracking, decision)
+        return decision
+
+
+def way_out(tracking: Tracking, name: str) -> str:
+    """What can be done about a production version that cannot be read: the command, for people."""
+    current = aliased(tracking, name, PRODUCTION)
+    target = None if current is None else _predecessor(tracking, name, current)
+    if target is None or problem(tracking, name, target):
+        return f"{_retiring(name)} takes it out of production, and the next line compares with nothing"
+    back = offered.command("convoy", "rollback", name, "--reason", "…")
+    return f"`{back}` puts version {target} back, and the next line compares with that"
+
+
 def settle(tracking: Tracking, name: str) -> list[str]:
     """Close the records that a killed process left RUNNING: true where their alias has moved, struck out where not."""
-    tracking = tracking.within(name)
+    tracking = within(tracking, name)
     settled = []
     with locked(tracking.root):
         # Oldest first: a later record may build on what an earlier one moved.
         for run in record.runs(tracking, name, "RUNNING"):
             alias = run.tags.get(record.ALIAS, "")
-            moved = bool(alias) and str(aliased(tracking, name, alias)) == run.tags.get(record.VERSION)
-            if moved and run.tags.get(record.FROM) != run.tags.get(record.VERSION):
-                _follow(tracking, record.read(tracking, run), _number(run.tags.get(record.FROM)))
+            now = aliased(tracking, name, alias) if alias else None
+            if run.tags.get(record.ACTION) == "retire":
+                moved = now is None
+            else:
+                moved = now is not None and str(now) == run.tags.get(record.VERSION) != run.tags.get(record.FROM)
+            decision, _ = record.told(tracking, run)
+            if moved and decision is not None:
+                _follow(tracking, decision, _number(run.tags.get(record.FROM)))
                 tracking.finish(run.id, "FINISHED")
             else:
                 tracking.finish(run.id, "KILLED")
@@ -182,7 +236,9 @@ def carry_out(tracking: Tracking, decision: Decision, tags: Mapping[str, str] | 
     before = aliased(tracking, decision.name, decision.alias) if decision.alias else None
     run_id = record.write(tracking, decision, before, dict(tags or {}))
     try:
-        if decision.alias:
+        if decision.action == "retire":
+            _remove(tracking, decision.name, PRODUCTION)
+        elif decision.alias:
             _move(tracking, decision.name, decision.alias, decision.version)
         _follow(tracking, decision, before)
     except BaseException:
@@ -200,21 +256,27 @@ def _follow(tracking: Tracking, decision: Decision, before: int | None) -> None:
         _tag(tracking, name, version, {APPROVED: "true" if decision.action == "approve" else "false"})
     if decision.alias != PRODUCTION:
         return
+    if decision.action == "retire":
+        if version in versions(tracking, name):
+            _tag(tracking, name, version, {ROLLED_BACK: f"{decision.at}: {decision.reason}"})
+        _remove(tracking, name, PREVIOUS)  # there is no going back from nothing
+        return
     if decision.action == "promote":
         _tag(tracking, name, version, {SUPERSEDED: "" if before is None else str(before), ROLLED_BACK: ""})
-    elif before is not None:
+    elif before is not None and before in versions(tracking, name):
         _tag(tracking, name, before, {ROLLED_BACK: f"{decision.at}: {decision.reason}"})
     earlier = _predecessor(tracking, name, version)
     if earlier is not None:
         _move(tracking, name, PREVIOUS, earlier)
-    elif aliased(tracking, name, PREVIOUS) is not None:
-        with explained(tracking.uri, f"removing the alias {PREVIOUS} of {name}"):
-            tracking.client.delete_registered_model_alias(name, PREVIOUS)
+    else:
+        _remove(tracking, name, PREVIOUS)
 
 
 def _predecessor(tracking: Tracking, name: str, version: int) -> int | None:
     """What the version took the place of, passing over versions that were rolled back or deleted."""
     known = versions(tracking, name)
+    if version not in known:  # it was deleted, and what it said with it
+        return aliased(tracking, name, PREVIOUS)
     superseded = {number: _number(tags.get(SUPERSEDED)) for number, tags in known.items()}
     gone = {number for number, tags in known.items() if tags.get(ROLLED_BACK)}
     gone |= {number for number in superseded.values() if number is not None} - known.keys()
@@ -226,6 +288,12 @@ def _move(tracking: Tracking, name: str, alias: str, version: int) -> None:
         tracking.client.set_registered_model_alias(name, alias, str(version))
 
 
+def _remove(tracking: Tracking, name: str, alias: str) -> None:
+    if aliased(tracking, name, alias) is not None:
+        with explained(tracking.uri, f"removing the alias {alias} of {name}"):
+            tracking.client.delete_registered_model_alias(name, alias)
+
+
 def _tag(tracking: Tracking, name: str, version: int, tags: Mapping[str, str]) -> None:
     with explained(tracking.uri, f"tagging {name} version {version}"):
         for key, value in tags.items():
@@ -233,6 +301,12 @@ def _tag(tracking: Tracking, name: str, version: int, tags: Mapping[str, str]) -
 
 
 # -- what is in the way ---------------------------------------------------------------------------------------------
+
+
+def require_whole(tracking: Tracking, name: str, version: int) -> None:
+    """RegistryError where a file of the version is gone or not as it was registered: such a version goes nowhere."""
+    if wrong := problem(tracking, name, version):
+        raise RegistryError(f"{wrong}. Run the line of {name} again, which registers a new version")
 
 
 def _own_evidence(tracking: Tracking, name: str, version: int, case: gates.Case) -> Evidence:
@@ -273,13 +347,21 @@ def _by_whom(tracking: Tracking, name: str, alias: str) -> str:
     runs = record.runs(tracking, name, "FINISHED", alias=alias)
     if not runs:
         return ""
-    last = record.read(tracking, runs[-1])
+    last, _ = record.told(tracking, runs[-1])
+    if last is None:
+        return ""
     return f" ({last.action} by {last.by} at {last.at[:19]}: {last.reason})"
 
 
 def approval(tracking: Tracking, name: str, version: int) -> Decision:
     """The approving judgement that lets a version be promoted; RegistryError where the last one is not one."""
-    judgement = record.judgement(tracking, name, version)
+    try:
+        judgement = record.judgement(tracking, name, version)
+    except UnreadableError as error:
+        again = offered.command("convoy", "run")
+        raise RegistryError(
+            f"{error}. Run the line again (`{again}`, with its recipe), which judges it anew"
+        ) from error
     if judgement is None:
         raise RegistryError(f"{name} version {version} was never judged by the gates; run the line, which judges it")
     if judgement.action != "approve" or not gates.approved(judgement.verdicts):
@@ -310,9 +392,27 @@ def _for_production(tracking: Tracking, approval: Decision) -> tuple[Verdict, ..
     failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
     if failed:
         people = any(verdict.gate == "approvals" and not verdict.passed for verdict in verdicts)
-        how = f"; `convoy approve {name} --reason …` is how a person approves" if people else ""
+        asked = offered.command("convoy", "approve", name, "--reason", "…")
+        how = f"; `{asked}` is how a person approves" if people else ""
         raise RegistryError(f"{name} version {version} is not ready for production: {'; '.join(failed)}{how}")
     return verdicts
+
+
+def _known(tracking: Tracking, name: str, version: int) -> Decision | None:
+    """The judgement on record; None too where it cannot be read, since another is about to be written."""
+    try:
+        return record.judgement(tracking, name, version)
+    except UnreadableError:
+        return None
+
+
+def _tags_of(tracking: Tracking, name: str, version: int) -> dict[str, str]:
+    """A version's tags, none where it was deleted and only its alias is left."""
+    return versions(tracking, name).get(version, {})
+
+
+def _retiring(name: str) -> str:
+    return f"`{offered.command('convoy', 'retire', name, '--reason', '…')}`"
 
 
 def _what_failed(verdicts: Sequence[Verdict]) -> str:
