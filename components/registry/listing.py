@@ -88,7 +88,7 @@ def versions(tracking: Tracking) -> Versions:
 
 def _search(
     tracking: Tracking,
-    experiments: Sequence[str],
+    experiments: list[str],
     condition: str,
     view: int = ViewType.ACTIVE_ONLY,
     limit: int | None = None,

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from components.artifacts import ArtifactError, Card
 from components.registry.store import MissingError
-from components.registry.tracking import Tracking
+from components.registry.tracking import Run, Tracking
 
 FILE = "manifest.json"
 TAG = "convoy.manifest"  # of the run: digest of its manifest
@@ -92,13 +92,13 @@ def damage(tracking: Tracking, run_id: str, path: str = RESULT) -> list[Damage]:
 
     What was fetched from a server and is damaged here is fetched again before it counts as damaged.
     """
-    tag = tracking.get(run_id).tags.get(TAG)
-    if tag is None:
+    run = tracking.get(run_id)
+    if TAG not in run.tags:
         return []
-    wrong = _held_against(tracking, run_id, path, tag)
+    wrong = _held_against(tracking, run, path)
     if wrong and (fetched := tracking.fetched(run_id)).is_dir():
         shutil.rmtree(fetched)
-        wrong = _held_against(tracking, run_id, path, tag)
+        wrong = _held_against(tracking, run, path)
     return wrong
 
 
@@ -129,12 +129,12 @@ def held_against(file: Path, tag: str, folder: Path) -> list[Damage]:
     return differences(folder, manifest)
 
 
-def _held_against(tracking: Tracking, run_id: str, path: str, tag: str) -> list[Damage]:
+def _held_against(tracking: Tracking, run: Run, path: str) -> list[Damage]:
     try:
-        folder, file = tracking.artifact_folder(run_id, path), tracking.artifact_folder(run_id, FILE)
+        folder, file = tracking.artifact_folder(run, path), tracking.artifact_folder(run, FILE)
     except MissingError as error:
-        return [Damage(Path(path), f"the files of run {run_id}, and their manifest", f"less: {error}")]
-    return held_against(file, tag, folder)
+        return [Damage(Path(path), f"the files of run {run.id}, and their manifest", f"less: {error}")]
+    return held_against(file, run.tags[TAG], folder)
 
 
 def _names(folder: Path) -> list[str]:

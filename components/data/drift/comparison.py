@@ -63,16 +63,18 @@ def compare(
     config: DriftConfig,
     folder: Path,
     history: History | None = None,
+    why_none: str | None = None,
 ) -> DriftReport:
     """Compare two profiles; writes `drift.json` and, where there is a reference, `drift.html` into `folder`.
 
-    With a `history` the comparison becomes a run of it. Raises DataError where the two have no column in common or a
-    column has no values, and TimeoutError where another process keeps the history locked.
+    `why_none` is what the report says where there is none, by default that nothing is in production. With a `history`
+    the comparison becomes a run of it. Raises DataError where the two have no column in common or a column has no
+    values, and TimeoutError where another process keeps the history locked.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if reference is None:
         report = DriftReport(
-            reference=False, drifted=None, share=None, families={}, columns={}, message=NO_REFERENCE
+            reference=False, drifted=None, share=None, families={}, columns={}, message=why_none or NO_REFERENCE
         )  # fmt: skip
     else:
         report = judge(current, reference, config)
