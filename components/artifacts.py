@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from components.config import NetworkConfig
+from components.own_files import remove
 
 
 class ArtifactError(ValueError):
@@ -353,8 +353,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         raise
     finally:
         for leftover in (temporary, aside):
-            if leftover.exists():
-                shutil.rmtree(leftover)
+            remove(leftover)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from prefect.states import Completed
 
 from components.artifacts import ArtifactError, Dataset, digest_values
 from components.config import Section
+from components.own_files import remove
 from components.provenance import code_digest, lock_digest, meaning
 from components.registry import manifest
 from components.registry.manifest import RESULT
@@ -199,7 +200,9 @@ class Step(Generic[P, T]):
         work = shared.project.work / key[:32]
         folder = work / RESULT
         try:
-            shutil.rmtree(folder, ignore_errors=True)  # a half-written result of an earlier try
+            if work.is_file():
+                work.unlink()
+            remove(folder)  # a half-written result of an earlier try
             folder.mkdir(parents=True)
             began = time.monotonic()
             step_run = StepRun(run_id, folder, work, datasets)

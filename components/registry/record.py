@@ -12,10 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from components.artifacts import ArtifactError, Decision
+from components.own_files import remove
 from components.registry.store import MissingError
 from components.registry.tracking import KIND, NOTE, Run, Tracking
 from components.registry.versions import RegistryError, UnreadableError
 
+FILE = "decision.json"
 GATES = "gates"  # who decides where nobody does
 TAKEN_BACK = ("roll back", "retire")  # actions that take a version out of production
 # Tags of the record.
@@ -84,12 +86,22 @@ def write(tracking: Tracking, decision: Decision, before: int | None, tags: dict
 def read(tracking: Tracking, run: Run) -> Decision:
     """The decision that a run is the record of."""
     try:
-        return Decision.read(tracking.artifact_folder(run, "decision.json"))
+        return _decision(tracking, run)
     except (ArtifactError, MissingError) as error:
         raise UnreadableError(
             f"{run.tags.get(MODEL, '?')} version {run.tags.get(VERSION, '?')}: the record of a decision "
             f"({run.tags.get(ACTION, '?')} by {run.tags.get(BY, '?')}, run {run.id}) cannot be read: {error}"
         ) from error
+
+
+def _decision(tracking: Tracking, run: Run) -> Decision:
+    try:
+        return Decision.read(tracking.artifact_folder(run, FILE))
+    except ArtifactError:
+        if not (fetched := tracking.fetched(run.id)).is_dir():
+            raise
+        remove(fetched)  # what was damaged here may be whole on the server
+    return Decision.read(tracking.artifact_folder(run, FILE))
 
 
 def told(tracking: Tracking, run: Run) -> tuple[Decision | None, str | None]:

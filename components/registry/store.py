@@ -17,6 +17,8 @@ from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from components.registry import database
+
 PROBE_SECONDS = 10.0  # a healthy server answers /health in milliseconds, on a crowded machine in seconds
 LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
 
@@ -45,7 +47,7 @@ def explained(uri: str, doing: str) -> Iterator[None]:
     except (MlflowException, requests.exceptions.RequestException, SQLAlchemyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         code = error.error_code if isinstance(error, MlflowException) else ""
-        advice = ADVICE.get(code) or _advice(uri)
+        advice = database.advice(uri, reason) or ADVICE.get(code) or _advice(uri)
         answer = error.response if isinstance(error, requests.exceptions.RequestException) else None
         gone = code == "RESOURCE_DOES_NOT_EXIST" or (answer is not None and answer.status_code == NOT_FOUND)
         kind = MissingError if gone else TrackingError

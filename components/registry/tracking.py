@@ -27,7 +27,7 @@ from mlflow.exceptions import MlflowException
 
 from components import offered
 from components.artifacts import Evidence, digest_values, replacing
-from components.registry import addresses
+from components.registry import addresses, database
 from components.registry.store import (
     MissingError,
     TrackingError,
@@ -359,6 +359,8 @@ def connect(root: Path, experiment: str | None = None, *, ui: str | None = None)
         pages = pages or public(uri)
     for talker in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(talker).setLevel(logging.WARNING)  # forty lines about tables, at every new project
+    if wrong := database.problem(uri):
+        raise TrackingError(wrong)
     with creation_lock(root, uri), explained(uri, "connecting"):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)  # creates the tables where there are none
         client.search_experiments(max_results=1)

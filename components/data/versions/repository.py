@@ -14,6 +14,7 @@ import yaml
 from filelock import FileLock
 
 from components.data.errors import DataError, check_name
+from components.own_files import remove
 
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # Whose errors DVC passes on as they are, from remotes at s3:// and ssh://.
@@ -80,7 +81,7 @@ def alone(root: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "dvc.lock"):
         # Names the process that held it; a living one that has inherited that number would be waited for for ever.
-        (root / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
+        remove(root / ".dvc" / "tmp" / "rwlock")
         saved = saved_lock(root)
         if saved.exists():  # killed within a reproduce: dvc.lock may be half-written
             try:

@@ -1,0 +1,67 @@
+"""The file of MLflow's own SQLite database: whether it is one, and what can be done where it is damaged.
+
+It is never replaced: what it held is known nowhere else. Everything else about the store is `store`'s business.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from components import offered
+
+HEADER = b"SQLite format 3\0"
+_DAMAGED = ("malformed", "not a database", "disk I/O error")  # words of SQLite's
+_OTHER_RELEASE = "out-of-date database schema"  # MLflow's, of an older one and of a newer one
+
+
+def problem(uri: str) -> str | None:
+    """What is wrong with the file, by a look at its beginning; None where it is sound, not there yet, or no file."""
+    file = path(uri)
+    if file is None or not file.exists():
+        return None
+    if file.is_dir():
+        return f"{file}: expected MLflow's database, found a folder. Move it away: `{_away(file)}`"
+    with file.open("rb") as stream:
+        beginning = stream.read(len(HEADER))
+    artifacts = file.parent / "mlartifacts"
+    if not beginning and artifacts.is_dir() and any(artifacts.iterdir()):
+        return (
+            f"{file}: expected MLflow's database, found an empty file, and there are artifacts beside it. {_ways(file)}"
+        )
+    if beginning and beginning != HEADER:
+        return f"{file}: expected MLflow's database, found a file that is none. {_ways(file)}"
+    return None
+
+
+def advice(uri: str, reason: str) -> str | None:
+    """What to do about an error of SQLite's or MLflow's that is the file's; None for any other."""
+    file = path(uri)
+    if file is None:
+        return None
+    if any(words in reason for words in _DAMAGED):
+        return f"The database is damaged. {_ways(file)}"
+    if _OTHER_RELEASE in reason:
+        upgrade = offered.command("mlflow", "db", "upgrade", uri)
+        return (
+            f"Another release of MLflow made it. Copy {file} to a safe place, then `{upgrade}`; where that knows no "
+            "such revision, the release was a newer one: install the locked libraries that made it"
+        )
+    return None
+
+
+def path(uri: str) -> Path | None:
+    """The file of a `sqlite:///` address; None for any other."""
+    parsed = urlparse(uri)
+    return Path(unquote(parsed.path[1:])) if parsed.scheme == "sqlite" and len(parsed.path) > 1 else None
+
+
+def _ways(file: Path) -> str:
+    return (
+        f"Put a back-up in its place; or `{_away(file)}` and start again, which begins a new one: runs, versions and "
+        "decisions are lost then, and every step is done again"
+    )
+
+
+def _away(file: Path) -> str:
+    return offered.command("mv", str(file), f"{file}.damaged")
