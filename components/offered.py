@@ -34,3 +34,8 @@ def _path(name: str) -> str:
     if not (here / name).is_file() or (found is not None and Path(found).parent == here):
         return ""
     return f'PATH={shlex.quote(str(here))}:"$PATH" '
+
+
+def installing(extra: str) -> str:
+    """What installs one of this project's extras beside the locked libraries: there is no other `convoy` to install."""
+    return command("python", "-m", "pip", "install", "-c", "requirements.lock", "-e", f".[{extra}]")

@@ -12,7 +12,7 @@ from typing import Literal
 
 from components import offered
 from components.artifacts import Decision
-from components.registry import decisions, record
+from components.registry import decisions, obstacles, record
 from components.registry.gates.people import APPROVALS, asked
 from components.registry.listing import runs, within
 from components.registry.tracking import KIND, Run, Tracking
@@ -122,8 +122,8 @@ def _state(
             back = offered.command("convoy", "rollback", name, "--reason", "…")
             raise RegistryError(f"{name} version {version} is in production already; the way back is `{back}`")
         if action == "approve":
-            decisions.approval(tracking, name, version)
-            decisions.require_whole(tracking, name, version)
+            obstacles.approval(tracking, name, version)
+            obstacles.require_whole(tracking, name, version)
         decision = Decision(
             action=action,
             name=name,

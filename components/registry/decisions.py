@@ -12,18 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from components import offered
-from components.artifacts import Decision, Evidence, Verdict
+from components.artifacts import Decision, Verdict
 from components.config import Gate
-from components.registry import gates, record
-from components.registry.gates.data import DAY, FRESHNESS
+from components.registry import gates, obstacles, record
+from components.registry.gates.data import FRESHNESS
 from components.registry.ledger import predecessor
 from components.registry.listing import within
 from components.registry.record import GATES
 from components.registry.store import explained
 from components.registry.tracking import Tracking
 from components.registry.versions import (
-    ARTIFACT,
-    CANDIDATE,
     EVIDENCE,
     PREVIOUS,
     PRODUCTION,
@@ -42,8 +40,6 @@ SUPERSEDED = "convoy.superseded"  # tag of a version in production: what it took
 ROLLED_BACK = "convoy.rolled_back"  # tag of a version: when and why it was taken back
 APPROVED = "convoy.approved"  # tag of a version: "true" or "false", what the gates last said
 
-FROM_ALIAS = {STAGING: CANDIDATE, PRODUCTION: STAGING}
-
 
 def decide(
     tracking: Tracking, name: str, version: int, case: gates.Case, limits: Sequence[Gate], *, stage: bool = True
@@ -57,12 +53,12 @@ def decide(
     tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
-        evidence = _own_evidence(tracking, name, version, case)
+        evidence = obstacles.own_evidence(tracking, name, version, case)
         rival = aliased(tracking, name, PRODUCTION)
         if case.production != (rival if rival != version else None):
             raise RegistryError(
-                f"{name} version {version} was compared with {_named(case.production)} in production, where "
-                f"{_named(rival)} is now; run the line again, which compares them"
+                f"{name} version {version} was compared with {obstacles.named(case.production)} in production, where "
+                f"{obstacles.named(rival)} is now; run the line again, which compares them"
             )
         tries = record.tries(tracking, name, case.test, evidence.model)
         verdicts = gates.judge(replace(case, tries=tries), limits)
@@ -104,21 +100,21 @@ def promote(
     `version` is the one that is meant, where another may have taken its place. One that was rolled back needs
     `despite_rollback=True`. Raises RegistryError saying what is in the way.
     """
-    if to not in FROM_ALIAS:
-        raise RegistryError(f"promote {name}: expected one of {', '.join(FROM_ALIAS)}, received {to!r}")
+    if to not in obstacles.FROM_ALIAS:
+        raise RegistryError(f"promote {name}: expected one of {', '.join(obstacles.FROM_ALIAS)}, received {to!r}")
     tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
-        found = _to_promote(tracking, name, to, version)
-        judgement = approval(tracking, name, found)
-        require_whole(tracking, name, found)
+        found = obstacles.to_promote(tracking, name, to, version)
+        judgement = obstacles.approval(tracking, name, found)
+        obstacles.require_whole(tracking, name, found)
         tags = version_tags(tracking, name, found)
         if tags.get(ROLLED_BACK) and not despite_rollback:
             raise RegistryError(
                 f"{name} version {found} was rolled back ({tags[ROLLED_BACK]}); promote it again only on purpose, "
                 "with --despite-rollback"
             )
-        verdicts = _for_production(tracking, judgement) if to == PRODUCTION else judgement.verdicts
+        verdicts = obstacles.for_production(tracking, judgement) if to == PRODUCTION else judgement.verdicts
         decision = Decision(
             action="promote",
             name=name,
@@ -300,104 +296,6 @@ def _tag(tracking: Tracking, name: str, version: int, tags: Mapping[str, str]) -
             tracking.client.set_model_version_tag(name, str(version), key, value)
 
 
-# -- what is in the way ---------------------------------------------------------------------------------------------
-
-
-def require_whole(tracking: Tracking, name: str, version: int) -> None:
-    """RegistryError where a file of the version is gone or not as it was registered: such a version goes nowhere."""
-    if wrong := problem(tracking, name, version):
-        raise RegistryError(f"{wrong}. Run the line of {name} again, which registers a new version")
-
-
-def _own_evidence(tracking: Tracking, name: str, version: int, case: gates.Case) -> Evidence:
-    """The case's evidence, where it is the one the version was registered with."""
-    tags, evidence = version_tags(tracking, name, version), case.evidence
-    expected = (tags.get(ARTIFACT), tags.get(EVIDENCE))
-    if evidence is None or expected != (evidence.model, evidence.digest):
-        received = f"{evidence.digest[:12]} of {evidence.model[:12]}" if evidence else "none"
-        raise RegistryError(
-            f"{name} version {version} was registered with evidence {tags.get(EVIDENCE, '(none)')[:12]} "
-            f"of artifact {tags.get(ARTIFACT, '(none)')[:12]}, received {received}; "
-            "judge the evidence the version was registered with"
-        )
-    return evidence
-
-
-def _to_promote(tracking: Tracking, name: str, to: str, meant: int | None) -> int:
-    """The version that is to move; RegistryError where there is none, another one, or it is there already."""
-    named = aliases(tracking, name)
-    found = named.get(FROM_ALIAS[to])
-    if found is None:
-        raise RegistryError(f"{name} has no {FROM_ALIAS[to]} version to promote; run the line first")
-    if meant is not None and meant not in (found, named.get(to)):
-        raise RegistryError(
-            f"{name} version {meant} is not what would be promoted: {FROM_ALIAS[to]} is version {found}"
-            f"{_by_whom(tracking, name, FROM_ALIAS[to])}; look at that one"
-        )
-    there = meant if meant is not None and meant == named.get(to) else found
-    if named.get(to) == there:
-        raise RegistryError(
-            f"{name} version {there} is in {to} already{_by_whom(tracking, name, to)}; there is nothing to promote"
-        )
-    return found
-
-
-def _by_whom(tracking: Tracking, name: str, alias: str) -> str:
-    """How an alias came to be where it is, for those who come second."""
-    runs = record.runs(tracking, name, "FINISHED", alias=alias)
-    if not runs:
-        return ""
-    last, _ = record.told(tracking, runs[-1])
-    if last is None:
-        return ""
-    return f" ({last.action} by {last.by} at {last.at[:19]}: {last.reason})"
-
-
-def approval(tracking: Tracking, name: str, version: int) -> Decision:
-    """The approving judgement that lets a version be promoted; RegistryError where the last one is not one."""
-    try:
-        judgement = record.judgement(tracking, name, version)
-    except UnreadableError as error:
-        again = offered.command("convoy", "run")
-        raise RegistryError(
-            f"{error}. Run the line again (`{again}`, with its recipe), which judges it anew"
-        ) from error
-    if judgement is None:
-        raise RegistryError(f"{name} version {version} was never judged by the gates; run the line, which judges it")
-    if judgement.action != "approve" or not gates.approved(judgement.verdicts):
-        failed = ", ".join(verdict.gate for verdict in judgement.verdicts if not verdict.passed) or "no gate ran"
-        raise RegistryError(f"{name} version {version} was rejected on {judgement.at} ({failed}): it is not promoted")
-    if judgement.evidence != version_tags(tracking, name, version).get(EVIDENCE):
-        raise RegistryError(f"{name} version {version}: its approval was given on other evidence than its own")
-    return judgement
-
-
-def _for_production(tracking: Tracking, approval: Decision) -> tuple[Verdict, ...]:
-    """The verdicts as they are now; RegistryError where one does not pass, or compares with what is gone."""
-    name, version = approval.name, approval.version
-    rival = aliased(tracking, name, PRODUCTION)
-    compared = any(verdict.gate == "production" for verdict in approval.verdicts)
-    if compared and rival not in (None, approval.production):
-        raise RegistryError(
-            f"{name} version {version} was compared with {_named(approval.production)} in production, where "
-            f"{_named(rival)} is now{_by_whom(tracking, name, PRODUCTION)}; run the line again, which compares them"
-        )
-    said = record.statements(tracking, name, version, approval.evidence or "")
-    against = [each for each in said if each.action == "reject"]
-    if against:
-        why = "; ".join(f"by {each.by} on {each.at[:19]}: {each.reason}" for each in against)
-        raise RegistryError(f"{name} version {version} was rejected {why}; who did may approve it after all")
-    age = record.moment(record.now()) - record.moment(approval.at)
-    verdicts = gates.at_promotion(approval.verdicts, age.total_seconds() / DAY, said)
-    failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
-    if failed:
-        people = any(verdict.gate == "approvals" and not verdict.passed for verdict in verdicts)
-        asked = offered.command("convoy", "approve", name, "--reason", "…")
-        how = f"; `{asked}` is how a person approves" if people else ""
-        raise RegistryError(f"{name} version {version} is not ready for production: {'; '.join(failed)}{how}")
-    return verdicts
-
-
 def _known(tracking: Tracking, name: str, version: int) -> Decision | None:
     """The judgement on record; None too where it cannot be read, since another is about to be written."""
     try:
@@ -434,10 +332,6 @@ def _in_force(tracking: Tracking, decision: Decision) -> bool:
     """Whether the alias is where the decision put it, or further."""
     named = aliases(tracking, decision.name)
     return decision.alias is None or decision.version in {named.get(STAGING), named.get(PRODUCTION)}
-
-
-def _named(version: int | None) -> str:
-    return "nothing" if version is None else f"version {version}"
 
 
 def _number(text: str | None) -> int | None:

@@ -87,16 +87,17 @@ def record(tracking: Tracking, run_id: str, folder: Path) -> None:
     tracking.log_tags(run_id, {TAG: manifest.digest})
 
 
-def damage(tracking: Tracking, run_id: str, path: str = RESULT) -> list[Damage]:
+def damage(tracking: Tracking, run: str | Run, path: str = RESULT) -> list[Damage]:
     """What is wrong with the result of a finished run; empty where it is whole, or older than manifests.
 
-    What was fetched from a server and is damaged here is fetched again before it counts as damaged.
+    A run is known by its id; one that was read already is not asked for again. What was fetched from a server and is
+    damaged here is fetched again before it counts as damaged.
     """
-    run = tracking.get(run_id)
+    run = tracking.get(run) if isinstance(run, str) else run
     if TAG not in run.tags:
         return []
     wrong = _held_against(tracking, run, path)
-    if wrong and (fetched := tracking.fetched(run_id)).is_dir():
+    if wrong and (fetched := tracking.fetched(run.id)).is_dir():
         shutil.rmtree(fetched)
         wrong = _held_against(tracking, run, path)
     return wrong

@@ -189,8 +189,8 @@ def _damage(folder: Path, dataset: Dataset, split: Split) -> str | None:
         card = DecodedCard.read(folder / "decoded.json")
     except ArtifactError as error:
         return str(error)
-    expected = (dataset.digest, split, {f"{name}.npy" for name in ARRAYS})
-    if (card.data, card.split, card.files.keys()) != expected:
+    expected: tuple[str, str, set[str]] = (dataset.digest, split, {f"{name}.npy" for name in ARRAYS})
+    if (card.data, card.split, set(card.files)) != expected:
         return f"{folder / 'decoded.json'}: expected the {split} split of {dataset.digest[:12]}, found another's"
     for name, record in card.files.items():
         path = folder / name

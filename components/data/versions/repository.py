@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from components import offered
 from components.data.errors import DataError, check_name
 from components.own_files import remove
 
@@ -51,7 +52,7 @@ def reaching(repo: Any) -> Iterator[None]:
             raise
         raise DataError(
             f"between here and {remote_place(repo)}: {causes(error) or type(error).__name__}; check the remote's "
-            "address (`dvc remote list`), the credentials for it, and the space on the disk"
+            f"address (`{offered.command('dvc', 'remote', 'list')}`), the credentials for it, and the space on the disk"
         ) from error
 
 
@@ -126,9 +127,8 @@ def digest(root: Path, name: str) -> str:
     """The prepared data's digest, as dvc.lock has it; raises DataError where there is none."""
     found = locked_digest(lock_file(root), name)
     if found is None:
-        raise DataError(
-            f"{root / 'dvc.lock'}: expected the digest of prepare@{name}, found none; run `dvc repro validate@{name}`"
-        )
+        made = offered.command("dvc", "repro", f"validate@{name}")
+        raise DataError(f"{root / 'dvc.lock'}: expected the digest of prepare@{name}, found none; run `{made}`")
     return found
 
 
@@ -156,11 +156,18 @@ def lock_file(root: Path) -> Mapping[str, Any]:
         return parse_lock(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise DataError(
-            f"{path}: expected what DVC writes, received something else: {error}. "
-            "Restore it (`git checkout dvc.lock`) or remove it"
+            f"{path}: expected what DVC writes, received something else: {error}. {_without_lock(root)}"
         ) from None
+
+
+def _without_lock(root: Path) -> str:
+    """What can be done about a dvc.lock that is damaged: the data is found in DVC's cache, or made again."""
+    removed = f"`{offered.command('rm', '-r', 'dvc.lock')}`, after which the next line finds out what is done"
+    if not (root / ".git").exists():
+        return f"Remove it: {removed}"
+    return f"Restore it: `{offered.command('git', 'checkout', '--', 'dvc.lock')}`; or remove it: {removed}"
 
 
 def parse_lock(content: bytes) -> Mapping[str, Any]:

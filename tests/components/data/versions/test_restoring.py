@@ -76,7 +76,7 @@ def test_what_is_not_in_the_cache_is_not_lost(project: Path, two: tuple[str, str
     folder = project / "data" / "prepared" / NAME
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
     before = digest_folder(folder)
-    with pytest.raises(DataError, match=r"received 1 that it has not: notes\.txt.*`force`"):
+    with pytest.raises(DataError, match=r"received 1 that it has not: notes\.txt.*--force"):
         versions.restore(project, NAME, two[0])
     assert digest_folder(folder) == before
     versions.restore(project, NAME, two[0], force=True)
