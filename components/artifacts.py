@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.config import NetworkConfig
 from components.own_files import remove
@@ -42,12 +42,21 @@ class Card(BaseModel):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path}: expected a readable {cls.__name__}: {error}") from error
+            raise ArtifactError(f"{path}: expected a readable {cls.__name__}: {_said(error)}") from error
 
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _said(error: OSError | ValueError) -> str:
+    """In one line; of several mistakes the first."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 # -- Dataset --------------------------------------------------------------------------------------------------------

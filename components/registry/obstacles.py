@@ -82,10 +82,7 @@ def approval(tracking: Tracking, name: str, version: int) -> Decision:
     try:
         judgement = record.judgement(tracking, name, version)
     except UnreadableError as error:
-        again = offered.command("convoy", "run")
-        raise RegistryError(
-            f"{error}. Run the line again (`{again}`, with its recipe), which judges it anew"
-        ) from error
+        raise RegistryError(f"{error}. Run the line of {name} again, which judges it anew") from error
     if judgement is None:
         raise RegistryError(f"{name} version {version} was never judged by the gates; run the line, which judges it")
     if judgement.action != "approve" or not gates.approved(judgement.verdicts):
