@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlparse
 from components import offered
 
 HEADER = b"SQLite format 3\0"
+HEADER_BYTES = 100
 _DAMAGED = ("malformed", "not a database", "disk I/O error")  # words of SQLite's
 _OTHER_RELEASE = "out-of-date database schema"  # MLflow's, of an older one and of a newer one
 
@@ -23,14 +24,16 @@ def problem(uri: str) -> str | None:
     if file.is_dir():
         return f"{file}: expected MLflow's database, found a folder. Move it away: `{_away(file)}`"
     with file.open("rb") as stream:
-        beginning = stream.read(len(HEADER))
+        beginning = stream.read(HEADER_BYTES)
     artifacts = file.parent / "mlartifacts"
     if not beginning and artifacts.is_dir() and any(artifacts.iterdir()):
         return (
             f"{file}: expected MLflow's database, found an empty file, and there are artifacts beside it. {_ways(file)}"
         )
-    if beginning and beginning != HEADER:
+    if beginning and not beginning.startswith(HEADER):
         return f"{file}: expected MLflow's database, found a file that is none. {_ways(file)}"
+    if beginning and (size := file.stat().st_size) < (expected := _bytes(beginning)):
+        return f"{file}: expected {expected:,} bytes, found {size:,}: the database was cut short. {_ways(file)}"
     return None
 
 
@@ -54,6 +57,16 @@ def path(uri: str) -> Path | None:
     """The file of a `sqlite:///` address; None for any other."""
     parsed = urlparse(uri)
     return Path(unquote(parsed.path[1:])) if parsed.scheme == "sqlite" and len(parsed.path) > 1 else None
+
+
+def _bytes(header: bytes) -> int:
+    """The least size of a database with this header (sqlite.org/fileformat2.html, 1.3); 0 where it does not say."""
+    if len(header) < HEADER_BYTES:
+        return HEADER_BYTES
+    if header[24:28] != header[92:96] or header[18] == 2:  # written by an old SQLite; some pages are in a log
+        return 0
+    page = int.from_bytes(header[16:18], "big")
+    return (65_536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
 
 
 def _ways(file: Path) -> str:
