@@ -5,6 +5,7 @@ It is never replaced: what it held is known nowhere else. Everything else about 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -12,6 +13,7 @@ from components import offered
 
 HEADER = b"SQLite format 3\0"
 HEADER_BYTES = 100
+LOOKS = 3  # before a file that seems too short counts as that
 _DAMAGED = ("malformed", "not a database", "disk I/O error")  # words of SQLite's
 _OTHER_RELEASE = "out-of-date database schema"  # MLflow's, of an older one and of a newer one
 
@@ -32,8 +34,8 @@ def problem(uri: str) -> str | None:
         )
     if beginning and not beginning.startswith(HEADER):
         return f"{file}: expected MLflow's database, found a file that is none. {_ways(file)}"
-    if beginning and (size := file.stat().st_size) < (expected := _bytes(beginning)):
-        return f"{file}: expected {expected:,} bytes, found {size:,}: the database was cut short. {_ways(file)}"
+    if beginning and (short := _cut_short(file)):
+        return f"{file}: {short}. {_ways(file)}"
     return None
 
 
@@ -57,6 +59,19 @@ def path(uri: str) -> Path | None:
     """The file of a `sqlite:///` address; None for any other."""
     parsed = urlparse(uri)
     return Path(unquote(parsed.path[1:])) if parsed.scheme == "sqlite" and len(parsed.path) > 1 else None
+
+
+def _cut_short(file: Path) -> str | None:
+    """What is missing of the file's end; not while somebody writes, when its header may be ahead of it."""
+    said = None
+    for _ in range(LOOKS):
+        with file.open("rb") as stream:
+            expected, size = _bytes(stream.read(HEADER_BYTES)), file.stat().st_size
+        if size >= expected or file.with_name(f"{file.name}-journal").exists():
+            return None
+        said = f"expected {expected:,} bytes, found {size:,}: the database was cut short"
+        time.sleep(0.1)
+    return said
 
 
 def _bytes(header: bytes) -> int:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mlflow.entities.model_registry import ModelVersion
+
 from components import offered
 from components.registry import decisions, listing, versions
 from components.registry.store import MissingError, TrackingError
@@ -174,13 +176,16 @@ def figures_of(tracking: Tracking, line: Line) -> dict[str, tuple[float, float |
 def standings(tracking: Tracking) -> list[Standing]:
     """Every alias of every registered model: what is in production, what is staged, what would be put back.
 
-    One that cannot be read has its problem beside it. Asks MLflow five times, however many models there are.
+    One that cannot be read has its problem beside it. Asks MLflow five times, and where the store is local once more for
+    each version of ours, however many models of other people there are.
     """
     models, known = listing.models(tracking), listing.versions(tracking)
     places, deleted = listing.places(tracking), listing.places(tracking, deleted=True)
     wanted = {(name, version) for name, named in models.items() for version in named.values()}
     runs = listing.runs_by_id(
-        tracking, [*places, *deleted], [known[each][RUN] for each in wanted if RUN in known.get(each, {})]
+        tracking,
+        [*places, *deleted],
+        [known[each].tags[RUN] for each in wanted if each in known and RUN in known[each].tags],
     )
     there = {str(place.experiment) for place in places}
     gone = {str(place.experiment): str(place.experiment_id) for place in deleted if place.experiment not in there}
@@ -210,16 +215,17 @@ def _standing(
     name: str,
     alias: str,
     version: int,
-    tags: Mapping[str, str] | None,
+    entry: ModelVersion | None,
     runs: Mapping[str, Run],
     deleted: str,
 ) -> Standing:
-    """One row. `tags` are the version's, None where there is none of that number; `deleted` is the id of the model's
+    """One row. `entry` is None where there is no version of that number; `deleted` is the id of the model's
     experiment where that was deleted."""
     nothing = Standing(name, alias, version, None, None, None, None, None)
-    if tags is None:
+    if entry is None:
         lost = "the alias names a version that was deleted, or that no line registered"
         return replace(nothing, problem=f"{lost}{_how(tracking, name, alias)}")
+    tags = entry.tags
     run = runs.get(tags.get(RUN, ""))
     if run is None:
         return replace(nothing, problem=f"the run that registered it is gone{_how(tracking, name, alias)}")
@@ -228,11 +234,13 @@ def _standing(
         folder = tracking.artifact_folder(run, tags.get(FILES, FILES))
         evidence = versions.evidence_in(folder, tags, f"{name} version {version}")
         figure = evidence.figures[evidence.primary]
+        missing = versions.missing_model(tracking, entry)
     except (RegistryError, MissingError) as error:
         return replace(nothing, problem=f"{error}{_how(tracking, name, alias)}")
     except KeyError as error:
         return replace(nothing, problem=f"its evidence has no figure {error}{_how(tracking, name, alias)}")
     wrong = deleted_experiment(tracking.uri, name, deleted) if deleted else None
+    wrong = f"{missing}{_how(tracking, name, alias)}" if missing else wrong
     return replace(
         nothing, metric=evidence.primary, value=figure.value, low=figure.low, high=figure.high, problem=wrong
     )

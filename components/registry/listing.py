@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from mlflow.entities import ViewType
+from mlflow.entities.model_registry import ModelVersion
 
 from components.registry.store import TrackingError, every, explained
 from components.registry.tracking import UNUSED, Run, Status, Tracking, deleted_experiment, run_of
@@ -17,7 +18,7 @@ from components.registry.versions import ARTIFACT
 PAGE = 1000  # entries a request: MLflow's own limit for runs and registered models
 IDS = 200  # named in one request
 
-Versions = dict[tuple[str, int], dict[str, str]]  # name and number → tags
+Versions = dict[tuple[str, int], ModelVersion]  # by name and number
 
 
 def within(tracking: Tracking, experiment: str) -> Tracking:
@@ -79,11 +80,11 @@ def models(tracking: Tracking) -> dict[str, dict[str, int]]:
 
 
 def versions(tracking: Tracking) -> Versions:
-    """The tags of every version that a line has registered, of all models."""
+    """Every version that a line has registered, of all models."""
     ours = f"tags.`{ARTIFACT}` LIKE '%'"
     with explained(tracking.uri, "reading the versions"):
         found = every(lambda token: tracking.client.search_model_versions(ours, page_token=token))
-    return {(str(each.name), int(each.version)): dict(each.tags) for each in found}
+    return {(str(each.name), int(each.version)): each for each in found}
 
 
 def _search(

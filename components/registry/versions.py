@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 
 from components.artifacts import ArtifactError, Evidence, Model, Predictions, digest_values, replacing
 from components.registry import manifest
-from components.registry.store import MissingError, every, explained, local_path
+from components.registry.store import MissingError, every, explained, is_server, local_path
 from components.registry.tracking import Tracking
 
 CANDIDATE, STAGING, PRODUCTION, PREVIOUS = "candidate", "staging", "production", "previous"
@@ -125,6 +125,17 @@ def problem(tracking: Tracking, name: str, version: int) -> str | None:
     except UnreadableError as error:
         return str(error)
     return None
+
+
+def missing_model(tracking: Tracking, entry: ModelVersion) -> str | None:
+    """What is said of a version of a local store whose model is not there; what is in it is not looked at."""
+    if is_server(tracking.uri):
+        return None
+    try:
+        folder = _package(tracking, entry) / "artifacts" / "model"
+    except ArtifactError as error:
+        return f"its model is gone: {error}"
+    return None if (folder / "model.json").is_file() else f"its model is gone: expected one in {folder}, found none"
 
 
 def evidence_in(folder: Path, tags: Mapping[str, str], said: str) -> Evidence:
