@@ -176,8 +176,8 @@ def figures_of(tracking: Tracking, line: Line) -> dict[str, tuple[float, float |
 def standings(tracking: Tracking) -> list[Standing]:
     """Every alias of every registered model: what is in production, what is staged, what would be put back.
 
-    One that cannot be read has its problem beside it. Asks MLflow five times, and where the store is local once more for
-    each version of ours, however many models of other people there are.
+    One that cannot be read has its problem beside it. Asks MLflow five times, however many models there are, and
+    where the store is local once more for each version of ours.
     """
     models, known = listing.models(tracking), listing.versions(tracking)
     places, deleted = listing.places(tracking), listing.places(tracking, deleted=True)
