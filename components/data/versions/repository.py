@@ -88,8 +88,9 @@ def alone(root: Path) -> Iterator[None]:
             try:
                 lock_file(root)
             except DataError:
-                shutil.copy2(saved, root / "dvc.lock")
-            saved.unlink()
+                if saved.is_file():
+                    shutil.copy2(saved, root / "dvc.lock")
+            remove(saved)
         yield
 
 
