@@ -81,6 +81,9 @@ def test_whatever_is_spoilt_the_same_command_goes_on_or_says_what_to_do(
             shutil.copy2(kept / file.relative_to(project), file)
         again = line("digits")
     assert again.decision.action == "approve"
+    for file in files:
+        if file.is_relative_to(project / "data"):
+            assert file.read_bytes() == (kept / file.relative_to(project)).read_bytes(), file
 
 
 def test_a_damaged_database_is_a_sentence_for_every_command_and_is_never_replaced(
