@@ -24,6 +24,9 @@ from components.config import NetworkConfig
 from components.own_files import remove
 
 
+SAID = 5  # mistakes of a file that its error names
+
+
 class ArtifactError(ValueError):
     """A noun on disk is not what it says it is; names the file, what was expected and what was found."""
 
@@ -51,12 +54,14 @@ class Card(BaseModel):
 
 
 def _said(error: OSError | ValueError) -> str:
-    """In one line; of several mistakes the first."""
+    """In one line; of many mistakes the first few."""
     if not isinstance(error, ValidationError):
         return str(error)
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    wrong = [
+        ": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]]))
+        for each in error.errors(include_url=False, include_input=False)
+    ]
+    return "; ".join(wrong[:SAID]) + ("; …" if len(wrong) > SAID else "")
 
 
 # -- Dataset --------------------------------------------------------------------------------------------------------
