@@ -23,7 +23,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components.config import NetworkConfig
 from components.own_files import remove
 
-
 SAID = 5  # mistakes of a file that its error names
 
 
