@@ -301,7 +301,13 @@ def _require_whole_inputs(step: str, cause: BaseException | None = None) -> None
     Asked when a step's work is done, and when it failed: files do not heal, so what is whole then was whole before.
     """
     for done in line().done:
-        if wrong := manifest.damage(line().tracking, done.run_id):
+        try:
+            wrong = manifest.damage(line().tracking, done.run_id)
+        except TrackingError:
+            if cause is None:
+                raise
+            return  # MLflow cannot be asked: the error under way is the one to be told
+        if wrong:
             raise ArtifactError(
                 f"{step}: the result of {done.step}, which it is built on, was damaged while the line ran (run "
                 f"{done.run_id}): {manifest.said(wrong)}. Start the same command again: {done.step} is done anew"
