@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from components import own_files
 from components.artifacts import writing
 from flows import family, index, leases, overview
 from flows.prefect_server import (
@@ -32,6 +34,7 @@ STOP_SECONDS = 3.0  # how long a server may take to end: three of them, one afte
 HEALTH = {"MLflow": "/health", "Prefect": "/api/health", "Evidently": "/api/version"}
 
 
+ADDRESS = re.compile(rf"http://{re.escape(LOOPBACK)}:\d{{1,5}}(/api)?")  # what a note of ours says
 NOTE = "pages.url"  # in the project's state: where the page before all others answers, for as long as it does
 
 
@@ -78,8 +81,7 @@ def experiments(project: Project) -> dict[str, str]:
     from components.registry import addresses, lines, tracking
 
     places = lines.experiments(tracking.connect(project.root))
-    found = {str(place.experiment): addresses.experiment(str(place.experiment_id)) for place in places}
-    return {name: address for name, address in found.items() if name != tracking.UNUSED}
+    return {str(place.experiment): addresses.experiment(str(place.experiment_id)) for place in places}
 
 
 def running(project: Project) -> dict[str, str]:
@@ -88,7 +90,7 @@ def running(project: Project) -> dict[str, str]:
     Servers that the engines' own variables name count as up.
     """
     note = project.state / NOTE
-    found = index.asked(project, note.read_text(encoding="utf-8")) if note.is_file() else {}
+    found = index.asked(project, address) if (address := noted(note)) else {}
     store, prefect = os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ.get("PREFECT_API_URL")
     if store.startswith(("http://", "https://")):
         found["MLflow"] = store.rstrip("/")
@@ -97,10 +99,18 @@ def running(project: Project) -> dict[str, str]:
     return found
 
 
+def noted(note: Path) -> str | None:
+    """The address that a note of this project names; None where there is none, or something else stands in it."""
+    words = (own_files.text(note) or "").strip()
+    return words if ADDRESS.fullmatch(words) else None
+
+
 @contextmanager
 def _noted(project: Project, address: str) -> Iterator[None]:
     """Other commands of this project find the pages by this note; they ask there whether it is still true."""
     note = project.state / NOTE
+    if note.is_dir():
+        own_files.remove(note)
     with writing(note) as temporary:
         temporary.write_text(address, encoding="utf-8")
     try:
@@ -152,12 +162,14 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
     url = f"http://{LOOPBACK}:{port}/api"
     note = project.prefect_home / "server.url"
     with ExitStack() as stack:
-        if not (note.is_file() and note.read_text(encoding="utf-8") == url and answers(url)):
+        if not (noted(note) == url and answers(url)):
             command = [_executable("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)]
             log = project.logs / "prefect-server.log"
             asks_itself = {"PREFECT_SERVER_UI_API_URL": url}  # else its pages ask port 4200, whatever port they are on
             with database_lock(project):
                 stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
+            if note.is_dir():
+                own_files.remove(note)
             note.write_text(url, encoding="utf-8")
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
         with asked_for(url):

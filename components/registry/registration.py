@@ -25,6 +25,7 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
 from components.artifacts import Evidence, Model, Predictions
+from components.registry import manifest
 from components.registry.store import explained
 from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics, metric_name
 from components.registry.versions import (
@@ -36,6 +37,7 @@ from components.registry.versions import (
     RUN,
     RegistryError,
     locked,
+    problem,
     versions,
 )
 from components.tasks import registry as tasks
@@ -89,6 +91,7 @@ def register(
                     reference.to_parquet(files / "reference.parquet", index=False)
                 if predictions is not None:
                     predictions.save(files)
+                labels[manifest.TAG] = manifest.write(files)
                 tracking.client.log_artifacts(run_id, str(files), labels[FILES])
             version = _create(tracking, model, evidence, name, labels, card=card, examples=examples, links=links or {})
         if candidate:
@@ -215,13 +218,13 @@ def _ensure_name(tracking: Tracking, name: str, model: Model) -> None:
 
 
 def _registered(tracking: Tracking, name: str, artifact: str, evidence: str) -> int | None:
-    """The newest version of that artifact with that evidence."""
+    """The newest version of that artifact with that evidence whose files are whole: a damaged one is made again."""
     same = [
         version
         for version, tags in versions(tracking, name).items()
         if tags.get(ARTIFACT) == artifact and tags.get(EVIDENCE) == evidence
     ]
-    return max(same, default=None)
+    return next((version for version in sorted(same, reverse=True) if problem(tracking, name, version) is None), None)
 
 
 def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str]) -> dict[str, str]:

@@ -125,20 +125,25 @@ def _drift_report(folder: Path) -> DriftReport:
 
 
 @step("drift", load=_drift_report, code=["components.data.drift.comparison", "components.compress.runtime"])
-def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, config: DriftConfig) -> None:
-    """Whether the data is still what the production model was trained on (Evidently)."""
+def _drift(
+    run: StepRun, dataset: Dataset, production: Model | None, name: str, config: DriftConfig, unreadable: str | None
+) -> None:
+    """Whether the data is still what the production model was trained on (Evidently).
+
+    `unreadable` says what is wrong with the version in production, where it cannot be compared with.
+    """
     from components.compress.runtime import embedding
     from components.data.drift import comparison as drift
     from components.data.drift.profile import profile
     from components.registry import versions
 
     shared = line()
-    reference = versions.production_reference(shared.tracking, name)
+    reference = None if unreadable else versions.production_reference(shared.tracking, name)
     current = profile(dataset, sample=config.sample, embed=embedding(production) if production else None)
     # The step's own key: a comparison that is tried again, or whose result was lost, is not a second one.
     about = {"dataset": dataset.card.name, "data": dataset.digest, "MLflow run": run.id}
     history = drift.History(shared.project.drift_history, name, run.work.name, about)
-    report = drift.compare(current, reference, config, run.folder, history)
+    report = drift.compare(current, reference, config, run.folder, history, why_none=unreadable)
     run.show(run.folder, "drift")
     if report.share is not None:
         shares = {f"drift_{family}": each.share for family, each in report.families.items()}
@@ -162,7 +167,13 @@ def drift(dataset: Dataset, name: str, config: DriftConfig) -> DriftReport:
     """Compare the data with what the model `name` that is in production now was trained on."""
     from components.registry import versions
 
-    return _drift(dataset, versions.production_model(line().tracking, name), name, config)
+    store = line().tracking
+    try:
+        production = versions.production_model(store, name)
+        versions.production_reference(store, name)
+    except versions.UnreadableError as error:
+        return _drift(dataset, None, name, config, f"there is no reference that can be read: {error}")
+    return _drift(dataset, production, name, config, None)
 
 
 @step("augmentation", load=lambda folder: None, code=["components.augment.preview", "components.data.reading.loading"])

@@ -81,7 +81,7 @@ def test_a_dead_mlflow_server_is_named_and_no_data_work_is_done_for_it(fresh: Pa
     done = convoy(fresh, "run", "-r", "digits", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 2
     assert "nothing was started" in done.stderr
-    assert "MLflow at http://127.0.0.1:9 does not answer" in done.stderr
+    assert "tracking store: http://127.0.0.1:9 does not answer" in done.stderr
     assert "unset it to use the project's own database" in done.stderr
     assert not (fresh / "data" / "prepared").exists()
 

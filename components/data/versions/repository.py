@@ -13,7 +13,9 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from components import offered
 from components.data.errors import DataError, check_name
+from components.own_files import remove
 
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # Whose errors DVC passes on as they are, from remotes at s3:// and ssh://.
@@ -50,7 +52,7 @@ def reaching(repo: Any) -> Iterator[None]:
             raise
         raise DataError(
             f"between here and {remote_place(repo)}: {causes(error) or type(error).__name__}; check the remote's "
-            "address (`dvc remote list`), the credentials for it, and the space on the disk"
+            f"address (`{offered.command('dvc', 'remote', 'list')}`), the credentials for it, and the space on the disk"
         ) from error
 
 
@@ -80,14 +82,15 @@ def alone(root: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "dvc.lock"):
         # Names the process that held it; a living one that has inherited that number would be waited for for ever.
-        (root / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
+        remove(root / ".dvc" / "tmp" / "rwlock")
         saved = saved_lock(root)
         if saved.exists():  # killed within a reproduce: dvc.lock may be half-written
             try:
                 lock_file(root)
             except DataError:
-                shutil.copy2(saved, root / "dvc.lock")
-            saved.unlink()
+                if saved.is_file():
+                    shutil.copy2(saved, root / "dvc.lock")
+            remove(saved)
         yield
 
 
@@ -125,9 +128,8 @@ def digest(root: Path, name: str) -> str:
     """The prepared data's digest, as dvc.lock has it; raises DataError where there is none."""
     found = locked_digest(lock_file(root), name)
     if found is None:
-        raise DataError(
-            f"{root / 'dvc.lock'}: expected the digest of prepare@{name}, found none; run `dvc repro validate@{name}`"
-        )
+        made = offered.command("dvc", "repro", f"validate@{name}")
+        raise DataError(f"{root / 'dvc.lock'}: expected the digest of prepare@{name}, found none; run `{made}`")
     return found
 
 
@@ -155,11 +157,18 @@ def lock_file(root: Path) -> Mapping[str, Any]:
         return parse_lock(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise DataError(
-            f"{path}: expected what DVC writes, received something else: {error}. "
-            "Restore it (`git checkout dvc.lock`) or remove it"
+            f"{path}: expected what DVC writes, received something else: {error}. {_without_lock(root)}"
         ) from None
+
+
+def _without_lock(root: Path) -> str:
+    """What can be done about a dvc.lock that is damaged: the data is found in DVC's cache, or made again."""
+    removed = f"`{offered.command('rm', '-r', 'dvc.lock')}`, after which the next line finds out what is done"
+    if not (root / ".git").exists():
+        return f"Remove it: {removed}"
+    return f"Restore it: `{offered.command('git', 'checkout', '--', 'dvc.lock')}`; or remove it: {removed}"
 
 
 def parse_lock(content: bytes) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from components import offered
 from components.artifacts import ArtifactError, DatasetCard
 from components.data import stages
 from components.data.errors import DataError, check_name
@@ -150,7 +151,8 @@ def fetched(repo: Any, name: str, digest: str) -> Any:
         pass  # the cache is all there is to look in
     raise DataError(
         f"{name} {digest}: expected its files in {_places(repo)}, received none or only some of them; where they are, "
-        f"`dvc push` makes them known, and `dvc pull` brings those of the dvc.lock that is checked out"
+        f"`{offered.command('dvc', 'push')}` makes them known, and `{offered.command('dvc', 'pull')}` brings those of "
+        "the dvc.lock that is checked out"
     )
 
 
@@ -158,7 +160,8 @@ def workspace_digest(repo: Any, root: Path, name: str) -> str:
     """The digest of what lies in `data/prepared/NAME` now; raises DataError where there is nothing."""
     folder = stages.prepared_folder(root, name)
     if not folder.is_dir():
-        raise DataError(f"{folder}: expected the prepared data, received none; run `dvc repro validate@{name}`")
+        made = offered.command("dvc", "repro", f"validate@{name}")
+        raise DataError(f"{folder}: expected the prepared data, received none; run `{made}`")
     return str(workspace_tree(repo, folder).hash_info.value)
 
 
