@@ -5,7 +5,6 @@ The flows of `flows.promotion` do the same from Prefect's page.
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from components.environment import who
 from flows import completion, terminal
 from flows.project import find
 
@@ -115,7 +115,7 @@ def _deciding() -> Iterator[Tracking]:
 
 
 def _who(by: str | None) -> str:
-    return by or getpass.getuser()
+    return by or who()
 
 
 def _tell(decision: Decision) -> None:

@@ -6,12 +6,13 @@ when the engines' own variables name them.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.config import ConfigurationError
-from components.environment import prepare_environment
+from components.environment import keep_inside, prepare_environment, who
 
 LOOPBACK = "127.0.0.1"
 MLFLOW_PORT = 5000  # MLflow's own default
@@ -94,8 +95,13 @@ def enter(project: Project) -> None:
     try:
         for folder in (project.locks, project.logs, project.leases, project.work, project.prefect_home):
             folder.mkdir(parents=True, exist_ok=True)
+            _check_writable(folder)
+        keep_inside(project.root)
     except OSError as error:
-        raise ConfigurationError(f"{project.state}: expected a folder that can be written: {error}") from error
+        raise ConfigurationError(
+            f"{project.state}: expected a folder that {who()} can write: {error}; make the project writable for that "
+            "user, or work in a copy of it (`cp -r`)"
+        ) from error
     defaults = {
         "PREFECT_HOME": str(project.prefect_home),
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
@@ -111,3 +117,8 @@ def enter(project: Project) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def _check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -26,8 +27,9 @@ def opened(root: Path) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    # A copy without its .git (an image, an archive) is as good a project.
-    settings = {} if (root / ".git").exists() else {"core": {"no_scm": True}}
+    # A copy without its .git (an image, an archive) is as good a project, and so is one whose .git is another user's,
+    # which git's libraries refuse to open. Nothing that is asked of DVC here needs it.
+    settings = {} if _own(root / ".git") else {"core": {"no_scm": True}}
     try:
         # DVC takes paths it has to name from the working directory, and fails where that is another repository.
         with contextlib.chdir(root), contextlib.closing(Repo(str(root), config=settings)) as repo:
@@ -36,6 +38,10 @@ def opened(root: Path) -> Iterator[Any]:
         raise
     except (DvcException, OSError) as error:
         raise DataError(f"DVC: {causes(error)}") from error
+
+
+def _own(place: Path) -> bool:
+    return place.exists() and {place.stat().st_uid, place.parent.stat().st_uid} == {os.geteuid()}
 
 
 @contextlib.contextmanager
