@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from components.artifacts import writing
-from flows import index
+from flows import index, notes
 from flows.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
 from flows.startup import SERVER_SECONDS, StartupError, answers, database_lock, die_with_parent, let_in, port_is_free
 
@@ -139,15 +139,15 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
         yield named.removesuffix("/api")
         return
     url = f"http://{LOOPBACK}:{port}/api"
-    note = project.prefect_home / "server.url"
+    note = project.prefect_home / notes.PREFECT
     with ExitStack() as stack:
-        if not (note.is_file() and note.read_text(encoding="utf-8") == url and answers(url)):
+        if not (notes.read(note, project) == url and answers(url)):
             command = [_executable("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)]
             log = project.logs / "prefect-server.log"
             asks_itself = {"PREFECT_SERVER_UI_API_URL": url}  # else its pages ask port 4200, whatever port they are on
             with database_lock(project):
-                stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
-            note.write_text(url, encoding="utf-8")
+                process = stack.enter_context(_process("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
+            notes.write(note, project, url, process.pid)
         os.environ["PREFECT_API_URL"] = url
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
         try:
@@ -157,9 +157,16 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
 
 
 @contextmanager
-def _running(
+def _running(name: str, command: list[str], port: int, health: str, log: Path) -> Iterator[str]:
+    with _process(name, command, port, health, log):
+        yield f"http://{LOOPBACK}:{port}"
+
+
+@contextmanager
+def _process(
     name: str, command: list[str], port: int, health: str, log: Path, variables: Mapping[str, str] | None = None
-) -> Iterator[str]:
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, from its first answer to the end of the block."""
     _free(name, port)
     with log.open("ab") as output:
         environment = {**os.environ, **(variables or {})}
@@ -171,7 +178,7 @@ def _running(
             if process.poll() is not None or time.monotonic() > limit:
                 raise StartupError(f"{name} did not start on {address}; its log is {log}")
             time.sleep(0.2)
-        yield address
+        yield process
     finally:
         # The servers' own children (job runners, workers) do not all end with them.
         alive = process.poll() is None
