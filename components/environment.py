@@ -54,7 +54,7 @@ def switch_off_telemetry() -> None:
 def openvino_tells_nobody() -> None:
     """To be called before `import openvino`: without its module for it, OpenVINO has a stand-in that sends nothing."""
     if OPENVINO_TELEMETRY not in sys.modules:
-        sys.modules[OPENVINO_TELEMETRY] = None  # type: ignore[assignment] — how Python says that a module is not there
+        sys.modules[OPENVINO_TELEMETRY] = None  # type: ignore[assignment]  # Python's word for: not there
 
 
 def keep_inside(root: Path, environment: MutableMapping[str, str] = os.environ) -> None:

@@ -108,7 +108,7 @@ def _engine(name: str, graph: Path) -> Answerer:
 
 
 def _openvino(graph: Path) -> Answerer:
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] — else it tells its makers
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else it tells its makers
     import openvino
 
     core = openvino.Core()
