@@ -105,12 +105,13 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
     if named.startswith(("http://", "https://")):
         yield named.rstrip("/")
         return
+    from components.registry import place
     from components.registry.store import local_uri
     from components.registry.tracking import connect
 
     connect(project.root)  # the tables are made once, under a lock, before a server looks for them
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", named or local_uri(project.root)]
-    command += ["--default-artifact-root", (project.state / "mlartifacts").as_uri()]
+    command += ["--default-artifact-root", place.artifacts(project.root).as_uri()]
     command += ["--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     with _running("MLflow", command, port, HEALTH["MLflow"], project.logs / "mlflow-server.log") as address:
         yield address
