@@ -20,7 +20,7 @@ from flows.project import Project, enter
 from tests.flows.conftest import ROOT, make_project
 
 FINISHED = "Nothing new: every step was found done."
-TINY = ["members.count=1", "members.epochs=1", "student=null", "evaluate.bootstrap=100"]
+TINY = ["members.count=1", "members.epochs=2", "student=null", "quantize.allowance=0.3", "evaluate.bootstrap=100"]
 RUN = ["run", "--recipe", "digits", *(word for override in TINY for word in ("-S", override))]
 
 
