@@ -28,8 +28,8 @@ def opened(root: Path) -> Iterator[Any]:
     from dvc.repo import Repo
 
     # A copy without its .git (an image, an archive) is as good a project, and so is one whose .git is another user's,
-    # which git's libraries refuse to open. Nothing that is asked of DVC here needs it.
-    settings = {} if _own(root / ".git") else {"core": {"no_scm": True}}
+    # which git's libraries refuse to open, or leads to nowhere. Nothing that is asked of DVC here needs it.
+    settings = {} if _is_ours(root / ".git") else {"core": {"no_scm": True}}
     try:
         # DVC takes paths it has to name from the working directory, and fails where that is another repository.
         with contextlib.chdir(root), contextlib.closing(Repo(str(root), config=settings)) as repo:
@@ -40,8 +40,15 @@ def opened(root: Path) -> Iterator[Any]:
         raise DataError(f"DVC: {causes(error)}") from error
 
 
-def _own(place: Path) -> bool:
-    return place.exists() and {place.stat().st_uid, place.parent.stat().st_uid} == {os.geteuid()}
+def _is_ours(place: Path) -> bool:
+    """Whether there is a repository that git lets this user open: the folder, or what a worktree's file names."""
+    if not place.exists():
+        return False
+    found = place
+    if place.is_file():
+        found = place.parent / place.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
+    owners = {each.stat().st_uid for each in (place.parent, place, found) if each.exists()}
+    return found.is_dir() and owners == {os.geteuid()}
 
 
 @contextlib.contextmanager
