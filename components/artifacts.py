@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -343,6 +345,19 @@ class Decision(Card):
 
 # -- files ----------------------------------------------------------------------------------------------------------
 
+# Read once: asking means setting it, for all threads.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
+def _readable(path: Path) -> None:
+    """Give a file the rights that any new one has: safetensors and temporary files are their owner's alone.
+
+    Else a project that several people share has models that only one of them can load.
+    """
+    if stat.S_IMODE(path.stat().st_mode) & 0o077 == 0:
+        path.chmod(0o666 & ~_UMASK)
+
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
@@ -357,6 +372,9 @@ def replacing(folder: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                _readable(file)
         if folder.exists():
             folder.replace(aside)
         temporary.replace(folder)
@@ -376,6 +394,8 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         yield temporary
+        if not path.exists():  # else whoever made that file has decided who reads it
+            _readable(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ The flows of `flows.promotion` do the same from Prefect's page.
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 
 from components import offered
+from components.environment import who
 from flows import completion, terminal
 from flows.project import find
 
@@ -129,7 +129,7 @@ def _deciding() -> Iterator[Tracking]:
 
 
 def _who(by: str | None) -> str:
-    return by or getpass.getuser()
+    return by or who()
 
 
 def _tell(decision: Decision) -> None:

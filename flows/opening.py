@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ from prefect.runtime import flow_run as this_flow_run
 
 from components import provenance
 from components.config import Recipe
+from components.environment import who
 from components.registry import tracking as memory
 from components.registry.store import TrackingError
 from flows import family, leases, preflight
@@ -71,5 +71,5 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
         "mlflow.source.git.commit": provenance.git_commit(project.root),
         "mlflow.source.name": f"convoy run --recipe {recipe}",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": who(),
     }

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from components import own_files
 from components.artifacts import writing
-from flows import family, index, leases, overview
+from flows import family, index, leases, notes, overview
 from flows.prefect_server import (
     SERVER_SECONDS,
     StartupError,
@@ -126,12 +126,13 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
     if named.startswith(("http://", "https://")):
         yield named.rstrip("/")
         return
+    from components.registry import place
     from components.registry.store import local_uri
     from components.registry.tracking import connect
 
     connect(project.root)  # the tables are made once, under a lock, before a server looks for them
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", named or local_uri(project.root)]
-    command += ["--default-artifact-root", (project.state / "mlartifacts").as_uri()]
+    command += ["--default-artifact-root", place.artifacts(project.root).as_uri()]
     command += ["--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     with _running("MLflow", command, port, HEALTH["MLflow"], project.logs / "mlflow-server.log") as address:
         yield address
@@ -160,26 +161,33 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
         yield named.removesuffix("/api")
         return
     url = f"http://{LOOPBACK}:{port}/api"
-    note = project.prefect_home / "server.url"
+    note = project.prefect_home / notes.PREFECT
     with ExitStack() as stack:
-        if not (noted(note) == url and answers(url)):
+        if not (notes.read(note, project) == url and answers(url)):
             command = [_executable("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)]
             log = project.logs / "prefect-server.log"
             asks_itself = {"PREFECT_SERVER_UI_API_URL": url}  # else its pages ask port 4200, whatever port they are on
             with database_lock(project):
-                stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
+                process = stack.enter_context(_process("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
             if note.is_dir():
                 own_files.remove(note)
-            note.write_text(url, encoding="utf-8")
+            notes.write(note, project, url, process.pid)
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
         with asked_for(url):
             yield url.removesuffix("/api")
 
 
 @contextmanager
-def _running(
+def _running(name: str, command: list[str], port: int, health: str, log: Path) -> Iterator[str]:
+    with _process(name, command, port, health, log):
+        yield f"http://{LOOPBACK}:{port}"
+
+
+@contextmanager
+def _process(
     name: str, command: list[str], port: int, health: str, log: Path, variables: Mapping[str, str] | None = None
-) -> Iterator[str]:
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, from its first answer to the end of the block."""
     _free(name, port)
     address = f"http://{LOOPBACK}:{port}"
     with family.gathered() as own:  # the servers' own children (job runners, workers) do not all end with them
@@ -196,7 +204,7 @@ def _running(
                 if process.poll() is not None or time.monotonic() > limit:
                     raise StartupError(f"{name} did not start on {address}; its log is {log}")
                 time.sleep(0.2)
-            yield address
+            yield process
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):

@@ -125,12 +125,11 @@ def _asking() -> Iterator[tuple[Project, Tracking]]:
 
 def _plans(project: Project) -> list[Planned] | None:
     """What Prefect has scheduled; None where no server of this project, and none that is named, answers."""
-    from flows.pages import noted
+    from flows import notes
     from flows.prefect_server import answers, let_in
     from flows.status import planned
 
-    note = project.prefect_home / "server.url"
-    url = os.environ.get("PREFECT_API_URL") or noted(note)
+    url = os.environ.get("PREFECT_API_URL") or notes.read(project.prefect_home / notes.PREFECT, project)
     if not url or not answers(url):
         return None
     let_in(url)

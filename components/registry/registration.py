@@ -117,6 +117,7 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
         pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in requirements(model)],
         metadata={"task": model.card.task, "classes": list(model.card.classes), "artifact": model.digest},
     )
+    _placeless(folder)
     try:
         answer = mlflow.pyfunc.load_model(str(folder)).predict(example)
     except MlflowException as error:
@@ -129,6 +130,16 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
     shutil.rmtree(served)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def _placeless(folder: Path) -> None:
+    """Take out of MLmodel where things lay on the machine that packed them: the package has all of them, by name."""
+    package = Package.load(str(folder))
+    code = package.flavors["python_function"]
+    code["model_code_path"] = SERVED.name
+    for artifact in code["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    package.save(str(folder / "MLmodel"))
 
 
 def requirements(model: Model) -> list[str]:
@@ -164,7 +175,7 @@ def _create(
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=dict(labels))
     try:
-        package = Package(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
+        package = Package(artifact_path=f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "package"
             build_package(model, folder, examples, package)

@@ -27,7 +27,7 @@ from mlflow.exceptions import MlflowException
 
 from components import offered
 from components.artifacts import Evidence, digest_values, replacing
-from components.registry import addresses, database
+from components.registry import addresses, database, place
 from components.registry.store import (
     MissingError,
     TrackingError,
@@ -108,7 +108,7 @@ class Tracking:
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
             # A server that keeps artifacts itself decides where; for a database of our own they lie beside it.
-            location = None if is_server(self.uri) else (self.root / ".convoy" / "mlartifacts").resolve().as_uri()
+            location = None if is_server(self.uri) else place.artifacts(self.root).as_uri()
             try:
                 identifier = self.client.create_experiment(experiment, artifact_location=location, tags=MODEL_TRAINING)
             except MlflowException:
@@ -294,10 +294,10 @@ class Tracking:
         if store is not None:
             found = store / path
         else:
-            place = self.fetched(run_id) / digest_values({"path": path})[:12]
-            found = place / (Path(path).name or "artifacts")
+            kept = self.fetched(run_id) / digest_values({"path": path})[:12]
+            found = kept / (Path(path).name or "artifacts")
             if not (known.status == "FINISHED" and found.exists()):
-                with replacing(place) as temporary:
+                with replacing(kept) as temporary:
                     scratch = temporary / ".fetched"
                     scratch.mkdir()
                     fetched = Path(self.client.download_artifacts(run_id, path, str(scratch)))
@@ -348,8 +348,9 @@ class Tracking:
 def connect(root: Path, experiment: str | None = None, *, ui: str | None = None) -> Tracking:
     """Open the store that MLFLOW_TRACKING_URI names, or the project's own SQLite database below `root/.convoy`.
 
-    A database is created once, under a file lock: two processes creating the same tables break each other. A server
-    that does not answer raises TrackingError within seconds. `ui` is the address of MLflow's pages, by default
+    A database is created once, under a file lock: two processes creating the same tables break each other. Where the
+    project was moved or copied, its own database is told the new place (`place`), once. A server that does not answer
+    raises TrackingError within seconds. `ui` is the address of MLflow's pages, by default
     CONVOY_MLFLOW_UI, or the server itself.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
@@ -364,6 +365,7 @@ def connect(root: Path, experiment: str | None = None, *, ui: str | None = None)
     with creation_lock(root, uri), explained(uri, "connecting"):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)  # creates the tables where there are none
         client.search_experiments(max_results=1)
+        place.settle(root, uri)
         tracking = Tracking(root, uri, client, ui=pages.rstrip("/") if pages else None)
         return tracking.within(experiment) if experiment is not None else tracking
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -28,8 +29,9 @@ def opened(root: Path) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    # A copy without its .git (an image, an archive) is as good a project.
-    settings = {} if (root / ".git").exists() else {"core": {"no_scm": True}}
+    # A copy without its .git (an image, an archive) is as good a project, and so is one whose .git is another user's,
+    # which git's libraries refuse to open, or leads to nowhere. Nothing that is asked of DVC here needs it.
+    settings = {} if _is_ours(root / ".git") else {"core": {"no_scm": True}}
     try:
         # DVC takes paths it has to name from the working directory, and fails where that is another repository.
         with contextlib.chdir(root), contextlib.closing(Repo(str(root), config=settings)) as repo:
@@ -38,6 +40,17 @@ def opened(root: Path) -> Iterator[Any]:
         raise
     except (DvcException, OSError) as error:
         raise DataError(f"DVC: {causes(error)}") from error
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether there is a repository that git lets this user open: the folder, or what a worktree's file names."""
+    if not place.exists():
+        return False
+    found = place
+    if place.is_file():
+        found = place.parent / place.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
+    owners = {each.stat().st_uid for each in (place.parent, place, found) if each.exists()}
+    return found.is_dir() and owners == {os.geteuid()}
 
 
 @contextlib.contextmanager
