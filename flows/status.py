@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from rich import box
@@ -15,9 +15,15 @@ from rich.text import Text
 from components import offered
 from components.registry import approvals
 from components.registry.lines import Comparison, Line, Standing
+from components.registry.store import local_uri
+from components.registry.tracking import Tracking
 from components.registry.versions import PRODUCTION, STAGING
+from flows import leases
+from flows.project import Project
 
-STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow"}
+STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", "DEAD": "red"}
+DEAD = "DEAD"  # MLflow knows no such status: it has these as running
+GONE = "its process is gone; the next start, of the pages too, closes it"
 NAME = 24  # characters of a recipe's name
 NARROW = 12  # where models are named beside recipes
 WORST = 40  # characters of a value; digests are as well known by fewer
@@ -159,6 +165,22 @@ def page(
     else:
         parts.append(Text("nothing is scheduled"))
     return Group(*parts)  # type: ignore[arg-type]
+
+
+def truly(project: Project, store: Tracking, found: Sequence[Line]) -> list[Line]:
+    """The lines, those of them DEAD that MLflow still has as running and whose process is gone.
+
+    In a store of the project's own, that is whose lease nobody holds; a named one has lines of other projects, too.
+    """
+    running = {line.lease for line in found if line.status == "RUNNING"}
+    if not running:
+        return list(found)
+    own = store.uri == local_uri(project.root)
+    dead = (running - leases.living(project)) if own else (running & leases.dead(project))
+    return [
+        replace(line, status=DEAD, problem=GONE) if line.status == "RUNNING" and line.lease in dead else line
+        for line in found
+    ]
 
 
 def runs_table(lines: Sequence[Line]) -> Table:

@@ -38,7 +38,8 @@ def status(json: JsonOption = False) -> None:
         from components.registry import approvals, lines
         from flows import status as said
 
-        latest, standings = lines.recent(store, LATEST), lines.standings(store)
+        latest = said.truly(project, store, lines.recent(store, LATEST))
+        standings = lines.standings(store)
         plans = _plans(project)
         asked = approvals.waiting_everywhere(store, lines.experiments(store), lines.aliases(standings))
         wants = said.waiting(standings, plans or [], asked)
@@ -54,11 +55,11 @@ def runs(
     json: JsonOption = False,
 ) -> None:
     """The runs of the line, newest first."""
-    with _asking() as (_, store):
+    with _asking() as (project, store):
         from components.registry import lines
         from flows import status as said
 
-        found = lines.recent(store, limit, model)
+        found = said.truly(project, store, lines.recent(store, limit, model))
         if json:
             _print_json(found)
         elif found:

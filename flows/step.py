@@ -45,6 +45,7 @@ STEP = "convoy.step"  # tag: which step a child run is
 PART = "convoy.part."  # tags: the digests that a step's key is made of
 BECAUSE = "convoy.because"  # tag: why a step was done
 SUMMARY = "summary.json"
+CACHED = "Cached"  # the state on Prefect's page of a step that was found done
 DAMAGED = "the result"  # how the reason begins where a step is done again for its files' sake
 LONGEST = 4000  # characters of a reason; MLflow keeps 8,000 of a tag
 
@@ -108,13 +109,12 @@ class Step(Generic[P, T]):
         shared.begun += 1
         shared.reporter.started(self.title)
         try:
-            outcome = self._task(*args, **kwargs)
-            # Prefect hands back the State itself where the body chose its name.
-            run_id = str(outcome.result() if isinstance(outcome, State) else outcome)
+            state: State[Any] = self._task(*args, **kwargs, wait_for=shared.after, return_state=True)
+            run_id = str(state.result())
         except BaseException as error:
             shared.reporter.failed(self.title, str(error))
             raise
-        cached = isinstance(outcome, State)
+        shared.after, cached = [state], state.name == CACHED
         folder = shared.tracking.artifact_folder(run_id, RESULT)
         summary = str(_told(folder)["summary"])
         shared.seconds[self.title] = time.monotonic() - began
@@ -152,7 +152,7 @@ class Step(Generic[P, T]):
             found, lost = self._finished(key)
             if found is not None:
                 _show(self.title, found, cached=True)
-                return Completed(name="Cached", message=f"MLflow run {found}", data=found)
+                return Completed(name=CACHED, message=f"MLflow run {found}", data=found)
             if lost:
                 get_run_logger().warning("%s is done again: %s", self.title, lost)
             run_id = self._do(key, parts, lost, *args, **kwargs)

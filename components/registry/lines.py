@@ -15,7 +15,7 @@ from components.registry.tracking import COMMIT, DATA, DATASET, KIND, Run, Track
 from components.registry.versions import FILES, RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"
-FLOW_RUN = "convoy.prefect_flow_run"
+FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.line"
 RAN, REUSED, SKIPPED = (
     "convoy.ran.",
     "convoy.reused.",
@@ -48,6 +48,7 @@ class Line:
     params: Mapping[str, str]
     origins: dict[str, str]  # recipe, data set, data, commit, libraries
     flow_run: str | None
+    lease: str | None = None  # under which it was opened
     problem: str | None = None  # what of the run cannot be made sense of
 
     @property
@@ -300,6 +301,7 @@ def _line(place: Tracking, run: Run) -> Line:
         params=run.params,
         origins={what: run.tags[tag] for what, tag in ORIGINS.items() if tag in run.tags},
         flow_run=run.tags.get(FLOW_RUN),
+        lease=run.tags.get(LEASE),
         problem=problem,
     )
 

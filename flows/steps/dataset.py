@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig, StudentConfig
@@ -53,11 +54,19 @@ def _data(name: str, as_of: datetime | None) -> Dataset:
     return dataset
 
 
+def _made(name: str) -> Dataset:
+    shared = line()
+    state: State[Dataset] = _data(name, shared.as_of, wait_for=shared.after, return_state=True)
+    dataset = state.result()
+    shared.after = [state]
+    return dataset
+
+
 def data(name: str) -> Dataset:
     """The prepared, valid data set. DVC remembers what is done; its digest goes on the parent run."""
     shared = line()
     with shared.reporting("data") as told:
-        dataset = _data(name, shared.as_of)
+        dataset = _made(name)
         counts = ", ".join(f"{count:,} {split}" for split, count in dataset.card.splits.items())
         told(f"{name} {dataset.digest[:12]} · {counts}")
     shared.tracking.log_tags(shared.run_id, {"convoy.data": dataset.digest})
@@ -71,7 +80,7 @@ def unlabelled(student: StudentConfig | None) -> Dataset | None:
         return None
     shared, name = line(), student.unlabelled
     with shared.reporting("unlabelled", counted=False) as told:
-        dataset = _data(name, shared.as_of)
+        dataset = _made(name)
         told(f"{name} {dataset.digest[:12]} · {dataset.card.splits['train']:,} images for the teacher to answer for")
     shared.tracking.log_tags(shared.run_id, {"convoy.unlabelled": dataset.digest})
     shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context="unlabelled")

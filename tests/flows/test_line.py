@@ -152,6 +152,16 @@ def test_every_step_leaves_its_story_on_prefects_page(outcome: Outcome, store: t
     assert step_run(outcome, "promote") in stories["line"]
 
 
+def test_prefects_graph_shows_the_steps_in_their_order(outcome: Outcome, store: tracking.Tracking) -> None:
+    flow_run = store.get(outcome.run_id).tags["convoy.prefect_flow_run"]
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[uuid.UUID(flow_run)])))
+    names = {run.id: run.name for run in runs}
+    before = {run.name: [names[each.id] for each in run.task_inputs.get("wait_for", [])] for run in runs}
+    steps = ["data", *(step.step for step in outcome.done)]
+    assert before == {name: steps[place - 1 : place] if place else [] for place, name in enumerate(steps)}
+
+
 def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome, store: tracking.Tracking) -> None:
     stages = ["member-0", "member-1", "member-2", "ensemble", "student", "exported", "served"]
     assert list(outcome.assessment.stages) == stages
