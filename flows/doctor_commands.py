@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json as serialization
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -95,14 +94,21 @@ def _lines(error: ConfigurationError) -> list[str]:
 
 def _of_store(project: Project) -> list[Finding]:
     """What is damaged or missing in the store, whole: takes as long as reading all of it."""
-    from components.registry import tracking
+    from components.registry import inspection, tracking
     from flows.preflight import Finding
 
-    inspection = importlib.import_module("components.registry.inspection")
-    problems = inspection.check_store(tracking.connect(project.root), progress=lambda said: None)
+    with Console(stderr=True).status("looking through the store …") as status:
+        problems = inspection.check_store(
+            tracking.connect(project.root),
+            lambda what, done, total: status.update(f"{what}: {done} of {total} …"),
+        )
     if not problems:
-        return [Finding("ok", "store", "every version, decision and finished step has its files")]
-    return [Finding("error", "store", str(each)) for each in problems]
+        return [Finding("ok", "store", "every version, decision and finished step has its files, as they were written")]
+    return [
+        # What is damaged of a step is done again by the next line: nobody has to do anything.
+        Finding("warning" if each.kind == "step" else "error", "store", f"{each.name}: {each.problem}", each.way_out)
+        for each in problems
+    ]
 
 
 def _sum(found: list[Finding]) -> Text:

@@ -240,7 +240,10 @@ def close_runs(project: Project, lease: Lease) -> list[str]:
     experiment = lease.content.get("experiment")
     if experiment is None:
         return []
-    connection = tracking.connect(project.root, experiment)
+    connection = tracking.connect(project.root)
+    if experiment not in connection.experiments():
+        return []  # it was deleted, and its runs with it: nothing of them is open
+    connection = connection.within(experiment)
     decisions.settle(connection, experiment)
     left = connection.runs_left_running({"convoy.line": lease.id})
     for run_id in left:

@@ -192,8 +192,9 @@ def _in_force(decision: Decision) -> bool:
 
     store = line().tracking
     try:
-        if record.judgement(store, decision.name, decision.version) is None:
-            return False  # its record was deleted: what nobody can look up is judged anew
+        last = record.judgement(store, decision.name, decision.version)
+        if last is None or last.action != decision.action:
+            return False  # its record was deleted, or stricter gates have judged since: it is judged anew
     except versions.UnreadableError:
         return False
     return decision.alias is None or versions.aliased(store, decision.name, decision.alias) == decision.version
