@@ -5,12 +5,18 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test test-slow test-browser lint format lock bench clean
+# Without the name of a place in it, an environment is moved and copied with its project; again after each `pip install`.
+HERE = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); $(BIN)/python infra/portable.py $(VENV)
+
+.PHONY: help setup here run ui test test-slow test-browser lint format lock bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: $(VENV)/.installed  ## the environment, with the locked libraries
+setup: here  ## the environment, with the locked libraries
+
+here: $(VENV)/.installed
+	@$(HERE)
 
 run: setup  ## the default recipe, from raw images to a staged int8 network (ARGS="--recipe digits" for another)
 	$(BIN)/convoy run $(ARGS)
@@ -18,23 +24,23 @@ run: setup  ## the default recipe, from raw images to a staged int8 network (ARG
 ui: setup  ## the pages on loopback: MLflow, Prefect, Evidently, and one before them
 	$(BIN)/convoy ui $(ARGS)
 
-test: $(VENV)/.installed-dev  ## the test suite
+test: here $(VENV)/.installed-dev  ## the test suite
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
-test-slow: $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
+test-slow: here $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-browser: $(VENV)/.installed-dev  ## the pages, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
+test-browser: here $(VENV)/.installed-dev  ## the pages, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
 	$(BIN)/python -m pytest -m slow tests/flows/test_browser.py $(ARGS)
 
-lint: $(VENV)/.installed-dev  ## style, types, the import contract, and the container files
+lint: here $(VENV)/.installed-dev  ## style, types, the import contract, and the container files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python infra/check.py
 
-format: $(VENV)/.installed-dev  ## put the code into shape
+format: here $(VENV)/.installed-dev  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -35,7 +35,7 @@ from components.data import versions
 from components.data.reading.loading import layout_of
 from components.data.shards import ShardWriter
 from components.environment import prepare_environment
-from components.training import cluster
+from components.training import cluster, cluster_ray
 from components.training.job import Event, Job
 
 SIDE = 192  # pixels: between the 160 and 224 that such networks are mostly trained at
@@ -69,7 +69,7 @@ def main() -> None:
         large = photographs(base, PHOTOGRAPHS)
         waiting(base, {"28×28": (small, student), f"{SIDE}×{SIDE}": (large, larger)}, options.rounds)
         memory(base, larger)
-    cluster.stop()
+    cluster_ray.stop()
 
 
 def waiting(base: Path, cases: dict[str, tuple[Dataset, Job]], rounds: int) -> None:
@@ -118,7 +118,7 @@ def fit(base: Path, dataset: Dataset, job: Job, way: str) -> list[Event]:
 @contextmanager
 def peak() -> Iterator[Callable[[], tuple[int, int]]]:
     """The most bytes that training and reading processes held together: of their own, and in the object store."""
-    cluster.start()
+    cluster_ray.start()
     most, done = np.zeros(2, dtype=np.int64), threading.Event()
 
     def look() -> None:

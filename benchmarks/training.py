@@ -30,7 +30,7 @@ from components.data import versions
 from components.data.reading.loading import load_split
 from components.environment import prepare_environment
 from components.models.registry import build
-from components.training import cluster
+from components.training import cluster, cluster_ray
 from components.training.job import Event, Job
 
 STEPS, WARM_UP = 100, 10  # of the loops by hand: some seconds, after the first allocations
@@ -60,7 +60,7 @@ def main() -> None:
             f"round {number} of {options.rounds}: {rates} images/s; first batch after {found.start:.1f} s", flush=True
         )
     one, three = statistics.median(whole), line(settings, dataset, 3).seconds
-    cluster.stop()
+    cluster_ray.stop()
 
     def ratio(other: str) -> str:
         ratios = [ours / theirs for ours, theirs in zip(measured["line"], measured[other], strict=True)]

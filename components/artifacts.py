@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +20,12 @@ from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.config import NetworkConfig
+from components.own_files import remove
+
+SAID = 5  # mistakes of a file that its error names
 
 
 class ArtifactError(ValueError):
@@ -42,12 +46,23 @@ class Card(BaseModel):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ArtifactError(f"{path}: expected a readable {cls.__name__}: {error}") from error
+            raise ArtifactError(f"{path}: expected a readable {cls.__name__}: {_said(error)}") from error
 
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _said(error: OSError | ValueError) -> str:
+    """In one line; of many mistakes the first few."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    wrong = [
+        ": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]]))
+        for each in error.errors(include_url=False, include_input=False)
+    ]
+    return "; ".join(wrong[:SAID]) + ("; …" if len(wrong) > SAID else "")
 
 
 # -- Dataset --------------------------------------------------------------------------------------------------------
@@ -306,10 +321,10 @@ class Verdict(Card):
 class Decision(Card):
     """What was decided about a version, by whom or which gates, when, and on which evidence."""
 
-    action: Literal["approve", "reject", "promote", "roll back"]
+    action: Literal["approve", "reject", "promote", "roll back", "retire"]
     name: str
     version: int
-    alias: str | None  # the alias that moves, None for a rejection
+    alias: str | None  # the alias that moves (that goes, where a version is retired), None for a rejection
     by: str
     at: str  # ISO 8601, UTC
     reason: str
@@ -330,6 +345,19 @@ class Decision(Card):
 
 # -- files ----------------------------------------------------------------------------------------------------------
 
+# Read once: asking means setting it, for all threads.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
+def _readable(path: Path) -> None:
+    """Give a file the rights that any new one has: safetensors and temporary files are their owner's alone.
+
+    Else a project that several people share has models that only one of them can load.
+    """
+    if stat.S_IMODE(path.stat().st_mode) & 0o077 == 0:
+        path.chmod(0o666 & ~_UMASK)
+
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
@@ -344,6 +372,9 @@ def replacing(folder: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                _readable(file)
         if folder.exists():
             folder.replace(aside)
         temporary.replace(folder)
@@ -353,8 +384,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         raise
     finally:
         for leftover in (temporary, aside):
-            if leftover.exists():
-                shutil.rmtree(leftover)
+            remove(leftover)
 
 
 @contextmanager
@@ -364,6 +394,8 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         yield temporary
+        if not path.exists():  # else whoever made that file has decided who reads it
+            _readable(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

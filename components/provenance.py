@@ -46,18 +46,25 @@ def lock_digest(root: Path) -> str:
 
 def git_commit(root: Path) -> str:
     """The checked-out commit, with `+changes` where tracked files differ from it; `unknown` outside a repository."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git(root, "rev-parse", "HEAD")
     if commit is None:
         return "unknown"
-    return f"{commit}+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else commit
+    changed = git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit.strip()}+changes" if changed and changed.strip() else commit.strip()
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def git(root: Path, *arguments: str, seconds: float = 60.0) -> str | None:
+    """What git prints in the project's folder; None without git, outside of a repository, or where it fails.
+
+    git refuses a repository that another user owns (a container's, a colleague's): here that of the project itself is
+    meant, whose code this user runs already; one further above stays refused.
+    """
+    command = ["git", "-c", f"safe.directory={root.resolve()}", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=seconds, check=True)
     except (OSError, subprocess.SubprocessError):
-        return None  # no git, or not a repository: the data and the code have digests of their own
-    return done.stdout.strip()
+        return None  # the data and the code have digests of their own
+    return done.stdout
 
 
 def _closure(modules: frozenset[str]) -> set[str]:

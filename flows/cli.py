@@ -55,6 +55,7 @@ def run(
     """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
     project = terminal.project()
     if detach:
+        terminal.ready(project, recipe, overrides or [])
         log_commands.detached(project, ["run", "--recipe", recipe, *(f"-S{each}" for each in overrides or [])])
         return
     terminal.supervised(project, "line", recipe, {"recipe": recipe, "overrides": overrides or []})

@@ -9,6 +9,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+from prefect.client.schemas.objects import State
 
 from components.config import Recipe
 from components.registry.tracking import Tracking
@@ -31,6 +34,7 @@ class Line:
     as_of: datetime | None = None  # a past moment: the line works on the data of that time, and moves no alias
     done: list[Done] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # wall time of each part, in order
+    after: list[State[Any]] = field(default_factory=list)  # the task before: Prefect's graph shows them in their order
     begun: int = 0  # parts so far, those left out among them: a step has the same number in every line
 
     @property

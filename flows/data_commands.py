@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import tempfile
 import time
@@ -21,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from components import offered
 from components.config import ConfigurationError
 from flows import terminal
 from flows.project import Project, find
@@ -203,7 +203,8 @@ def restore(
         console = Console()
         console.print(Text.assemble(("✓ ", "green"), f"{name} of {revision} is in {terminal.short(folder)}"))
         if to is None:
-            _say(console, "back to what params.yaml says", f"dvc repro validate@{name}")
+            back = offered.command("dvc", "repro", f"validate@{name}")
+            _say(console, "back to what params.yaml says", back)
 
 
 def _known_task(task: str, name: str) -> None:
@@ -271,7 +272,7 @@ def _counting(what: str) -> Iterator[Callable[[int], None]]:
 
 
 def _next(console: Console, words: Sequence[str], note: str = "next") -> None:
-    _say(console, note, shlex.join(words))
+    _say(console, note, offered.command(*words))
 
 
 def _say(console: Console, note: str, text: str) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from components import offered
 from components.data.card.summary import Listed, Summary
 from components.data.catalogue import written
 from components.data.checking.check import Checked, Looked
@@ -176,7 +177,8 @@ def card_page(summary: Summary, width: int) -> Group:
             about.add_row(what, Text(said))
     parts: list[Any] = [Text(card.name, style="bold"), about]
     if summary.changed:
-        parts.append(Text(f"! params.yaml has changed since: dvc repro validate@{card.name}", style="yellow"))
+        again = offered.command("dvc", "repro", f"validate@{card.name}")
+        parts.append(Text(f"! params.yaml has changed since: {again}", style="yellow"))
     parts += [Text(), bars("class", counts.classes, width)]
     for group, values in list(counts.groups.items())[:MOST_GROUPS]:
         parts += [Text(), bars(group, values, width, most=MOST_VALUES)]

@@ -1,11 +1,10 @@
-"""`convoy promote`, `approve`, `reject`, `rollback` and `ledger`: decisions about versions, and what was decided.
+"""`convoy promote`, `approve`, `reject`, `rollback`, `retire` and `ledger`: what is decided about versions, and was.
 
 The flows of `flows.promotion` do the same from Prefect's page.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from components import offered
+from components.environment import who
 from flows import completion, terminal
 from flows.project import find
 
@@ -57,7 +58,8 @@ def approve(name: NameArgument, reason: WhyOption, by: ByOption = None, version:
         typer.echo(f"{name}: version {said.version} is approved by {said.by} ({said.reason})")
         waiting = approvals.waiting(store, name)
         if waiting is None:
-            typer.echo(f"next: convoy promote {name} --to production --version {said.version}")
+            words = ("convoy", "promote", name, "--to", "production", "--version", str(said.version))
+            typer.echo(f"next: {offered.command(*words)}")
         elif waiting.rejected_by:
             typer.echo(f"rejected by {', '.join(waiting.rejected_by)}: it does not go into production")
         else:
@@ -84,6 +86,17 @@ def rollback(name: NameArgument, by: ByOption = None, reason: ReasonOption = "ro
         notices.of_decision(find(), done)
 
 
+def retire(name: NameArgument, reason: WhyOption, by: ByOption = None) -> None:
+    """Take a version out of production with nothing in its place: where it is lost, or must not answer any more."""
+    with _deciding() as store:
+        from components.registry import decisions
+        from flows import notices
+
+        done = decisions.retire(store, name, _who(by), reason)
+        typer.echo(f"{name}: version {done.version} is in production no longer, and nothing is ({done.reason})")
+        notices.of_decision(find(), done)
+
+
 def ledger(
     name: NameArgument,
     at: Annotated[str | None, typer.Option(help="A date or a moment, ISO 8601 (UTC); by default now.")] = None,
@@ -97,12 +110,13 @@ def ledger(
         if as_json:
             typer.echo(json.dumps(told.to_json(), indent=2))
             return
+        from flows.status import show
         from flows.summary import ledger_tables
 
-        Console().print(ledger_tables(told))
+        show(Console(), ledger_tables(told))
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (promote, approve, reject, rollback, ledger)
+COMMANDS: tuple[Callable[..., Any], ...] = (promote, approve, reject, rollback, retire, ledger)
 
 
 @contextmanager
@@ -115,7 +129,7 @@ def _deciding() -> Iterator[Tracking]:
 
 
 def _who(by: str | None) -> str:
-    return by or getpass.getuser()
+    return by or who()
 
 
 def _tell(decision: Decision) -> None:

@@ -97,6 +97,11 @@ def living(project: Project) -> set[str]:
     return {lease.id for lease in held(project) if not lease.content.get("open") and not _gone(project, lease)}
 
 
+def dead(project: Project) -> set[str]:
+    """Those of lines that are over, though nobody has closed their runs; likewise without asking a server."""
+    return {lease.id for lease in held(project)} - living(project)
+
+
 def abandoned(project: Project) -> list[Lease]:
     """Leases of lines that have ended without closing everything.
 
@@ -119,10 +124,12 @@ def settle(project: Project) -> list[str]:
     with FileLock(project.locks / "settle.lock"):  # two starts at once: each lease is settled by one of them
         told += [f"{path} is no lease: it was put aside as {_put_aside(path).name}" for path in _rubbish(project)]
         for lease in abandoned(project):
-            _end_family(lease)
+            mine = _of_this_place(project, lease)  # else its processes and its flow run are those of the original
+            if mine:
+                _end_family(lease)
             runs = close_runs(project, lease)
             flow_run = lease.content.get("flow_run")
-            news = flow_run is not None and _crash_flow_run(flow_run)
+            news = mine and flow_run is not None and _crash_flow_run(flow_run)
             shutil.rmtree(project.work / f"data-{lease.id}", ignore_errors=True)
             lease.path.unlink(missing_ok=True)
             if lease.content.get("experiment") is None:
@@ -162,12 +169,24 @@ def _put_aside(path: Path) -> Path:
 def _gone(project: Project, lease: Lease) -> bool:
     """Whether it can be seen from here that nobody holds the lease any more."""
     silent = _silence(lease)
-    if lease.content.get("root", str(project.root)) != str(project.root):
-        # Of the project at another place: a copy has the leases of the original, a mount those of its other side.
+    if not _of_this_place(project, lease):
+        # A copy has the leases of its original, a mount those of its other side.
         return silent is None or silent > ELSEWHERE_SECONDS
     if not _elsewhere(lease):
-        return not family.alive(lease.content["pid"], lease.content["started"])
+        return not family.alive(lease.content["pid"], lease.content["started"]) and not _closing(lease, silent)
     return bool(lease.content.get("beats")) and silent is not None and silent > SILENCE_SECONDS
+
+
+def _of_this_place(project: Project, lease: Lease) -> bool:
+    return bool(lease.content.get("root", str(project.root)) == str(project.root))
+
+
+def _closing(lease: Lease, silent: float | None) -> bool:
+    """Whether the worker of a command that was killed is about to close what it has open."""
+    worker, mark = lease.content.get("worker"), lease.content.get("family")
+    if worker is None or silent is None or silent > BEAT_SECONDS + family.CLOSING_SECONDS:
+        return False
+    return any(member.pid == worker for member in family.members(str(mark)))
 
 
 def _elsewhere(lease: Lease) -> bool:

@@ -12,15 +12,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from flows import family, journal, leases, terminal
-from flows.leases import Lease
+from flows import journal, terminal
 from flows.progress import Display
 from flows.project import Project
+
+if TYPE_CHECKING:
+    from flows.leases import Lease
 
 KINDS = ("line", "tune", "backfill")  # commands that are supervised, as their logs are called
 START_SECONDS = 30.0  # until a detached command has begun; Python itself takes most of a second
@@ -71,6 +73,8 @@ def stop(
         terminal.stop(console, told, terminal.FAILED)
     ((number, lease),) = under_way.items()
     os.kill(number, signal.SIGTERM)
+    from flows import family
+
     limit = time.monotonic() + STOP_SECONDS
     while family.alive(number, lease.content["started"]):
         if time.monotonic() > limit:
@@ -134,6 +138,8 @@ def _unfinished(project: Project, file: Path, console: Console) -> None:
 
 def _under_way(project: Project) -> list[Lease]:
     """What is supervised on this machine now."""
+    from flows import leases
+
     living = leases.living(project)
     return [lease for lease in leases.held(project) if lease.id in living and "command" in lease.content]
 

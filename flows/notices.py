@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+from components import offered
 from flows.deployments import FILE, Channel, Occasion, read
 from flows.project import Project, find
 
@@ -72,12 +73,16 @@ def of_decision(project: Project, decision: Decision) -> None:
         case "approve" if decision.alias is not None:
             waiting = approvals.waiting(tracking.connect(project.root), decision.name)
             if waiting is not None and waiting.version == decision.version:
-                ways = f"convoy approve {decision.name} --version {decision.version}, or the flow `approval`"
+                version = str(decision.version)
+                command = offered.command("convoy", "approve", decision.name, "--version", version, "--reason", "…")
+                ways = f"`{command}`, or the flow `approval`"
                 tell(project, "approval", f"{about} waits for approval", f"{waiting.missing} more wanted: {ways}")
         case "reject":
             tell(project, "rejection", f"{about} is rejected", decision.reason)
         case "roll back":
             tell(project, "rollback", f"{about} is in production again", f"By {decision.by}: {decision.reason}")
+        case "retire":
+            tell(project, "rollback", f"{about} was taken out of production", f"By {decision.by}: {decision.reason}")
 
 
 def saved(channels: Sequence[Channel], occasion: Occasion) -> list[UUID]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,9 +11,10 @@ from prefect.runtime import flow_run as this_flow_run
 
 from components import provenance
 from components.config import Recipe
+from components.environment import who
 from components.registry import tracking as memory
 from components.registry.store import TrackingError
-from flows import family, leases
+from flows import family, leases, preflight
 from flows.context import Line, running
 from flows.data_revisions import AS_OF
 from flows.progress import Reporter
@@ -32,9 +32,12 @@ def opened(
     as_of: datetime | None = None,
 ) -> Iterator[Line]:
     """Settle what killed lines have left, and open the run; it is FINISHED, FAILED or KILLED as the block ends."""
+    about = family.own()
+    if about:  # Prefect has started it, and nobody has looked yet
+        preflight.required(project, settings)
     leases.settle(project)
     connection = memory.connect(project.root, settings.line.model)
-    with leases.leased(project, **family.own()) as lease:
+    with leases.leased(project, **about) as lease:
         lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
         run_id = None
         try:
@@ -68,5 +71,5 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
         "mlflow.source.git.commit": provenance.git_commit(project.root),
         "mlflow.source.name": f"convoy run --recipe {recipe}",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": who(),
     }

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from flows.cleaning import living
 from flows.cleaning.measuring import use
 from flows.preflight.finding import without_secrets
 from flows.project import Project
@@ -59,7 +58,6 @@ class Overview:
     models: Part[Sequence[Standing]]
     waiting: Part[Sequence[Waiting]]
     runs: Part[Sequence[Line]]
-    died: frozenset[str]  # of the runs: those that stand as running, and whose process is gone
     plans: Part[Sequence[Planned]]
     disk: Part[Disk]
 
@@ -129,12 +127,11 @@ def gather(project: Project, disk: Callable[[], Disk]) -> Overview:
     if store is None:
         why = connection.problem
         plans = coming.result()
-        return Overview(at, Part(problem=why), Part(problem=why), Part(problem=why), frozenset(), plans, part(disk))
-    runs, models = part(lambda: _runs(store)), part(lambda: _models(store))
+        return Overview(at, Part(problem=why), Part(problem=why), Part(problem=why), plans, part(disk))
+    runs, models = part(lambda: _runs(project, store)), part(lambda: _models(store))
     plans = coming.result()
     waiting = part(lambda: _waiting(store, models, plans))
-    died = part(lambda: _died(project, store, runs.value or []))
-    return Overview(at, models, waiting, runs, died.value or frozenset(), plans, part(disk))
+    return Overview(at, models, waiting, runs, plans, part(disk))
 
 
 def part(ask: Callable[[], T]) -> Part[T]:
@@ -152,10 +149,11 @@ def _connected(project: Project) -> Tracking:
     return tracking.connect(project.root)
 
 
-def _runs(store: Tracking) -> Sequence[Line]:
+def _runs(project: Project, store: Tracking) -> Sequence[Line]:
     from components.registry import lines
+    from flows import status
 
-    return lines.recent(store, RUNS)
+    return status.truly(project, store, lines.recent(store, RUNS))
 
 
 def _models(store: Tracking) -> Sequence[Standing]:
@@ -166,14 +164,13 @@ def _models(store: Tracking) -> Sequence[Standing]:
 
 def _waiting(store: Tracking, models: Part[Sequence[Standing]], plans: Part[Sequence[Planned]]) -> Sequence[Waiting]:
     """Staged versions and paused flow runs, and the words that let them go on."""
-    from components.registry import approvals
+    from components.registry import approvals, lines
     from flows import status
 
     if models.value is None:
         raise RuntimeError(f"which versions are staged is not known: {models.problem}")
-    asked = {name: approvals.waiting(store, name) for name in {each.model for each in models.value}}
-    people = {name: found for name, found in asked.items() if found is not None}
-    return status.waiting(models.value, plans.value or [], people)
+    asked = approvals.waiting_everywhere(store, lines.experiments(store), lines.aliases(models.value))
+    return status.waiting(models.value, plans.value or [], asked)
 
 
 def _plans() -> Sequence[Planned]:
@@ -183,14 +180,3 @@ def _plans() -> Sequence[Planned]:
     if not os.environ.get("PREFECT_API_URL"):
         raise RuntimeError("no Prefect server is named (PREFECT_API_URL)")
     return status.planned()
-
-
-def _died(project: Project, store: Tracking, runs: Sequence[Line]) -> frozenset[str]:
-    """Runs that MLflow still has as running, and whose lease's process is gone."""
-    from flows.step import LINE
-
-    leases = living.dead(project)
-    if not leases:
-        return frozenset()
-    open_ones = [run.id for run in runs if run.status == "RUNNING"]
-    return frozenset(run for run in open_ones if store.get(run).tags.get(LINE) in leases)

@@ -59,7 +59,7 @@ def state(found: Overview, mlflow: str) -> list[str]:
         _section("Models", _part(found.models, lambda each: _models(each, mlflow))),
         _section("Waits for somebody", _part(found.waiting, _waiting)),
         _section("Next", _part(found.plans, _plans)),
-        _section("Runs", _part(found.runs, lambda each: _runs(each, found.died, mlflow))),
+        _section("Runs", _part(found.runs, lambda each: _runs(each, mlflow))),
         _section("Disk", _part(found.disk, _disk)),
     ]
 
@@ -94,9 +94,13 @@ def _models(standings: Sequence[Standing], mlflow: str) -> str:
         address = f"{mlflow}/{addresses.version(model, version)}"
         rows.append(
             f'<a class="to" href="{_text(address)}"><b>{_text(model)}</b> version {version}</a>'
-            f"<span>{tags}</span><span>{_text(status.figure(these[0]))}</span>"
+            f"<span>{tags}</span><span>{_text(status.figure(these[0]))}</span>{_broken(these[0].problem)}"
         )
     return _rows(rows)
+
+
+def _broken(problem: str | None) -> str:
+    return f'<span class="bad">{_text(problem)}</span>' if problem else ""
 
 
 def _waiting(wants: Sequence[Waiting]) -> str:
@@ -113,7 +117,7 @@ def _how(how: str) -> str:
     return f"<span><code>{_text(command)}</code>{_text(f' ({rest}') if rest else ''}</span>"
 
 
-def _runs(runs: Sequence[Line], died: frozenset[str], mlflow: str) -> str:
+def _runs(runs: Sequence[Line], mlflow: str) -> str:
     """A row a line, newest first; one that has no process any more is shown as dead, whatever MLflow still says."""
     from components.registry import addresses
     from flows import status
@@ -124,8 +128,8 @@ def _runs(runs: Sequence[Line], died: frozenset[str], mlflow: str) -> str:
     for run in runs:
         ended = status.outcome(run) if run.status == "FINISHED" else run.status.lower()
         style = "warn" if run.decision == "reject" else ENDED.get(run.status, "")
-        if run.id in died:
-            ended, style = "died: its process is gone", "bad"
+        if run.problem:
+            ended, style = f"{ended}: {run.problem}", "bad"
         figure = f"{run.metric} {run.value:.4f}" if run.metric is not None and run.value is not None else ""
         address = f"{mlflow}/{addresses.run(run.experiment_id, run.id)}"
         rows.append(

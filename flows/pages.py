@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from components import own_files
 from components.artifacts import writing
-from flows import family, index, overview
+from flows import family, index, leases, notes, overview
 from flows.prefect_server import (
     SERVER_SECONDS,
     StartupError,
@@ -32,6 +34,7 @@ STOP_SECONDS = 3.0  # how long a server may take to end: three of them, one afte
 HEALTH = {"MLflow": "/health", "Prefect": "/api/health", "Evidently": "/api/version"}
 
 
+ADDRESS = re.compile(rf"http://{re.escape(LOOPBACK)}:\d{{1,5}}(/api)?")  # what a note of ours says
 NOTE = "pages.url"  # in the project's state: where the page before all others answers, for as long as it does
 
 
@@ -64,6 +67,8 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
         say(f"Evidently  {engines['Evidently']}    drift, its history")
         say("Ctrl-C ends them.")
         while True:
+            if leases.dead(project):
+                leases.settle(project)  # so that MLflow's and Prefect's own pages tell the truth too
             time.sleep(1.0)
             for name, path in HEALTH.items():
                 address = f"{engines[name]}{path}"
@@ -76,8 +81,7 @@ def experiments(project: Project) -> dict[str, str]:
     from components.registry import addresses, lines, tracking
 
     places = lines.experiments(tracking.connect(project.root))
-    found = {str(place.experiment): addresses.experiment(str(place.experiment_id)) for place in places}
-    return {name: address for name, address in found.items() if name != tracking.UNUSED}
+    return {str(place.experiment): addresses.experiment(str(place.experiment_id)) for place in places}
 
 
 def running(project: Project) -> dict[str, str]:
@@ -86,7 +90,7 @@ def running(project: Project) -> dict[str, str]:
     Servers that the engines' own variables name count as up.
     """
     note = project.state / NOTE
-    found = index.asked(project, note.read_text(encoding="utf-8")) if note.is_file() else {}
+    found = index.asked(project, address) if (address := noted(note)) else {}
     store, prefect = os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ.get("PREFECT_API_URL")
     if store.startswith(("http://", "https://")):
         found["MLflow"] = store.rstrip("/")
@@ -95,10 +99,18 @@ def running(project: Project) -> dict[str, str]:
     return found
 
 
+def noted(note: Path) -> str | None:
+    """The address that a note of this project names; None where there is none, or something else stands in it."""
+    words = (own_files.text(note) or "").strip()
+    return words if ADDRESS.fullmatch(words) else None
+
+
 @contextmanager
 def _noted(project: Project, address: str) -> Iterator[None]:
     """Other commands of this project find the pages by this note; they ask there whether it is still true."""
     note = project.state / NOTE
+    if note.is_dir():
+        own_files.remove(note)
     with writing(note) as temporary:
         temporary.write_text(address, encoding="utf-8")
     try:
@@ -114,12 +126,13 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
     if named.startswith(("http://", "https://")):
         yield named.rstrip("/")
         return
+    from components.registry import place
     from components.registry.store import local_uri
     from components.registry.tracking import connect
 
     connect(project.root)  # the tables are made once, under a lock, before a server looks for them
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", named or local_uri(project.root)]
-    command += ["--default-artifact-root", (project.state / "mlartifacts").as_uri()]
+    command += ["--default-artifact-root", place.artifacts(project.root).as_uri()]
     command += ["--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     with _running("MLflow", command, port, HEALTH["MLflow"], project.logs / "mlflow-server.log") as address:
         yield address
@@ -148,24 +161,33 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
         yield named.removesuffix("/api")
         return
     url = f"http://{LOOPBACK}:{port}/api"
-    note = project.prefect_home / "server.url"
+    note = project.prefect_home / notes.PREFECT
     with ExitStack() as stack:
-        if not (note.is_file() and note.read_text(encoding="utf-8") == url and answers(url)):
+        if not (notes.read(note, project) == url and answers(url)):
             command = [_executable("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)]
             log = project.logs / "prefect-server.log"
             asks_itself = {"PREFECT_SERVER_UI_API_URL": url}  # else its pages ask port 4200, whatever port they are on
             with database_lock(project):
-                stack.enter_context(_running("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
-            note.write_text(url, encoding="utf-8")
+                process = stack.enter_context(_process("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
+            if note.is_dir():
+                own_files.remove(note)
+            notes.write(note, project, url, process.pid)
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
         with asked_for(url):
             yield url.removesuffix("/api")
 
 
 @contextmanager
-def _running(
+def _running(name: str, command: list[str], port: int, health: str, log: Path) -> Iterator[str]:
+    with _process(name, command, port, health, log):
+        yield f"http://{LOOPBACK}:{port}"
+
+
+@contextmanager
+def _process(
     name: str, command: list[str], port: int, health: str, log: Path, variables: Mapping[str, str] | None = None
-) -> Iterator[str]:
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, from its first answer to the end of the block."""
     _free(name, port)
     address = f"http://{LOOPBACK}:{port}"
     with family.gathered() as own:  # the servers' own children (job runners, workers) do not all end with them
@@ -182,7 +204,7 @@ def _running(
                 if process.poll() is not None or time.monotonic() > limit:
                     raise StartupError(f"{name} did not start on {address}; its log is {log}")
                 time.sleep(0.2)
-            yield address
+            yield process
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):

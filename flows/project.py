@@ -6,13 +6,16 @@ when the engines' own variables name them.
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.config import ConfigurationError
-from components.environment import prepare_environment
+from components.environment import keep_inside, prepare_environment, who
 
+CODE = Path(__file__).resolve().parents[1]  # the project whose code this is, where it was not installed apart from one
 LOOPBACK = "127.0.0.1"
 MLFLOW_PORT = 5000  # MLflow's own default
 PREFECT_PORT = 4200  # Prefect's own default
@@ -88,14 +91,20 @@ def find(start: Path | None = None) -> Project:
 def enter(project: Project) -> None:
     """Make the project's folders, and set what the engines read at import. What the user has set is kept.
 
-    Raises ConfigurationError where the state cannot be written.
+    Raises ConfigurationError where the state cannot be written, and where this is the code of another project.
     """
+    _check_code(project)
     prepare_environment()
     try:
         for folder in (project.locks, project.logs, project.leases, project.work, project.prefect_home):
             folder.mkdir(parents=True, exist_ok=True)
+            _check_writable(folder)
+        keep_inside(project.root)
     except OSError as error:
-        raise ConfigurationError(f"{project.state}: expected a folder that can be written: {error}") from error
+        raise ConfigurationError(
+            f"{project.state}: expected a folder that {who()} can write: {error}; make the project writable for that "
+            "user, or work in a copy of it (`cp -r`)"
+        ) from error
     defaults = {
         "PREFECT_HOME": str(project.prefect_home),
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
@@ -111,3 +120,32 @@ def enter(project: Project) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    _share_code()
+
+
+def _check_code(project: Project) -> None:
+    """A project that was copied with its environment would be worked on by the original's code, until that is gone.
+
+    CONVOY_ROOT names a project for the code that is called, whatever code lies in it.
+    """
+    own = project.root / "flows" / Path(__file__).name
+    if os.environ.get("CONVOY_ROOT") or not own.is_file() or not (CODE / "params.yaml").is_file():
+        return
+    if not own.samefile(__file__):
+        raise ConfigurationError(
+            f"{project.root}: expected this project's own code to run, and it is that of {CODE}: the environment was "
+            f"made there; `make setup` mends one that was copied with the project. Then use .venv/bin/convoy of this "
+            f"folder, or set CONVOY_ROOT={shlex.quote(str(project.root))} to have that code run here"
+        )
+
+
+def _share_code() -> None:
+    """Have the processes that are started from here (stages, Ray's workers) import the code that runs here."""
+    known = os.environ.get("PYTHONPATH", "")
+    if (CODE / "params.yaml").is_file() and str(CODE) not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CODE), known)))
+
+
+def _check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))

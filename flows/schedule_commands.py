@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from components import offered
 from flows import completion, terminal
 from flows.project import PREFECT_PORT, Project
 
@@ -77,7 +78,8 @@ def deploy(prefect_port: PortOption = PREFECT_PORT) -> None:
     with explained, pages.lasting_prefect_server(project, prefect_port) as address:
         for sentence in deployments.deploy(project.root):
             typer.echo(sentence)
-        typer.echo(f"registered with {address}; `prefect worker start --pool NAME` runs what is in a pool")
+        worker = offered.command("prefect", "worker", "start", "--pool", "NAME")
+        typer.echo(f"registered with {address}; `{worker}` runs what is in a pool")
 
 
 def backfill(

@@ -38,14 +38,15 @@ def status(json: JsonOption = False) -> None:
         from components.registry import approvals, lines
         from flows import status as said
 
-        latest, standings = lines.recent(store, LATEST), lines.standings(store)
+        latest = said.truly(project, store, lines.recent(store, LATEST))
+        standings = lines.standings(store)
         plans = _plans(project)
-        asked = {each.model: approvals.waiting(store, each.model) for each in standings}
-        wants = said.waiting(standings, plans or [], {name: found for name, found in asked.items() if found})
+        asked = approvals.waiting_everywhere(store, lines.experiments(store), lines.aliases(standings))
+        wants = said.waiting(standings, plans or [], asked)
         if json:
             _print_json({"runs": latest, "standings": standings, "waiting": wants, "planned": plans})
         else:
-            Console().print(said.page(latest, standings, wants, plans), highlight=False)
+            said.show(Console(), said.page(latest, standings, wants, plans))
 
 
 def runs(
@@ -54,17 +55,17 @@ def runs(
     json: JsonOption = False,
 ) -> None:
     """The runs of the line, newest first."""
-    with _asking() as (_, store):
+    with _asking() as (project, store):
         from components.registry import lines
         from flows import status as said
 
-        found = lines.recent(store, limit, model)
+        found = said.truly(project, store, lines.recent(store, limit, model))
         if json:
             _print_json(found)
         elif found:
-            Console().print(said.runs_table(found), highlight=False)
+            said.show(Console(), said.runs_page(found))
         else:
-            typer.echo("no line has been run yet: `convoy run` does it")
+            typer.echo(said.none_yet())
 
 
 def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> None:
@@ -78,7 +79,7 @@ def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> N
         if json:
             _print_json(found)
             return
-        Console().print(said.comparison(found), highlight=False)
+        said.show(Console(), said.comparison(found))
         if mlflow := pages.running(project).get("MLflow"):
             both = (found.one, found.other)
             typer.echo(f"{mlflow}/{addresses.comparison([x.experiment_id for x in both], [x.id for x in both])}")
@@ -125,11 +126,11 @@ def _asking() -> Iterator[tuple[Project, Tracking]]:
 
 def _plans(project: Project) -> list[Planned] | None:
     """What Prefect has scheduled; None where no server of this project, and none that is named, answers."""
+    from flows import notes
     from flows.prefect_server import answers, let_in
     from flows.status import planned
 
-    note = project.prefect_home / "server.url"
-    url = os.environ.get("PREFECT_API_URL") or (note.read_text(encoding="utf-8") if note.is_file() else "")
+    url = os.environ.get("PREFECT_API_URL") or notes.read(project.prefect_home / notes.PREFECT, project)
     if not url or not answers(url):
         return None
     let_in(url)

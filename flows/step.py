@@ -4,6 +4,7 @@ A step's key is the digest of its inputs, its section of the configuration, its 
 MLflow has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run
 links to the run that was reused. A step's body writes its result into a folder; that folder becomes an artifact of the
 child run, and what the line goes on with is always read from there, so a reused result cannot differ from a fresh one.
+A manifest goes with it: what is damaged is named and done again, and nothing is kept that was built on it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from prefect.states import Completed
 
 from components.artifacts import ArtifactError, Dataset, digest_values
 from components.config import Section
+from components.own_files import remove
 from components.provenance import code_digest, lock_digest, meaning
+from components.registry import manifest
+from components.registry.manifest import RESULT
 from components.registry.store import TrackingError
 from components.registry.tracking import KEY, KIND, Tracking
 from flows.context import Done, line
@@ -40,8 +44,10 @@ LINE = "convoy.line"  # tag: the lease under which a run was opened
 STEP = "convoy.step"  # tag: which step a child run is
 PART = "convoy.part."  # tags: the digests that a step's key is made of
 BECAUSE = "convoy.because"  # tag: why a step was done
-RESULT = "result"  # folder of a child run's artifacts that holds what the step hands on
 SUMMARY = "summary.json"
+CACHED = "Cached"  # the state on Prefect's page of a step that was found done
+DAMAGED = "the result"  # how the reason begins where a step is done again for its files' sake
+LONGEST = 4000  # characters of a reason; MLflow keeps 8,000 of a tag
 
 
 @dataclass
@@ -103,18 +109,19 @@ class Step(Generic[P, T]):
         shared.begun += 1
         shared.reporter.started(self.title)
         try:
-            outcome = self._task(*args, **kwargs)
-            # Prefect hands back the State itself where the body chose its name.
-            run_id = str(outcome.result() if isinstance(outcome, State) else outcome)
+            state: State[Any] = self._task(*args, **kwargs, wait_for=shared.after, return_state=True)
+            run_id = str(state.result())
         except BaseException as error:
             shared.reporter.failed(self.title, str(error))
             raise
-        cached = isinstance(outcome, State)
+        shared.after, cached = [state], state.name == CACHED
         folder = shared.tracking.artifact_folder(run_id, RESULT)
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["summary"]
+        summary = str(_told(folder)["summary"])
         shared.seconds[self.title] = time.monotonic() - began
         tags = shared.tracking.get(run_id).tags
         because = "" if cached else tags[BECAUSE]
+        if because.startswith(DAMAGED):
+            summary = f"{summary}; done again: {because}"
         shared.done.append(Done(self.title, run_id, cached, summary, tags.get(f"{PART}code", ""), because))
         shared.reporter.finished(self.title, summary, cached=cached)
         return self.load(folder)
@@ -142,37 +149,50 @@ class Step(Generic[P, T]):
         key = self.key(parts)
         # Two lines at once: the second waits for the first one's result rather than making it again.
         with FileLock(shared.project.locks / f"step-{key[:32]}.lock"):
-            found = self._finished(key)
+            found, lost = self._finished(key)
             if found is not None:
                 _show(self.title, found, cached=True)
-                return Completed(name="Cached", message=f"MLflow run {found}", data=found)
-            run_id = self._do(key, parts, *args, **kwargs)
+                return Completed(name=CACHED, message=f"MLflow run {found}", data=found)
+            if lost:
+                get_run_logger().warning("%s is done again: %s", self.title, lost)
+            run_id = self._do(key, parts, lost, *args, **kwargs)
         _show(self.title, run_id, cached=False)
         return run_id
 
-    def _finished(self, key: str) -> str | None:
-        """The run that did this step already, if its result is still there and still true."""
+    def _finished(self, key: str) -> tuple[str | None, str]:
+        """The run that did this step already, if its result is whole and still true; else why it does not count."""
         tracking = line().tracking
         found = tracking.find_finished(key)
         if found is None:
-            return None
+            return None, ""
+        wrong = manifest.damage(tracking, found)
+        if wrong:
+            return None, f"{DAMAGED} of run {found} is damaged: {manifest.said(wrong)}"
         try:
-            return found if self.holds(self.load(tracking.artifact_folder(found, RESULT))) else None
-        except (ArtifactError, TrackingError):
-            return None  # its files were deleted or damaged: the step is done again
+            folder = tracking.artifact_folder(found, RESULT)
+            _told(folder)
+            result = self.load(folder)
+        except (ArtifactError, TrackingError, OSError, ValueError, LookupError) as error:
+            # One without a manifest, of an older release: what can be read counts.
+            return None, f"{DAMAGED} of run {found} cannot be read: {error}"
+        if not self.holds(result):
+            return None, f"what run {found} did is no longer so"
+        return found, ""
 
-    def _because(self, parts: dict[str, str]) -> str:
-        """Why the step is done: what differs from the last time that it was."""
+    def _because(self, parts: dict[str, str], lost: str) -> str:
+        """Why the step is done: what became of its result, or what differs from the last time that it was done."""
+        if lost:
+            return lost[:LONGEST]
         before = line().tracking.search({STEP: self.title}, status="FINISHED", limit=1)
         changed = [part for part, digest in parts.items() if not before or before[0].tags.get(PART + part) != digest]
         if not before:
             return "it was not done before"
-        return f"changed: {', '.join(changed)}" if changed else "its earlier result is gone or no longer true"
+        return f"changed: {', '.join(changed)}" if changed else "the run that did it is gone"
 
-    def _do(self, key: str, parts: dict[str, str], *args: P.args, **kwargs: P.kwargs) -> str:
+    def _do(self, key: str, parts: dict[str, str], lost: str, *args: P.args, **kwargs: P.kwargs) -> str:
         shared = line()
         tracking = shared.tracking
-        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(parts)}
+        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(parts, lost)}
         tags |= {PART + part: digest for part, digest in parts.items()}
         # The number keeps a line's steps in its order wherever MLflow lists them.
         run_id = tracking.start_run(f"{shared.begun:02d} {self.title}", parent=shared.run_id, tags=tags)
@@ -180,21 +200,27 @@ class Step(Generic[P, T]):
         work = shared.project.work / key[:32]
         folder = work / RESULT
         try:
-            shutil.rmtree(folder, ignore_errors=True)  # a half-written result of an earlier try
+            if work.is_file():
+                work.unlink()
+            remove(folder)  # a half-written result of an earlier try
             folder.mkdir(parents=True)
             began = time.monotonic()
             step_run = StepRun(run_id, folder, work, datasets)
             step_run.log_inputs(run_id, self.title)
             self.body(step_run, *args, **kwargs)
+            _require_whole_inputs(self.title)
             tracking.log_metrics(run_id, {"seconds": time.monotonic() - began})
             told = {"summary": step_run.summary, "table": step_run.table}
             (folder / SUMMARY).write_text(json.dumps(told), encoding="utf-8")
             tracking.log_artifacts(run_id, folder, RESULT)
+            manifest.record(tracking, run_id, folder)
             tracking.log_note(run_id, step_run.summary)
             tracking.finish(run_id)
         except BaseException as error:
             stopped = isinstance(error, Exception)
             _close(tracking, run_id, "FAILED" if stopped else "KILLED")
+            if stopped and not isinstance(error, TrackingError):
+                _require_whole_inputs(self.title, error)
             raise
         shutil.rmtree(work)
         return run_id
@@ -269,6 +295,35 @@ def passing(task: Any, task_run: Any, state: State[Any]) -> bool:
     return isinstance(error, OSError | ConnectionError | TrackingError) and not isinstance(error, FileNotFoundError)
 
 
+def _require_whole_inputs(step: str, cause: BaseException | None = None) -> None:
+    """ArtifactError where the result of a step before this one was damaged while the line went on.
+
+    Asked when a step's work is done, and when it failed: files do not heal, so what is whole then was whole before.
+    """
+    for done in line().done:
+        try:
+            wrong = manifest.damage(line().tracking, done.run_id)
+        except TrackingError:
+            if cause is None:
+                raise
+            return  # MLflow cannot be asked: the error under way is the one to be told
+        if wrong:
+            raise ArtifactError(
+                f"{step}: the result of {done.step}, which it is built on, was damaged while the line ran (run "
+                f"{done.run_id}): {manifest.said(wrong)}. Start the same command again: {done.step} is done anew"
+            ) from cause
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What a step says of its result; ArtifactError where that cannot be read."""
+    file = folder / SUMMARY
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return {"summary": str(told["summary"]), "table": list(told["table"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{file}: expected a step's summary and table: {error}") from error
+
+
 def _close(tracking: Tracking, run_id: str, status: Any) -> None:
     try:
         for child in tracking.children(run_id):
@@ -283,7 +338,7 @@ def _close(tracking: Tracking, run_id: str, status: Any) -> None:
 def _show(title: str, run_id: str, *, cached: bool) -> None:
     """The step on Prefect's page: its summary, its table and the way to its MLflow run."""
     shared = line()
-    told = json.loads((shared.tracking.artifact_folder(run_id, RESULT) / SUMMARY).read_text(encoding="utf-8"))
+    told = _told(shared.tracking.artifact_folder(run_id, RESULT))
     link = shared.tracking.run_link(run_id)
     parts = [f"**{told['summary']}**", f"MLflow run [{run_id}]({link})" if link else f"MLflow run {run_id}"]
     if cached:

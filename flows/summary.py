@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
+from components import offered
 from components.artifacts import Evidence
 from flows.project import LOOPBACK, MLFLOW_PORT, PREFECT_PORT
 
@@ -80,25 +81,22 @@ def where_to_look(outcome: Outcome, seconds: float) -> str:
         head = f"[bold green]{decision.name} version {decision.version} is {decision.alias}[/]"
     else:
         head = f"[bold red]{decision.name} version {decision.version} is rejected[/]: {decision.reason}"
+    name, alias = decision.name, decision.alias
+    served = f"models:/{name}@{alias or 'candidate'}"
+    uri = "sqlite:///.convoy/mlflow.db"  # from the project's folder
     nothing = "Nothing new: every step was found done." if outcome.unchanged else ""
     return "\n".join(
         [
             f"{head} after {seconds:.0f} s. {nothing}",
             f"  {outcome.compared.said()}",
-            "  look     convoy ui, then",
+            f"  look     {offered.command('convoy', 'ui')}, then",
             f"           MLflow   http://{LOOPBACK}:{MLFLOW_PORT} (run {outcome.run_id})",
             f"           Prefect  http://{LOOPBACK}:{PREFECT_PORT}",
-            f"  ask      {_store()}mlflow models serve -m models:/{decision.name}@{decision.alias or 'candidate'}"
-            " --env-manager local",
-            *([f'  approve  convoy approve {decision.name} --reason "…"'] if decision.alias and asked else []),
-            *([f"  promote  convoy promote {decision.name} --to production"] if decision.alias else []),
+            f"  ask      {offered.mlflow(uri, 'models', 'serve', '-m', served, '--env-manager', 'local')}",
+            *([f"  approve  {offered.command('convoy', 'approve', name, '--reason', '…')}"] if alias and asked else []),
+            *([f"  promote  {offered.command('convoy', 'promote', name, '--to', 'production')}"] if alias else []),
         ]
     )
-
-
-def _store() -> str:
-    """What MLflow's own commands need in front of them to find the project's database."""
-    return "" if os.environ.get("MLFLOW_TRACKING_URI") else "MLFLOW_TRACKING_URI=sqlite:///.convoy/mlflow.db "
 
 
 def ledger_tables(told: Ledger) -> Group:
@@ -107,11 +105,11 @@ def ledger_tables(told: Ledger) -> Group:
     decisions = Table(title=f"decisions about {told.name}{until} (UTC)", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("when", "what", "version", "alias", "by", "evidence", "why"):
         decisions.add_column(heading, no_wrap=heading != "why")
-    for each in told.decisions:
+    for number, each in enumerate(told.decisions):
         evidence = (each.evidence or "–")[:8]
-        decisions.add_row(
-            _minute(each.at), each.action, str(each.version), each.alias or "–", each.by, evidence, each.reason
-        )
+        mark = " !" if number in told.problems else ""
+        about = (str(each.version), each.alias or "–", Text(each.by), evidence, Text(each.reason))
+        decisions.add_row(_minute(each.at), each.action + mark, *about)
     standing = Table(title=f"{told.name}{f' at {told.at}' if told.at else ' now'}", title_justify="left",
                      box=box.SIMPLE_HEAD)  # fmt: skip
     for heading in ("alias", "version", "since", "by", "why"):
@@ -122,8 +120,15 @@ def ledger_tables(told: Ledger) -> Group:
             standing.add_row(alias, "–", "", "", "")
             continue
         why = held.decision
-        standing.add_row(alias, str(held.version), _minute(why.at), why.by, f"{why.action}: {why.reason}")
-    return Group(decisions, standing)
+        said = Text(f"{why.action}: {why.reason}")
+        standing.add_row(alias, str(held.version), _minute(why.at), Text(why.by), said)
+    wrong = [*told.problems.values(), *told.lost]
+    notes = [Text(f"! {each}\n", style="yellow") for each in wrong]
+    if wrong:
+        notes.append(
+            Text("The other figures of such a decision are its run's tags in MLflow, which are still there.\n")
+        )
+    return Group(decisions, *notes, standing)
 
 
 def _minute(at: str) -> str:

@@ -59,8 +59,7 @@ def supervised(
     from flows.supervision import Command, supervise
 
     began = time.time()
-    with wrong_is_told(project):  # what can be said without an engine is said at once; the worker says the rest
-        load(project.root, None if recipe == "default" else recipe, arguments["overrides"])
+    ready(project, recipe, arguments["overrides"])
     log = project.logs / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     called = "convoy" if kind == "line" else f"convoy {kind}"
     console = Console()
@@ -68,6 +67,25 @@ def supervised(
     with explained(console, log, interrupted):
         command = Command(kind, {**arguments, "began": began}, f"{called} {recipe}", interrupted, log)
         sys.exit(supervise(project, command, console))
+
+
+def ready(project: Project, recipe: str, overrides: list[str]) -> None:
+    """End with what is wrong, or missing, before anything is started; what is only to be known is told.
+
+    Without an engine: what a configuration has wrong besides, the worker says.
+    """
+    from flows import preflight
+    from flows.doctor_commands import line
+
+    with wrong_is_told(project):
+        settings = load(project.root, None if recipe == "default" else recipe, overrides)
+    console = Console(stderr=True)
+    try:
+        for each in preflight.required(project, settings):
+            console.print(line(each), soft_wrap=True)
+    except ConfigurationError as error:
+        text = "\n".join(["nothing was started", *(f"  {each}" for each in str(error).splitlines())])
+        stop(console, f"{text}\n  `convoy doctor` looks again", WRONG)
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:

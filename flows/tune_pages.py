@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from components import offered
 from flows import terminal
 from flows.project import LOOPBACK, MLFLOW_PORT
 from flows.tune import Tuned, table
@@ -33,9 +34,9 @@ def page(outcome: Tuned) -> Group:
     lines = [
         f"shares of the variance: {', '.join(found)}" if found else "too few trials finished to say which key mattered",
         *([f"trial {failed.number} failed: {failed.message.splitlines()[0]}"] if failed is not None else []),
-        f"  look     convoy ui, then http://{LOOPBACK}:{MLFLOW_PORT} (run {outcome.run_id})",
+        f"  look     {offered.command('convoy', 'ui')}, then http://{LOOPBACK}:{MLFLOW_PORT} (run {outcome.run_id})",
         f"  recipe   {terminal.short(outcome.recipe)}",
-        f"  run it   convoy run --recipe {outcome.recipe.stem}",
+        f"  run it   {offered.command('convoy', 'run', '--recipe', outcome.recipe.stem)}",
     ]
     return Group(shown, Text("\n".join(lines)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +14,18 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# As where the environment is activated: commands that messages offer say so where it is not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """Ray on this machine, started once; `fit` uses the one that runs."""
-    from components.training import cluster
+    from components.training import cluster_ray
 
-    cluster.start()
+    cluster_ray.start()
     yield
-    cluster.stop()
+    cluster_ray.stop()
 
 
 @pytest.fixture(scope="session")

@@ -45,10 +45,11 @@ from components.config.reading import (
     read_section,
     recipes,
 )
-from components.config.section import ConfigurationError, Section
+from components.config.section import BY_CONTENT, ConfigurationError, Section
 from components.config.training import AugmentConfig, ImbalanceConfig, NetworkConfig, TrainingConfig, TransferConfig
 
 __all__ = [
+    "BY_CONTENT",
     "ArraysSource",
     "AugmentConfig",
     "AwareConfig",

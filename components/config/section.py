@@ -12,6 +12,11 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+# A context of `model_dump`: files are told by their digests and not by their places, so that what is keyed by a section
+# is found again in a project that was moved.
+BY_CONTENT = {"by": "content"}
+
+
 class ConfigurationError(ValueError):
     """Everything that is wrong with the configuration, one line a key."""
 
@@ -25,7 +30,8 @@ class Section(BaseModel):
 
     def digest(self) -> str:
         """SHA-256 of the section's canonical JSON: equal sections have equal digests."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        content = self.model_dump(mode="json", context=BY_CONTENT)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def ascending(limits: tuple[float, float]) -> tuple[float, float]:

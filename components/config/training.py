@@ -10,12 +10,13 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
-from components.config.section import Section, Share, ascending
+from components.config.section import BY_CONTENT, Section, Share, ascending
 
 
 class AugmentConfig(Section):
@@ -54,9 +55,11 @@ class NetworkConfig(Section):
     shapes: dict[str, tuple[PositiveInt, ...]] = Field(default={})
 
     @model_serializer(mode="wrap")
-    def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _as_said(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         """Without what is not said: what is keyed by a whole network with random weights stays what it was."""
         written: dict[str, Any] = write(self)
+        if info.context == BY_CONTENT and "#" in (self.pretrained or ""):
+            written["pretrained"] = str(self.pretrained).partition("#")[2]
         unsaid: dict[str, Any] = {"pretrained": None, "shapes": {}}
         return {key: value for key, value in written.items() if key not in unsaid or value != unsaid[key]}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.config import ConfigurationError, DatasetConfig
 from components.data.errors import DataError, check_name
-from components.environment import switch_off_telemetry
+from components.environment import keep_inside, switch_off_telemetry
 
 STAGES = ("watch", "ingest", "inspect", "prepare", "validate")
 LOG_VARIABLE = "CONVOY_STAGE_LOG"  # a file that takes what a stage prints
@@ -120,6 +120,7 @@ def main(arguments: list[str]) -> int:
     stage, name = arguments
     project = Path.cwd()
     try:
+        keep_inside(project)
         run(stage, name, project)
     except (DataError, ConfigurationError, ValueError, OSError) as error:
         return _report(stage, name, project, error)

@@ -13,6 +13,7 @@ from components.artifacts import ArtifactError, Card, digest_values, writing
 from components.config import DatasetConfig, Located
 from components.data import stages
 from components.data.errors import DataError
+from components.own_files import remove
 
 
 class WatchedSource(Card):
@@ -113,7 +114,9 @@ def _file_digest(project: Path, key: str, name: str | None) -> str | None:
 
 def _keep(path: Path, card: Card) -> None:
     content = card.to_json()
-    if path.is_file() and path.read_text(encoding="utf-8") == content:
+    if path.is_file() and path.read_bytes() == content.encode():
         return
+    if path.is_dir():
+        remove(path)
     with writing(path) as temporary:
         temporary.write_text(content, encoding="utf-8")

@@ -6,13 +6,16 @@ Names are taken as they are given: whoever may write to the store may speak for 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from components import offered
 from components.artifacts import Decision
-from components.registry import decisions, record
+from components.registry import decisions, obstacles, record
 from components.registry.gates.people import APPROVALS, asked
-from components.registry.tracking import Tracking
+from components.registry.listing import runs, within
+from components.registry.tracking import KIND, Run, Tracking
 from components.registry.versions import EVIDENCE, PRODUCTION, STAGING, RegistryError, aliases, locked, version_tags
 
 
@@ -51,16 +54,42 @@ def reject(
 
 
 def waiting(tracking: Tracking, name: str) -> Waiting | None:
-    """The staged version, where people's approval is what it waits for; None where there is nothing to be said."""
-    tracking = tracking.within(name)
-    named = aliases(tracking, name)
+    """The staged version, where people's approval is what it waits for; None where there is nothing to be said.
+
+    RegistryError where what was decided about it cannot be read.
+    """
+    version = staged(aliases(tracking, name))
+    return None if version is None else _waiting(within(tracking, name), name, version, None)
+
+
+def waiting_everywhere(
+    tracking: Tracking, places: Sequence[Tracking], models: Mapping[str, Mapping[str, int]]
+) -> dict[str, Waiting | str]:
+    """Model → what `waiting` says, or why that is not known; for models by their aliases, in one request for all."""
+    open_ones = {name: version for name, named in models.items() if (version := staged(named)) is not None}
+    known = [run for _, run in runs(tracking, places, {KIND: "decision"}, "FINISHED")] if open_ones else []
+    found: dict[str, Waiting | str] = {}
+    for name, version in open_ones.items():
+        try:
+            said = _waiting(tracking, name, version, known)
+        except RegistryError as error:
+            found[name] = str(error)
+        else:
+            found |= {name: said} if said is not None else {}
+    return found
+
+
+def staged(named: Mapping[str, int]) -> int | None:
+    """The staged version by a model's aliases; None where there is none, or where it is in production."""
     version = named.get(STAGING)
-    if version is None or named.get(PRODUCTION) == version:
-        return None
-    judgement = record.judgement(tracking, name, version)
+    return None if version == named.get(PRODUCTION) else version
+
+
+def _waiting(tracking: Tracking, name: str, version: int, known: Sequence[Run] | None) -> Waiting | None:
+    judgement = record.judgement(tracking, name, version, known)
     if judgement is None or judgement.action != "approve" or judgement.evidence is None:
         return None
-    said = record.statements(tracking, name, version, judgement.evidence)
+    said = record.statements(tracking, name, version, judgement.evidence, known)
     gate = next((verdict for verdict in judgement.verdicts if verdict.gate == APPROVALS), None)
     against = tuple(each.by for each in said if each.action == "reject")
     if not against and (gate is None or asked(gate, said).passed):
@@ -78,7 +107,7 @@ def _state(
     meant: int | None,
     source: str,
 ) -> Decision:
-    tracking = tracking.within(name)
+    tracking = within(tracking, name)
     with locked(tracking.root):
         decisions.settle(tracking, name)
         if source and (heard := record.runs(tracking, name, "FINISHED", source=source)):
@@ -90,11 +119,11 @@ def _state(
         if meant not in (None, version):
             raise RegistryError(f"{name} version {meant} is not the one to {action}: staging is version {version}")
         if named.get(PRODUCTION) == version:
-            raise RegistryError(
-                f"{name} version {version} is in production already; the way back is `convoy rollback {name}`"
-            )
+            back = offered.command("convoy", "rollback", name, "--reason", "…")
+            raise RegistryError(f"{name} version {version} is in production already; the way back is `{back}`")
         if action == "approve":
-            decisions.approval(tracking, name, version)
+            obstacles.approval(tracking, name, version)
+            obstacles.require_whole(tracking, name, version)
         decision = Decision(
             action=action,
             name=name,

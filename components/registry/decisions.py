@@ -11,25 +11,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from components.artifacts import Decision, Evidence, Verdict
+from components import offered
+from components.artifacts import Decision, Verdict
 from components.config import Gate
-from components.registry import gates, record
-from components.registry.gates.data import DAY, FRESHNESS
+from components.registry import gates, obstacles, record
+from components.registry.gates.data import FRESHNESS
 from components.registry.ledger import predecessor
+from components.registry.listing import within
 from components.registry.record import GATES
 from components.registry.store import explained
 from components.registry.tracking import Tracking
 from components.registry.versions import (
-    ARTIFACT,
-    CANDIDATE,
     EVIDENCE,
     PREVIOUS,
     PRODUCTION,
     STAGING,
     RegistryError,
+    UnreadableError,
     aliased,
     aliases,
     locked,
+    problem,
     version_tags,
     versions,
 )
@@ -37,8 +39,6 @@ from components.registry.versions import (
 SUPERSEDED = "convoy.superseded"  # tag of a version in production: what it took the place of
 ROLLED_BACK = "convoy.rolled_back"  # tag of a version: when and why it was taken back
 APPROVED = "convoy.approved"  # tag of a version: "true" or "false", what the gates last said
-
-FROM_ALIAS = {STAGING: CANDIDATE, PRODUCTION: STAGING}
 
 
 def decide(
@@ -50,15 +50,15 @@ def decide(
     meanwhile. The same verdicts on the same evidence are recorded once. RegistryError where the evidence is not the one
     the version was registered with, and where something else has come into production since the case was made.
     """
-    tracking = tracking.within(name)
+    tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
-        evidence = _own_evidence(tracking, name, version, case)
+        evidence = obstacles.own_evidence(tracking, name, version, case)
         rival = aliased(tracking, name, PRODUCTION)
         if case.production != (rival if rival != version else None):
             raise RegistryError(
-                f"{name} version {version} was compared with {_named(case.production)} in production, where "
-                f"{_named(rival)} is now; run the line again, which compares them"
+                f"{name} version {version} was compared with {obstacles.named(case.production)} in production, where "
+                f"{obstacles.named(rival)} is now; run the line again, which compares them"
             )
         tries = record.tries(tracking, name, case.test, evidence.model)
         verdicts = gates.judge(replace(case, tries=tries), limits)
@@ -76,7 +76,7 @@ def decide(
             production=case.production,
             tries=tries,
         )
-        repeated = record.judgement(tracking, name, version)
+        repeated = _known(tracking, name, version)
         if repeated is not None and _same(repeated, decision) and _in_force(tracking, repeated):
             return repeated
         carry_out(tracking, decision, {record.TEST: case.test, record.ARTIFACT: evidence.model})
@@ -100,20 +100,21 @@ def promote(
     `version` is the one that is meant, where another may have taken its place. One that was rolled back needs
     `despite_rollback=True`. Raises RegistryError saying what is in the way.
     """
-    if to not in FROM_ALIAS:
-        raise RegistryError(f"promote {name}: expected one of {', '.join(FROM_ALIAS)}, received {to!r}")
-    tracking = tracking.within(name)
+    if to not in obstacles.FROM_ALIAS:
+        raise RegistryError(f"promote {name}: expected one of {', '.join(obstacles.FROM_ALIAS)}, received {to!r}")
+    tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
-        found = _to_promote(tracking, name, to, version)
-        judgement = approval(tracking, name, found)
+        found = obstacles.to_promote(tracking, name, to, version)
+        judgement = obstacles.approval(tracking, name, found)
+        obstacles.require_whole(tracking, name, found)
         tags = version_tags(tracking, name, found)
         if tags.get(ROLLED_BACK) and not despite_rollback:
             raise RegistryError(
                 f"{name} version {found} was rolled back ({tags[ROLLED_BACK]}); promote it again only on purpose, "
                 "with --despite-rollback"
             )
-        verdicts = _for_production(tracking, judgement) if to == PRODUCTION else judgement.verdicts
+        verdicts = obstacles.for_production(tracking, judgement) if to == PRODUCTION else judgement.verdicts
         decision = Decision(
             action="promote",
             name=name,
@@ -134,9 +135,9 @@ def promote(
 def rollback(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
     """Put back what the production version took the place of; the version taken back is tagged so.
 
-    Raises RegistryError where nothing is in production or nothing came before it.
+    Raises RegistryError where nothing is in production, or nothing came before it that can be read.
     """
-    tracking = tracking.within(name)
+    tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
         current = aliased(tracking, name, PRODUCTION)
@@ -144,7 +145,15 @@ def rollback(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
             raise RegistryError(f"{name} has no production version to roll back")
         target = _predecessor(tracking, name, current)
         if target is None:
-            raise RegistryError(f"{name} version {current} is the first in production; there is nothing to go back to")
+            raise RegistryError(
+                f"{name} version {current} is the first in production; there is nothing to go back to. "
+                f"{_retiring(name)} takes it out of production"
+            )
+        if wrong := problem(tracking, name, target):
+            raise RegistryError(
+                f"{name}: expected a version {target} to go back to, and it cannot be read: {wrong}. "
+                f"{_retiring(name)} takes version {current} out of production"
+            )
         decision = Decision(
             action="roll back",
             name=name,
@@ -159,17 +168,58 @@ def rollback(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
         return decision
 
 
+def retire(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
+    """Take the version in production out of it, with nothing in its place; it and what people said of it count as
+    taken back. The way out where it cannot be read and nothing came before it.
+
+    Raises RegistryError where nothing is in production.
+    """
+    tracking = within(tracking, name)
+    with locked(tracking.root):
+        settle(tracking, name)
+        current = aliased(tracking, name, PRODUCTION)
+        if current is None:
+            raise RegistryError(f"{name} has no production version to retire")
+        decision = Decision(
+            action="retire",
+            name=name,
+            version=current,
+            alias=PRODUCTION,
+            by=record.person(by),
+            at=record.now(),
+            reason=record.worded(reason),
+            evidence=_tags_of(tracking, name, current).get(EVIDENCE),
+        )
+        carry_out(tracking, decision)
+        return decision
+
+
+def way_out(tracking: Tracking, name: str) -> str:
+    """What can be done about a production version that cannot be read: the command, for people."""
+    current = aliased(tracking, name, PRODUCTION)
+    target = None if current is None else _predecessor(tracking, name, current)
+    if target is None or problem(tracking, name, target):
+        return f"{_retiring(name)} takes it out of production, and the next line compares with nothing"
+    back = offered.command("convoy", "rollback", name, "--reason", "…")
+    return f"`{back}` puts version {target} back, and the next line compares with that"
+
+
 def settle(tracking: Tracking, name: str) -> list[str]:
     """Close the records that a killed process left RUNNING: true where their alias has moved, struck out where not."""
-    tracking = tracking.within(name)
+    tracking = within(tracking, name)
     settled = []
     with locked(tracking.root):
         # Oldest first: a later record may build on what an earlier one moved.
         for run in record.runs(tracking, name, "RUNNING"):
             alias = run.tags.get(record.ALIAS, "")
-            moved = bool(alias) and str(aliased(tracking, name, alias)) == run.tags.get(record.VERSION)
-            if moved and run.tags.get(record.FROM) != run.tags.get(record.VERSION):
-                _follow(tracking, record.read(tracking, run), _number(run.tags.get(record.FROM)))
+            now = aliased(tracking, name, alias) if alias else None
+            if run.tags.get(record.ACTION) == "retire":
+                moved = now is None
+            else:
+                moved = now is not None and str(now) == run.tags.get(record.VERSION) != run.tags.get(record.FROM)
+            decision, _ = record.told(tracking, run)
+            if moved and decision is not None:
+                _follow(tracking, decision, _number(run.tags.get(record.FROM)))
                 tracking.finish(run.id, "FINISHED")
             else:
                 tracking.finish(run.id, "KILLED")
@@ -182,7 +232,9 @@ def carry_out(tracking: Tracking, decision: Decision, tags: Mapping[str, str] | 
     before = aliased(tracking, decision.name, decision.alias) if decision.alias else None
     run_id = record.write(tracking, decision, before, dict(tags or {}))
     try:
-        if decision.alias:
+        if decision.action == "retire":
+            _remove(tracking, decision.name, PRODUCTION)
+        elif decision.alias:
             _move(tracking, decision.name, decision.alias, decision.version)
         _follow(tracking, decision, before)
     except BaseException:
@@ -200,21 +252,27 @@ def _follow(tracking: Tracking, decision: Decision, before: int | None) -> None:
         _tag(tracking, name, version, {APPROVED: "true" if decision.action == "approve" else "false"})
     if decision.alias != PRODUCTION:
         return
+    if decision.action == "retire":
+        if version in versions(tracking, name):
+            _tag(tracking, name, version, {ROLLED_BACK: f"{decision.at}: {decision.reason}"})
+        _remove(tracking, name, PREVIOUS)  # there is no going back from nothing
+        return
     if decision.action == "promote":
         _tag(tracking, name, version, {SUPERSEDED: "" if before is None else str(before), ROLLED_BACK: ""})
-    elif before is not None:
+    elif before is not None and before in versions(tracking, name):
         _tag(tracking, name, before, {ROLLED_BACK: f"{decision.at}: {decision.reason}"})
     earlier = _predecessor(tracking, name, version)
     if earlier is not None:
         _move(tracking, name, PREVIOUS, earlier)
-    elif aliased(tracking, name, PREVIOUS) is not None:
-        with explained(tracking.uri, f"removing the alias {PREVIOUS} of {name}"):
-            tracking.client.delete_registered_model_alias(name, PREVIOUS)
+    else:
+        _remove(tracking, name, PREVIOUS)
 
 
 def _predecessor(tracking: Tracking, name: str, version: int) -> int | None:
     """What the version took the place of, passing over versions that were rolled back or deleted."""
     known = versions(tracking, name)
+    if version not in known:  # it was deleted, and what it said with it
+        return aliased(tracking, name, PREVIOUS)
     superseded = {number: _number(tags.get(SUPERSEDED)) for number, tags in known.items()}
     gone = {number for number, tags in known.items() if tags.get(ROLLED_BACK)}
     gone |= {number for number in superseded.values() if number is not None} - known.keys()
@@ -226,93 +284,33 @@ def _move(tracking: Tracking, name: str, alias: str, version: int) -> None:
         tracking.client.set_registered_model_alias(name, alias, str(version))
 
 
+def _remove(tracking: Tracking, name: str, alias: str) -> None:
+    if aliased(tracking, name, alias) is not None:
+        with explained(tracking.uri, f"removing the alias {alias} of {name}"):
+            tracking.client.delete_registered_model_alias(name, alias)
+
+
 def _tag(tracking: Tracking, name: str, version: int, tags: Mapping[str, str]) -> None:
     with explained(tracking.uri, f"tagging {name} version {version}"):
         for key, value in tags.items():
             tracking.client.set_model_version_tag(name, str(version), key, value)
 
 
-# -- what is in the way ---------------------------------------------------------------------------------------------
+def _known(tracking: Tracking, name: str, version: int) -> Decision | None:
+    """The judgement on record; None too where it cannot be read, since another is about to be written."""
+    try:
+        return record.judgement(tracking, name, version)
+    except UnreadableError:
+        return None
 
 
-def _own_evidence(tracking: Tracking, name: str, version: int, case: gates.Case) -> Evidence:
-    """The case's evidence, where it is the one the version was registered with."""
-    tags, evidence = version_tags(tracking, name, version), case.evidence
-    expected = (tags.get(ARTIFACT), tags.get(EVIDENCE))
-    if evidence is None or expected != (evidence.model, evidence.digest):
-        received = f"{evidence.digest[:12]} of {evidence.model[:12]}" if evidence else "none"
-        raise RegistryError(
-            f"{name} version {version} was registered with evidence {tags.get(EVIDENCE, '(none)')[:12]} "
-            f"of artifact {tags.get(ARTIFACT, '(none)')[:12]}, received {received}; "
-            "judge the evidence the version was registered with"
-        )
-    return evidence
+def _tags_of(tracking: Tracking, name: str, version: int) -> dict[str, str]:
+    """A version's tags, none where it was deleted and only its alias is left."""
+    return versions(tracking, name).get(version, {})
 
 
-def _to_promote(tracking: Tracking, name: str, to: str, meant: int | None) -> int:
-    """The version that is to move; RegistryError where there is none, another one, or it is there already."""
-    named = aliases(tracking, name)
-    found = named.get(FROM_ALIAS[to])
-    if found is None:
-        raise RegistryError(f"{name} has no {FROM_ALIAS[to]} version to promote; run the line first")
-    if meant is not None and meant not in (found, named.get(to)):
-        raise RegistryError(
-            f"{name} version {meant} is not what would be promoted: {FROM_ALIAS[to]} is version {found}"
-            f"{_by_whom(tracking, name, FROM_ALIAS[to])}; look at that one"
-        )
-    there = meant if meant is not None and meant == named.get(to) else found
-    if named.get(to) == there:
-        raise RegistryError(
-            f"{name} version {there} is in {to} already{_by_whom(tracking, name, to)}; there is nothing to promote"
-        )
-    return found
-
-
-def _by_whom(tracking: Tracking, name: str, alias: str) -> str:
-    """How an alias came to be where it is, for those who come second."""
-    runs = record.runs(tracking, name, "FINISHED", alias=alias)
-    if not runs:
-        return ""
-    last = record.read(tracking, runs[-1])
-    return f" ({last.action} by {last.by} at {last.at[:19]}: {last.reason})"
-
-
-def approval(tracking: Tracking, name: str, version: int) -> Decision:
-    """The approving judgement that lets a version be promoted; RegistryError where the last one is not one."""
-    judgement = record.judgement(tracking, name, version)
-    if judgement is None:
-        raise RegistryError(f"{name} version {version} was never judged by the gates; run the line, which judges it")
-    if judgement.action != "approve" or not gates.approved(judgement.verdicts):
-        failed = ", ".join(verdict.gate for verdict in judgement.verdicts if not verdict.passed) or "no gate ran"
-        raise RegistryError(f"{name} version {version} was rejected on {judgement.at} ({failed}): it is not promoted")
-    if judgement.evidence != version_tags(tracking, name, version).get(EVIDENCE):
-        raise RegistryError(f"{name} version {version}: its approval was given on other evidence than its own")
-    return judgement
-
-
-def _for_production(tracking: Tracking, approval: Decision) -> tuple[Verdict, ...]:
-    """The verdicts as they are now; RegistryError where one does not pass, or compares with what is gone."""
-    name, version = approval.name, approval.version
-    rival = aliased(tracking, name, PRODUCTION)
-    compared = any(verdict.gate == "production" for verdict in approval.verdicts)
-    if compared and rival not in (None, approval.production):
-        raise RegistryError(
-            f"{name} version {version} was compared with {_named(approval.production)} in production, where "
-            f"{_named(rival)} is now{_by_whom(tracking, name, PRODUCTION)}; run the line again, which compares them"
-        )
-    said = record.statements(tracking, name, version, approval.evidence or "")
-    against = [each for each in said if each.action == "reject"]
-    if against:
-        why = "; ".join(f"by {each.by} on {each.at[:19]}: {each.reason}" for each in against)
-        raise RegistryError(f"{name} version {version} was rejected {why}; who did may approve it after all")
-    age = record.moment(record.now()) - record.moment(approval.at)
-    verdicts = gates.at_promotion(approval.verdicts, age.total_seconds() / DAY, said)
-    failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
-    if failed:
-        people = any(verdict.gate == "approvals" and not verdict.passed for verdict in verdicts)
-        how = f"; `convoy approve {name} --reason …` is how a person approves" if people else ""
-        raise RegistryError(f"{name} version {version} is not ready for production: {'; '.join(failed)}{how}")
-    return verdicts
+def _retiring(name: str) -> str:
+    return f"`{offered.command('convoy', 'retire', name, '--reason', '…')}`"
 
 
 def _what_failed(verdicts: Sequence[Verdict]) -> str:
@@ -334,10 +332,6 @@ def _in_force(tracking: Tracking, decision: Decision) -> bool:
     """Whether the alias is where the decision put it, or further."""
     named = aliases(tracking, decision.name)
     return decision.alias is None or decision.version in {named.get(STAGING), named.get(PRODUCTION)}
-
-
-def _named(version: int | None) -> str:
-    return "nothing" if version is None else f"version {version}"
 
 
 def _number(text: str | None) -> int | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.artifacts import ArtifactError, Model
-from components.registry import versions
+from components.registry import manifest, versions
 from components.registry.store import TrackingError
 from components.registry.tracking import Run, Tracking
 from components.registry.versions import PRODUCTION, RUN, STAGING, RegistryError
@@ -94,10 +94,10 @@ def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | 
         run = tracking.get(versions.version_tags(tracking, name, version)[RUN])
         line = _line_of(tracking, run)
         folder = _quantized(tracking, line)
-    except (KeyError, TrackingError):
-        return Found(f"{name} version {version}", served, None, None, name, about)  # its runs were deleted
-    # The line's own, or one that made the same artifact: an artifact of another digest was made of other weights.
-    made = folder is not None and Model.load(folder / "served").digest == served.digest
+        # The line's own, or one that made the same artifact: an artifact of another digest was made of other weights.
+        made = folder is not None and Model.load(folder / "served").digest == served.digest
+    except (KeyError, TrackingError, ArtifactError):  # its runs were deleted, or their files
+        return Found(f"{name} version {version}", served, None, None, name, about)
     weights = _with_weights(folder / "float32") if made and folder is not None else None
     return Found(f"{name} version {version}", served, weights, line.id, name, {**about, **_about(line, run)})
 
@@ -106,9 +106,11 @@ def _quantized(tracking: Tracking, run: Run) -> Path | None:
     """What the step `quantize` left, of the step's own run or of the line that ran or reused it."""
     step = run.tags.get("convoy.ran.quantize") or run.tags.get("convoy.reused.quantize") or run.id
     try:
-        return tracking.artifact_folder(step, "result/quantized")
+        found = tracking.artifact_folder(step, "result/quantized")
     except TrackingError:
         return None
+    manifest.whole(tracking, step)
+    return found
 
 
 def _trained(tracking: Tracking, run_id: str) -> dict[str, Model]:
@@ -117,6 +119,7 @@ def _trained(tracking: Tracking, run_id: str) -> dict[str, Model]:
         folder = tracking.artifact_folder(run_id, "result/models")
     except TrackingError:
         return {}
+    manifest.whole(tracking, run_id)
     return {place.name: Model.load(place) for place in sorted(folder.iterdir()) if place.is_dir()}
 
 

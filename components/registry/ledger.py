@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from components.artifacts import Decision
 from components.registry import record
+from components.registry.listing import within
 from components.registry.tracking import Tracking
 from components.registry.versions import PREVIOUS, PRODUCTION
 
@@ -31,25 +32,41 @@ class Ledger:
     at: str | None  # None: to this day
     decisions: tuple[Decision, ...]  # oldest first
     aliases: Mapping[str, Held]
+    problems: Mapping[int, str] = field(default_factory=dict)  # which decision, and why its record cannot be read
+    lost: tuple[str, ...] = ()  # records of which not even their tags say what was decided
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         held = {alias: {"version": each.version, **_why(each.decision)} for alias, each in sorted(self.aliases.items())}
-        decisions = [decision.model_dump(mode="json") for decision in self.decisions]
-        return {"model": self.name, "at": self.at, "aliases": held, "decisions": decisions}
+        decisions = [
+            {**decision.model_dump(mode="json"), "problem": self.problems.get(number)}
+            for number, decision in enumerate(self.decisions)
+        ]
+        return {"model": self.name, "at": self.at, "aliases": held, "decisions": decisions, "lost": list(self.lost)}
 
 
 def history(tracking: Tracking, name: str) -> list[Decision]:
     """Every decision about the model's versions that was carried out, oldest first."""
-    tracking = tracking.within(name)
-    return [record.read(tracking, run) for run in record.runs(tracking, name, "FINISHED")]
+    return list(ledger(tracking, name).decisions)
 
 
 def ledger(tracking: Tracking, name: str, at: str | None = None) -> Ledger:
-    """The record up to a moment: ISO 8601; a bare date is the whole of that day (UTC)."""
+    """The record up to a moment: ISO 8601; a bare date is the whole of that day (UTC).
+
+    A decision whose file cannot be read is told by its run's tags. TrackingError where there were no lines of `name`.
+    """
     limit = None if at is None else record.moment(at, end_of_day=True)
-    told = [each for each in history(tracking, name) if limit is None or record.moment(each.at) <= limit]
-    return Ledger(name, at, tuple(told), replay(told))
+    tracking = within(tracking, name)
+    decisions, problems, lost = list[Decision](), dict[int, str](), list[str]()
+    for run in record.runs(tracking, name, "FINISHED"):
+        decision, wrong = record.told(tracking, run)
+        if decision is None:
+            lost.append(str(wrong))
+        elif limit is None or record.moment(decision.at) <= limit:
+            if wrong is not None:
+                problems[len(decisions)] = wrong
+            decisions.append(decision)
+    return Ledger(name, at, tuple(decisions), replay(decisions), problems, tuple(lost))
 
 
 def in_production(tracking: Tracking, name: str, at: str) -> int | None:
@@ -67,6 +84,11 @@ def replay(decisions: Sequence[Decision]) -> dict[str, Held]:
         if decision.alias is None:
             continue
         before = held.get(decision.alias)
+        if decision.action == "retire":
+            held.pop(PRODUCTION, None)
+            held.pop(PREVIOUS, None)
+            taken_back.add(decision.version)
+            continue
         held[decision.alias] = Held(decision.version, decision)
         if decision.alias != PRODUCTION:
             continue

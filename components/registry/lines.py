@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from components.registry import versions
-from components.registry.store import TrackingError
-from components.registry.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking
-from components.registry.versions import RUN, RegistryError
+from mlflow.entities.model_registry import ModelVersion
+
+from components import offered
+from components.registry import decisions, listing, versions
+from components.registry.store import MissingError, TrackingError
+from components.registry.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking, deleted_experiment
+from components.registry.versions import FILES, RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"
-FLOW_RUN = "convoy.prefect_flow_run"
+FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.line"
 RAN, REUSED, SKIPPED = (
     "convoy.ran.",
     "convoy.reused.",
@@ -45,6 +48,8 @@ class Line:
     params: Mapping[str, str]
     origins: dict[str, str]  # recipe, data set, data, commit, libraries
     flow_run: str | None
+    lease: str | None = None  # under which it was opened
+    problem: str | None = None  # what of the run cannot be made sense of
 
     @property
     def steps(self) -> dict[str, str]:
@@ -80,32 +85,34 @@ class Comparison:
     params: list[Difference]
     steps: list[Difference]  # done by different runs
     figures: list[Compared]
+    problems: list[str] = field(default_factory=list)  # why figures of one of them are not known
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A version with an alias."""
+    """A version with an alias; what cannot be read of it is None, and `problem` says why and what can be done."""
 
     model: str
     alias: str
     version: int
-    metric: str
-    value: float
+    metric: str | None
+    value: float | None
     low: float | None
     high: float | None
     line: str | None  # the run that made it
+    problem: str | None = None
+    ours: bool = True  # False: other people registered it in the same store
 
 
 def experiments(tracking: Tracking) -> list[Tracking]:
     """The same connection, within each experiment that there is."""
-    return [tracking.within(name) for name in tracking.experiments()]
+    return listing.places(tracking)
 
 
 def recent(tracking: Tracking, limit: int, model: str | None = None) -> list[Line]:
-    """The newest lines, of one model or of all, newest first."""
-    places = [place for place in experiments(tracking) if model in (None, place.experiment)]
-    found = [_line(place, run) for place in places for run in place.search({KIND: "line"}, limit=limit)]
-    return sorted(found, key=lambda line: line.started, reverse=True)[:limit]
+    """The newest lines, of one model or of all, newest first; TrackingError where there were none of `model`."""
+    places = experiments(tracking) if model is None else [listing.within(tracking, model)]
+    return [_line(place, run) for place, run in listing.runs(tracking, places, {KIND: "line"}, limit=limit)]
 
 
 def find(tracking: Tracking, text: str) -> Line:
@@ -116,7 +123,7 @@ def find(tracking: Tracking, text: str) -> Line:
     if text == "last":
         newest = recent(tracking, 1)
         if not newest:
-            raise RegistryError("no line has been run yet: `convoy run` does it")
+            raise RegistryError(f"no line has been run yet: `{offered.command('convoy', 'run')}` does it")
         return newest[0]
     by_version = _VERSION.match(text)
     if by_version is not None:
@@ -136,7 +143,13 @@ def find(tracking: Tracking, text: str) -> Line:
 
 def compare(tracking: Tracking, one: Line, other: Line) -> Comparison:
     """What is not the same: origin, parameters, the runs that did the steps, figures of what is served."""
-    figures = [figures_of(tracking, line) for line in (one, other)]
+    figures, problems = [], []
+    for line in (one, other):
+        try:
+            figures.append(figures_of(tracking, line))
+        except MissingError as error:
+            figures.append({})
+            problems.append(f"{line.id[:8]}: the run of its step evaluate cannot be read: {error}")
     return Comparison(
         one,
         other,
@@ -148,6 +161,7 @@ def compare(tracking: Tracking, one: Line, other: Line) -> Comparison:
             for name, value in figures[0].items()
             if name in figures[1] and value != figures[1][name]
         ],
+        problems=problems,
     )
 
 
@@ -161,17 +175,83 @@ def figures_of(tracking: Tracking, line: Line) -> dict[str, tuple[float, float |
 
 
 def standings(tracking: Tracking) -> list[Standing]:
-    """Every alias of every registered model: what is in production, what is staged, what would be put back."""
-    found = []
-    for name in versions.names(tracking):
-        for alias, version in sorted(versions.aliases(tracking, name).items()):
-            evidence = versions.version_evidence(tracking, name, version)
-            figure = evidence.figures[evidence.primary]
-            step = versions.version_tags(tracking, name, version).get(RUN)
-            made = tracking.get(step).parent if step else None
-            found.append(Standing(name, alias, version, evidence.primary, figure.value, figure.low, figure.high, made))
+    """Every alias of every registered model: what is in production, what is staged, what would be put back.
+
+    One that cannot be read has its problem beside it. Asks MLflow five times, however many models there are, and
+    where the store is local once more for each version of ours.
+    """
+    models, known = listing.models(tracking), listing.versions(tracking)
+    places, deleted = listing.places(tracking), listing.places(tracking, deleted=True)
+    wanted = {(name, version) for name, named in models.items() for version in named.values()}
+    runs = listing.runs_by_id(
+        tracking,
+        [*places, *deleted],
+        [known[each].tags[RUN] for each in wanted if each in known and RUN in known[each].tags],
+    )
+    there = {str(place.experiment) for place in places}
+    gone = {str(place.experiment): str(place.experiment_id) for place in deleted if place.experiment not in there}
+    ours = {name for name, _ in known} | there | gone.keys()
+    found = [
+        _standing(tracking, name, alias, version, known.get((name, version)), runs, gone.get(name, ""))
+        if name in ours
+        else Standing(name, alias, version, None, None, None, None, None, "no line registered it", ours=False)
+        for name, named in models.items()
+        for alias, version in named.items()
+    ]
     order = [versions.PRODUCTION, versions.STAGING, versions.CANDIDATE, versions.PREVIOUS]
     return sorted(found, key=lambda each: (each.model, order.index(each.alias) if each.alias in order else len(order)))
+
+
+def aliases(standings: Sequence[Standing]) -> dict[str, dict[str, int]]:
+    """Model → alias → version, of the models that lines have registered."""
+    found: dict[str, dict[str, int]] = {}
+    for each in standings:
+        if each.ours:
+            found.setdefault(each.model, {})[each.alias] = each.version
+    return found
+
+
+def _standing(
+    tracking: Tracking,
+    name: str,
+    alias: str,
+    version: int,
+    entry: ModelVersion | None,
+    runs: Mapping[str, Run],
+    deleted: str,
+) -> Standing:
+    """One row. `entry` is None where there is no version of that number; `deleted` is the id of the model's
+    experiment where that was deleted."""
+    nothing = Standing(name, alias, version, None, None, None, None, None)
+    if entry is None:
+        lost = "the alias names a version that was deleted, or that no line registered"
+        return replace(nothing, problem=f"{lost}{_how(tracking, name, alias)}")
+    tags = entry.tags
+    run = runs.get(tags.get(RUN, ""))
+    if run is None:
+        return replace(nothing, problem=f"the run that registered it is gone{_how(tracking, name, alias)}")
+    nothing = replace(nothing, line=run.parent)
+    try:
+        folder = tracking.artifact_folder(run, tags.get(FILES, FILES))
+        evidence = versions.evidence_in(folder, tags, f"{name} version {version}")
+        figure = evidence.figures[evidence.primary]
+        missing = versions.missing_model(tracking, entry)
+    except (RegistryError, MissingError) as error:
+        return replace(nothing, problem=f"{error}{_how(tracking, name, alias)}")
+    except KeyError as error:
+        return replace(nothing, problem=f"its evidence has no figure {error}{_how(tracking, name, alias)}")
+    wrong = deleted_experiment(tracking.uri, name, deleted) if deleted else None
+    wrong = f"{missing}{_how(tracking, name, alias)}" if missing else wrong
+    return replace(
+        nothing, metric=evidence.primary, value=figure.value, low=figure.low, high=figure.high, problem=wrong
+    )
+
+
+def _how(tracking: Tracking, name: str, alias: str) -> str:
+    """What can be done about a version that cannot be read."""
+    if alias == versions.PRODUCTION:
+        return f". Put its files back, or: {decisions.way_out(tracking, name)}"
+    return f". Put its files back, or run the line of {name} again, which registers a new version"
 
 
 def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | None) -> Line:
@@ -180,7 +260,10 @@ def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | 
         known = ", ".join(f"{name}@{each}" for each in versions.aliases(tracking, name))
         known = known or ", ".join(versions.names(tracking)) or "no model"
         raise RegistryError(f"{name} has no alias {alias}; there are: {known}")
-    return _above(tracking, versions.version_tags(tracking, name, version)[RUN])
+    run = versions.version_tags(tracking, name, version).get(RUN)
+    if run is None:
+        raise RegistryError(f"{name} version {version} was not registered by a line: it has no tag {RUN}")
+    return _above(tracking, run)
 
 
 def _above(tracking: Tracking, run_id: str) -> Line:
@@ -198,7 +281,9 @@ def _line(place: Tracking, run: Run) -> Line:
         return {key.removeprefix(prefix): value for key, value in run.tags.items() if key.startswith(prefix)}
 
     primary = [name for name in run.metrics if not name.startswith(SECONDS)]
-    version = run.tags.get(VERSION)
+    version, problem = run.tags.get(VERSION), None
+    if version and not version.isdecimal():
+        version, problem = None, f"its tag {VERSION} is {version!r}, expected a number"
     return Line(
         id=run.id,
         model=str(place.experiment),
@@ -216,6 +301,8 @@ def _line(place: Tracking, run: Run) -> Line:
         params=run.params,
         origins={what: run.tags[tag] for what, tag in ORIGINS.items() if tag in run.tags},
         flow_run=run.tags.get(FLOW_RUN),
+        lease=run.tags.get(LEASE),
+        problem=problem,
     )
 
 

@@ -5,16 +5,21 @@ Nothing moves here: `decisions` decides, `approvals` asks people, `ledger` repla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from components.artifacts import Decision
-from components.registry.tracking import KIND, Run, Tracking
-from components.registry.versions import RegistryError
+from components.artifacts import ArtifactError, Decision
+from components.own_files import remove
+from components.registry.store import MissingError
+from components.registry.tracking import KIND, NOTE, Run, Tracking
+from components.registry.versions import RegistryError, UnreadableError
 
+FILE = "decision.json"
 GATES = "gates"  # who decides where nobody does
+TAKEN_BACK = ("roll back", "retire")  # actions that take a version out of production
 # Tags of the record.
 MODEL, VERSION, ACTION, ALIAS = "convoy.model", "convoy.version", "convoy.action", "convoy.alias"
 BY, AT = "convoy.by", "convoy.at"
@@ -65,7 +70,7 @@ def write(tracking: Tracking, decision: Decision, before: int | None, tags: dict
         FROM: "" if before is None else str(before),
         BY: decision.by,
         AT: decision.at,
-        "mlflow.note.content": f"**{decision.action}** version {decision.version}, by {decision.by}: {decision.reason}",
+        NOTE: f"**{decision.action}** version {decision.version}, by {decision.by}: {decision.reason}",
     }
     run_id = tracking.start_run(f"{decision.action} {decision.name} v{decision.version}", tags=labels | tags)
     try:
@@ -80,19 +85,71 @@ def write(tracking: Tracking, decision: Decision, before: int | None, tags: dict
 
 def read(tracking: Tracking, run: Run) -> Decision:
     """The decision that a run is the record of."""
-    return Decision.read(tracking.artifact_folder(run.id, "decision.json"))
+    try:
+        return _decision(tracking, run)
+    except (ArtifactError, MissingError) as error:
+        raise UnreadableError(
+            f"{run.tags.get(MODEL, '?')} version {run.tags.get(VERSION, '?')}: the record of a decision "
+            f"({run.tags.get(ACTION, '?')} by {run.tags.get(BY, '?')}, run {run.id}) cannot be read: {error}"
+        ) from error
 
 
-def runs(tracking: Tracking, name: str, status: Literal["FINISHED", "RUNNING"], **tags: str) -> list[Run]:
-    """The records of a model's decisions, oldest first."""
+def _decision(tracking: Tracking, run: Run) -> Decision:
+    try:
+        return Decision.read(tracking.artifact_folder(run, FILE))
+    except ArtifactError:
+        if not (fetched := tracking.fetched(run.id)).is_dir():
+            raise
+        remove(fetched)  # what was damaged here may be whole on the server
+    return Decision.read(tracking.artifact_folder(run, FILE))
+
+
+def told(tracking: Tracking, run: Run) -> tuple[Decision | None, str | None]:
+    """The decision that a run is the record of, and what is wrong with the record.
+
+    Where its file cannot be read, what the run's tags still say; no decision where they do not say enough.
+    """
+    try:
+        return read(tracking, run), None
+    except UnreadableError as error:
+        wrong = str(error)
+    reason = run.tags.get(NOTE, "").partition(": ")[2] or "its reason is lost"
+    known = {
+        "action": run.tags.get(ACTION),
+        "name": run.tags.get(MODEL),
+        "version": run.tags.get(VERSION),
+        "alias": run.tags.get(ALIAS) or None,
+        "by": run.tags.get(BY),
+        "at": run.tags.get(AT),
+        "reason": reason,
+        "evidence": None,
+    }
+    try:
+        return Decision.model_validate(known), wrong
+    except ValueError:
+        return None, wrong
+
+
+def runs(
+    tracking: Tracking,
+    name: str,
+    status: Literal["FINISHED", "RUNNING"],
+    known: Sequence[Run] | None = None,
+    **tags: str,
+) -> list[Run]:
+    """The records of a model's decisions, oldest first; out of those that are `known`, where they are at hand."""
     named = {"version": VERSION, "action": ACTION, "source": SOURCE, "test": TEST, "before": FROM, "alias": ALIAS}
     wanted = {KIND: "decision", MODEL: name} | {named[key]: value for key, value in tags.items()}
-    return sorted(tracking.search(wanted, status), key=lambda run: (run.tags.get(AT, ""), run.started))
+    if known is None:
+        found = tracking.search(wanted, status)
+    else:
+        found = [run for run in known if run.status == status and wanted.items() <= run.tags.items()]
+    return sorted(found, key=lambda run: (run.tags.get(AT, ""), run.started))
 
 
-def judgement(tracking: Tracking, name: str, version: int) -> Decision | None:
-    """The gates' last word on a version."""
-    found = [run for run in runs(tracking, name, "FINISHED", version=str(version)) if _is_judgement(run)]
+def judgement(tracking: Tracking, name: str, version: int, known: Sequence[Run] | None = None) -> Decision | None:
+    """The gates' last word on a version; UnreadableError where its record cannot be read."""
+    found = [run for run in runs(tracking, name, "FINISHED", known, version=str(version)) if _is_judgement(run)]
     return read(tracking, found[-1]) if found else None
 
 
@@ -102,22 +159,26 @@ def tries(tracking: Tracking, name: str, test: str, artifact: str) -> int:
     What is judged again keeps its number, so that the same verdicts come out.
     """
     judged = dict.fromkeys(
-        run.tags[ARTIFACT] for run in runs(tracking, name, "FINISHED", test=test) if _is_judgement(run)
+        run.tags.get(ARTIFACT, run.id) for run in runs(tracking, name, "FINISHED", test=test) if _is_judgement(run)
     )
     order = list(judged)
     return order.index(artifact) + 1 if artifact in judged else len(order) + 1
 
 
-def statements(tracking: Tracking, name: str, version: int, evidence: str) -> list[Decision]:
-    """Each person's last word on a version and that evidence, oldest first; a roll back voids what was said."""
-    void = max(
-        (run.tags.get(AT, "") for run in runs(tracking, name, "FINISHED", action="roll back", before=str(version))),
-        default="",
-    )
+def statements(
+    tracking: Tracking, name: str, version: int, evidence: str, known: Sequence[Run] | None = None
+) -> list[Decision]:
+    """Each person's last word on a version and that evidence, oldest first; what is taken back was said in vain."""
+    taken = [
+        run
+        for action in TAKEN_BACK
+        for run in runs(tracking, name, "FINISHED", known, action=action, before=str(version))
+    ]
+    void = max((run.tags.get(AT, "") for run in taken), default="")
     last: dict[str, Run] = {}
-    for run in runs(tracking, name, "FINISHED", version=str(version)):
+    for run in runs(tracking, name, "FINISHED", known, version=str(version)):
         if run.tags.get(ACTION) in {"approve", "reject"} and not _is_judgement(run) and run.tags.get(AT, "") > void:
-            person = run.tags[BY].strip().casefold()
+            person = run.tags.get(BY, "").strip().casefold()
             last.pop(person, None)
             last[person] = run
     said = [read(tracking, run) for run in last.values()]

@@ -25,6 +25,7 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
 from components.artifacts import Evidence, Model, Predictions
+from components.registry import manifest
 from components.registry.store import explained
 from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics, metric_name
 from components.registry.versions import (
@@ -36,6 +37,7 @@ from components.registry.versions import (
     RUN,
     RegistryError,
     locked,
+    problem,
     versions,
 )
 from components.tasks import registry as tasks
@@ -89,6 +91,7 @@ def register(
                     reference.to_parquet(files / "reference.parquet", index=False)
                 if predictions is not None:
                     predictions.save(files)
+                labels[manifest.TAG] = manifest.write(files)
                 tracking.client.log_artifacts(run_id, str(files), labels[FILES])
             version = _create(tracking, model, evidence, name, labels, card=card, examples=examples, links=links or {})
         if candidate:
@@ -114,6 +117,7 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
         pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in requirements(model)],
         metadata={"task": model.card.task, "classes": list(model.card.classes), "artifact": model.digest},
     )
+    _placeless(folder)
     try:
         answer = mlflow.pyfunc.load_model(str(folder)).predict(example)
     except MlflowException as error:
@@ -126,6 +130,16 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
     shutil.rmtree(served)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+def _placeless(folder: Path) -> None:
+    """Take out of MLmodel where things lay on the machine that packed them: the package has all of them, by name."""
+    package = Package.load(str(folder))
+    code = package.flavors["python_function"]
+    code["model_code_path"] = SERVED.name
+    for artifact in code["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    package.save(str(folder / "MLmodel"))
 
 
 def requirements(model: Model) -> list[str]:
@@ -161,7 +175,7 @@ def _create(
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=dict(labels))
     try:
-        package = Package(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
+        package = Package(artifact_path=f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "package"
             build_package(model, folder, examples, package)
@@ -215,13 +229,13 @@ def _ensure_name(tracking: Tracking, name: str, model: Model) -> None:
 
 
 def _registered(tracking: Tracking, name: str, artifact: str, evidence: str) -> int | None:
-    """The newest version of that artifact with that evidence."""
+    """The newest version of that artifact with that evidence whose files are whole: a damaged one is made again."""
     same = [
         version
         for version, tags in versions(tracking, name).items()
         if tags.get(ARTIFACT) == artifact and tags.get(EVIDENCE) == evidence
     ]
-    return max(same, default=None)
+    return next((version for version in sorted(same, reverse=True) if problem(tracking, name, version) is None), None)
 
 
 def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str]) -> dict[str, str]:

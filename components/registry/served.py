@@ -15,7 +15,9 @@ import base64
 import binascii
 import io
 import json
+import os
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -24,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
@@ -96,6 +97,9 @@ def _engine(name: str, graph: Path) -> Answerer:
             return _openvino(graph)
         except ImportError:
             warnings.warn("openvino is not installed: onnxruntime answers, slower", RuntimeWarning, stacklevel=2)
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its makers of every session
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
@@ -104,6 +108,7 @@ def _engine(name: str, graph: Path) -> Answerer:
 
 
 def _openvino(graph: Path) -> Answerer:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else it tells its makers
     import openvino
 
     core = openvino.Core()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -16,8 +17,12 @@ from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from components.registry import database
+
 PROBE_SECONDS = 10.0  # a healthy server answers /health in milliseconds, on a crowded machine in seconds
 LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
+
+NOT_FOUND = 404
 
 ADVICE = {  # by MLflow's code of the error; where none of these fits, the address is what is doubted
     "RESOURCE_DOES_NOT_EXIST": "It was deleted, or belongs to another store.",
@@ -30,6 +35,10 @@ class TrackingError(RuntimeError):
     """MLflow could not be asked or told; says which address, what was attempted and what to do."""
 
 
+class MissingError(TrackingError):
+    """MLflow answers, and what was asked for is not there."""
+
+
 @contextmanager
 def explained(uri: str, doing: str) -> Iterator[None]:
     """Turn what MLflow, HTTP and SQL raise into a TrackingError that says what to do."""
@@ -38,8 +47,23 @@ def explained(uri: str, doing: str) -> Iterator[None]:
     except (MlflowException, requests.exceptions.RequestException, SQLAlchemyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         code = error.error_code if isinstance(error, MlflowException) else ""
-        advice = ADVICE.get(code) or _advice(uri)
-        raise TrackingError(f"MLflow at {public(uri)}: {doing} failed: {reason.rstrip('.')}. {advice}") from error
+        advice = database.advice(uri, reason) or ADVICE.get(code) or _advice(uri)
+        answer = error.response if isinstance(error, requests.exceptions.RequestException) else None
+        gone = code == "RESOURCE_DOES_NOT_EXIST" or (answer is not None and answer.status_code == NOT_FOUND)
+        kind = MissingError if gone else TrackingError
+        raise kind(f"MLflow at {public(uri)}: {doing} failed: {reason.rstrip('.')}. {advice}") from error
+
+
+def every(page: Callable[[str | None], Any]) -> list[Any]:
+    """The entries of every page of one of MLflow's lists; `page` is given the token of the page."""
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        entries = page(token)
+        found += list(entries)
+        token = entries.token
+        if not token:
+            return found
 
 
 def local_uri(root: Path) -> str:

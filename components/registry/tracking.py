@@ -25,9 +25,11 @@ from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, P
 from mlflow.entities import Run as RunEntity
 from mlflow.exceptions import MlflowException
 
+from components import offered
 from components.artifacts import Evidence, digest_values, replacing
-from components.registry import addresses
+from components.registry import addresses, database, place
 from components.registry.store import (
+    MissingError,
     TrackingError,
     creation_lock,
     explained,
@@ -68,6 +70,7 @@ class Run:
     params: dict[str, str]
     metrics: dict[str, float]  # last value of each
     tags: dict[str, str]
+    artifacts: str = ""  # where its files are, as MLflow says it
 
     @property
     def parent(self) -> str | None:
@@ -105,7 +108,7 @@ class Tracking:
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
             # A server that keeps artifacts itself decides where; for a database of our own they lie beside it.
-            location = None if is_server(self.uri) else (self.root / ".convoy" / "mlartifacts").resolve().as_uri()
+            location = None if is_server(self.uri) else place.artifacts(self.root).as_uri()
             try:
                 identifier = self.client.create_experiment(experiment, artifact_location=location, tags=MODEL_TRAINING)
             except MlflowException:
@@ -114,10 +117,8 @@ class Tracking:
                     raise
         if found is not None:
             if found.lifecycle_stage != "active":
-                raise TrackingError(
-                    f"MLflow at {public(self.uri)}: experiment {experiment!r} was deleted; restore it "
-                    f"(`mlflow experiments restore -x {found.experiment_id}`) or give the line another `model:` name"
-                )
+                said = deleted_experiment(self.uri, experiment, found.experiment_id)
+                raise TrackingError(f"MLflow at {public(self.uri)}: {said}, or give the line another `model:` name")
             identifier = found.experiment_id
         return replace(self, experiment=experiment, experiment_id=identifier)
 
@@ -250,7 +251,7 @@ class Tracking:
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
             )
-            found += [_run(entity) for entity in page]
+            found += [run_of(entity) for entity in page]
             token = page.token
             if not token:
                 break
@@ -263,7 +264,7 @@ class Tracking:
     @_asked("reading a run")
     def get(self, run_id: str) -> Run:
         """One run; TrackingError where there is none."""
-        return _run(self.client.get_run(run_id))
+        return run_of(self.client.get_run(run_id))
 
     def data_of(self, run_id: str) -> tuple[str, str]:
         """Name and digest of the data set that a line, or a step of one, worked on; TrackingError where none is known.
@@ -282,20 +283,21 @@ class Tracking:
         return run.tags[DATASET], run.tags[DATA]
 
     @_asked("reading files")
-    def artifact_folder(self, run_id: str, path: str = "") -> Path:
+    def artifact_folder(self, run: str | Run, path: str = "") -> Path:
         """A folder (or file) of a run's artifacts as a local path: in place where the store is local, else downloaded.
 
-        To be read only. Raises TrackingError where the run has no such artifact.
+        A run is known by its id; one that was read already is not asked for again. To be read only. Raises
+        TrackingError where the run has no such artifact.
         """
-        run = self.client.get_run(run_id)
-        store = local_path(str(run.info.artifact_uri))
+        known = self.get(run) if isinstance(run, str) else run
+        run_id, store = known.id, local_path(known.artifacts)
         if store is not None:
             found = store / path
         else:
-            place = self.root / ".convoy" / "downloads" / run_id / digest_values({"path": path})[:12]
-            found = place / (Path(path).name or "artifacts")
-            if not (run.info.status == "FINISHED" and found.exists()):
-                with replacing(place) as temporary:
+            kept = self.fetched(run_id) / digest_values({"path": path})[:12]
+            found = kept / (Path(path).name or "artifacts")
+            if not (known.status == "FINISHED" and found.exists()):
+                with replacing(kept) as temporary:
                     scratch = temporary / ".fetched"
                     scratch.mkdir()
                     fetched = Path(self.client.download_artifacts(run_id, path, str(scratch)))
@@ -303,11 +305,15 @@ class Tracking:
                         fetched.rename(temporary / found.name)
                     shutil.rmtree(scratch, ignore_errors=True)
         if not found.exists():
-            raise TrackingError(
+            raise MissingError(
                 f"MLflow at {public(self.uri)}: run {run_id} has no artifact {path!r} (looked for {found}); "
-                "its files were deleted or moved: run the step again"
+                "its files were deleted or moved"
             )
         return found
+
+    def fetched(self, run_id: str) -> Path:
+        """Where files of the run are kept that were fetched from a server; removing it has them fetched again."""
+        return self.root / ".convoy" / "downloads" / run_id
 
     @_asked("looking for a file")
     def has_artifact(self, run_id: str, path: str) -> bool:
@@ -342,8 +348,9 @@ class Tracking:
 def connect(root: Path, experiment: str | None = None, *, ui: str | None = None) -> Tracking:
     """Open the store that MLFLOW_TRACKING_URI names, or the project's own SQLite database below `root/.convoy`.
 
-    A database is created once, under a file lock: two processes creating the same tables break each other. A server
-    that does not answer raises TrackingError within seconds. `ui` is the address of MLflow's pages, by default
+    A database is created once, under a file lock: two processes creating the same tables break each other. Where the
+    project was moved or copied, its own database is told the new place (`place`), once. A server that does not answer
+    raises TrackingError within seconds. `ui` is the address of MLflow's pages, by default
     CONVOY_MLFLOW_UI, or the server itself.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
@@ -353,9 +360,12 @@ def connect(root: Path, experiment: str | None = None, *, ui: str | None = None)
         pages = pages or public(uri)
     for talker in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(talker).setLevel(logging.WARNING)  # forty lines about tables, at every new project
+    if wrong := database.problem(uri):
+        raise TrackingError(wrong)
     with creation_lock(root, uri), explained(uri, "connecting"):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)  # creates the tables where there are none
         client.search_experiments(max_results=1)
+        place.settle(root, uri)
         tracking = Tracking(root, uri, client, ui=pages.rstrip("/") if pages else None)
         return tracking.within(experiment) if experiment is not None else tracking
 
@@ -372,6 +382,12 @@ def evidence_metrics(evidence: Evidence) -> dict[str, float]:
     return metrics | {f"{evidence.split}.disparity.{name}": value for name, value in evidence.disparity.items()}
 
 
+def deleted_experiment(uri: str, name: str, identifier: str) -> str:
+    """What is said of an experiment that was deleted: the command that brings it and its runs back."""
+    way = offered.mlflow(uri, "experiments", "restore", "-x", identifier)
+    return f"experiment {name!r} was deleted with its runs; restore it: `{way}`"
+
+
 def metric_name(text: str) -> str:
     """`text` with what MLflow refuses in names of metrics and parameters replaced."""
     return re.sub(r"[^\w\-./ :]", "_", text, flags=re.ASCII).strip("/.")
@@ -384,15 +400,17 @@ def _quoted(value: str) -> str:
     return value
 
 
-def _run(entity: RunEntity) -> Run:
+def run_of(entity: RunEntity) -> Run:
+    """A run of MLflow's, as it is now."""
     info, data = entity.info, entity.data
     return Run(
         id=str(info.run_id),
         name=str(info.run_name),
         status=info.status,
-        started=info.start_time / 1000.0,
+        started=(info.start_time or 0) / 1000.0,  # other people's runs may have none
         finished=info.end_time / 1000.0 if info.end_time else None,
         params=dict(data.params),
         metrics=dict(data.metrics),
         tags=dict(data.tags),
+        artifacts=str(info.artifact_uri),
     )

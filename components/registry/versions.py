@@ -7,9 +7,11 @@ Versions come from `registration`; `decisions` moves aliases. MLflow's aliases a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -17,8 +19,9 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from components.artifacts import ArtifactError, Evidence, Model, Predictions, replacing
-from components.registry.store import TrackingError, explained, local_path
+from components.artifacts import ArtifactError, Evidence, Model, Predictions, digest_values, replacing
+from components.registry import manifest
+from components.registry.store import MissingError, every, explained, is_server, local_path
 from components.registry.tracking import Tracking
 
 CANDIDATE, STAGING, PRODUCTION, PREVIOUS = "candidate", "staging", "production", "previous"
@@ -29,11 +32,17 @@ DATA = "convoy.data"  # digest of the data it was measured on
 RUN = "convoy.run"  # the run that registered it
 FILES = "convoy.files"  # folder among that run's artifacts: evidence, card, drift reference, predictions
 
+T = TypeVar("T")
+
 LOCK_SECONDS = 120.0  # a registration takes about 5 s
 
 
 class RegistryError(RuntimeError):
     """The registry refuses; says which model and version, what was expected and what to do."""
+
+
+class UnreadableError(RegistryError):
+    """Files of a version, or of a decision, are gone or are not those that were written; says which."""
 
 
 @contextmanager
@@ -86,29 +95,61 @@ def versions(tracking: Tracking, name: str) -> dict[int, dict[str, str]]:
 def names(tracking: Tracking) -> list[str]:
     """The registered models."""
     with explained(tracking.uri, "reading the registered models"):
-        return sorted(str(entry.name) for entry in tracking.client.search_registered_models())
+        found = every(lambda token: tracking.client.search_registered_models(page_token=token))
+    return sorted(str(entry.name) for entry in found)
 
 
 def version_model(tracking: Tracking, name: str, version: int) -> Model:
-    """The very artifact of a version; RegistryError where its files are not those that were registered."""
+    """The very artifact of a version; UnreadableError where its files are gone or not those that were registered."""
     entry = _version(tracking, name, version)
-    model = Model.load(_package(tracking, entry) / "artifacts" / "model")
-    if model.digest != entry.tags.get(ARTIFACT):
-        raise RegistryError(
-            f"{name} version {version}: expected artifact {entry.tags.get(ARTIFACT, '(no tag)')[:12]}, found "
-            f"{model.digest[:12]} in {model.folder}; its files were changed after registration"
-        )
-    return model
+    return _read(tracking, entry, lambda: _model(tracking, entry))
 
 
 def version_evidence(tracking: Tracking, name: str, version: int) -> Evidence:
-    """The Evidence a version was registered with."""
-    return Evidence.load(_files(tracking, name, version))
+    """The Evidence a version was registered with; UnreadableError where it is gone or another."""
+    entry = _version(tracking, name, version)
+    return _read(tracking, entry, lambda: evidence_in(_files(tracking, entry), entry.tags, _said(entry)))
 
 
 def version_card(tracking: Tracking, name: str, version: int) -> str:
-    """The model card a version was registered with, Markdown."""
-    return (_files(tracking, name, version) / "card.md").read_text(encoding="utf-8")
+    """The model card a version was registered with, Markdown; UnreadableError where it is gone."""
+    entry = _version(tracking, name, version)
+    return _read(tracking, entry, lambda: _card(tracking, entry))
+
+
+def problem(tracking: Tracking, name: str, version: int) -> str | None:
+    """Why a version must not be used: a file of it is gone or not as it was registered; None where all are whole."""
+    entry = _version(tracking, name, version)
+    try:
+        _read(tracking, entry, lambda: _checked(tracking, entry))
+    except UnreadableError as error:
+        return str(error)
+    return None
+
+
+def missing_model(tracking: Tracking, entry: ModelVersion) -> str | None:
+    """What is said of a version of a local store whose model is not there; what is in it is not looked at."""
+    if is_server(tracking.uri):
+        return None
+    try:
+        folder = _package(tracking, entry) / "artifacts" / "model"
+    except ArtifactError as error:
+        return f"its model is gone: {error}"
+    return None if (folder / "model.json").is_file() else f"its model is gone: expected one in {folder}, found none"
+
+
+def evidence_in(folder: Path, tags: Mapping[str, str], said: str) -> Evidence:
+    """The Evidence in a version's folder of files, if it is the one its tags name; else UnreadableError."""
+    try:
+        evidence = Evidence.load(folder)
+    except ArtifactError as error:
+        raise UnreadableError(f"{said}: its evidence cannot be read: {error}") from error
+    if evidence.digest != tags.get(EVIDENCE):
+        raise UnreadableError(
+            f"{said}: expected evidence {tags.get(EVIDENCE, '(no tag)')[:12]}, found {evidence.digest[:12]} in "
+            f"{folder}; the file was changed after registration"
+        )
+    return evidence
 
 
 def logged_model(tracking: Tracking, name: str, version: int) -> str:
@@ -123,7 +164,7 @@ def logged_model(tracking: Tracking, name: str, version: int) -> str:
 
 
 def production_model(tracking: Tracking, name: str) -> Model | None:
-    """The artifact in production, None while nothing is."""
+    """The artifact in production, None while nothing is; UnreadableError where its files are gone or changed."""
     version = aliased(tracking, name, PRODUCTION)
     return None if version is None else version_model(tracking, name, version)
 
@@ -131,15 +172,16 @@ def production_model(tracking: Tracking, name: str) -> Model | None:
 def production_reference(tracking: Tracking, name: str) -> pd.DataFrame | None:
     """What the production model's training data looked like, None while nothing is in production.
 
-    RegistryError where there is a production version without one: "no drift" must not be the answer then.
+    UnreadableError where there is a production version without one: "no drift" must not be the answer then.
     """
     version = aliased(tracking, name, PRODUCTION)
     if version is None:
         return None
-    file = _files(tracking, name, version) / "reference.parquet"
+    entry = _version(tracking, name, version)
+    file = _files(tracking, entry) / "reference.parquet"
     if not file.is_file():
-        raise RegistryError(f"{name} version {version} is in production and has no drift reference ({file})")
-    return pd.read_parquet(file)
+        raise UnreadableError(f"{_said(entry)} is in production and has no drift reference ({file})")
+    return _table(file, entry)
 
 
 def production_predictions(tracking: Tracking, name: str) -> Predictions | None:
@@ -150,7 +192,7 @@ def production_predictions(tracking: Tracking, name: str) -> Predictions | None:
     version = aliased(tracking, name, PRODUCTION)
     if version is None:
         return None
-    folder = _files(tracking, name, version)
+    folder = _files(tracking, _version(tracking, name, version))
     return Predictions.load(folder) if (folder / "predictions.parquet").is_file() else None
 
 
@@ -165,12 +207,75 @@ def _version(tracking: Tracking, name: str, version: int) -> ModelVersion:
             raise RegistryError(f"{name}: expected one of the versions {known}, received {version}") from error
 
 
-def _files(tracking: Tracking, name: str, version: int) -> Path:
-    entry = _version(tracking, name, version)
+def _said(entry: ModelVersion) -> str:
+    return f"{entry.name} version {entry.version}"
+
+
+def _read(tracking: Tracking, entry: ModelVersion, read: Callable[[], T]) -> T:
+    """What `read` says; where files are unreadable that were fetched from a server, they are fetched once more."""
+    try:
+        return read()
+    except UnreadableError:
+        fetched = [_fetched(tracking, entry), tracking.fetched(entry.tags.get(RUN, "none"))]
+        if not any(place.is_dir() for place in fetched):
+            raise
+    for place in fetched:
+        shutil.rmtree(place, ignore_errors=True)
+    return read()
+
+
+def _model(tracking: Tracking, entry: ModelVersion) -> Model:
+    expected = entry.tags.get(ARTIFACT)
+    if expected is None:
+        raise UnreadableError(f"{_said(entry)} was not registered by a line: it has no tag {ARTIFACT}")
+    try:
+        model = Model.load(_package(tracking, entry) / "artifacts" / "model")
+        found = model.digest
+    except (ArtifactError, MissingError, OSError) as error:
+        raise UnreadableError(f"{_said(entry)}: its model cannot be read: {error}") from error
+    if found != expected:
+        raise UnreadableError(
+            f"{_said(entry)}: expected artifact {expected[:12]}, found {found[:12]} in {model.folder}; "
+            "its files were changed after registration"
+        )
+    return model
+
+
+def _card(tracking: Tracking, entry: ModelVersion) -> str:
+    try:
+        return (_files(tracking, entry) / "card.md").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{_said(entry)}: its card cannot be read: {error}") from error
+
+
+def _checked(tracking: Tracking, entry: ModelVersion) -> None:
+    """Raises UnreadableError for the first file that is gone or not as it was registered."""
+    _model(tracking, entry)
+    folder = _files(tracking, entry)
+    evidence_in(folder, entry.tags, _said(entry))
+    _card(tracking, entry)
+    tag = entry.tags.get(manifest.TAG)
+    if tag is None:  # registered before there were manifests: what can be read counts
+        for file in sorted(folder.glob("*.parquet")):
+            _table(file, entry)
+        return
+    if wrong := manifest.held_against(folder / manifest.FILE, tag, folder):
+        raise UnreadableError(f"{_said(entry)}: {manifest.said(wrong)}")
+
+
+def _files(tracking: Tracking, entry: ModelVersion) -> Path:
+    """The folder with a version's evidence, card, drift reference and predictions."""
     try:
         return tracking.artifact_folder(entry.tags[RUN], entry.tags[FILES])
-    except (KeyError, TrackingError) as error:
-        raise RegistryError(f"{name} version {version}: its evidence and card are not in the store: {error}") from error
+    except (KeyError, MissingError) as error:
+        raise UnreadableError(f"{_said(entry)}: its evidence and card are not in the store: {error}") from error
+
+
+def _table(file: Path, entry: ModelVersion) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as error:  # pa.ArrowInvalid is a ValueError
+        raise UnreadableError(f"{_said(entry)}: {file}: expected a table: {error}") from error
 
 
 def _package(tracking: Tracking, entry: ModelVersion) -> Path:
@@ -180,15 +285,20 @@ def _package(tracking: Tracking, entry: ModelVersion) -> Path:
         if place is None:
             place = _download(tracking, entry)
     if not place.is_dir():
-        raise ArtifactError(f"{place}: expected the files of {entry.name} version {entry.version}, found none")
+        raise ArtifactError(f"{place}: expected a package, found none")
     return place
 
 
 def _download(tracking: Tracking, entry: ModelVersion) -> Path:
     """Versions never change, so what was fetched once is kept."""
-    place = tracking.root / ".convoy" / "downloads" / "versions" / str(entry.tags.get(ARTIFACT, entry.source))
+    place = _fetched(tracking, entry)
     if not place.is_dir():
         with replacing(place) as temporary:
             address = f"models:/{entry.name}/{entry.version}"
             download_artifacts(address, dst_path=str(temporary), tracking_uri=tracking.uri)
     return place
+
+
+def _fetched(tracking: Tracking, entry: ModelVersion) -> Path:
+    known = str(entry.tags.get(ARTIFACT) or digest_values({"source": str(entry.source)}))
+    return tracking.root / ".convoy" / "downloads" / "versions" / known

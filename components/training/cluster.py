@@ -7,13 +7,7 @@ On a cluster of several machines `storage` and the data set must be on a file sy
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
-import signal
-import socket
-import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,13 +17,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
-from ray.exceptions import AuthenticationError, RayActorError
+from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from components.artifacts import Dataset, Model, replacing, writing
 from components.training import checkpoint
 from components.training.cluster_conductor import PLACE, Conductor, Plan, folder_of, is_finished, model_of
+from components.training.cluster_ray import RayLostError, check_alive, died, start, stop
 from components.training.job import Event, Job, Listener, TrainingError, ignore
 
 _ray: Any = ray  # its annotations do not know what its decorators do
@@ -67,8 +62,7 @@ def fit(
     tell.stored(jobs, folders, resumed=True)
     pending = [(job, folder) for job, folder in zip(jobs, folders, strict=True) if not is_finished(folder)]
     if pending:
-        start()
-        _train(_plan(pending, dataset, storage, (decoded or storage / "decoded").resolve(), token), tell)
+        _train_through(pending, dataset, storage, (decoded or storage / "decoded").resolve(), token, tell)
     tell.stored(jobs, folders, resumed=False)  # what a dying worker could not send
     models = []
     for job, folder in zip(jobs, folders, strict=True):
@@ -76,55 +70,6 @@ def fit(
         if not job.snapshots:
             models.append(_publish(folder / "model", output / job.name))
     return models
-
-
-def start() -> None:
-    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine; nothing where it runs already."""
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        _join(address, quiet)
-        return
-    # Sockets' paths must be short, so this is not in the project. Only what is streamed travels through the object
-    # store, some blocks of 8 MB at a time (components.data.reading.windows).
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    _temporary.append(folder)
-    handler = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        address="local", include_dashboard=False, object_store_memory=256 * MEGABYTE, _temp_dir=str(folder), **quiet
-    )
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word to anyone
-
-
-def _join(address: str, quiet: dict[str, Any]) -> None:
-    """Become a driver of a cluster. ConnectionError where nothing answers, TrainingError where we are not let in."""
-    host, _, port = address.rpartition(":")
-    if port.isdecimal() and "://" not in address:
-        try:  # Ray itself would try for minutes
-            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-        except OSError as error:
-            raise ConnectionError(
-                f"Ray at {address} does not answer: {error}; start its head, correct RAY_ADDRESS, or unset it to use "
-                "this machine alone"
-            ) from error
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, AuthenticationError) as error:
-        raise TrainingError(
-            f"Ray at {address} answers and does not let us in ({str(error).splitlines()[0]}): set RAY_AUTH_MODE=token, "
-            "and RAY_AUTH_TOKEN to what its head was started with"
-        ) from error
-
-
-def stop() -> None:
-    """Leave Ray; where `start` started it, it ends, and its sockets and logs are removed."""
-    ray.shutdown()
-    while _temporary:
-        shutil.rmtree(_temporary.pop(), ignore_errors=True)
 
 
 def _found_anywhere(job: Job) -> Job:
@@ -188,6 +133,28 @@ def _plan(pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, deco
     )
 
 
+def _train_through(
+    pending: list[tuple[Job, Path]], dataset: Dataset, storage: Path, decoded: Path, token: str, tell: _Once
+) -> None:
+    """Train what is pending, on another Ray where our own has died: as often as a worker may die."""
+    failures = 0
+    while True:
+        start()
+        todo = [(job, folder) for job, folder in pending if not is_finished(folder)]
+        if not todo:
+            return
+        try:
+            _train(_plan(todo, dataset, storage, decoded, token), tell)
+            return
+        except RayLostError as error:
+            failures += 1
+            stop()
+            if failures > pending[0][0].training.max_failures:
+                raise
+            job = todo[0][0]
+            tell(Event(job.name, "warning", epochs=job.epochs, message=f"{error}; done: another was started"))
+
+
 def _train(plan: Plan, tell: _Once) -> None:
     """Have the plan conducted, listening all the while."""
     with _conductor(plan) as conductor:
@@ -197,6 +164,7 @@ def _train(plan: Plan, tell: _Once) -> None:
         try:
             while not done and refusal is None:
                 time.sleep(POLL_SECONDS)  # not in `ray.wait`: a signal that arrives there surfaces as a SystemError
+                check_alive()
                 done, _ = ray.wait([training], timeout=0)
                 events, refusal = ray.get(conductor.take.remote())
                 for event in events:
@@ -208,6 +176,7 @@ def _train(plan: Plan, tell: _Once) -> None:
                 raise KeyboardInterrupt from error
             raise
         except RayActorError as error:
+            check_alive()
             raise TrainingError(
                 f"the process that conducts the training died ({str(error).splitlines()[0].rstrip('.')}); start again "
                 f"to go on from the last epoch"
@@ -230,9 +199,10 @@ def _conductor(plan: Plan) -> Iterator[Any]:
     try:
         yield conductor
     finally:
-        with suppress(RayActorError):
-            ray.kill(conductor)
-        _release(plan)
+        if not died():
+            with suppress(RayActorError):
+                ray.kill(conductor)
+            _release(plan)
         shutil.rmtree(plan.storage / "ray" / plan.token, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.artifacts import Ancestor, Dataset, Model, digest_values
-from components.config import AugmentConfig, DistillationConfig, NetworkConfig, TrainingConfig
+from components.config import BY_CONTENT, AugmentConfig, DistillationConfig, NetworkConfig, TrainingConfig
 
 
 class TrainingError(RuntimeError):
@@ -52,7 +52,7 @@ class Job:
             "temperature": self.temperature,
             "weight": self.teacher_weight,
             "views": self.views,
-            **self.distillation.model_dump(mode="json"),
+            **self.distillation.model_dump(mode="json", context=BY_CONTENT),
         }
 
     def fingerprint(self, data: str) -> str:
@@ -64,7 +64,7 @@ class Job:
             {
                 "name": self.name,
                 "task": self.task,
-                "network": self.network.model_dump(mode="json"),
+                "network": self.network.model_dump(mode="json", context=BY_CONTENT),
                 "seed": self.seed,
                 "epochs": self.epochs,
                 "training": self.training.model_dump(mode="json", exclude={"max_failures"}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from components import offered
 from components.artifacts import writing
 from components.training.job import TrainingError
 from components.training.workers import Workers
@@ -20,7 +21,7 @@ class Rollbacks:
 
     def __init__(self, folder: Path, most: int) -> None:
         self.file, self.most = folder / "rollbacks.json", most
-        self.taken = len(json.loads(self.file.read_text(encoding="utf-8"))) if self.file.is_file() else 0
+        self.taken = len(self._written())
 
     @property
     def factor(self) -> float:
@@ -33,11 +34,30 @@ class Rollbacks:
             raise error
         self.taken += 1
         if workers.first:
-            written = json.loads(self.file.read_text(encoding="utf-8")) if self.file.is_file() else []
+            written = self._written()
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with writing(self.file) as temporary:
                 temporary.write_text(json.dumps([*written, str(error)], indent=1) + "\n", encoding="utf-8")
         workers.from_first(None)
+
+    def _written(self) -> list[str]:
+        """Those on file. TrainingError where it cannot be read: with another rate it would be another training."""
+        if not self.file.exists():
+            return []
+        try:
+            written = json.loads(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._damaged(error) from error
+        if not isinstance(written, list):
+            raise self._damaged(f"found {type(written).__name__}")
+        return [str(each) for each in written]
+
+    def _damaged(self, wrong: object) -> TrainingError:
+        again = offered.command("rm", "-r", str(self.file.parent))
+        return TrainingError(
+            f"{self.file}: expected a list of the rollbacks so far: {wrong}. How far the rate was lowered is not "
+            f"known: `{again}`, and start again, which begins this training anew"
+        )
 
     def says(self, error: TrainingError) -> str:
         """What is told of the last one."""

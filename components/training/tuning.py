@@ -18,8 +18,9 @@ import ray
 from ray.exceptions import RayActorError
 
 from components.artifacts import Dataset
-from components.training import cluster
+from components.training import cluster, cluster_ray
 from components.training.cluster_conductor import MEMORY_KEPT
+from components.training.cluster_ray import check_alive, died
 from components.training.job import TrainingError
 from components.training.tuning_conductor import StudyConductor, StudyPlan, importances
 from components.training.tuning_study import Findings, Study, Trial, TrialEvent, TrialListener, best_of, ignore
@@ -38,7 +39,7 @@ def optimise(
     """
     study.check()
     storage, decoded = storage.resolve(), decoded.resolve()
-    cluster.start()
+    cluster_ray.start()
     log = _Log(on_event)
     token = cluster.claim(storage)
     plan = _plan(study, dataset, storage, decoded, token)
@@ -46,7 +47,8 @@ def optimise(
     try:
         _conduct(conductor, plan, log)
     finally:
-        ray.kill(conductor)  # with it go the trials, wherever they are
+        if not died():
+            ray.kill(conductor)  # with it go the trials, wherever they are
         shutil.rmtree(storage / "ray" / token, ignore_errors=True)
     log.close("stopped")
     trials = log.trials(study)
@@ -77,6 +79,7 @@ def _conduct(conductor: Any, plan: StudyPlan, log: _Log) -> None:
     done: list[Any] = []
     try:
         while not done:
+            check_alive()
             time.sleep(cluster.POLL_SECONDS)  # not in `ray.wait`: a signal that arrives there surfaces as a SystemError
             done, _ = ray.wait([running], timeout=0)
             for event in ray.get(conductor.take.remote()):
@@ -87,6 +90,7 @@ def _conduct(conductor: Any, plan: StudyPlan, log: _Log) -> None:
             raise KeyboardInterrupt from error
         raise
     except RayActorError as error:
+        check_alive()
         raise TrainingError(
             f"the process that conducts the study died ({error}); start again to go on from the last epoch"
         ) from error

@@ -30,8 +30,3 @@ def living(project: Project) -> list[Living]:
         elif lease is None and path.exists():
             found.append(Living(path.stem, f"{path} cannot be read; remove it if no line runs", 0.0))
     return found
-
-
-def dead(project: Project) -> set[str]:
-    """Leases of lines that are over, though nobody has closed their runs."""
-    return {lease.id for lease in leases.held(project)} - leases.living(project)

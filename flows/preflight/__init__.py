@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from components.config import Recipe
+from components.config import ConfigurationError, Recipe
 from components.environment import prepare_environment
 from flows.preflight import clock, computing, libraries, machine, network, orchestration, places, remote, store
 from flows.preflight.finding import MARKS, Finding, Level
 from flows.project import Project
 
-__all__ = ["MARKS", "Finding", "Level", "check"]
+__all__ = ["MARKS", "Finding", "Level", "check", "required"]
 
 Check = Callable[[], Finding | list[Finding]]
 
@@ -56,6 +56,15 @@ def check(project: Project, recipe: Recipe | None = None, *, ask_remote: bool = 
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         found = list(pool.map(lambda entry: _looked(*entry), checks.items()))
     return [each for several in found for each in several]
+
+
+def required(project: Project, recipe: Recipe) -> list[Finding]:
+    """What is to be known before a line starts; ConfigurationError where it lacks what it cannot do without."""
+    found = check(project, recipe)
+    missing = [f"{each.check}: {each.found}; {each.way}" for each in found if each.level == "error"]
+    if missing:
+        raise ConfigurationError("\n".join(missing))
+    return [each for each in found if each.level == "warning"]
 
 
 def _looked(name: str, look: Check) -> Sequence[Finding]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig, StudentConfig
@@ -53,11 +54,19 @@ def _data(name: str, as_of: datetime | None) -> Dataset:
     return dataset
 
 
+def _made(name: str) -> Dataset:
+    shared = line()
+    state: State[Dataset] = _data(name, shared.as_of, wait_for=shared.after, return_state=True)
+    dataset = state.result()
+    shared.after = [state]
+    return dataset
+
+
 def data(name: str) -> Dataset:
     """The prepared, valid data set. DVC remembers what is done; its digest goes on the parent run."""
     shared = line()
     with shared.reporting("data") as told:
-        dataset = _data(name, shared.as_of)
+        dataset = _made(name)
         counts = ", ".join(f"{count:,} {split}" for split, count in dataset.card.splits.items())
         told(f"{name} {dataset.digest[:12]} · {counts}")
     shared.tracking.log_tags(shared.run_id, {"convoy.data": dataset.digest})
@@ -71,7 +80,7 @@ def unlabelled(student: StudentConfig | None) -> Dataset | None:
         return None
     shared, name = line(), student.unlabelled
     with shared.reporting("unlabelled", counted=False) as told:
-        dataset = _data(name, shared.as_of)
+        dataset = _made(name)
         told(f"{name} {dataset.digest[:12]} · {dataset.card.splits['train']:,} images for the teacher to answer for")
     shared.tracking.log_tags(shared.run_id, {"convoy.unlabelled": dataset.digest})
     shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context="unlabelled")
@@ -125,20 +134,25 @@ def _drift_report(folder: Path) -> DriftReport:
 
 
 @step("drift", load=_drift_report, code=["components.data.drift.comparison", "components.compress.runtime"])
-def _drift(run: StepRun, dataset: Dataset, production: Model | None, name: str, config: DriftConfig) -> None:
-    """Whether the data is still what the production model was trained on (Evidently)."""
+def _drift(
+    run: StepRun, dataset: Dataset, production: Model | None, name: str, config: DriftConfig, unreadable: str | None
+) -> None:
+    """Whether the data is still what the production model was trained on (Evidently).
+
+    `unreadable` says what is wrong with the version in production, where it cannot be compared with.
+    """
     from components.compress.runtime import embedding
     from components.data.drift import comparison as drift
     from components.data.drift.profile import profile
     from components.registry import versions
 
     shared = line()
-    reference = versions.production_reference(shared.tracking, name)
+    reference = None if unreadable else versions.production_reference(shared.tracking, name)
     current = profile(dataset, sample=config.sample, embed=embedding(production) if production else None)
     # The step's own key: a comparison that is tried again, or whose result was lost, is not a second one.
     about = {"dataset": dataset.card.name, "data": dataset.digest, "MLflow run": run.id}
     history = drift.History(shared.project.drift_history, name, run.work.name, about)
-    report = drift.compare(current, reference, config, run.folder, history)
+    report = drift.compare(current, reference, config, run.folder, history, why_none=unreadable)
     run.show(run.folder, "drift")
     if report.share is not None:
         shares = {f"drift_{family}": each.share for family, each in report.families.items()}
@@ -162,7 +176,13 @@ def drift(dataset: Dataset, name: str, config: DriftConfig) -> DriftReport:
     """Compare the data with what the model `name` that is in production now was trained on."""
     from components.registry import versions
 
-    return _drift(dataset, versions.production_model(line().tracking, name), name, config)
+    store = line().tracking
+    try:
+        production = versions.production_model(store, name)
+        versions.production_reference(store, name)
+    except versions.UnreadableError as error:
+        return _drift(dataset, None, name, config, f"there is no reference that can be read: {error}")
+    return _drift(dataset, production, name, config, None)
 
 
 @step("augmentation", load=lambda folder: None, code=["components.augment.preview", "components.data.reading.loading"])

@@ -108,8 +108,8 @@ def _version(folder: Path) -> int:
 def _is_registered(version: int) -> bool:
     from components.registry import versions
 
-    shared = line()
-    return version in versions.versions(shared.tracking, shared.recipe.line.model)
+    store, name = line().tracking, line().recipe.line.model
+    return version in versions.versions(store, name) and versions.problem(store, name, version) is None
 
 
 @step(
@@ -188,11 +188,15 @@ def register(quantized: Quantized, assessment: Assessment, dataset: Dataset, nam
 
 
 def _in_force(decision: Decision) -> bool:
-    from components.registry import versions
+    from components.registry import record, versions
 
-    if decision.alias is None:
-        return True
-    return versions.aliased(line().tracking, decision.name, decision.alias) == decision.version
+    store = line().tracking
+    try:
+        if record.judgement(store, decision.name, decision.version) is None:
+            return False  # its record was deleted: what nobody can look up is judged anew
+    except versions.UnreadableError:
+        return False
+    return decision.alias is None or versions.aliased(store, decision.name, decision.alias) == decision.version
 
 
 @step(
@@ -213,8 +217,12 @@ def _promote(
     config: EvaluateConfig,
     limits: tuple[Gate, ...],
     stage: bool,
+    unreadable: str | None,
 ) -> None:
-    """Let the gates judge the evidence; `staging` moves to the version if every one of them passes."""
+    """Let the gates judge the evidence; `staging` moves to the version if every one of them passes.
+
+    `unreadable` says what is wrong with the version in production, where that cannot be compared with.
+    """
     from components.evaluate.evaluate import against
     from components.evaluate.report import ReportData, write_report
     from components.registry import decisions, gates, versions
@@ -223,7 +231,7 @@ def _promote(
     shared = line()
     name = shared.recipe.line.model
     difference = None
-    if production is not None:
+    if production is not None and unreadable is None:
         rival = versions.version_model(shared.tracking, name, production)
         difference = against(rival, assessment.predictions, dataset, config)
     case = gates.Case(
@@ -237,6 +245,7 @@ def _promote(
         parity=quantized.report.float32_from_pytorch.largest,
         production=production,
         against_production=difference,
+        unreadable=unreadable,
         drift=drift,
         newest=newest,
         at=time.time(),
@@ -277,11 +286,14 @@ def promote(
     """Judge the version against the gates and against what is in production now."""
     from components.data.ingest import newest
     from components.data.stages import raw_folder
-    from components.registry import versions
+    from components.registry import decisions, versions
 
-    production = versions.aliased(line().tracking, line().recipe.line.model, "production")
+    store, name = line().tracking, line().recipe.line.model
+    production = versions.aliased(store, name, versions.PRODUCTION)
     rival = production if production != version else None
+    wrong = None if rival is None else versions.problem(store, name, rival)
+    unreadable = f"{wrong}. {decisions.way_out(store, name)}" if wrong else None
     current = line().as_of is None
     # How old a past version's data is is not known: its raw form is not what lies there now.
     taken = newest(raw_folder(line().project.root, dataset.card.name)) if current else None
-    return _promote(version, rival, quantized, assessment, dataset, drift, taken, config, limits, current)
+    return _promote(version, rival, quantized, assessment, dataset, drift, taken, config, limits, current, unreadable)

@@ -107,9 +107,10 @@ def pinned_network(network: NetworkConfig) -> NetworkConfig:
     if network.pretrained is None:
         return network
     from components.models.weights import pinned
+    from components.registry import manifest
 
     tracking = line().tracking
-    return pinned(network, lambda run_id: tracking.artifact_folder(run_id, "result") / "models")
+    return pinned(network, lambda run_id: manifest.whole(tracking, run_id) / "models")
 
 
 def _fit(run: StepRun, jobs: Sequence[Job], dataset: Dataset) -> None:

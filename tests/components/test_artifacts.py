@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -404,3 +406,21 @@ def test_a_decision_that_nobody_can_take_is_refused(tmp_path: Path) -> None:
     (tmp_path / "decision.json").write_text('{"action": "force"}')
     with pytest.raises(ArtifactError, match=r"decision\.json: expected a readable Decision"):
         Decision.load(tmp_path)
+
+
+def test_what_one_of_a_group_has_written_the_others_can_read(tmp_path: Path) -> None:
+    """safetensors writes for its owner alone, whatever the umask."""
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "os.umask(0o027)\n"
+        "import torch; from safetensors.torch import save_file\n"
+        "from components.artifacts import replacing, writing\n"
+        "root, tensors = Path(sys.argv[1]), {'x': torch.zeros(1)}\n"
+        "(root / 'kept').touch(0o600)\n"
+        "for name in ('new', 'kept'):\n"
+        "    with writing(root / name) as temporary: save_file(tensors, temporary)\n"
+        "with replacing(root / 'folder') as temporary: save_file(tensors, temporary / 'x')\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parents[2], check=True)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("new", "folder/x", "kept")}
+    assert modes == {"new": 0o640, "folder/x": 0o640, "kept": 0o600}

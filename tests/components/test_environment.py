@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from components.environment import NO_PICKLE, NO_PROXY, QUIET, TELEMETRY_OFF, prepare_environment
+from components.environment import NO_PICKLE, NO_PROXY, QUIET, TELEMETRY_OFF, keep_inside, prepare_environment, who
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,15 +22,6 @@ ENGINES = {
     "prefect client": "from prefect._internal.analytics.enabled import is_telemetry_enabled as asked",
     "ray": "from ray._common.usage.usage_lib import usage_stats_enabled as asked",
     "dvc": "from dvc.analytics import is_enabled as asked",
-    # It has no question to be asked: what it leaves behind where it collects is looked at.
-    "onnxruntime": (
-        "import subprocess, sys, tempfile\n"
-        "def asked():\n"
-        "    with tempfile.TemporaryDirectory() as place:\n"
-        "        known = {**os.environ, 'TMPDIR': place}\n"
-        "        subprocess.run([sys.executable, '-c', 'import onnxruntime'], env=known, check=True)\n"
-        "        return os.listdir(place) != []\n"
-    ),
     "evidently": "from evidently.telemetry import event_logger\nasked = event_logger.is_enabled",
 }
 
@@ -106,3 +99,77 @@ def test_the_loopback_is_never_asked_through_a_proxy(given: str) -> None:
         assert {"127.0.0.1", "localhost", "::1"} <= set(told)
         assert len(told) == len(set(told))
         assert ("intranet.example" in told) is ("intranet" in given)
+
+
+# What an engine leaves in the user's home when it is used; without the switches it is what it would tell its makers.
+TALKERS = {
+    "onnxruntime": "import onnxruntime",
+    "openvino": "openvino_tells_nobody()\nimport openvino, openvino.tools.ovc",
+}
+
+
+@pytest.mark.parametrize("engine", TALKERS)
+def test_an_engine_without_a_question_leaves_no_trace_of_itself(engine: str, tmp_path: Path) -> None:
+    pytest.importorskip(engine)
+    switched = "from components.environment import openvino_tells_nobody, prepare_environment\nprepare_environment()\n"
+    plain = "openvino_tells_nobody = lambda: None\n"
+    (tmp_path / "with").mkdir(), (tmp_path / "without").mkdir()
+    ask(switched + TALKERS[engine], tmp_path / "with")
+    # Shown to be the right question; what would be told goes to a port on which nobody listens.
+    deaf = "import os\nos.environ |= dict.fromkeys(('http_proxy', 'https_proxy'), 'http://127.0.0.1:9')\n"
+    ask(deaf + plain + TALKERS[engine], tmp_path / "without")
+    assert list((tmp_path / "with").rglob("*")) == []
+    assert [path for path in (tmp_path / "without").rglob("*") if path.is_file()] != []
+
+
+def test_what_engines_keep_for_themselves_lies_in_the_project(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path), "USER": "ada", "TORCH_HOME": "/shared/torch"}
+    keep_inside(tmp_path / "project", environment)
+    assert environment["TORCH_HOME"] == "/shared/torch"
+    assert environment["HOME"] == str(tmp_path)
+    for name in ("DVC_SITE_CACHE_DIR", "MPLCONFIGDIR", "HF_HUB_CACHE"):
+        assert Path(environment[name]).is_relative_to(tmp_path / "project" / ".convoy" / "cache")
+    again = dict(environment)
+    keep_inside(tmp_path / "project", again)
+    assert again == environment
+
+
+def test_ray_has_a_token_of_its_own_unless_a_cluster_is_named(tmp_path: Path) -> None:
+    drawn = []
+    for _ in range(2):
+        environment: dict[str, str] = {}
+        keep_inside(tmp_path, environment)
+        drawn.append(environment["RAY_AUTH_TOKEN"])
+    assert len(set(drawn)) == 2
+    assert all(len(token) == 64 for token in drawn)
+    for said in ({"RAY_ADDRESS": "head:6379"}, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN_PATH": "/token"}):
+        environment = dict(said)
+        keep_inside(tmp_path, environment)
+        assert "RAY_AUTH_TOKEN" not in environment
+
+
+@pytest.mark.parametrize("home", ["/", "", "/nowhere", "/root"])
+def test_a_user_without_a_name_and_a_home_has_both(home: str, tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root becomes another user")
+    program = (
+        "import getpass, os, sys; from pathlib import Path\n"
+        "from components.environment import keep_inside, who\n"
+        "root = Path(sys.argv[1]); root.chmod(0o777); os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"
+        "keep_inside(root)\n"
+        "print(who(), getpass.getuser(), Path.home())"
+    )
+    with TemporaryDirectory() as folder:  # pytest's own lets no other user through
+        Path(folder).chmod(0o755)
+        root = Path(folder) / "project"
+        root.mkdir()
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **({"HOME": home} if home else {})}
+        command = [sys.executable, "-c", program, str(root)]
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == ["uid-54321", "uid-54321", str(root / ".convoy/home/54321")], done.stderr
+
+
+def test_a_user_is_known_by_the_name_that_the_machine_has_or_was_told() -> None:
+    assert who({"LOGNAME": "ada", "USER": "grace"}) == "ada"
+    assert who({"LOGNAME": "", "USER": "grace"}) == "grace"
+    assert who({}) == pwd.getpwuid(os.getuid()).pw_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -189,3 +190,27 @@ def test_the_commit_says_whether_tracked_files_differ_from_it(tmp_path: Path, mo
     assert git_commit(tmp_path) == commit
     (tmp_path / "file").write_text("two")
     assert git_commit(tmp_path) == f"{commit}+changes"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a repository to somebody else")
+def test_the_commit_of_a_project_that_another_user_owns_is_known_and_of_what_lies_above_it_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # where all repositories may be trusted
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    root = tmp_path / "repository"
+    below = root / "project"
+    below.mkdir(parents=True)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *identity, *arguments], cwd=root, check=True)
+    commit = git_commit(root)
+    assert len(commit) == 40
+    for path in (root, *root.rglob("*")):
+        os.chown(path, 54321, 54321)
+
+    plain = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    assert "dubious ownership" in plain.stderr
+    assert git_commit(root) == commit
+    assert git_commit(below) == "unknown"

@@ -17,8 +17,8 @@ from filelock import FileLock
 
 from components.registry import standing
 from components.registry.tracking import KEY, KIND, Tracking, connect
-from flows import cleaning
-from flows.cleaning import living, measuring, removing
+from flows import cleaning, leases
+from flows.cleaning import measuring, removing
 from flows.project import Project
 from tests.flows.conftest import make_project
 from tests.flows.test_cli import convoy
@@ -219,7 +219,7 @@ def test_while_a_line_runs_what_it_may_use_stays(project: Project, store: Tracki
 
     assert {each.kind for each in survey.removable} <= {"logs", "leftovers"}
     assert sum("a line runs" in reason for reason in survey.stays) == 5
-    assert living.dead(project) == set()
+    assert leases.dead(project) == set()
 
 
 def test_the_lease_of_a_process_that_is_gone_keeps_nothing(project: Project) -> None:
@@ -228,7 +228,7 @@ def test_the_lease_of_a_process_that_is_gone_keeps_nothing(project: Project) -> 
     ended.wait()
     lease(project, pid=ended.pid, started=time.time())
     assert found(project, "work") == {"work": 1}
-    assert living.dead(project) == {"0123456789abcdef"}
+    assert leases.dead(project) == {"0123456789abcdef"}
 
 
 def test_what_somebody_works_with_stays_and_the_rest_goes(project: Project) -> None:

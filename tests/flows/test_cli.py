@@ -79,16 +79,17 @@ def test_outside_of_a_project_it_says_where_to_go(tmp_path: Path) -> None:
 
 def test_a_dead_mlflow_server_is_named_and_no_data_work_is_done_for_it(fresh: Path) -> None:
     done = convoy(fresh, "run", "-r", "digits", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert done.returncode == 1
-    assert "MLflow at http://127.0.0.1:9 does not answer" in done.stdout
-    assert "unset it to use the project's own database" in done.stdout
+    assert done.returncode == 2
+    assert "nothing was started" in done.stderr
+    assert "tracking store: http://127.0.0.1:9 does not answer" in done.stderr
+    assert "unset it to use the project's own database" in done.stderr
     assert not (fresh / "data" / "prepared").exists()
 
 
 def test_a_dead_prefect_server_is_named(fresh: Path) -> None:
     done = convoy(fresh, "run", "-r", "digits", PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert done.returncode == 1
-    assert "Prefect at http://127.0.0.1:9/api does not answer" in done.stdout
+    assert done.returncode == 2
+    assert "Prefect at http://127.0.0.1:9/api does not answer" in done.stderr
 
 
 def test_promoting_what_is_not_there_says_so(fresh: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from flows import leases
+from flows import family, leases
 from flows.leases import Lease
 from flows.project import Project
 
@@ -107,6 +109,22 @@ def test_a_folder_that_is_none_of_ours_is_never_removed(project: Project, tmp_pa
     leases.settle(project)
 
     assert mine.exists()
+
+
+def test_a_copy_leaves_alone_what_belongs_to_its_original(project: Project, tmp_path: Path) -> None:
+    scratch = tmp_path / "convoy-of-the-original"
+    scratch.mkdir()
+    with family.gathered() as original:
+        environment = {**os.environ, **original.environment}
+        worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], env=environment)
+        lease(project, 600.0, root="/the/original", family=original.mark, scratch=str(scratch), command="convoy digits")
+
+        leases.settle(project)
+
+        assert worker.poll() is None
+        assert scratch.exists()
+        assert leases.held(project) == []
+    worker.wait()
 
 
 def test_a_project_that_can_only_be_read_can_be_asked(project: Project) -> None:

@@ -152,6 +152,14 @@ def test_every_step_leaves_its_story_on_prefects_page(outcome: Outcome, store: t
     assert step_run(outcome, "promote") in stories["line"]
 
 
+def test_prefects_graph_shows_the_steps_in_their_order(outcome: Outcome, store: tracking.Tracking) -> None:
+    runs = task_runs(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])
+    names = {run.id: run.name for run in runs}
+    before = {run.name: [names[each.id] for each in run.task_inputs.get("wait_for", [])] for run in runs}
+    steps = ["data", *(step.step for step in outcome.done)]
+    assert before == {name: steps[place - 1 : place] if place else [] for place, name in enumerate(steps)}
+
+
 def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome, store: tracking.Tracking) -> None:
     stages = ["member-0", "member-1", "member-2", "ensemble", "student", "exported", "served"]
     assert list(outcome.assessment.stages) == stages
@@ -352,9 +360,12 @@ def read_artifacts(flow_run: str) -> dict[str, str]:
 
 
 def task_states(flow_run: str) -> dict[str, Any]:
+    return {run.name: run.state_name for run in task_runs(flow_run)}
+
+
+def task_runs(flow_run: str) -> list[Any]:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     with get_client(sync_client=True) as client:
-        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
-    return {run.name: run.state_name for run in runs}
+        return client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))

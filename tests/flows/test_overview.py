@@ -21,7 +21,7 @@ from components.registry.tracking import KIND, connect
 from flows import index, overview, overview_page
 from flows.overview import Disk, Overview, Part
 from flows.project import Project
-from flows.status import Planned, Waiting
+from flows.status import GONE, Planned, Waiting
 from tests.flows.test_index import ENGINES, get
 from tests.flows.test_status import a_line
 
@@ -35,9 +35,11 @@ def state(**changes: object) -> Overview:
         "models": Part([Standing(text, "production", 3, "accuracy", 0.94, 0.93, 0.95, None)]),
         "waiting": Part([Waiting(f"{text} version 4", text, "convoy approve digits (1 of 2 missing)")]),
         "runs": Part(
-            [a_line(text, text, "FINISHED", decision="reject"), a_line("digits", "digits", "RUNNING", id="ab" * 16)]
+            [
+                a_line(text, text, "FINISHED", decision="reject"),
+                a_line("digits", "digits", "DEAD", id="ab" * 16, problem=GONE),
+            ]
         ),
-        "died": frozenset({"ab" * 16}),
         "plans": Part([Planned("1", text, "Scheduled", datetime.now(UTC) + timedelta(hours=3))]),
         "disk": Part(Disk({".convoy": 3 * 2**20, "data": 5 * 2**30}, 7 * 2**30)),
     }
@@ -54,7 +56,7 @@ def test_it_says_how_things_are() -> None:
     page = shown(state())
     for words in (
         "accuracy 0.9400 [0.9300, 0.9500]", ">production<", "<code>convoy approve digits</code> (1 of 2 missing)",
-        "rejected v12", "died: its process is gone", "in 3 h", "3.0 MB", "5.0 GB", "7.0 GB free",
+        "rejected v12", "dead: its process is gone", "in 3 h", "3.0 MB", "5.0 GB", "7.0 GB free",
     ):  # fmt: skip
         assert words in page, words
     assert 'http-equiv="refresh"' in page and 'name="viewport"' in page
@@ -121,8 +123,8 @@ def test_a_run_whose_process_is_gone_is_told_as_dead(project: Project) -> None:
 
     found = overview.Watch(project)()
 
-    assert found.runs.value is not None and {run.id for run in found.runs.value} == set(ids.values())
-    assert found.died == {ids["gone"]}
+    assert found.runs.value is not None
+    assert {run.id: run.status for run in found.runs.value} == {ids["gone"]: "DEAD", ids["here"]: "RUNNING"}
     assert found.plans.problem is not None and "PREFECT_API_URL" in found.plans.problem
     assert found.disk.value is not None and found.disk.value.places is not None
     assert found.disk.value.places[".convoy"] > 100_000

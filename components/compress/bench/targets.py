@@ -38,7 +38,7 @@ def of_model(served: Model, weights: Model | None, wanted: Sequence[str], scratc
     places = {"pytorch": trained.folder if trained else None, "executorch": None}
     without = {
         "pytorch": "the weights that the graph was made of are not known here",
-        "executorch": "a model has no file for it: `convoy export --format executorch`, then bench that file",
+        "executorch": "a model has no file for it: `convoy export MODEL --format executorch`, then bench that file",
     }
     files: dict[str, Path] = {}
     left_out: dict[str, str] = {}
@@ -102,7 +102,7 @@ def _size(path: Path) -> InputSpec:
             sizes = json.loads(beside.read_text(encoding="utf-8"))["inputs"][path.name]["shape"][1:]
         except (OSError, KeyError, ValueError) as error:
             raise CompressionError(
-                f"{beside}: expected the input's shape, as `convoy export` writes it: {error}"
+                f"{beside}: expected the input's shape, as convoy export writes it: {error}"
             ) from error
     if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise CompressionError(f"{path}: expected an input of a fixed size (N, H, W, C), found {list(sizes)}")

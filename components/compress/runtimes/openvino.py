@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from components.compress.runtimes.protocol import INPUT, Answerer, Answers, Images, Runtime
+from components.environment import openvino_tells_nobody
 
 SHAPES = 4  # sizes of batches that get a network of their own
 
 
 def _load(path: Path, threads: int | None) -> Answerer:
+    openvino_tells_nobody()
     import openvino
 
     core = openvino.Core()
@@ -50,6 +52,7 @@ def convert(source: Path, target: Path) -> None:
 
     Not by OpenVINO's converter, which would report its use.
     """
+    openvino_tells_nobody()
     import openvino
 
     openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=False)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from components import offered
+
 Images = npt.NDArray[np.uint8]  # (N, H, W, C)
 Answers = dict[str, npt.NDArray[Any]]  # output name → array of N answers
 Answerer = Callable[[Images], Answers]
@@ -43,7 +45,8 @@ class Runtime:
         """What to install, None where it is there."""
         if find_spec(self.package) is not None:
             return None
-        return f'expected {self.package}, which is not installed: pip install "convoy[{self.extra}]"'
+        how = offered.installing(self.extra) if self.extra else offered.command("make", "setup")
+        return f"expected {self.package}, which is not installed: `{how}`"
 
     @property
     def version(self) -> str:

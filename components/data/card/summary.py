@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from components import offered
 from components.artifacts import SPLITS, Dataset
 from components.config import ConfigurationError, DatasetConfig, dataset_entry
 from components.data import images, stages, versions
@@ -84,8 +85,9 @@ def summarise(root: Path, name: str) -> Summary:
     folder = stages.prepared_folder(root, name)
     if not (folder / "dataset.json").is_file():
         raise DataError(
-            f"{name}: expected prepared data in {folder}, received none; `dvc repro validate@{name}` makes it, "
-            f"and so does the line: convoy run -S dataset={name} -S model={name}"
+            f"{name}: expected prepared data in {folder}, received none; "
+            f"`{offered.command('dvc', 'repro', f'validate@{name}')}` makes it, and so does the line: "
+            f"`{offered.command('convoy', 'run', '-S', f'dataset={name}', '-S', f'model={name}')}`"
         )
     dataset = Dataset.load(folder, _digest(root, name))
     inspected, validated = stages.inspected_folder(root, name), stages.validation_folder(root, name)

@@ -7,6 +7,8 @@ where the reference comes from, is for the line to say.
 
 from __future__ import annotations
 
+import json
+import logging
 import shutil
 import uuid
 import warnings
@@ -25,13 +27,16 @@ from components.config import DriftConfig
 from components.data.drift import rule as drift_rule
 from components.data.drift.rule import CATEGORIES_TEST, NUMBERS_TEST, ColumnDrift, DriftReport
 from components.data.errors import DataError
+from components.own_files import remove
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
     from evidently.sdk.models import DashboardModel
 
 NO_REFERENCE = "there is no reference yet: no model of this name is in production, so drift is not known"
+PROJECT = "metadata.json"  # Evidently's file about a project
 LOCK_SECONDS = 60.0  # adding a run takes about 0.2 s
+_log = logging.getLogger(__name__)
 _HISTORY = uuid.UUID("6f0a9f0e-4c53-5c7e-9a35-3d3c5b9e6a11")  # namespace of the identifiers below, drawn once
 _PANELS = {"share": ("Share of drifted columns", "line"), "count": ("Drifted columns", "bar")}
 
@@ -63,16 +68,18 @@ def compare(
     config: DriftConfig,
     folder: Path,
     history: History | None = None,
+    why_none: str | None = None,
 ) -> DriftReport:
     """Compare two profiles; writes `drift.json` and, where there is a reference, `drift.html` into `folder`.
 
-    With a `history` the comparison becomes a run of it. Raises DataError where the two have no column in common or a
-    column has no values, and TimeoutError where another process keeps the history locked.
+    `why_none` is what the report says where there is none, by default that nothing is in production. With a `history`
+    the comparison becomes a run of it. Raises DataError where the two have no column in common or a column has no
+    values, and TimeoutError where another process keeps the history locked.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if reference is None:
         report = DriftReport(
-            reference=False, drifted=None, share=None, families={}, columns={}, message=NO_REFERENCE
+            reference=False, drifted=None, share=None, families={}, columns={}, message=why_none or NO_REFERENCE
         )  # fmt: skip
     else:
         report = judge(current, reference, config)
@@ -173,22 +180,55 @@ def _remember(shown: Snapshot, report: DriftReport, history: History) -> None:
             written = LocalState(str(beside))
             about = "Each run compares a data set with what the model in production then was trained on."
             written.write_project(ProjectModel(id=history.project, name=history.model, description=about))
-            there = LocalState(str(history.workspace)).read_dashboard(history.project)
+            there = _dashboard_of(history, dropped := history.workspace.with_name("evidently.damaged"))
             written.write_dashboard(history.project, _dashboard(there, report))
             written.write_snapshot(history.project, history.run, shown.to_snapshot_model())
             source, place = beside / str(history.project), history.workspace / str(history.project)
             history.workspace.mkdir(parents=True, exist_ok=True)
-            if place.exists():
+            if place.is_dir() and (place / PROJECT).is_file():
                 (place / "snapshots").mkdir(exist_ok=True)
                 for file in (f"snapshots/{history.run}.json", "dashboard.json"):
                     (source / file).replace(place / file)
             else:
+                if place.exists():
+                    _set_aside(place, dropped)
                 source.replace(place)
             shutil.rmtree(beside)
     except Timeout as error:
         raise TimeoutError(
             f"{path}: another process has held the history of drift for {LOCK_SECONDS:.0f} s; wait for it, or end it"
         ) from error
+
+
+def _dashboard_of(history: History, dropped: Path) -> DashboardModel:
+    """The dashboard as it is; a damaged one goes into `dropped`, as do runs that no page could show, and it is new."""
+    from evidently.sdk.models import DashboardModel
+    from evidently.ui.storage.local.base import LocalState
+
+    state, place = LocalState(str(history.workspace)), history.workspace / str(history.project)
+    for file in [place / PROJECT, *place.glob("snapshots/*.json")]:
+        if file.exists() and not isinstance(_parsed(file), dict):
+            _set_aside(file, dropped)
+    try:
+        return state.read_dashboard(history.project)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        _set_aside(place / "dashboard.json", dropped)
+        return DashboardModel(tabs=[], panels=[])
+
+
+def _parsed(file: Path) -> object:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _set_aside(path: Path, dropped: Path) -> None:
+    """Out of the workspace: Evidently would take whatever lies in it for its own."""
+    dropped.mkdir(exist_ok=True)
+    remove(dropped / path.name)
+    path.replace(dropped / path.name)
+    _log.warning("%s was damaged: it is in %s now, and a new one is begun", path, dropped)
 
 
 def _dashboard(there: DashboardModel, report: DriftReport) -> DashboardModel:

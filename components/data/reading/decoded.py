@@ -26,6 +26,7 @@ from filelock import FileLock
 from components.artifacts import ArtifactError, Card, Dataset, Split, digest_values, replacing
 from components.data.errors import DataError
 from components.data.reading.loading import Arrays, decode_rows, layout_of
+from components.own_files import remove
 from components.provenance import code_digest
 
 KEPT = 3  # data sets, those used last: the one in use and two to go back to; an older one is soon decoded again
@@ -61,9 +62,11 @@ def map_split(
     folder = place(dataset, cache) / split
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "lock"):
-        if folder.exists() and (wrong := _damage(folder)) is not None:
+        if folder.parent.is_file():
+            folder.parent.unlink()
+        if folder.exists() and (wrong := _damage(folder, dataset, split)) is not None:
             on_damage(f"{wrong}; decoding the {split} split again")
-            shutil.rmtree(folder)
+            remove(folder)
         if not folder.exists():
             _decode(dataset, split, folder)
         _used(folder.parent)
@@ -180,12 +183,15 @@ def _no_room(split: str, folder: Path, needed: int) -> DataError:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _damage(folder: Path) -> str | None:
+def _damage(folder: Path, dataset: Dataset, split: Split) -> str | None:
     """What is wrong with a decoded split; None where it is as it was written."""
     try:
         card = DecodedCard.read(folder / "decoded.json")
     except ArtifactError as error:
         return str(error)
+    expected: tuple[str, str, set[str]] = (dataset.digest, split, {f"{name}.npy" for name in ARRAYS})
+    if (card.data, card.split, set(card.files)) != expected:
+        return f"{folder / 'decoded.json'}: expected the {split} split of {dataset.digest[:12]}, found another's"
     for name, record in card.files.items():
         path = folder / name
         if not path.is_file():

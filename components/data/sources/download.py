@@ -23,6 +23,7 @@ from pathlib import Path
 
 from components.artifacts import writing
 from components.data.errors import DataError
+from components.own_files import remove
 
 CONNECT_SECONDS = 5.0  # includes the name look-up, which a socket's own timeout does not
 STALL_SECONDS = 20.0  # longest silence while a file is on its way
@@ -86,6 +87,8 @@ def _listed(tried: list[str]) -> list[str]:
 
 
 def _keep(path: Path, packed: bytes) -> None:
+    if path.is_dir():
+        remove(path)
     if not path.exists() or path.read_bytes() != packed:
         with writing(path) as temporary:
             temporary.write_bytes(packed)

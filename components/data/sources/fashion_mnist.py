@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from components import offered
 from components.config import FashionMnistSource
 from components.data import images
 from components.data.errors import DataError
@@ -55,7 +56,8 @@ def read(source: FashionMnistSource, project: Path) -> SourceData:
     folder = project / DOWNLOADS
     otherwise = (
         f"Put the four .gz files into {folder}, or name a folder or address that holds them "
-        "(datasets.NAME.source.mirror, or CONVOY_MIRROR). `convoy run --recipe digits` needs no download."
+        "(datasets.NAME.source.mirror, or CONVOY_MIRROR). "
+        f"`{offered.command('convoy', 'run', '--recipe', 'digits')}` needs no download."
     )
     content = download.fetch(FILES, folder, places(source), otherwise)
     return SourceData(CLASSES, "class", _tables(content))

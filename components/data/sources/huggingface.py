@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components import offered
 from components.artifacts import Split
 from components.config import HuggingFaceSource
 from components.data.errors import DataError
@@ -54,7 +55,7 @@ def _library(path: Path) -> Any:
     except ImportError:
         raise DataError(
             f"{path}: sources of kind huggingface need a package that is not installed: "
-            "pip install 'convoy[huggingface]'"
+            f"`{offered.installing('huggingface')}`"
         ) from None
     return datasets
 

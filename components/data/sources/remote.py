@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from components import offered
 from components.artifacts import ArtifactError, Card, replacing
 from components.config import Located
 from components.data.errors import DataError
@@ -149,7 +150,7 @@ def _opened(source: Located) -> tuple[Any, str]:
         fs, path = fsspec.url_to_fs(source.path, **options, skip_instance_cache=True)  # which would remember listings
     except ImportError as error:
         extra = EXTRAS.get(protocol)
-        how = f"pip install 'convoy[{extra}]'" if extra else scrubbed(str(error), source.path)
+        how = f"`{offered.installing(extra)}`" if extra else scrubbed(str(error), source.path)
         raise DataError(f"{shown(source.path)}: {protocol}:// needs a package that is not installed: {how}") from None
     except ValueError as error:
         raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,9 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from components import offered
 from components.data.errors import DataError, check_name
+from components.own_files import remove
 
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # Whose errors DVC passes on as they are, from remotes at s3:// and ssh://.
@@ -26,8 +29,9 @@ def opened(root: Path) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    # A copy without its .git (an image, an archive) is as good a project.
-    settings = {} if (root / ".git").exists() else {"core": {"no_scm": True}}
+    # A copy without its .git (an image, an archive) is as good a project, and so is one whose .git is another user's,
+    # which git's libraries refuse to open, or leads to nowhere. Nothing that is asked of DVC here needs it.
+    settings = {} if _is_ours(root / ".git") else {"core": {"no_scm": True}}
     try:
         # DVC takes paths it has to name from the working directory, and fails where that is another repository.
         with contextlib.chdir(root), contextlib.closing(Repo(str(root), config=settings)) as repo:
@@ -36,6 +40,17 @@ def opened(root: Path) -> Iterator[Any]:
         raise
     except (DvcException, OSError) as error:
         raise DataError(f"DVC: {causes(error)}") from error
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether there is a repository that git lets this user open: the folder, or what a worktree's file names."""
+    if not place.exists():
+        return False
+    found = place
+    if place.is_file():
+        found = place.parent / place.read_text(encoding="utf-8", errors="replace").partition("gitdir:")[2].strip()
+    owners = {each.stat().st_uid for each in (place.parent, place, found) if each.exists()}
+    return found.is_dir() and owners == {os.geteuid()}
 
 
 @contextlib.contextmanager
@@ -50,7 +65,7 @@ def reaching(repo: Any) -> Iterator[None]:
             raise
         raise DataError(
             f"between here and {remote_place(repo)}: {causes(error) or type(error).__name__}; check the remote's "
-            "address (`dvc remote list`), the credentials for it, and the space on the disk"
+            f"address (`{offered.command('dvc', 'remote', 'list')}`), the credentials for it, and the space on the disk"
         ) from error
 
 
@@ -80,14 +95,15 @@ def alone(root: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "dvc.lock"):
         # Names the process that held it; a living one that has inherited that number would be waited for for ever.
-        (root / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
+        remove(root / ".dvc" / "tmp" / "rwlock")
         saved = saved_lock(root)
         if saved.exists():  # killed within a reproduce: dvc.lock may be half-written
             try:
                 lock_file(root)
             except DataError:
-                shutil.copy2(saved, root / "dvc.lock")
-            saved.unlink()
+                if saved.is_file():
+                    shutil.copy2(saved, root / "dvc.lock")
+            remove(saved)
         yield
 
 
@@ -125,9 +141,8 @@ def digest(root: Path, name: str) -> str:
     """The prepared data's digest, as dvc.lock has it; raises DataError where there is none."""
     found = locked_digest(lock_file(root), name)
     if found is None:
-        raise DataError(
-            f"{root / 'dvc.lock'}: expected the digest of prepare@{name}, found none; run `dvc repro validate@{name}`"
-        )
+        made = offered.command("dvc", "repro", f"validate@{name}")
+        raise DataError(f"{root / 'dvc.lock'}: expected the digest of prepare@{name}, found none; run `{made}`")
     return found
 
 
@@ -155,11 +170,18 @@ def lock_file(root: Path) -> Mapping[str, Any]:
         return parse_lock(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise DataError(
-            f"{path}: expected what DVC writes, received something else: {error}. "
-            "Restore it (`git checkout dvc.lock`) or remove it"
+            f"{path}: expected what DVC writes, received something else: {error}. {_without_lock(root)}"
         ) from None
+
+
+def _without_lock(root: Path) -> str:
+    """What can be done about a dvc.lock that is damaged: the data is found in DVC's cache, or made again."""
+    removed = f"`{offered.command('rm', '-r', 'dvc.lock')}`, after which the next line finds out what is done"
+    if not (root / ".git").exists():
+        return f"Remove it: {removed}"
+    return f"Restore it: `{offered.command('git', 'checkout', '--', 'dvc.lock')}`; or remove it: {removed}"
 
 
 def parse_lock(content: bytes) -> Mapping[str, Any]:

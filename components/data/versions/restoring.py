@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from components import offered
 from components.artifacts import Dataset
 from components.data import stages
 from components.data.errors import DataError
@@ -69,8 +70,9 @@ def _put(repo: Any, tree: Any, folder: Path) -> None:
         if wrong:
             raise DataError(
                 f"{tree.hash_info.value}: expected files with the MD5 they are stored under, received others for "
-                f"{', '.join(wrong[:5])}: the cache is damaged; remove {_object(repo, tree, wrong[0])} and restore "
-                "again, which fetches it from the remote"
+                f"{', '.join(wrong[:5])}: the cache is damaged; "
+                f"`{offered.command('rm', '-f', *(_object(repo, tree, each) for each in wrong))}` and restore again, "
+                "which fetches it from the remote"
             )
         _take_place(temporary, folder)
     finally:
@@ -103,7 +105,7 @@ def _refuse_unsaved(repo: Any, folder: Path, *, force: bool) -> None:
     if unsaved:
         raise DataError(
             f"{folder}: expected files that DVC's cache has, received {len(unsaved)} that it has not: "
-            f"{', '.join(unsaved[:5])}; copy them elsewhere, or restore with `force`, which loses them"
+            f"{', '.join(unsaved[:5])}; copy them elsewhere, or restore with --force, which loses them"
         )
 
 
@@ -116,7 +118,7 @@ def _refuse_occupied(folder: Path, *, force: bool) -> None:
         held = Dataset.load(folder).card.name
         raise DataError(
             f"{folder}: expected a folder that is empty or not there, received one with a data set, {held}; name "
-            "another, or restore with `force`, which replaces it"
+            "another, or restore with --force, which replaces it"
         )
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from components import offered
 from components.artifacts import ArtifactError, DatasetCard
 from components.data import stages
 from components.data.errors import DataError, check_name
@@ -27,6 +27,7 @@ from components.data.versions.repository import (
     remote_place,
     valid_digest,
 )
+from components.provenance import git
 
 WORKSPACE = "workspace"
 CARD = "dataset.json"
@@ -67,7 +68,7 @@ def resolved(repo: Any, root: Path, name: str, asked: str) -> Revision:
         return Revision(asked, workspace_digest(repo, root, name))
     if _DIGEST.fullmatch(asked):
         return Revision(asked, f"{asked.removesuffix('.dir')}.dir")
-    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{asked}^{{commit}}")
+    commit = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{asked}^{{commit}}")
     known = _beginning_with(repo, root, name, asked) if _PREFIX.fullmatch(asked) else set()
     if commit is not None and known:
         raise DataError(
@@ -93,10 +94,10 @@ def committed(root: Path, name: str, until: datetime) -> tuple[datetime, str] | 
 
     Of the commits that the checked-out one descends from. None where there is none, or no git.
     """
-    listed = _git(root, "log", "--format=%H %cI", f"--until={until.isoformat()}", "--", "dvc.lock")
+    listed = git(root, "log", "--format=%H %cI", f"--until={until.isoformat()}", "--", "dvc.lock")
     for line in (listed or "").splitlines():
         commit, _, moment = line.partition(" ")
-        content = _git(root, "show", f"{commit}:./dvc.lock")
+        content = git(root, "show", f"{commit}:./dvc.lock")
         try:
             found = None if content is None else valid_digest(parse_lock(content.encode()), check_name(name))
         except ValueError:
@@ -150,7 +151,8 @@ def fetched(repo: Any, name: str, digest: str) -> Any:
         pass  # the cache is all there is to look in
     raise DataError(
         f"{name} {digest}: expected its files in {_places(repo)}, received none or only some of them; where they are, "
-        f"`dvc push` makes them known, and `dvc pull` brings those of the dvc.lock that is checked out"
+        f"`{offered.command('dvc', 'push')}` makes them known, and `{offered.command('dvc', 'pull')}` brings those of "
+        "the dvc.lock that is checked out"
     )
 
 
@@ -158,7 +160,8 @@ def workspace_digest(repo: Any, root: Path, name: str) -> str:
     """The digest of what lies in `data/prepared/NAME` now; raises DataError where there is nothing."""
     folder = stages.prepared_folder(root, name)
     if not folder.is_dir():
-        raise DataError(f"{folder}: expected the prepared data, received none; run `dvc repro validate@{name}`")
+        made = offered.command("dvc", "repro", f"validate@{name}")
+        raise DataError(f"{folder}: expected the prepared data, received none; run `{made}`")
     return str(workspace_tree(repo, folder).hash_info.value)
 
 
@@ -222,7 +225,7 @@ def _is_of(store: Any, digest: str, name: str) -> bool:
 
 
 def _committed_digest(root: Path, name: str, asked: str, commit: str) -> str:
-    content = _git(root, "show", f"{commit}:./dvc.lock")
+    content = git(root, "show", f"{commit}:./dvc.lock")
     if content is None:
         raise DataError(f"revision {asked}: expected a dvc.lock in the commit {commit}, received none")
     try:
@@ -237,14 +240,6 @@ def _committed_digest(root: Path, name: str, asked: str, commit: str) -> str:
             "received none: the data set was not made then"
         )
     return found
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None  # no git, not a repository, or no such thing in it
-    return done.stdout
 
 
 def _places(repo: Any) -> str:

@@ -27,6 +27,7 @@ from components.data.versions.repository import (
     saved_lock,
     talking_to,
 )
+from components.own_files import remove, text
 
 
 def reproduce(root: Path, name: str, *, log: Path) -> Dataset:
@@ -39,7 +40,7 @@ def reproduce(root: Path, name: str, *, log: Path) -> Dataset:
     dataset_entry(root, check_name(name))
     with alone(root), talking_to(log), _stage_environment(log):
         with opened(root) as repo:
-            stages.error_file(root, name).unlink(missing_ok=True)
+            remove(stages.error_file(root, name))
             _run(repo, root, name, log)
         return Dataset.load(stages.prepared_folder(root, name), digest(root, name))
 
@@ -96,8 +97,8 @@ def _run(repo: Any, root: Path, name: str, log: Path) -> None:
         if isinstance(cause, TimeoutError) or not isinstance(cause, (DvcException, OSError, type(None))):
             raise cause from None  # not DVC's fault, and not its to rename
         said = stages.error_file(root, name)
-        if said.is_file():
-            raise DataError(said.read_text(encoding="utf-8")) from None
+        if words := text(said):
+            raise DataError(words) from None
         raise DataError(f"{name}: {causes(error)}; what it printed is in {log}") from error
     finally:
         saved.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ class Case:
     drift: DriftReport | None  # the data, compared with what production was trained on
     newest: float | None  # when the newest sample was taken, seconds since 1970; None where the data has no times
     at: float  # the moment of the judgement, seconds since 1970
+    unreadable: str | None = None  # why production's files cannot be compared with, and what can be done
     tries: int = 1  # this version is the so-manieth that is judged on that test split
     higher_is_better: bool = True  # of the task's primary metric
 

@@ -60,6 +60,9 @@ def production(case: Case, gate: ProductionGate) -> Verdict:
     wrong = problem(case)
     if wrong:
         return refused(gate.gate, limit, wrong)
+    if case.unreadable is not None:
+        reason = f"version {case.production} is in production and cannot be read: {case.unreadable}"
+        return refused(gate.gate, limit, reason)
     figure = case.against_production
     if figure is None:
         reason = f"version {case.production} is in production and was not compared with"

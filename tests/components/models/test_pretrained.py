@@ -17,9 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
-from components.config import ConfigurationError, NetworkConfig
+from components.config import AugmentConfig, ConfigurationError, MembersConfig, NetworkConfig, TrainingConfig
 from components.models import pretrained, weights
 from components.models.weights import Published, digest, locate, pinned, problems
+from components.training.members import member_jobs
 from tests.components.models.models_builders import OUTPUTS, compact, images, network, saved, spec
 
 MOBILENET = NetworkConfig(name="torchvision:mobilenet_v2", arguments={"width_mult": 0.25})
@@ -175,6 +176,21 @@ def test_pinned_weights_are_held_to_their_content(tmp_path: Path, monkeypatch: p
     Path("w.pth").write_bytes(b"other")
     with pytest.raises(ConfigurationError, match="it has changed"):
         locate(config)
+
+
+def test_what_is_keyed_by_weights_is_keyed_by_their_content_and_not_by_their_place(tmp_path: Path) -> None:
+    def keys(place: str, content: bytes) -> tuple[str, str]:
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "w.pth").write_bytes(content)
+        config = pinned(NetworkConfig(name="residual", pretrained=f"file:{tmp_path / place / 'w.pth'}"), no_runs)
+        members = MembersConfig(networks=(config,), epochs=1)
+        (job, *_) = member_jobs(members, "classification", TrainingConfig(), AugmentConfig(), seed=0)
+        assert job.network.pretrained == config.pretrained  # training itself is told the place
+        return members.digest(), job.fingerprint("data")
+
+    here = keys("here", b"the same")
+    assert keys("moved", b"the same") == here
+    assert not set(keys("here", b"others")) & set(here)
 
 
 def no_runs(run_id: str) -> Path:

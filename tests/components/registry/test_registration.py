@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 
+import mlflow
 import pytest
 
 from components.artifacts import Evidence
@@ -39,6 +41,20 @@ def test_a_version_gives_back_exactly_what_was_registered(tracking: Tracking, re
     tags = version_tags(tracking, "digits", version)
     assert tags["convoy.data"] == DATA and tags["figure.accuracy"] == "0.9"
     assert production_model(tracking, "digits") is None and production_reference(tracking, "digits") is None
+
+
+def test_a_version_does_not_know_the_place_it_was_packed_at(
+    tracking: Tracking, register_version: Register, tmp_path: Path
+) -> None:
+    version, _ = register_version(0)
+    package = version_model(tracking, "digits", version).folder.parents[1]
+    files = [file for file in package.rglob("*") if file.is_file()]
+    assert len(files) >= 6
+    for place in (tmp_path, Path(registration.__file__).parent, Path(gettempdir())):
+        assert [file.name for file in files if str(place).encode() in file.read_bytes()] == []
+    # What MLflow itself reads of the package is there.
+    loaded = mlflow.pyfunc.load_model(str(package))
+    assert loaded.predict(loaded.input_example)["label"].tolist() == ["bright"]
 
 
 def test_registering_the_same_again_makes_no_second_version(tracking: Tracking, register_version: Register) -> None:

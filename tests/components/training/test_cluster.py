@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ import torch
 from components.artifacts import Dataset, Model
 from components.models.network import load_network
 from components.tasks import registry as tasks
+from components.training import cluster_ray
 from components.training.cluster import claim, fit
 from components.training.cluster_conductor import check_turn
 from components.training.job import Event, Job, TrainingError
@@ -99,6 +101,30 @@ def test_metrics_of_two_workers_are_those_of_one(undisturbed: tuple[list[Model],
         alone = validate(whole, split, task, batch_size=4, card=data.card, workers=Workers())
         assert {name: told[name] for name in alone} == pytest.approx(alone, rel=1e-5)
         assert told["validation_accuracy"] == alone["validation_accuracy"]
+
+
+@pytest.mark.slow  # Ray is started again
+@pytest.mark.parametrize("daemon", cluster_ray.DAEMONS)
+def test_a_ray_that_dies_is_started_again_and_changes_nothing(
+    daemon: str, undisturbed: tuple[list[Model], list[Event]], dataset: Dataset, job: Jobs, tmp_path: Path
+) -> None:
+    killed: list[float] = []
+    events: list[tuple[float, Event]] = []
+
+    def kill_in_the_second_epoch(event: Event) -> None:
+        events.append((time.monotonic(), event))
+        if not killed and (event.kind, event.epoch) == ("progress", 2):
+            victims = [each for each in psutil.Process().children(recursive=True) if each.name() == daemon]
+            victims[0].kill()
+            killed.append(time.monotonic())
+
+    models = fit(
+        jobs_for_two(job), dataset, storage=tmp_path / "s", output=tmp_path / "o", on_event=kill_in_the_second_epoch
+    )
+
+    (warned,) = (at for at, event in events if event.kind == "warning")
+    assert warned - killed[0] < 10.0
+    assert all(same(one, other) for one, other in zip(models, undisturbed[0], strict=True))
 
 
 def test_a_worker_killed_within_an_epoch_changes_nothing(
@@ -212,7 +238,7 @@ ELASTIC = """
     os.environ["RAY_ADDRESS"] = machines.address
 
     from components.artifacts import Dataset
-    from components.training import cluster
+    from components.training import cluster, cluster_ray
     from tests.components.training.conftest import make_job
     from tests.components.training.test_cluster import EPOCHS, jobs_for_two
 
@@ -227,7 +253,7 @@ ELASTIC = """
     dataset, folder, digest = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     (job,) = jobs_for_two(make_job, workers=(1, 2))[:1]
     cluster.fit([job], Dataset.load(dataset, digest), storage=folder / "s", output=folder / "o", on_event=listen)
-    cluster.stop()
+    cluster_ray.stop()
     machines.shutdown()
 """
 

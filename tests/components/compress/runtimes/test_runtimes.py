@@ -42,7 +42,7 @@ def test_openvino_answers_for_more_sizes_of_batches_than_it_compiles(exported: M
 
 def test_an_engine_that_is_not_installed_says_what_to_install(tmp_path: Path) -> None:
     absent = replace(openvino.RUNTIME, package="no_such_engine")
-    with pytest.raises(RuntimeMissingError, match=r'pip install "convoy\[openvino\]"'):
+    with pytest.raises(RuntimeMissingError, match=r"pip install -c requirements.lock -e '\.\[openvino\]'"):
         absent.open(tmp_path)
 
 

@@ -248,5 +248,5 @@ def test_the_hub_is_never_asked(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_huggingface(tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install 'convoy\[huggingface\]'"):
+    with pytest.raises(DataError, match=r"pip install -c requirements.lock -e '\.\[huggingface\]'"):
         read(source)

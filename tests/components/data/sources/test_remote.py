@@ -445,8 +445,8 @@ def test_a_refused_password_is_not_repeated(project: Path, ssh: tuple[int, dict[
 @pytest.mark.parametrize(
     ("path", "package", "says"),
     [
-        ("s3://some-bucket/x", "s3fs", "pip install 'convoy[s3]'"),
-        ("ssh://host/x", "sshfs", "pip install 'convoy[ssh]'"),
+        ("s3://some-bucket/x", "s3fs", "pip install -c requirements.lock -e '.[s3]'"),
+        ("ssh://host/x", "sshfs", "pip install -c requirements.lock -e '.[ssh]'"),
         ("gs://some-bucket/x", "gcsfs", "gcsfs"),
     ],
 )

@@ -76,7 +76,7 @@ def test_what_is_not_in_the_cache_is_not_lost(project: Path, two: tuple[str, str
     folder = project / "data" / "prepared" / NAME
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
     before = digest_folder(folder)
-    with pytest.raises(DataError, match=r"received 1 that it has not: notes\.txt.*`force`"):
+    with pytest.raises(DataError, match=r"received 1 that it has not: notes\.txt.*--force"):
         versions.restore(project, NAME, two[0])
     assert digest_folder(folder) == before
     versions.restore(project, NAME, two[0], force=True)
@@ -123,7 +123,7 @@ def test_a_damaged_cache_is_noticed_and_the_place_is_left_as_it_was(project: Pat
     victim.chmod(0o444)
     folder = project / "data" / "prepared" / NAME
     before = digest_folder(folder)
-    with pytest.raises(DataError, match=rf"train-00000\.parquet: the cache is damaged; remove {victim}"):
+    with pytest.raises(DataError, match=rf"train-00000\.parquet: the cache is damaged; `rm -f {victim}`"):
         versions.restore(project, NAME, two[0])
     assert digest_folder(folder) == before
     assert {path.name for path in folder.parent.iterdir()} == {NAME, f"{NAME}.dvc"}

@@ -1,0 +1,41 @@
+"""A command that a message offers, so that it works when its words are pasted into a shell from the project's folder.
+
+It is quoted, and carries what it needs and the shell may lack: the environment's folder on the PATH where that is not
+activated, the address of MLflow's store. What a command does is nobody's business here.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def command(*words: str) -> str:
+    """The words as one line for a shell. One that stands for what only a person knows is `…`, and is left as it is."""
+    return f"{_path(words[0])}{' '.join(word if word == '…' else shlex.quote(word) for word in words)}"
+
+
+def mlflow(uri: str, *words: str) -> str:
+    """`mlflow …` on the store at `uri`; the address is named where MLFLOW_TRACKING_URI is not set to it already.
+
+    An address is set by the user where it has a password, and is never repeated then.
+    """
+    store = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
+    return f"{store}{command('mlflow', *words)}"
+
+
+def _path(name: str) -> str:
+    """What makes the shell find this environment's command, and that command find the others beside it."""
+    here = Path(sys.executable).parent
+    found = shutil.which(name)
+    if not (here / name).is_file() or (found is not None and Path(found).parent == here):
+        return ""
+    return f'PATH={shlex.quote(str(here))}:"$PATH" '
+
+
+def installing(extra: str) -> str:
+    """What installs one of this project's extras beside the locked libraries: there is no other `convoy` to install."""
+    return command("python", "-m", "pip", "install", "-c", "requirements.lock", "-e", f".[{extra}]")
