@@ -77,8 +77,13 @@ def died() -> list[str]:
 
 def _join(address: str, quiet: dict[str, Any]) -> None:
     """Become a driver of a cluster. ConnectionError where nothing answers, TrainingError where we are not let in."""
+    if "://" in address:
+        raise TrainingError(
+            f"RAY_ADDRESS={address} is that of a Ray Client, which training cannot use: give the head's own address, "
+            "`export RAY_ADDRESS=HOST:6379`"
+        )
     host, _, port = address.rpartition(":")
-    if port.isdecimal() and "://" not in address:
+    if port.isdecimal():
         try:  # Ray itself would try for minutes
             socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
         except OSError as error:
@@ -89,6 +94,11 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, AuthenticationError) as error:
+        if address == "auto" and isinstance(error, ConnectionError):
+            raise TrainingError(
+                "RAY_ADDRESS=auto, and no Ray cluster runs on this machine: start one with `ray start --head`, or "
+                "`unset RAY_ADDRESS` to use this machine alone"
+            ) from error
         raise TrainingError(
             f"Ray at {address} answers and does not let us in ({str(error).splitlines()[0]}): set RAY_AUTH_MODE=token, "
             "and RAY_AUTH_TOKEN to what its head was started with"
