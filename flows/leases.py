@@ -7,6 +7,7 @@ processes of their family, their temporary folder.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -72,8 +73,22 @@ def leased(project: Project, **values: Any) -> Iterator[Lease]:
     finally:
         over.set()
         beating.join()
-        if not lease.content.get("open"):
+        if lease.content.get("flow_run") and not lease.content.get("open"):
+            # Prefect hears of the end only now: until it has, a kill would leave the flow run open for ever.
+            lease.note(closed=True)
+            _closed.append(lease.path)
+        elif not lease.content.get("open"):
             lease.path.unlink(missing_ok=True)
+
+
+_closed: list[Path] = []  # leases of flow runs that ended in this process
+
+
+@atexit.register
+def release() -> None:
+    """Give up the leases of flow runs that have ended, in Prefect too."""
+    while _closed:
+        _closed.pop().unlink(missing_ok=True)
 
 
 def _beat(path: Path, over: threading.Event) -> None:
@@ -94,12 +109,16 @@ def held(project: Project) -> list[Lease]:
 
 def living(project: Project) -> set[str]:
     """Identities of the leases whose line is under way, as far as can be seen from here without asking a server."""
-    return {lease.id for lease in held(project) if not lease.content.get("open") and not _gone(project, lease)}
+    return {lease.id for lease in _unclosed(project) if not lease.content.get("open") and not _gone(project, lease)}
 
 
 def dead(project: Project) -> set[str]:
     """Those of lines that are over, though nobody has closed their runs; likewise without asking a server."""
-    return {lease.id for lease in held(project)} - living(project)
+    return {lease.id for lease in _unclosed(project)} - living(project)
+
+
+def _unclosed(project: Project) -> list[Lease]:
+    return [lease for lease in held(project) if not lease.content.get("closed")]
 
 
 def abandoned(project: Project) -> list[Lease]:
@@ -134,6 +153,8 @@ def settle(project: Project) -> list[str]:
             lease.path.unlink(missing_ok=True)
             if lease.content.get("experiment") is None:
                 continue  # a command's own: its line has another
+            if lease.content.get("closed") and not news:
+                continue
             what = f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})"
             if news:
                 notices.tell(project, "failure", f"a line of {lease.content['experiment']} was killed", what)

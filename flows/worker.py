@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import IO, Any, cast
 from rich.console import Console
 from rich.markup import escape
 
-from flows import family, journal, terminal
+from flows import family, journal, leases, terminal
 from flows.project import Project, enter, find
 
 LAST_SECONDS = family.CLOSING_SECONDS - 0.5  # after so long this process ends itself, before the reaper does
@@ -119,7 +120,8 @@ def main() -> None:
     """Do what was ordered, tell its exit code, and end at once."""
     descriptor, order = int(sys.argv[1]), json.loads(sys.argv[2])
     reporter = journal.Writer(descriptor)
-    signal.signal(signal.SIGTERM, _Interruption())
+    interruption = _Interruption()
+    signal.signal(signal.SIGTERM, interruption)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for the supervisor
     if os.getppid() != order["supervisor"]:
         os._exit(terminal.INTERRUPTED)  # the supervisor has died before it could be noticed
@@ -131,9 +133,11 @@ def main() -> None:
         with terminal.explained(console, Path(order["log"])):
             project = find()
             enter(project)
-            code = _done(WORK[order["kind"]], Task(project, order["arguments"], console, errors, reporter))
+            task = Task(project, order["arguments"], console, errors, reporter)
+            code = _done(WORK[order["kind"]], task, interruption)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else terminal.FAILED
+    leases.release()
     if code != terminal.INTERRUPTED:
         _leave_ray()
     reporter.record("code", code=code)
@@ -142,15 +146,17 @@ def main() -> None:
     os._exit(code)  # engines wait at exit for threads and servers that are ended by the supervisor
 
 
-def _done(work: Callable[[Task], int], task: Task) -> int:
-    patience = 10
+def _done(work: Callable[[Task], int], task: Task, interruption: _Interruption) -> int:
     try:
         return work(task)
-    except KeyboardInterrupt:
-        patience = 1
-        return terminal.INTERRUPTED  # the supervisor says it
+    except BaseException:
+        if not interruption.seen:
+            raise
+        # The supervisor says it. What an engine makes of an interruption is no failure of its own.
+        traceback.print_exc()
+        return terminal.INTERRUPTED
     finally:
-        _tell_all(patience)
+        _tell_all(1 if interruption.seen else 10)
 
 
 class _Interruption:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from prefect.states import Completed
 
 from components import provenance
 from components.artifacts import digest_values
@@ -69,7 +70,7 @@ class Probe:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(provenance, "CODE", root)
         patch.setattr(Step, "__call__", self._call())
-        patch.setattr(dataset_steps, "_data", lambda name, as_of: self._dataset(name))
+        patch.setattr(dataset_steps, "_data", lambda name, as_of, **_: Completed(data=self._dataset(name)))
         patch.setattr(flow.steps, "validation", lambda data: dataset_steps._validation(data, data, data))
         patch.setattr(training_steps, "_worth_it", lambda *_: None)
         patch.setattr(flow, "concluded", lambda *_: None)

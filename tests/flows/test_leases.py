@@ -127,6 +127,20 @@ def test_a_copy_leaves_alone_what_belongs_to_its_original(project: Project, tmp_
     worker.wait()
 
 
+def test_that_of_a_flow_run_stays_until_prefect_has_heard_of_its_end(project: Project) -> None:
+    with leases.leased(project, flow_run="00000000-0000-0000-0000-000000000000") as ended:
+        pass
+    # Killed now, its flow run is still to be closed; to everybody else it is over, and well.
+    assert [each.id for each in leases.held(project)] == [ended.id]
+    assert (leases.living(project), leases.dead(project), leases.abandoned(project)) == (set(), set(), [])
+    ended.note(pid=DEAD)
+    assert [each.id for each in leases.abandoned(project)] == [ended.id]
+
+    leases.release()
+
+    assert leases.held(project) == []
+
+
 def test_a_project_that_can_only_be_read_can_be_asked(project: Project) -> None:
     found = lease(project, host="elsewhere")
     project.leases.chmod(0o500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import signal
 import subprocess
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from components.config import ConfigurationError, load
 from components.registry import tracking
 from components.training.tuning_study import Study
+from flows import journal, worker
 from flows.project import Project
 from flows.study import checked, overrides_of, recipe_file
 from flows.tune import TRIAL, Tuned, tune
@@ -195,7 +198,10 @@ def test_the_range_test_prints_both_rules_and_keeps_its_curve_in_mlflow(
 
 def test_a_raised_rate_without_a_warm_up_is_spoken_of_and_nothing_ends(project: Path) -> None:
     linear = ["training.rate_scaling=linear", "training.reference_batch=16", "training.warmup=0.0"]
-    options = [word for text in [*linear, "training.optimizer=sgd"] for word in ("-S", text)]
-    done = convoy(project, "run", "-r", "digits", *options, PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert "line.training.warmup: a rate that is raised 4 times for a batch of 64 expects a warm-up" in done.stderr
-    assert "Prefect at http://127.0.0.1:9/api does not answer" in done.stdout
+    asked = {"recipe": "digits", "overrides": [*linear, "training.optimizer=sgd"]}
+    said = io.StringIO()
+    with Path(os.devnull).open("wb") as nobody:
+        reporter = journal.Writer(nobody.fileno())
+        worker.Task(Project(project), asked, Console(file=said), Console(file=said, width=300), reporter).check()
+    expected = "! line.training.warmup: a rate that is raised 4 times for a batch of 64 expects a warm-up"
+    assert expected in said.getvalue()

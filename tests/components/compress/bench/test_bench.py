@@ -40,7 +40,7 @@ def test_known_times_are_measured_call_by_call() -> None:
 def test_one_model_is_measured_in_every_engine_that_reads_it(exported: Model, tmp_path: Path) -> None:
     target = targets.of_model(exported, None, [], tmp_path)
     assert set(target.files) == {"onnxruntime", "openvino", "pytorch"}
-    assert "convoy export --format executorch" in target.left_out["executorch"]
+    assert "convoy export MODEL --format executorch" in target.left_out["executorch"]
     done = measure(
         target.files, target.spec, artifact=target.artifact, machine="m", batches=(1, 8), rounds=1, cold=False
     )
