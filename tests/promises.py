@@ -1,0 +1,78 @@
+"""What docs/operations.md promises, as a table: each promise beside what its tests came to, *right* or *wrong*.
+
+`python -m tests.promises` runs all of them, the slow ones too (an hour, and alone on the machine); words in its
+arguments choose promises by name. Exit code 1 where one is not kept.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+PROMISES = {  # what is promised: the tests that hold it against the real thing
+    "Ctrl-C, signals and deaths end well": ["tests/flows/test_endings.py", "tests/flows/test_supervision.py"],
+    "a kill loses nothing": ["tests/flows/test_survival.py"],
+    "Prefect's server is kept alive": ["tests/flows/test_prefect_server.py"],
+    "Ray is started again": ["tests/components/training/test_cluster.py"],
+    "loopback knows no proxy": ["tests/components/test_environment.py"],
+    "a dead run is shown as dead": ["tests/flows/test_leases.py", "tests/flows/test_overview.py"],
+    "a project is a folder": ["tests/flows/test_moving.py", "tests/components/registry/test_place.py"],
+    "the environment moves with it": ["tests/infra/test_portable.py"],
+    "notes count where they were written": ["tests/flows/test_notes.py"],
+    "doctor says what is missing": ["tests/flows/test_doctor.py", "tests/flows/test_doctor_stores.py"],
+    "clean takes what nothing stands on": ["tests/flows/test_cleaning.py", "tests/flows/test_clean_store.py"],
+    "one broken thing is one broken row": ["tests/components/registry/test_broken.py"],
+    "ways out work when pasted": ["tests/components/registry/test_ways_out.py", "tests/components/test_offered.py"],
+    "damage is named and made again": ["tests/components/registry/test_manifest.py", "tests/flows/test_damage.py"],
+    "own files are read with doubt": ["tests/components/test_own_files.py", "tests/flows/test_spoilt.py"],
+}
+
+
+def main(wanted: list[str]) -> int:
+    """Run the promises that are asked for, all where none is, and show the table; the exit code."""
+    chosen = {name: files for name, files in PROMISES.items() if not wanted or any(word in name for word in wanted)}
+    table = Table("promise", "", "tests", "skipped", "minutes", "what is wrong", box=box.SIMPLE_HEAD)
+    broken = 0
+    for name, files in chosen.items():
+        began = time.monotonic()
+        ran, skipped, wrong = outcome(files)
+        kept = ran > 0 and not wrong
+        broken += not kept
+        said = "[green]right[/]" if kept else "[red]wrong[/]"
+        minutes = f"{(time.monotonic() - began) / 60:.1f}"
+        table.add_row(name, said, str(ran), str(skipped), minutes, "\n".join(wrong))
+        Console(stderr=True).print(f"{name}: {said} ({minutes} min)")
+    Console().print(table)
+    return 1 if broken else 0
+
+
+def outcome(files: list[str]) -> tuple[int, int, list[str]]:
+    """How many tests of the files ran, how many were skipped, and the names of those that failed."""
+    with TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-m", "slow or not slow", f"--junitxml={report}", *files]
+        subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if not report.exists():
+            return 0, 0, ["pytest did not come to an end"]
+        cases = ElementTree.parse(report).getroot().iter("testcase")  # noqa: S314 — pytest has just written it
+        skipped, wrong, ran = 0, [], 0
+        for case in cases:
+            kinds = {child.tag for child in case}
+            skipped += "skipped" in kinds
+            ran += "skipped" not in kinds
+            if kinds & {"failure", "error"}:
+                wrong.append(str(case.get("name")))
+        return ran, skipped, wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
