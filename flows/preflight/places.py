@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tempfile
 import uuid
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
@@ -54,15 +55,38 @@ def own_state(project: Project) -> Finding:
     state = project.state
     if not state.exists():
         return Finding("ok", "state", f"{state}, made by the first line")
-    shallow = chain([state], state.glob("*"), state.glob("*/*"), (project.root / ".dvc").glob("*"))
-    foreign = [each for each in islice(shallow, LOOKED_AT) if not each.is_symlink() and not os.access(each, os.W_OK)]
+    looked_at = islice(chain([state], _below(state, 2), _below(project.root / ".dvc", 1)), LOOKED_AT)
+    foreign = [(path, owner) for path in looked_at if (owner := _somebody_else(path)) is not None]
     if not foreign:
         return Finding("ok", "state", f"{state}, writable")
-    first = foreign[0]
-    found = f"{first} belongs to user {first.stat().st_uid} and cannot be written by {os.getuid()}"
+    first, owner = foreign[0]
+    found = f"{first} belongs to user {owner} and cannot be written by {os.getuid()}"
     more = f", and so do {len(foreign) - 1} more" if len(foreign) > 1 else ""
     way = f"`sudo chown -R {os.getuid()} {shlex.quote(str(state))} {shlex.quote(str(project.root / '.dvc'))}`"
     return Finding("error", "state", found + more, way)
+
+
+def _below(folder: Path, levels: int) -> Iterator[Path]:
+    """What lies in a folder, so many levels deep. Others work there meanwhile: what has gone is passed over."""
+    try:
+        found = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from found
+    if levels > 1:
+        for path in found:
+            if path.is_dir() and not path.is_symlink() and os.access(path, os.R_OK | os.X_OK):
+                yield from _below(path, levels - 1)
+
+
+def _somebody_else(path: Path) -> int | None:
+    """Whose a file is that we cannot write; None for one that we can, for a link, and for one that has just gone."""
+    if path.is_symlink() or os.access(path, os.W_OK):
+        return None
+    try:
+        return path.stat().st_uid
+    except FileNotFoundError:
+        return None
 
 
 def room(project: Project) -> list[Finding]:

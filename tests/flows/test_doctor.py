@@ -184,6 +184,16 @@ def test_files_of_another_user_are_found(tmp_path: Path, monkeypatch: pytest.Mon
     assert "level='error'" in told and "sudo chown -R" in told
 
 
+def test_what_goes_while_it_is_looked_at_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given: a file that is there when the folder is listed, as a database's are, and gone when it is looked at.
+    project = Project(tmp_path)
+    (project.prefect_home / "gone").mkdir(parents=True)
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: [*listed(self), self / "prefect.db-shm"])
+
+    assert places.own_state(project).level == "ok"
+
+
 def test_little_shared_memory_is_a_warning_and_none_is_needed_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
