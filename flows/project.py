@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +82,21 @@ def find(start: Path | None = None) -> Project:
     place = (Path(named) if named else start or Path.cwd()).resolve()
     for folder in (place, *place.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            _check_place(folder)
             return Project(folder)
     raise ConfigurationError(
         f"{place}: expected a folder with params.yaml and dvc.yaml here or above, found none; change into the project, "
         "or set CONVOY_ROOT"
     )
+
+
+def _check_place(root: Path) -> None:
+    """A database's address ends at a `?`: what stands before it would be taken for the file, outside of the project."""
+    if any(letter == "?" or unicodedata.category(letter) in ("Cc", "Cs") for letter in str(root)):
+        raise ConfigurationError(
+            f"{str(root)!r}: expected a project in a folder without `?`, control characters and bytes that are no text "
+            "in its path, since databases cannot be addressed there; rename that folder (a project can be moved)"
+        )
 
 
 def enter(project: Project) -> None:
