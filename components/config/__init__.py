@@ -26,6 +26,7 @@ from components.config.catalogue import (
 from components.config.compression import AwareConfig, DistillationConfig, EnsembleConfig, QuantizeConfig, StudentConfig
 from components.config.gates import Gate
 from components.config.line import CorruptionsConfig, DriftConfig, EvaluateConfig, LineConfig, MembersConfig, TuneConfig
+from components.config.plain_yaml import YamlError, read_yaml
 from components.config.pruning import (
     PruneConfig,
     Rounds,
@@ -93,6 +94,7 @@ __all__ = [
     "TwoOfFourConfig",
     "UnstructuredConfig",
     "VocSource",
+    "YamlError",
     "check",
     "dataset_entry",
     "load",
@@ -100,5 +102,6 @@ __all__ = [
     "parse_entry",
     "parse_override",
     "read_section",
+    "read_yaml",
     "recipes",
 ]

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from components.config.catalogue import DatasetConfig
 from components.config.line import LineConfig
+from components.config.plain_yaml import YamlError, read_yaml
 from components.config.section import ConfigurationError, Section
 
 S = TypeVar("S", bound=Section)
+
+MOST = 20  # mistakes that are listed: a screen of them
+SHOWN = 120  # characters of a value in a message
 
 
 class Recipe(Section):
@@ -136,12 +139,12 @@ def parse_override(text: str) -> dict[str, Any]:
     parts = [part.strip() for part in key.removeprefix("line.").split(".")]
     if not equals or not all(parts):
         raise ConfigurationError(
-            f"-S {text}: expected key=value with a key of `line:`, for example training.batch_size=64"
+            f"-S {_cut(text)}: expected key=value with a key of `line:`, for example training.batch_size=64"
         )
     try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"-S {text}: the value is not YAML: {error}") from None
+        nested = read_yaml(value)
+    except YamlError as error:
+        raise ConfigurationError(f"-S {_cut(text)}: the value is not YAML: {error}") from None
     for part in reversed(parts):
         nested = {part: nested}
     return dict(nested)
@@ -173,11 +176,13 @@ def _recipe_line(path: Path) -> Mapping[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_bytes())
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: expected a file, received nothing") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except YamlError as error:
         raise ConfigurationError(f"{path}: not readable as YAML: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: expected a file that can be read: {error.strerror}") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: expected a mapping, received {type(content).__name__}")
     return content
@@ -202,10 +207,15 @@ def _explain(error: ValidationError, values: Any, prefix: str = "") -> list[str]
             continue  # a wrong item, which has a line of its own, was not counted
         key, expected, received = _mistake(item, values)
         mistakes.setdefault((f"{prefix}{key}", received), []).append(expected)
-    return [
-        f"{key}: expected {' or '.join(dict.fromkeys(expected))}, received {received}"
+    told = [
+        f"{_cut(key)}: expected {' or '.join(dict.fromkeys(expected))}, received {received}"
         for (key, received), expected in mistakes.items()
     ]
+    return told if len(told) <= MOST else [*told[:MOST], f"and {len(told) - MOST} more"]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
 
 
 def _mistake(item: Any, values: Any) -> tuple[str, str, str]:
@@ -213,18 +223,18 @@ def _mistake(item: Any, values: Any) -> tuple[str, str, str]:
     key, context = _key(item["loc"], values), item.get("ctx", {})
     match item["type"]:
         case "extra_forbidden":
-            return key, "no such key", repr(item["input"])
+            return key, "no such key", _cut(repr(item["input"]))
         case "missing":
             return key, "a value", "nothing"
         case "union_tag_not_found":
             return f"{key}.{context['discriminator'].strip(chr(39))}", "a value", "nothing"
         case "union_tag_invalid":
             tag = f"{key}.{context['discriminator'].strip(chr(39))}"
-            return tag, f"one of {context['expected_tags']}", repr(context["tag"])
+            return tag, f"one of {context['expected_tags']}", _cut(repr(context["tag"]))
         case "model_type" | "dict_type":
-            return key, "a mapping", repr(item["input"])
+            return key, "a mapping", _cut(repr(item["input"]))
     said = re.sub(r"^\w+ should be |^Value error, ", "", item["msg"])
-    return key, re.sub(r"^\w+ should ", "to ", said), repr(item["input"])
+    return key, re.sub(r"^\w+ should ", "to ", said), _cut(repr(item["input"]))
 
 
 def _key(location: tuple[int | str, ...], values: Any) -> str:

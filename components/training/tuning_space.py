@@ -12,10 +12,9 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from components.config import ConfigurationError, LineConfig
+from components.config import ConfigurationError, LineConfig, YamlError, read_yaml
 
 Value = int | float | str | bool | None
 
@@ -193,11 +192,9 @@ def _number(text: str) -> int | float | None:
 
 def _values(where: str, text: str) -> list[Any]:
     try:
-        values = [yaml.safe_load(part) for part in text.split(",")]
-    except yaml.YAMLError:
+        return [read_yaml(part) for part in text.split(",")]
+    except YamlError:
         raise ConfigurationError(f"{where}: expected choices a,b,c, received {text!r}") from None
-    # YAML 1.1 takes 1e-3 for a word; nobody who writes it means one.
-    return [number if isinstance(value, str) and (number := _number(value)) is not None else value for value in values]
 
 
 def _allowed(key: str) -> None:

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from components import offered
 from components.artifacts import SPLITS, Dataset
-from components.config import ConfigurationError, DatasetConfig, dataset_entry
+from components.config import ConfigurationError, DatasetConfig, YamlError, dataset_entry, read_yaml
 from components.data import images, stages, versions
 from components.data.errors import DataError, check_name
 from components.data.inspection.findings import SCHEMA, Inspection, load_findings
@@ -190,8 +189,8 @@ def _listed(root: Path, name: str, entry: Any) -> Listed:
 def _entries(root: Path) -> Mapping[str, Any]:
     """`datasets:` as it is written."""
     try:
-        content = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        content = read_yaml((root / "params.yaml").read_bytes())
+    except (OSError, YamlError) as error:
         raise ConfigurationError(f"{root / 'params.yaml'}: not readable as YAML: {error}") from None
     entries = content.get("datasets") if isinstance(content, dict) else None
     return {str(name): entry for name, entry in entries.items()} if isinstance(entries, dict) else {}

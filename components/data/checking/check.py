@@ -13,9 +13,17 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
-from components.config import ConfigurationError, DatasetConfig, FashionMnistSource, Located, Source, parse_entry
+from components.config import (
+    ConfigurationError,
+    DatasetConfig,
+    FashionMnistSource,
+    Located,
+    Source,
+    YamlError,
+    parse_entry,
+    read_yaml,
+)
 from components.data.checking import detect
 from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
@@ -257,8 +265,8 @@ def _setting(text: str) -> tuple[list[str], Any]:
     if parts == ["sha256"]:
         return parts, value.strip()  # which may be all digits, or a number with an exponent
     try:
-        return parts, yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return parts, read_yaml(value)
+    except YamlError as error:
         raise ConfigurationError(f"-S {text}: the value is not YAML: {error}") from None
 
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from components.config import YamlError, read_yaml
 from components.data.errors import DataError
 from components.tasks.protocol import Expectation
 
@@ -27,10 +26,10 @@ def read(project: Path, declared: str | None) -> dict[str, list[Expectation]]:
         return result
     path = project / declared
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = read_yaml(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"checks.expectations: expected a file at {path}, received none") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except YamlError as error:
         raise DataError(f"{path}: expected YAML, received something else: {error}") from None
     if not isinstance(entries, list):
         raise DataError(f"{path}: expected a list of expectations, received {type(entries).__name__}")
