@@ -20,9 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from components.artifacts import writing
 from components.data.errors import DataError
+from components.data.sources.bounds import OverLimitError, Traffic
 from components.own_files import remove
 
 CONNECT_SECONDS = 5.0  # includes the name look-up, which a socket's own timeout does not
@@ -152,14 +154,26 @@ def address(base: str) -> Place:
         where = f"{base.rstrip('/')}/{name}.gz"
         try:
             with urllib.request.urlopen(where, timeout=STALL_SECONDS) as answer:  # noqa: S310  (scheme checked above)
-                content: bytes = answer.read(limit)
-                return content
+                return _read(answer, name, limit)
         except urllib.error.HTTPError as error:
             raise Refused(f"{name}.gz: HTTP {error.code}") from None
         except (OSError, HTTPException) as error:
             raise Unreachable(f"{name}.gz: {error}") from None
 
     return Place(base, get)
+
+
+def _read(answer: Any, name: str, limit: int) -> bytes:
+    """At most `limit` bytes; raises Refused for a body that trickles."""
+    traffic, pieces, total = Traffic(None), [], 0
+    while total < limit and (piece := answer.read1(min(2**16, limit - total))):
+        pieces.append(piece)
+        total += len(piece)
+        try:
+            traffic.count(f"{name}.gz", len(piece), total, None)
+        except OverLimitError as error:
+            raise Refused(str(error)) from None
+    return b"".join(pieces)
 
 
 def mirror(value: str) -> Place:

@@ -20,6 +20,7 @@ from components.artifacts import ArtifactError, Card, replacing
 from components.config import Located
 from components.data.errors import DataError
 from components.data.sources.archive import safe_name
+from components.data.sources.bounds import OverLimitError, Traffic, check_room
 from components.data.sources.download import CONNECT_SECONDS, STALL_SECONDS
 from components.data.sources.keeping import DOWNLOADS, alone, link
 
@@ -178,6 +179,8 @@ def _patience(protocol: str) -> dict[str, Any]:
 def _asked(source: Located, question: Callable[[], Answer]) -> Answer:
     try:
         return question()
+    except OverLimitError as error:
+        raise OverLimitError(f"{shown(source.path)}: {error}") from None
     except Exception as error:  # each file system raises its own library's errors
         raise _unreachable(source, error) from None  # whose text and trace may hold what is not to be shown
 
@@ -260,18 +263,10 @@ def _bring(source: Located, there: _There, place: Path, kept: Kept | None) -> Ke
         elif known is not None and known.state == state and not path.exists():
             link(place / "content" / name, path)
     missing = [name for name, path in staged.items() if not path.exists()]
+    check_room(shown(source.path), sum(there.files[name].size or 0 for name in missing), staging)
+    traffic = Traffic(staging)
     for start in range(0, len(missing), _AT_ONCE):
-        names = missing[start : start + _AT_ONCE]
-        coming = [staged[name].with_suffix(".part") for name in names]
-        origins = [there.files[name].path for name in names]
-        _asked(source, lambda origins=origins, coming=coming: there.fs.get(origins, list(map(str, coming))))  # type: ignore[misc]
-        for name, path in zip(names, coming, strict=True):
-            expected, received = there.files[name].size, path.stat().st_size
-            if expected not in (None, received):
-                raise Unreachable(
-                    f"{shown(source.path)}: {name}: expected {expected} bytes, received {received}; run again"
-                )
-            path.replace(staged[name])
+        _bring_some(source, there, {name: staged[name] for name in missing[start : start + _AT_ONCE]}, traffic)
     card = Kept(
         address=shown(source.path),
         single=there.single,
@@ -287,6 +282,48 @@ def _bring(source: Located, there: _There, place: Path, kept: Kept | None) -> Ke
         (temporary / "kept.json").write_text(card.to_json(), encoding="utf-8")
     shutil.rmtree(staging)
     return card
+
+
+def _bring_some(source: Located, there: _There, staged: Mapping[str, Path], traffic: Traffic) -> None:
+    """Fetch these files side by side; what does not come whole leaves nothing."""
+    coming = {name: path.with_suffix(".part") for name, path in staged.items()}
+    origins = [there.files[name].path for name in staged]
+    counted = _counted(there, coming, traffic)
+    try:
+        _asked(source, lambda: there.fs.get(origins, list(map(str, coming.values())), callback=counted))
+        for name, path in coming.items():
+            expected, received = there.files[name].size, path.stat().st_size
+            if expected not in (None, received):
+                raise Unreachable(
+                    f"{shown(source.path)}: {name}: expected {expected} bytes, received {received}; run again"
+                )
+            path.replace(staged[name])
+    except DataError:
+        for path in coming.values():
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _counted(there: _There, coming: Mapping[str, Path], traffic: Traffic) -> Any:
+    """What fsspec tells of bytes as they come, held against the limits."""
+    from fsspec.callbacks import Callback
+
+    names = {str(path): name for name, path in coming.items()}
+
+    class OfFile(Callback):  # type: ignore[misc]
+        name, total = "", 0
+
+        def relative_update(self, inc: int = 1) -> None:
+            self.total += inc
+            traffic.count(self.name, inc, self.total, there.files[self.name].size)
+
+    class OfAll(Callback):  # type: ignore[misc]
+        def branched(self, path_1: str, path_2: str, **keys: Any) -> Any:
+            child = OfFile()
+            child.name = names[str(path_2)]
+            return child
+
+    return OfAll()
 
 
 def _key(name: str, file: _File) -> str:
