@@ -65,7 +65,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             self._refuse("an alias (*name): write the value where it is meant")
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "anchor", None):
             self._refuse("an anchor (&name): write the value where it is meant")
         if getattr(event, "tag", None):
@@ -78,7 +78,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _refuse(self, what: str) -> None:
-        place = self.peek_event().start_mark
+        place = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         raise yaml.MarkedYAMLError(problem=f"expected plain values, received {what}", problem_mark=place)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
