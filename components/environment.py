@@ -93,6 +93,9 @@ def keep_inside(root: Path, environment: MutableMapping[str, str] = os.environ) 
         # Ray on this machine asks for a token, and would leave one in ~/.ray that others can read. This one is in the
         # memory of this process and of those that it starts; the next one has another.
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if not environment.get("RAY_ADDRESS"):
+        # What keeps Ray from asking macOS' firewall keeps it on the loopback here: alone on a machine it needs no more.
+        environment.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
 def who(environment: MutableMapping[str, str] = os.environ) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -18,17 +17,21 @@ from pathlib import Path
 
 from components import own_files
 from components.artifacts import writing
-from flows import family, index, leases, notes, overview
+from flows import family, guard, index, leases, notes, overview
 from flows.prefect_server import (
+    ACCOUNT,
     SERVER_SECONDS,
     StartupError,
+    account,
     answers,
     asked_for,
+    command,
     database_lock,
     let_in,
     port_is_free,
+    settings,
 )
-from flows.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
+from flows.project import CODE, EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
 
 STOP_SECONDS = 3.0  # how long a server may take to end: three of them, one after the other, are gone within ten
 HEALTH = {"MLflow": "/health", "Prefect": "/api/health", "Evidently": "/api/version"}
@@ -63,7 +66,7 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
         stack.enter_context(_noted(project, first))
         say(f"all of it  {first}    how things are, and the ways to what follows, to data docs and data sets' cards")
         say(f"MLflow     {engines['MLflow']}    experiments, runs, registered models")
-        say(f"Prefect    {engines['Prefect']}    flow runs, steps, schedules")
+        say(f"Prefect    {engines['Prefect']}    flow runs, steps, schedules{login(project)}")
         say(f"Evidently  {engines['Evidently']}    drift, its history")
         say("Ctrl-C ends them.")
         while True:
@@ -74,6 +77,26 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
                 address = f"{engines[name]}{path}"
                 if not _answers(address) and not _answers(address):
                     raise StartupError(f"{name} at {address} has ended; its log is in {project.logs}")
+
+
+def login(project: Project) -> str:
+    """What Prefect's pages ask for, where the server that we talk to is our own."""
+    return f"; log in with what is in {_account(project)}" if _is_own(project) else ""
+
+
+def let_into_prefect(project: Project) -> str:
+    """What stands before a command of Prefect's in a shell of the project, where the server is our own."""
+    if not _is_own(project):
+        return ""
+    return f'PREFECT_API_URL={os.environ["PREFECT_API_URL"]} PREFECT_API_AUTH_STRING="$(cat {_account(project)})" '
+
+
+def _is_own(project: Project) -> bool:
+    return os.environ.get("PREFECT_API_AUTH_STRING") == account(project)
+
+
+def _account(project: Project) -> Path:
+    return (project.prefect_home / ACCOUNT).relative_to(project.root)
 
 
 def experiments(project: Project) -> dict[str, str]:
@@ -131,21 +154,25 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
     from components.registry.tracking import connect
 
     connect(project.root)  # the tables are made once, under a lock, before a server looks for them
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", named or local_uri(project.root)]
-    command += ["--default-artifact-root", place.artifacts(project.root).as_uri()]
-    command += ["--host", LOOPBACK, "--port", str(port), "--workers", "1"]
-    with _running("MLflow", command, port, HEALTH["MLflow"], project.logs / "mlflow-server.log") as address:
-        yield address
+    program = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", named or local_uri(project.root)]
+    program += ["--default-artifact-root", place.artifacts(project.root).as_uri()]
+    program += ["--host", LOOPBACK, "--port", str(port), "--workers", "1"]
+    hosts = [f"{name}:{port}" for name in guard.NAMES]  # by default MLflow answers any name of a private network
+    program += ["--allowed-hosts", ",".join(hosts), "--x-frame-options", "DENY"]
+    program += ["--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)]
+    with _process("MLflow", program, port, HEALTH["MLflow"], project.logs / "mlflow-server.log"):
+        yield f"http://{LOOPBACK}:{port}"
 
 
 @contextmanager
 def evidently_server(project: Project, port: int) -> Iterator[str]:
     """Evidently's pages over the history of drift; the address."""
     project.drift_history.mkdir(parents=True, exist_ok=True)
-    command = [_executable("evidently"), "ui", "--workspace", str(project.drift_history)]
-    command += ["--host", LOOPBACK, "--port", str(port)]
-    with _running("Evidently", command, port, HEALTH["Evidently"], project.logs / "evidently-server.log") as address:
-        yield address
+    program = [sys.executable, "-m", "uvicorn", "--factory", "flows.guard:evidently", "--app-dir", str(CODE)]
+    program += ["--log-level", "error", "--host", LOOPBACK, "--port", str(port)]
+    own = {guard.PORT: str(port), guard.WORKSPACE: str(project.drift_history)}
+    with _process("Evidently", program, port, HEALTH["Evidently"], project.logs / "evidently-server.log", own):
+        yield f"http://{LOOPBACK}:{port}"
 
 
 @contextmanager
@@ -164,23 +191,15 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
     note = project.prefect_home / notes.PREFECT
     with ExitStack() as stack:
         if not (notes.read(note, project) == url and answers(url)):
-            command = [_executable("prefect"), "server", "start", "--host", LOOPBACK, "--port", str(port)]
-            log = project.logs / "prefect-server.log"
-            asks_itself = {"PREFECT_SERVER_UI_API_URL": url}  # else its pages ask port 4200, whatever port they are on
+            log, own = project.logs / "prefect-server.log", settings(project, port)
             with database_lock(project):
-                process = stack.enter_context(_process("Prefect", command, port, HEALTH["Prefect"], log, asks_itself))
+                process = stack.enter_context(_process("Prefect", command(port), port, HEALTH["Prefect"], log, own))
             if note.is_dir():
                 own_files.remove(note)
             notes.write(note, project, url, process.pid)
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
-        with asked_for(url):
+        with asked_for(url, project):
             yield url.removesuffix("/api")
-
-
-@contextmanager
-def _running(name: str, command: list[str], port: int, health: str, log: Path) -> Iterator[str]:
-    with _process(name, command, port, health, log):
-        yield f"http://{LOOPBACK}:{port}"
 
 
 @contextmanager
@@ -209,11 +228,6 @@ def _process(
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=STOP_SECONDS)
-
-
-def _executable(name: str) -> str:
-    """A command of this environment, also where the environment is not activated."""
-    return shutil.which(name, path=str(Path(sys.executable).parent)) or name
 
 
 def _free(name: str, port: int) -> None:

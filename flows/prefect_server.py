@@ -7,12 +7,14 @@ the flow that talks to it finds it. It keeps nothing that a line needs, so a dam
 from __future__ import annotations
 
 import base64
-import importlib.util
 import os
+import re
+import secrets
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -22,8 +24,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.project import LOOPBACK, Project
+from components import own_files
+from flows import guard
+from flows.project import CODE, LOOPBACK, Project
 
+ACCOUNT = "account"  # in Prefect's part of the state, for its owner alone to read
 SERVER_SECONDS = 120.0  # 8–15 s with two free cores, most of it imports; a busy machine needs several times that
 STARTS = 4  # so often the temporary one is started in all: what ends at each start will not live longer at the fifth
 DATABASE_TROUBLE = (
@@ -77,15 +82,66 @@ def answers(api_url: str) -> bool:
 
 
 @contextmanager
-def asked_for(api_url: str) -> Iterator[None]:
-    """This process, and what it starts, talk to the server at this address for the block."""
-    os.environ["PREFECT_API_URL"] = api_url
+def asked_for(api_url: str, project: Project) -> Iterator[None]:
+    """This process, and what it starts, talk to the project's own server at this address for the block."""
+    own = known_by(project, api_url)
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     _heed()
     try:
         yield
     finally:
-        os.environ.pop("PREFECT_API_URL", None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         _heed()
+
+
+def known_by(project: Project, api_url: str) -> dict[str, str]:
+    """What a program's environment must say to be let into the project's own server."""
+    return {"PREFECT_API_URL": api_url, "PREFECT_API_AUTH_STRING": account(project)}
+
+
+def account(project: Project) -> str:
+    """USER:PASSWORD of the project's own servers, drawn once: other users of the machine do not know it."""
+    path = project.prefect_home / ACCOUNT
+    with FileLock(project.locks / "prefect-account.lock"):
+        found = (own_files.text(path) or "").strip()
+        if not re.fullmatch(r"convoy:\w{20,}", found):
+            if path.is_dir():
+                own_files.remove(path)
+            found = f"convoy:{secrets.token_hex(16)}"
+            _write_private(path, found)
+    return found
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Readable for its owner alone, from the first byte on."""
+    place, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(place, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(temporary).replace(path)
+
+
+def command(port: int) -> list[str]:
+    """How a server of the project's own is started."""
+    program = [sys.executable, "-m", "uvicorn", "--factory", "flows.guard:prefect", "--app-dir", str(CODE)]
+    return [*program, "--lifespan", "on", "--log-level", "error", "--host", LOOPBACK, "--port", str(port)]
+
+
+def settings(project: Project, port: int) -> dict[str, str]:
+    """What the server's environment must say: whom it lets in, and from which pages."""
+    url = f"http://{LOOPBACK}:{port}"
+    return {
+        guard.PORT: str(port),
+        "PREFECT_SERVER_API_AUTH_STRING": account(project),
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{url},http://localhost:{port}",
+        "PREFECT_SERVER_UI_API_URL": f"{url}/api",  # else its pages ask port 4200, whatever port they are on
+        **known_by(project, f"{url}/api"),
+    }
 
 
 def _heed() -> None:
@@ -177,19 +233,19 @@ class Temporary:
         told = None
         if (why := unreadable(database(self.project))) is not None:
             told = f"Prefect's database is damaged ({why}): its history of flow runs was put aside as {self._aside()}"
-        spec = importlib.util.find_spec("prefect")
-        if spec is None or spec.origin is None:
-            raise StartupError("Prefect is not installed; run `make setup`")
-        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(spec.origin).parent.parent)]
-        command += ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on", "--log-level", "error"]
-        command += ["--host", LOOPBACK, "--port", str(self.port)]
         # Schedules are for servers that stay; Prefect's own temporary server leaves the same services out.
-        known = {**os.environ, **self.environment, "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        own = {**settings(self.project, self.port), "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        known = {**os.environ, **self.environment, **own}
         with self.log.open("ab") as output:
             self._heard = output.tell()
             # A session of its own: a Ctrl-C is for the command, which still has things to tell the server.
             self._process = subprocess.Popen(
-                command, env=known, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command(self.port),
+                env=known,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         self.starts += 1
         self._began = time.monotonic()

@@ -63,7 +63,7 @@ def schedule(
             typer.echo(sentence)
         for name, entry in values.deployments.items():
             typer.echo(f"{flows[name].name}/{name} runs at {deployments.said(entry)}")
-        typer.echo(f"their page is {address}/deployments. Ctrl-C ends it.")
+        typer.echo(f"their page is {address}/deployments{pages.login(project)}. Ctrl-C ends it.")
         schedules.serve(values.deployments, flows)
 
 
@@ -78,7 +78,7 @@ def deploy(prefect_port: PortOption = PREFECT_PORT) -> None:
     with explained, pages.lasting_prefect_server(project, prefect_port) as address:
         for sentence in deployments.deploy(project.root):
             typer.echo(sentence)
-        worker = offered.command("prefect", "worker", "start", "--pool", "NAME")
+        worker = pages.let_into_prefect(project) + offered.command("prefect", "worker", "start", "--pool", "NAME")
         typer.echo(f"registered with {address}; `{worker}` runs what is in a pool")
 
 

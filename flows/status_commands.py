@@ -127,14 +127,17 @@ def _asking() -> Iterator[tuple[Project, Tracking]]:
 def _plans(project: Project) -> list[Planned] | None:
     """What Prefect has scheduled; None where no server of this project, and none that is named, answers."""
     from flows import notes
-    from flows.prefect_server import answers, let_in
+    from flows.prefect_server import answers, known_by, let_in
     from flows.status import planned
 
-    url = os.environ.get("PREFECT_API_URL") or notes.read(project.prefect_home / notes.PREFECT, project)
+    named = os.environ.get("PREFECT_API_URL")
+    own = None if named else notes.read(project.prefect_home / notes.PREFECT, project)
+    url = named or own
     if not url or not answers(url):
         return None
+    if own:
+        os.environ.update(known_by(project, own))
     let_in(url)
-    os.environ["PREFECT_API_URL"] = url
     return planned()
 
 

@@ -135,7 +135,7 @@ class _Run:
         }
         environment = {**os.environ, **self.family.environment, "CONVOY_ROOT": str(self.project.root)}
         if server is not None:
-            environment["PREFECT_API_URL"] = server.url
+            environment |= prefect_server.known_by(self.project, server.url)
         self.command.log.parent.mkdir(parents=True, exist_ok=True)
         with self.command.log.open("ab") as log:
             worker = subprocess.Popen(
@@ -242,7 +242,7 @@ class _Run:
 
         def settle() -> None:
             try:
-                with prefect_server.asked_for(server.url) if server is not None else nullcontext():
+                with prefect_server.asked_for(server.url, self.project) if server is not None else nullcontext():
                     leases.settle(self.project)
             except Exception:  # whatever it is, the next start tries again
                 with suppress(OSError), self.command.log.open("a", encoding="utf-8") as story:
