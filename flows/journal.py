@@ -18,6 +18,7 @@ from typing import Any, cast
 from rich.console import Console
 from rich.text import Text
 
+from components.secrecy import scrub
 from flows.progress import Reporter
 
 Record = Mapping[str, Any]
@@ -38,7 +39,7 @@ class Writer:
 
     def record(self, kind: str, **values: Any) -> None:
         """One record, in one write."""
-        text = json.dumps({"at": round(time.time(), 3), "kind": kind, **values}, ensure_ascii=False)
+        text = scrub(json.dumps({"at": round(time.time(), 3), "kind": kind, **values}, ensure_ascii=False))
         with self._lock, suppress(OSError, ValueError):
             self._pipe.write(text.encode("utf-8", errors="replace") + b"\n")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from components import offered
+from components.secrecy import scrub
 from flows.deployments import FILE, Channel, Occasion, read
 from flows.project import Project, find
 
@@ -37,7 +38,7 @@ def tell(project: Project, occasion: Occasion, subject: str, body: str) -> dict[
         return {}
     outcome = {}
     for channel in open_channels(read(project.root).notices, occasion):
-        outcome[_name(channel)] = _sent(channel, occasion, subject, body)
+        outcome[_name(channel)] = _sent(channel, occasion, scrub(subject), scrub(body))
     for name, said in outcome.items():
         log.log(logging.INFO if said == "sent" else logging.WARNING, "notice of %s by %s: %s", occasion, name, said)
     return outcome

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from components.secrecy import scrub
 from flows.cleaning.measuring import use
-from flows.preflight.finding import without_secrets
 from flows.project import Project
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def part(ask: Callable[[], T]) -> Part[T]:
     try:
         return Part(ask())
     except Exception as error:
-        said = without_secrets(str(error).strip() or type(error).__name__)
+        said = scrub(str(error).strip() or type(error).__name__)
         return Part(problem=said if len(said) <= WORDS else f"{said[:WORDS]}…")
 
 

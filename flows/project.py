@@ -15,6 +15,7 @@ from pathlib import Path
 
 from components.config import ConfigurationError
 from components.environment import keep_inside, prepare_environment, who
+from components.secrecy import part_accounts
 
 CODE = Path(__file__).resolve().parents[1]  # the project whose code this is, where it was not installed apart from one
 LOOPBACK = "127.0.0.1"
@@ -105,6 +106,7 @@ def enter(project: Project) -> None:
     Raises ConfigurationError where the state cannot be written, and where this is the code of another project.
     """
     _check_code(project)
+    part_accounts()
     prepare_environment()
     try:
         for folder in (project.locks, project.logs, project.leases, project.work, project.prefect_home):

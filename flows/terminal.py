@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from components.config import ConfigurationError, load, recipes
+from components.secrecy import scrub
 from flows.project import Project, enter, find
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
@@ -47,7 +48,7 @@ def explained(console: Console, log: Path, interrupted: str = GOES_ON) -> Iterat
         raise
     except BaseException as error:
         with suppress(OSError), log.open("a", encoding="utf-8") as story:  # on a full disk what follows says it all
-            traceback.print_exc(file=story)
+            story.write(scrub(traceback.format_exc()))
         text = f"{error or type(error).__name__}\n  the whole story: {short(log)}"
         stop(console, text + _full_disk(log), FAILED)
 
@@ -111,7 +112,9 @@ def stop(console: Console, text: str, code: int) -> NoReturn:
     """Say why, and end the command."""
     with suppress(OSError):  # of a terminal that was closed
         console.print("[bold red]✗[/]", end=" ")
-        console.print(text, highlight=False, markup=False, soft_wrap=True)  # what it offers is copied as it stands
+        console.print(
+            scrub(text), highlight=False, markup=False, soft_wrap=True
+        )  # what it offers is copied as it stands
     sys.exit(code)
 
 

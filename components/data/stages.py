@@ -15,6 +15,7 @@ from pathlib import Path
 from components.config import ConfigurationError, DatasetConfig
 from components.data.errors import DataError, check_name
 from components.environment import keep_inside, switch_off_telemetry
+from components.secrecy import scrub
 
 STAGES = ("watch", "ingest", "inspect", "prepare", "validate")
 LOG_VARIABLE = "CONVOY_STAGE_LOG"  # a file that takes what a stage prints
@@ -133,7 +134,7 @@ def _report(stage: str, name: str, project: Path, error: ValueError | OSError) -
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         reason = f"{where}{error.strerror or error}; nothing was left half-written. Put it right and run again"
-    message = f"{stage} {name}: {reason}"
+    message = scrub(f"{stage} {name}: {reason}")
     print(message, file=sys.stderr)  # noqa: T201
     try:
         if error_file(project, check_name(name)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from components.registry import database
+from components.secrecy import scrub
 
 PROBE_SECONDS = 10.0  # a healthy server answers /health in milliseconds, on a crowded machine in seconds
 LOCK_SECONDS = 120.0  # creating MLflow's tables takes about 10 s on a slow disk
@@ -51,7 +51,7 @@ def explained(uri: str, doing: str) -> Iterator[None]:
         answer = error.response if isinstance(error, requests.exceptions.RequestException) else None
         gone = code == "RESOURCE_DOES_NOT_EXIST" or (answer is not None and answer.status_code == NOT_FOUND)
         kind = MissingError if gone else TrackingError
-        raise kind(f"MLflow at {public(uri)}: {doing} failed: {reason.rstrip('.')}. {advice}") from error
+        raise kind(f"MLflow at {scrub(uri)}: {doing} failed: {scrub(reason.rstrip('.'))}. {advice}") from error
 
 
 def every(page: Callable[[str | None], Any]) -> list[Any]:
@@ -112,16 +112,11 @@ def probe(uri: str) -> None:
         reason: object = f"HTTP {error.code}"
     except (urllib.error.URLError, TimeoutError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-    raise TrackingError(f"MLflow at {public(uri)} does not answer: {reason}. {_advice(uri)}")
+    raise TrackingError(f"MLflow at {scrub(uri)} does not answer: {reason}. {_advice(uri)}")
 
 
 def is_server(uri: str) -> bool:
     return urlparse(uri).scheme in {"http", "https"}
-
-
-def public(uri: str) -> str:
-    """The address without a user's name and password."""
-    return re.sub(r"//[^/@]+@", "//", uri)
 
 
 def _advice(uri: str) -> str:

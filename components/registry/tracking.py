@@ -37,8 +37,8 @@ from components.registry.store import (
     local_path,
     local_uri,
     probe,
-    public,
 )
+from components.secrecy import scrub
 
 KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
 DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a line's run: the data set's name, and DVC's digest of it
@@ -118,7 +118,7 @@ class Tracking:
         if found is not None:
             if found.lifecycle_stage != "active":
                 said = deleted_experiment(self.uri, experiment, found.experiment_id)
-                raise TrackingError(f"MLflow at {public(self.uri)}: {said}, or give the line another `model:` name")
+                raise TrackingError(f"MLflow at {scrub(self.uri)}: {said}, or give the line another `model:` name")
             identifier = found.experiment_id
         return replace(self, experiment=experiment, experiment_id=identifier)
 
@@ -158,7 +158,7 @@ class Tracking:
     @_asked("logging parameters")
     def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         """Record settings. A parameter keeps its first value for ever: what may change belongs into tags."""
-        entries = [Param(metric_name(key), str(value)) for key, value in params.items()]
+        entries = [Param(metric_name(key), scrub(str(value))) for key, value in params.items()]
         for start in range(0, len(entries), BATCH):
             self.client.log_batch(run_id, params=entries[start : start + BATCH])
 
@@ -177,7 +177,7 @@ class Tracking:
     @_asked("setting tags")
     def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set labels; a second value replaces the first."""
-        entries = [RunTag(key, str(value)) for key, value in tags.items()]
+        entries = [RunTag(key, scrub(str(value))) for key, value in tags.items()]
         for start in range(0, len(entries), BATCH):
             self.client.log_batch(run_id, tags=entries[start : start + BATCH])
 
@@ -276,7 +276,7 @@ class Tracking:
             run = self.get(run.parent)
         if not {DATASET, DATA} <= run.tags.keys():
             raise TrackingError(
-                f"MLflow at {public(self.uri)}: expected run {run_id}, or one above it, to have the tags {DATASET!r} "
+                f"MLflow at {scrub(self.uri)}: expected run {run_id}, or one above it, to have the tags {DATASET!r} "
                 f"and {DATA!r}, and {run.id}, the topmost looked at, lacks them; name a run of a line that got as far "
                 "as its data"
             )
@@ -306,7 +306,7 @@ class Tracking:
                     shutil.rmtree(scratch, ignore_errors=True)
         if not found.exists():
             raise MissingError(
-                f"MLflow at {public(self.uri)}: run {run_id} has no artifact {path!r} (looked for {found}); "
+                f"MLflow at {scrub(self.uri)}: run {run_id} has no artifact {path!r} (looked for {found}); "
                 "its files were deleted or moved"
             )
         return found
@@ -357,7 +357,7 @@ def connect(root: Path, experiment: str | None = None, *, ui: str | None = None)
     pages = ui or os.environ.get("CONVOY_MLFLOW_UI")
     if is_server(uri):
         probe(uri)
-        pages = pages or public(uri)
+        pages = pages or scrub(uri)
     for talker in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(talker).setLevel(logging.WARNING)  # forty lines about tables, at every new project
     if wrong := database.problem(uri):

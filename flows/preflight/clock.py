@@ -11,7 +11,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from flows.preflight.finding import ANSWER_SECONDS, Finding, without_secrets
+from components.secrecy import scrub
+from flows.preflight.finding import ANSWER_SECONDS, Finding
 from flows.project import Project
 
 CHECK = "clock"
@@ -30,7 +31,7 @@ def clock(project: Project, now: float | None = None) -> Finding:
         there = _of_server(address) if address.startswith(("http://", "https://")) else None
         if there is not None and abs(here - there) > APART_SECONDS:
             apart = f"{abs(here - there):,.0f} s {'before' if here < there else 'after'}"
-            found = f"{_said(here)}, which is {apart} the clock of {without_secrets(address)}"
+            found = f"{_said(here)}, which is {apart} the clock of {scrub(address)}"
             return Finding("warning", CHECK, found, WAY)
     return Finding("ok", CHECK, _said(here))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,11 +19,6 @@ class Finding:
     check: str
     found: str
     way: str = ""
-
-
-def without_secrets(text: str) -> str:
-    """Text with its URLs' names and passwords left out, also where a password has an @ in it."""
-    return re.sub(r"//[^/?#\s]*@", "//", text)
 
 
 def size(count: float) -> str:

@@ -7,8 +7,9 @@ import shlex
 import sqlite3
 from contextlib import closing
 
+from components.secrecy import scrub
 from flows.prefect_server import StartupError, let_in
-from flows.preflight.finding import Finding, size, without_secrets
+from flows.preflight.finding import Finding, size
 from flows.preflight.store import LOCKED_SECONDS, SMALL
 from flows.project import Project
 
@@ -23,12 +24,12 @@ def prefect(project: Project) -> Finding:
     try:
         let_in(address)
     except StartupError as error:
-        said, _, way = without_secrets(str(error)).partition("; ")
+        said, _, way = scrub(str(error)).partition("; ")
         return Finding("error", CHECK, said, way)
     except ValueError as error:
-        said = f"PREFECT_API_URL={without_secrets(address)}: {error}"
+        said = f"PREFECT_API_URL={scrub(address)}: {error}"
         return Finding("error", CHECK, said, "set PREFECT_API_URL to http://HOST:4200/api, or unset it")
-    return Finding("ok", CHECK, f"{without_secrets(address)} answers and lets us in")
+    return Finding("ok", CHECK, f"{scrub(address)} answers and lets us in")
 
 
 def _database(project: Project) -> Finding:

@@ -10,7 +10,8 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from flows.preflight.finding import ANSWER_SECONDS, Finding, without_secrets
+from components.secrecy import scrub
+from flows.preflight.finding import ANSWER_SECONDS, Finding
 from flows.preflight.places import writable
 from flows.project import Project
 
@@ -80,7 +81,7 @@ def _folder(project: Project, name: str, address: str) -> Finding:
 
 
 def _network(project: Project, name: str, address: str, scheme: str, about: dict[str, str], *, ask: bool) -> Finding:
-    public = without_secrets(address)
+    public = scrub(address)
     package, what = PLUGINS.get(scheme, ("dvc_http", "dvc-http"))
     if find_spec(package) is None:
         return Finding("error", CHECK, f"{name} is {public}, and {package} is not installed", f"`pip install {what}`")
@@ -98,7 +99,7 @@ def _network(project: Project, name: str, address: str, scheme: str, about: dict
         return Finding(
             "error",
             CHECK,
-            without_secrets(str(error)),
+            scrub(str(error)),
             "`dvc remote list` shows the address; set the credentials that it wants",
         )
     return Finding("ok", CHECK, f"{name} is {public} and answers")

@@ -18,7 +18,8 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
-from flows.preflight.finding import ANSWER_SECONDS, Finding, size, without_secrets
+from components.secrecy import scrub
+from flows.preflight.finding import ANSWER_SECONDS, Finding, size
 from flows.project import Project
 
 CHECK = "tracking store"
@@ -40,7 +41,7 @@ def tracking(project: Project) -> Finding:
     if parsed.hostname:
         return _elsewhere(address, parsed)
     way = "unset MLFLOW_TRACKING_URI for the project's own database, or name sqlite:///FILE or http(s)://HOST"
-    return Finding("error", CHECK, f"MLFLOW_TRACKING_URI={without_secrets(address)}: no store that Convoy knows", way)
+    return Finding("error", CHECK, f"MLFLOW_TRACKING_URI={scrub(address)}: no store that Convoy knows", way)
 
 
 def database(file: Path) -> Finding:
@@ -102,7 +103,7 @@ def _put_back(file: Path) -> str:
 
 def server(address: str) -> Finding:
     """A server of MLflow's: that it answers, and whether it lets this account in."""
-    public = without_secrets(address.rstrip("/"))
+    public = scrub(address.rstrip("/"))
     unset = "start the server, correct MLFLOW_TRACKING_URI, or unset it to use the project's own database"
     parsed = urllib.parse.urlsplit(address.rstrip("/"))
     bare = parsed._replace(netloc=parsed.netloc.rpartition("@")[2]).geturl()
@@ -125,13 +126,13 @@ def server(address: str) -> Finding:
             return Finding("error", CHECK, f"{public}: {given} (HTTP {error.code})", way)
         return Finding("error", CHECK, f"{public} answers with HTTP {error.code}: is it MLflow's?", unset)
     except (OSError, ValueError) as error:
-        reason = without_secrets(str(getattr(error, "reason", error)))
+        reason = scrub(str(getattr(error, "reason", error)))
         return Finding("error", CHECK, f"{public} does not answer: {reason}", unset)
 
 
 def _elsewhere(address: str, parsed: urllib.parse.SplitResult) -> Finding:
     """A database server: whether its port answers; what it thinks of the account it says itself."""
-    public = without_secrets(address)
+    public = scrub(address)
     ports = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
     port = parsed.port or ports.get(parsed.scheme.partition("+")[0])
     if port is None:

@@ -23,13 +23,13 @@ from components.data.sources.archive import safe_name
 from components.data.sources.bounds import OverLimitError, Traffic, check_room
 from components.data.sources.download import CONNECT_SECONDS, STALL_SECONDS
 from components.data.sources.keeping import DOWNLOADS, alone, link
+from components.secrecy import is_secret, scrub
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "ssh": "ssh", "sftp": "ssh", "hf": "huggingface"}  # protocol → extra of this package
 _AT_ONCE = 256  # files asked for together; file systems that can, fetch them side by side
 # What file systems call the things that change with a file's content, in lower case and without - and _.
 _TAGS = frozenset({"etag", "contentmd5", "md5", "md5hash", "digest", "contenthash", "versionid", "generation", "crc"})
 _TIMES = frozenset({"lastmodified", "mtime", "modified", "updated", "timemodified", "datetime"})
-_SECRET_OPTIONS = frozenset({"key", "secret", "token", "password", "passphrase", "account_key", "sas_token"})
 
 Answer = TypeVar("Answer")
 
@@ -105,8 +105,7 @@ def listing(source: Located, project: Path) -> str:
 
 def shown(address: str) -> str:
     """The address as people may see it: without a user's name and password, and without its query and fragment."""
-    without = re.sub(r"(?<=://)[^/\s'\"]*@", "", address)
-    return re.sub(r"(://[^\s?#'\"]*)[?#][^\s'\")]*", r"\1", without)
+    return re.sub(r"(://[^\s?#'\"]*)[?#][^\s'\")]*", r"\1", scrub(address))
 
 
 # -- what is there ---------------------------------------------------------------------------------------------------
@@ -140,7 +139,7 @@ def _opened(source: Located) -> tuple[Any, str]:
     import fsspec
 
     protocol = source.path.partition("://")[0].partition("::")[0]
-    secret = sorted(_SECRET_OPTIONS & set(source.options))
+    secret = sorted(filter(is_secret, source.options))
     if secret:
         raise DataError(
             f"source.options.{secret[0]}: expected secrets in the environment or in ~/.aws, ~/.ssh, …, "

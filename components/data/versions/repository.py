@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from filelock import FileLock
 from components import offered
 from components.data.errors import DataError, check_name
 from components.own_files import remove
+from components.secrecy import scrub
 
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # Whose errors DVC passes on as they are, from remotes at s3:// and ssh://.
@@ -74,7 +74,7 @@ def remote_place(repo: Any) -> str:
     name = repo.config["core"].get("remote")
     if not name:
         return "no remote (none is set)"
-    return f"the remote {name!r} ({re.sub(r'//[^/@]+@', '//', str(repo.config['remote'][name].get('url')))})"
+    return f"the remote {name!r} ({scrub(str(repo.config['remote'][name].get('url')))})"
 
 
 def causes(error: BaseException | None) -> str:

@@ -1,0 +1,118 @@
+"""No password, token or key is written anywhere, in whatever form a library repeats it."""
+
+from __future__ import annotations
+
+import base64
+import urllib.parse
+
+import pytest
+
+from components.secrecy import is_secret, part_accounts, scrub
+
+PASSWORD = "p@ss:w0rd#1"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:secret@host:4200/api failed", "http://host:4200/api failed"),
+        ("http://me:p@ss@host/api", "http://host/api"),
+        ("http://token@host", "http://host"),
+        ("postgresql+psycopg2://me:secret@db/mlflow: no", "postgresql+psycopg2://db/mlflow: no"),
+        ("'s3://key:secret@bucket/x'", "'s3://bucket/x'"),
+        ("https://h/x?X-Amz-Signature=abc&page=2", "https://h/x?X-Amz-Signature=…&page=2"),
+        ("https://h/x?page=2&sig=abc%3D#top", "https://h/x?page=2&sig=…#top"),
+        ("https://h/x?api_key=abc;token=def", "https://h/x?api_key=…;token=…"),
+        ("https://h/page@2 and me@example.org", "https://h/page@2 and me@example.org"),
+        ("a@b://c", "a@b://c"),
+        ("data/x.png: expected key=value, received 3", "data/x.png: expected key=value, received 3"),
+    ],
+)
+def test_addresses_lose_their_accounts_and_secret_parameters(text: str, shown: str) -> None:
+    assert scrub(text, {}) == shown
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_PASSWORD", "RAY_AUTH_TOKEN", "MY_WEBHOOK", "AWS_SECRET_ACCESS_KEY"])
+def test_values_of_secret_variables_are_in_no_form_of_a_text(name: str) -> None:
+    # given
+    environment = {name: PASSWORD, "HOME": "/home/me"}
+    forms = [PASSWORD, urllib.parse.quote(PASSWORD, safe=""), base64.b64encode(PASSWORD.encode()).decode()]
+    # when / then
+    for form in forms:
+        assert scrub(f"before {form} after, /home/me", environment) == "before … after, /home/me"
+
+
+def test_the_password_of_an_account_is_one_without_its_user_too() -> None:
+    environment = {"PREFECT_API_AUTH_STRING": "convoy:0123456789"}
+    assert scrub("convoy:0123456789, 0123456789, convoy", environment) == "…, …, convoy"
+
+
+def test_short_values_and_places_are_left() -> None:
+    # given: a token of one letter would take every such letter out of every text
+    environment = {"A_TOKEN": "a", "RAY_AUTH_TOKEN_PATH": "/home/me/token", "B_SECRET": "/home/me/token"}
+    # when / then
+    assert scrub("a banana in /home/me/token", environment) == "a banana in /home/me/token"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("password", "PGPASSWORD", "db_password", "passwd", "passphrase", "pwd", "secret", "client_secret", "token"),
+        *("access_token", "session-token", "sas_token", "sig", "X-Amz-Signature", "key", "account_key", "api_key"),
+        *("apikey", "private_key", "AWS_SECRET_ACCESS_KEY", "credentials", "auth", "auth_string", "SLACK_WEBHOOK"),
+    ],
+)
+def test_what_is_secret_is_told_by_its_name(name: str) -> None:
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "endpoint_url",
+            "anon",
+            "region",
+            "TOKENIZERS_PARALLELISM",
+            "keyboard",
+            "monkey",
+            "key_count",
+            "RAY_AUTH_MODE",
+        ),
+        *("RAY_AUTH_TOKEN_PATH", "AWS_ACCESS_KEY_ID", "author", "compass", "signed", "HOME", "keys_per_page"),
+    ],
+)
+def test_what_only_looks_alike_is_not(name: str) -> None:
+    assert not is_secret(name)
+
+
+def test_an_account_in_an_address_is_put_where_the_engines_look_for_it() -> None:
+    # given
+    environment = {
+        "MLFLOW_TRACKING_URI": "https://me:p%40ss@mlflow.example:5000/base",
+        "PREFECT_API_URL": "http://me:p@ss@host:4200/api",
+    }
+    # when
+    part_accounts(environment)
+    part_accounts(environment)
+    # then
+    assert environment == {
+        "MLFLOW_TRACKING_URI": "https://mlflow.example:5000/base",
+        "MLFLOW_TRACKING_USERNAME": "me",
+        "MLFLOW_TRACKING_PASSWORD": "p@ss",
+        "PREFECT_API_URL": "http://host:4200/api",
+        "PREFECT_API_AUTH_STRING": "me:p@ss",
+    }
+
+
+@pytest.mark.parametrize("uri", ["postgresql://me:secret@db/x", "sqlite:///a@b/x.db", "http://host/a@b", ""])
+def test_what_is_no_server_with_an_account_is_left(uri: str) -> None:
+    environment = {"MLFLOW_TRACKING_URI": uri}
+    part_accounts(environment)
+    assert environment == {"MLFLOW_TRACKING_URI": uri}
+
+
+def test_an_account_that_is_set_apart_is_kept() -> None:
+    environment = {"PREFECT_API_URL": "http://a:b@host/api", "PREFECT_API_AUTH_STRING": "me:mine"}
+    part_accounts(environment)
+    assert environment == {"PREFECT_API_URL": "http://host/api", "PREFECT_API_AUTH_STRING": "me:mine"}
