@@ -1,4 +1,4 @@
-"""Where a result comes from: the code it was made by, the locked libraries, the commit.
+"""Where a result comes from: the code it was made by, the libraries that ran, the commit.
 
 A step is done again when one of these changes. Code is compared by meaning: a comment, a docstring or a blank line
 changes nothing.
@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import subprocess
 from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.utils import canonicalize_name
 
 PACKAGES = ("components",)
 CODE = Path(__file__).resolve().parent.parent
+_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^;\s]+)\s*(;\s*(?P<marker>[^#]+?))?\s*(#.*)?$")
 
 
 def code_digest(modules: Iterable[str]) -> str:
@@ -23,9 +29,14 @@ def code_digest(modules: Iterable[str]) -> str:
     Modules that are named in strings count as well: registries import their families by name.
     """
     total = hashlib.sha256()
-    for module in sorted(_closure(frozenset(modules))):
-        total.update(f"{module}\0{_meaning(module)}\n".encode())
+    for module, digest in code_parts(modules).items():
+        total.update(f"{module}\0{digest}\n".encode())
     return total.hexdigest()
+
+
+def code_parts(modules: Iterable[str]) -> dict[str, str]:
+    """Module → SHA-256 of what it means, for all that `code_digest` is made of, in order of name."""
+    return {module: _digest(module) for module in sorted(_closure(frozenset(modules)))}
 
 
 def meaning(source: str) -> str:
@@ -39,9 +50,39 @@ def meaning(source: str) -> str:
     return ast.dump(tree)
 
 
-def lock_digest(root: Path) -> str:
-    """SHA-256 of the locked run-time libraries; raises FileNotFoundError where the lock is gone."""
-    return hashlib.sha256((root / "requirements.lock").read_bytes()).hexdigest()
+def libraries(root: Path) -> dict[str, str]:
+    """Locked library → the version that is installed, which is what runs; `none` where it is not.
+
+    By content: comments, order and line ends of the lock do not count. Raises FileNotFoundError where it is gone.
+    """
+    text = (root / "requirements.lock").read_text(encoding="utf-8")
+    there = installed()
+    return {name: there.get(name, "none") for name in sorted(pins(text))}
+
+
+@cache
+def installed() -> dict[str, str]:
+    """Canonical name → version of everything that this interpreter finds."""
+    return {str(canonicalize_name(each.name)): each.version for each in distributions() if each.name}
+
+
+def pins(text: str) -> dict[str, str]:
+    """Canonical name → version, of every `NAME==VERSION` of a lock that is meant for this machine."""
+    found = {}
+    for line in text.splitlines():
+        pin = _PIN.match(line.strip())
+        if pin and _meant(pin["marker"]):
+            found[str(canonicalize_name(pin["name"]))] = pin["version"]
+    return found
+
+
+def _meant(marker: str | None) -> bool:
+    if not marker:
+        return True
+    try:
+        return Marker(marker).evaluate()
+    except InvalidMarker:
+        return True  # looked at as if it were for all
 
 
 def git_commit(root: Path) -> str:
@@ -100,8 +141,8 @@ def _source(module: str) -> str:
 
 
 @cache
-def _meaning(module: str) -> str:
-    return meaning(_source(module))
+def _digest(module: str) -> str:
+    return hashlib.sha256(meaning(_source(module)).encode()).hexdigest()
 
 
 @cache

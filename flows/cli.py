@@ -17,6 +17,7 @@ from flows import (
     doctor_commands,
     find_commands,
     log_commands,
+    plan_pages,
     schedule_commands,
     status_commands,
     terminal,
@@ -51,14 +52,28 @@ def run(
         bool,
         typer.Option("--detach", "-d", help="Without this terminal: `convoy logs -f` shows it, `convoy stop` ends it."),
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Start nothing: say which steps are done, which will run, and why.")
+    ] = False,
+    fresh: Annotated[
+        list[str] | None,
+        typer.Option("--fresh", metavar="STEP", help="Do this step anew, whether or not it is done."),
+    ] = None,
 ) -> None:
     """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
     project = terminal.project()
+    again = fresh or []
+    if plan:
+        plan_pages.show(project, recipe, overrides or [], again)
+        return
+    if again:
+        plan_pages.checked(project, again)
     if detach:
         terminal.ready(project, recipe, overrides or [])
-        log_commands.detached(project, ["run", "--recipe", recipe, *(f"-S{each}" for each in overrides or [])])
+        words = [*(f"-S{each}" for each in overrides or []), *(f"--fresh={each}" for each in again)]
+        log_commands.detached(project, ["run", "--recipe", recipe, *words])
         return
-    terminal.supervised(project, "line", recipe, {"recipe": recipe, "overrides": overrides or []})
+    terminal.supervised(project, "line", recipe, {"recipe": recipe, "overrides": overrides or [], "fresh": again})
 
 
 @app.command()

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 from prefect.client.schemas.objects import State
 
@@ -18,6 +18,52 @@ from components.registry.tracking import Tracking
 from flows.leases import Lease
 from flows.progress import Reporter
 from flows.project import Project
+
+
+class NotDone(Exception):  # noqa: N818  (an answer, not a fault)
+    """A step that is looked up has no result yet: what stands on it cannot be looked up either."""
+
+
+class NotYet:
+    """What stands for the result of a step that is not done: whoever asks it for anything hears NotDone."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise NotDone(self._step)
+
+    def __len__(self) -> NoReturn:
+        raise NotDone(self._step)
+
+    def __iter__(self) -> NoReturn:
+        raise NotDone(self._step)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What becomes of one step of a line, as far as it can be told before."""
+
+    step: str
+    does: Literal["done", "runs", "follows", "skipped"]
+    why: str = ""  # why it runs or is skipped
+    run: str = ""  # MLflow's, where it is done
+
+
+@dataclass
+class Plan:
+    """The steps of a line that is looked at instead of run, in their order."""
+
+    steps: list[Planned] = field(default_factory=list)
+
+    def done(self, step: str, run: str = "") -> None:
+        self.steps.append(Planned(step, "done", run=run))
+
+    def runs(self, step: str, why: str) -> None:
+        self.steps.append(Planned(step, "runs", why))
+
+    def skipped(self, step: str, why: str) -> None:
+        self.steps.append(Planned(step, "skipped", why))
 
 
 @dataclass
@@ -32,6 +78,8 @@ class Line:
     reporter: Reporter
     custody: dict[str, str]  # where everything came from: recipe, commit, lock
     as_of: datetime | None = None  # a past moment: the line works on the data of that time, and moves no alias
+    fresh: frozenset[str] = frozenset()  # steps that are done anew, whether or not they are done
+    plan: Plan | None = None  # where the line is only looked at
     done: list[Done] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # wall time of each part, in order
     after: list[State[Any]] = field(default_factory=list)  # the task before: Prefect's graph shows them in their order
@@ -62,6 +110,9 @@ class Line:
 
     def skip(self, step: str, reason: str) -> None:
         """Leave a step out, and say so in the run."""
+        if self.plan is not None:
+            self.plan.skipped(step, reason)
+            return
         self.begun += 1
         self.tracking.log_tags(self.run_id, {f"convoy.skipped.{step}": reason})
         self.reporter.started(step)

@@ -13,7 +13,8 @@ from components.registry.tracking import KIND, Tracking
 from components.tasks import registry as tasks
 from components.training.job import Event, Job
 from flows.context import line
-from flows.step import LINE, StepRun, flat
+from flows.known_by import flat
+from flows.step import LINE, StepRun
 
 AWAY_SECONDS = 300.0  # that MLflow may not answer while a network is trained: long enough to start a server again
 AGAIN_SECONDS = 5.0  # between two attempts to tell it what it has missed

@@ -16,8 +16,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.runtime import flow_run as this_flow_run
 
 from components.artifacts import Dataset, Decision
+from components.config import LineConfig
 from components.registry import tracking as memory
-from flows import comparison, notices, opening, progress, schedules, steps, stopping, ways
+from flows import comparison, notices, opening, order, progress, schedules, steps, stopping, ways
 from flows.check import complete
 from flows.context import Done, Line
 from flows.project import enter, find
@@ -51,33 +52,44 @@ class Outcome:
     on_failure=[notices.of_failure],
     on_crashed=[stopping.as_cancelled, notices.of_failure],
 )
-def line(recipe: str = "default", overrides: list[str] | None = None, as_of: datetime | None = None) -> Outcome:
+def line(
+    recipe: str = "default",
+    overrides: list[str] | None = None,
+    as_of: datetime | None = None,
+    fresh: list[str] | None = None,
+) -> Outcome:
     """Take the data set of a recipe to a promoted, compressed, audited network.
 
     `recipe` is `default` (params.yaml as it stands) or the name of a file in recipes/; `overrides` are `key=value`
-    with keys of `line:`. `as_of` is a past moment: the data is taken as it was then, and no alias moves.
+    with keys of `line:`. `as_of` is a past moment: the data is taken as it was then, and no alias moves. The steps
+    named in `fresh` are done anew, whether or not they are done.
     """
     if missed := schedules.made_up_for(this_flow_run.get_id()):
         return cast(Outcome, missed)
     with opened(recipe, overrides or [], as_of) as run:
-        settings = run.recipe.line
-        training, augment, seed = settings.training, settings.augment, settings.seed
+        run.fresh = order.named(fresh or [])
+        return concluded(run, *through(run.recipe.line))
 
-        data = steps.data(settings.dataset)  # DVC: ingest, prepare, validate
-        steps.validation(data)
-        drift = steps.drift(data, settings.model, settings.drift)
-        steps.augmentation(data, augment, seed)
-        members = steps.train(data, settings.members, training, augment, seed)  # Ray: one worker group, K members
-        teacher = steps.ensemble(members, data, settings.ensemble)
-        unlabelled = steps.unlabelled(settings.student)
-        student = steps.distil(teacher, data, settings.student, training, augment, seed + len(members), unlabelled)
-        taught = teacher, settings.student, training, augment, seed, unlabelled  # how a network is trained on
-        pruned = steps.prune(student, data, settings.prune, *taught)
-        quantized = steps.quantize(pruned, data, settings.quantize, *taught)
-        assessment = steps.evaluate(members, teacher, student, pruned, quantized, data, settings.evaluate)
-        version = steps.register(quantized, assessment, data, settings.model, settings.drift)
-        decision = steps.promote(version, quantized, assessment, data, drift, settings.evaluate, settings.gates)
-        return concluded(run, data, assessment, decision)
+
+def through(settings: LineConfig) -> tuple[Dataset, steps.Assessment, Decision]:
+    """The steps, one after the other."""
+    training, augment, seed = settings.training, settings.augment, settings.seed
+
+    data = steps.data(settings.dataset)  # DVC: ingest, prepare, validate
+    steps.validation(data)
+    drift = steps.drift(data, settings.model, settings.drift)
+    steps.augmentation(data, augment, seed)
+    members = steps.train(data, settings.members, training, augment, seed)  # Ray: one worker group, K members
+    teacher = steps.ensemble(members, data, settings.ensemble)
+    unlabelled = steps.unlabelled(settings.student)
+    student = steps.distil(teacher, data, settings.student, training, augment, seed + len(members), unlabelled)
+    taught = teacher, settings.student, training, augment, seed, unlabelled  # how a network is trained on
+    pruned = steps.prune(student, data, settings.prune, *taught)
+    quantized = steps.quantize(pruned, data, settings.quantize, *taught)
+    assessment = steps.evaluate(members, teacher, student, pruned, quantized, data, settings.evaluate)
+    version = steps.register(quantized, assessment, data, settings.model, settings.drift)
+    decision = steps.promote(version, quantized, assessment, data, drift, settings.evaluate, settings.gates)
+    return data, assessment, decision
 
 
 def reporting_to(reporter: progress.Reporter) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 from prefect.runtime import flow_run as this_flow_run
 
 from components import provenance
+from components.artifacts import digest_values
 from components.config import Recipe
 from components.environment import who
 from components.registry import tracking as memory
@@ -17,9 +18,10 @@ from components.registry.store import TrackingError
 from flows import family, leases, preflight
 from flows.context import Line, running
 from flows.data_revisions import AS_OF
+from flows.known_by import flat
 from flows.progress import Reporter
 from flows.project import Project
-from flows.step import LINE, flat
+from flows.step import LINE
 
 
 @contextmanager
@@ -66,7 +68,7 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
         "convoy.recipe": recipe,
         "convoy.dataset": settings.line.dataset,
         "convoy.parameters": settings.digest(),
-        "convoy.lock": provenance.lock_digest(project.root),
+        "convoy.lock": digest_values(provenance.libraries(project.root)),
         "convoy.prefect_flow_run": str(this_flow_run.get_id()),
         "mlflow.source.git.commit": provenance.git_commit(project.root),
         "mlflow.source.name": f"convoy run --recipe {recipe}",

@@ -1,8 +1,8 @@
 """The one wrapper around every step: look-up, child run, result, artifacts, retries and timeout.
 
-A step's key is the digest of its inputs, its section of the configuration, its code and the locked libraries. Where
-MLflow has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run
-links to the run that was reused. A step's body writes its result into a folder; that folder becomes an artifact of the
+A step's key (`known_by`) is the digest of its inputs, its settings, its code and the libraries that run. Where MLflow
+has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run links to
+the run that was reused. A step's body writes its result into a folder; that folder becomes an artifact of the
 child run, and what the line goes on with is always read from there, so a reused result cannot differ from a fresh one.
 A manifest goes with it: what is damaged is named and done again, and nothing is kept that was built on it.
 """
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from filelock import FileLock
 from prefect import get_run_logger, task
@@ -27,15 +27,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from components import machine
 from components.artifacts import ArtifactError, Dataset, digest_values
 from components.config import Section
 from components.own_files import remove
-from components.provenance import code_digest, lock_digest, meaning
+from components.provenance import code_parts, libraries, meaning
 from components.registry import manifest
 from components.registry.manifest import RESULT
 from components.registry.store import TrackingError
 from components.registry.tracking import KEY, KIND, Tracking
-from flows.context import Done, line
+from flows.context import Done, NotYet, Plan, line
+from flows.known_by import FILE, KnownBy, dotted, identity, is_setting
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +47,8 @@ STEP = "convoy.step"  # tag: which step a child run is
 PART = "convoy.part."  # tags: the digests that a step's key is made of
 BECAUSE = "convoy.because"  # tag: why a step was done
 SUMMARY = "summary.json"
+KNOWN = "key"  # folder of a run's artifacts: what its key is made of
+ANEW = "it was asked for"
 CACHED = "Cached"  # the state on Prefect's page of a step that was found done
 DAMAGED = "the result"  # how the reason begins where a step is done again for its files' sake
 LONGEST = 4000  # characters of a reason; MLflow keeps 8,000 of a tag
@@ -87,8 +91,11 @@ class Step(Generic[P, T]):
         retries: int,
         minutes: float,
         holds: Callable[[T], bool],
+        measures: bool,
     ) -> None:
         self.body, self.title, self.load, self.code, self.holds = body, title, load, code, holds
+        self.measures = measures
+        self._names = list(inspect.signature(body).parameters)[1:]  # the first is the run
         self.__doc__ = body.__doc__
         self._task = task(
             name=title,
@@ -106,6 +113,8 @@ class Step(Generic[P, T]):
         """Do the step, or find that it is done."""
         began = time.monotonic()
         shared = line()
+        if shared.plan is not None:
+            return self._looked_up(shared.plan, *args, **kwargs)
         shared.begun += 1
         shared.reporter.started(self.title)
         try:
@@ -126,36 +135,54 @@ class Step(Generic[P, T]):
         shared.reporter.finished(self.title, summary, cached=cached)
         return self.load(folder)
 
-    def parts(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, str]:
-        """Everything that the result depends on, by kind, as digests: nouns, settings, code and libraries."""
-        given = {**{str(place): value for place, value in enumerate(args)}, **kwargs}
-        known = {name: identity(value) for name, value in sorted(given.items())}
-        settings = {name for name, value in given.items() if is_setting(value)}
-        body = meaning(textwrap.dedent(inspect.getsource(self.body)))
-        return {
-            "inputs": digest_values({name: value for name, value in known.items() if name not in settings}),
-            "settings": digest_values({name: value for name, value in known.items() if name in settings}),
-            "code": digest_values({"body": body, "modules": code_digest(self.code)}),
-            "libraries": lock_digest(line().project.root),
-        }
+    def _looked_up(self, plan: Plan, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Note whether the step is done; what it hands on, or what stands for it."""
+        known = self.known_by(*args, **kwargs)
+        found, lost = self._finished(known.key(self.title))
+        if self.title in line().fresh:
+            found, lost = None, ANEW
+        if found is None:
+            plan.runs(self.title, self._because(known, lost))
+            return cast(T, None if self.load is nothing else NotYet(self.title))
+        plan.done(self.title, found)
+        return self.load(line().tracking.artifact_folder(found, RESULT))
 
-    def key(self, parts: dict[str, str]) -> str:
-        """What the step is known by: the digest of its name and of everything that its result depends on."""
-        return digest_values({"step": self.title, **parts})
+    def known_by(self, *args: P.args, **kwargs: P.kwargs) -> KnownBy:
+        """Everything that the result depends on, by kind and name: nouns, settings, code, libraries, the machine."""
+        given = dict(zip(self._names, args, strict=False)) | kwargs
+        inputs: dict[str, str] = {}
+        settings: dict[str, str] = {}
+        for name, value in given.items():
+            if is_setting(value):
+                settings |= dotted(_key_of(name, value), value)
+            else:
+                inputs[name] = digest_values({name: identity(value)})
+        body = meaning(textwrap.dedent(inspect.getsource(self.body)))
+        return KnownBy(
+            {
+                "inputs": inputs,
+                "settings": settings,
+                "code": {f"the step {self.title}": digest_values({self.title: body}), **code_parts(self.code)},
+                "libraries": libraries(line().project.root),
+                "machine": machine.kind() if self.measures else {},
+            }
+        )
 
     def _run(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         shared = line()
-        parts = self.parts(*args, **kwargs)
-        key = self.key(parts)
+        known = self.known_by(*args, **kwargs)
+        key = known.key(self.title)
         # Two lines at once: the second waits for the first one's result rather than making it again.
         with FileLock(shared.project.locks / f"step-{key[:32]}.lock"):
             found, lost = self._finished(key)
+            if self.title in shared.fresh:
+                found, lost = None, ANEW
             if found is not None:
                 _show(self.title, found, cached=True)
                 return Completed(name=CACHED, message=f"MLflow run {found}", data=found)
             if lost:
                 get_run_logger().warning("%s is done again: %s", self.title, lost)
-            run_id = self._do(key, parts, lost, *args, **kwargs)
+            run_id = self._do(key, known, lost, *args, **kwargs)
         _show(self.title, run_id, cached=False)
         return run_id
 
@@ -179,21 +206,27 @@ class Step(Generic[P, T]):
             return None, f"what run {found} did is no longer so"
         return found, ""
 
-    def _because(self, parts: dict[str, str], lost: str) -> str:
+    def _because(self, known: KnownBy, lost: str) -> str:
         """Why the step is done: what became of its result, or what differs from the last time that it was done."""
         if lost:
             return lost[:LONGEST]
-        before = line().tracking.search({STEP: self.title}, status="FINISHED", limit=1)
-        changed = [part for part, digest in parts.items() if not before or before[0].tags.get(PART + part) != digest]
+        tracking = line().tracking
+        before = tracking.search({STEP: self.title}, status="FINISHED", limit=1)
         if not before:
             return "it was not done before"
-        return f"changed: {', '.join(changed)}" if changed else "the run that did it is gone"
+        try:
+            then = KnownBy.read((tracking.artifact_folder(before[0].id, KNOWN) / FILE).read_text(encoding="utf-8"))
+            changed = known.changed(then)
+        except (TrackingError, OSError, ValueError):  # of an earlier release, which kept the digests alone
+            tags = before[0].tags
+            changed = [part for part, digest in known.digests().items() if tags.get(PART + part) != digest]
+        return f"changed: {'; '.join(changed)}"[:LONGEST] if changed else "the run that did it is gone"
 
-    def _do(self, key: str, parts: dict[str, str], lost: str, *args: P.args, **kwargs: P.kwargs) -> str:
+    def _do(self, key: str, known: KnownBy, lost: str, *args: P.args, **kwargs: P.kwargs) -> str:
         shared = line()
         tracking = shared.tracking
-        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(parts, lost)}
-        tags |= {PART + part: digest for part, digest in parts.items()}
+        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(known, lost)}
+        tags |= {PART + part: digest for part, digest in known.digests().items()}
         # The number keeps a line's steps in its order wherever MLflow lists them.
         run_id = tracking.start_run(f"{shared.begun:02d} {self.title}", parent=shared.run_id, tags=tags)
         datasets = tuple(value for value in (*args, *kwargs.values()) if isinstance(value, Dataset))
@@ -213,6 +246,8 @@ class Step(Generic[P, T]):
             told = {"summary": step_run.summary, "table": step_run.table}
             (folder / SUMMARY).write_text(json.dumps(told), encoding="utf-8")
             tracking.log_artifacts(run_id, folder, RESULT)
+            (work / FILE).write_text(known.to_json(), encoding="utf-8")
+            tracking.log_artifact(run_id, work / FILE, KNOWN)
             manifest.record(tracking, run_id, folder)
             tracking.log_note(run_id, step_run.summary)
             tracking.finish(run_id)
@@ -226,6 +261,10 @@ class Step(Generic[P, T]):
         return run_id
 
 
+def nothing(folder: Path) -> None:
+    """How the result of a step is loaded that is for people alone."""
+
+
 def step(
     title: str,
     *,
@@ -234,59 +273,32 @@ def step(
     retries: int = 1,
     minutes: float = 30.0,
     holds: Callable[[T], bool] = lambda _: True,
+    measures: bool = False,
 ) -> Callable[[Body[P]], Step[P, T]]:
     """Make a step of a body `(run, *inputs) -> None`.
 
     `load` reads what the body wrote; `code` names the modules it does its work with; `holds` says whether a finished
-    result is still true, for steps that also change something outside. Only passing troubles (a lost connection, a
+    result is still true, for steps that also change something outside; `measures` says that its figures are those of
+    this kind of machine. Only passing troubles (a lost connection, a
     full disk) are tried again: a wrong input stays wrong.
     """
 
     def make(body: Body[P]) -> Step[P, T]:
-        return functools.wraps(body, updated=())(Step(body, title, load, code, retries, minutes, holds))  # type: ignore[return-value]
+        return functools.wraps(body, updated=())(Step(body, title, load, code, retries, minutes, holds, measures))  # type: ignore[return-value]
 
     return make
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted keys: what MLflow compares runs by. Gates go by their names, as with `-S`."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        name, below = f"{prefix}{key}", _by_gate(value)
-        result |= flat(below, f"{name}.") if isinstance(below, dict) and below else {name: value}
-    return result
-
-
-def _by_gate(value: Any) -> Any:
-    """A list of gates as a mapping; anything else as it is."""
-    if not isinstance(value, list) or not all(isinstance(entry, dict) and "gate" in entry for entry in value):
-        return value
-    named = {" ".join(filter(None, (entry["gate"], entry.get("metric")))): entry for entry in value}
-    return {
-        name: {key: said for key, said in entry.items() if key not in ("gate", "metric")}
-        for name, entry in named.items()
-    }
-
-
-def identity(value: Any) -> Any:
-    """What a step's input contributes to its key: the digest of a noun, the value of a plain one."""
-    if isinstance(value, Section):
-        return value.digest()
-    digest = getattr(value, "digest", None)
-    if isinstance(digest, str):
-        return digest
-    if isinstance(value, tuple | list):
-        return [identity(item) for item in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    raise TypeError(f"a step's input must be a noun, a section or a plain value, received {type(value).__name__}")
-
-
-def is_setting(value: Any) -> bool:
-    """Whether a step's input comes from the configuration rather than from another step."""
-    if isinstance(value, tuple | list):
-        return all(is_setting(item) for item in value)
-    return isinstance(value, Section | str | int | float | bool | None)
+def _key_of(name: str, value: Any) -> str:
+    """The key of `line:` that a section, or a list of them, was written under; the argument's name for all else."""
+    kind = type(value[0] if isinstance(value, tuple | list) and value else value)
+    if not issubclass(kind, Section):
+        return name
+    for key, own in line().recipe.line:
+        first = own[0] if isinstance(own, tuple | list) and own else own
+        if own == value or (type(first) is kind and type(own) is type(value)):
+            return key
+    return name
 
 
 def passing(task: Any, task_run: Any, state: State[Any]) -> bool:

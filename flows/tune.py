@@ -25,8 +25,9 @@ from components.training.tuning_study import Findings, Study, TrialEvent
 from flows import opening, progress, steps
 from flows.check import complete
 from flows.context import Line, line
+from flows.known_by import flat
 from flows.project import Project, enter, find
-from flows.step import LINE, flat
+from flows.step import LINE
 from flows.study import checked, recipe_file
 
 TRIAL = "convoy.trial"  # tag of a child run: how the trial ended

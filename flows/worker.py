@@ -60,7 +60,7 @@ def line(task: Task) -> int:
     from flows.summary import table, where_to_look
 
     flow.reporting_to(task.reporter)
-    outcome = flow.line(*task.recipe)
+    outcome = flow.line(*task.recipe, fresh=task.arguments["fresh"])
     task.console.print(table(outcome, task.console.width))
     # Not broken into lines: it is copied.
     said = where_to_look(outcome, time.time() - task.arguments["began"])

@@ -59,6 +59,26 @@ def watch(name: str, config: DatasetConfig, project: Path) -> None:
         _keep(folder / "source.json", WatchedSource(kind=config.source.kind, fingerprint=found))
 
 
+def changes(name: str, config: DatasetConfig, project: Path) -> list[str]:
+    """What `watch` would find changed, told by names, sizes and times alone: nothing is read, nothing written."""
+    folder = stages.watched_folder(project, name)
+    rules = WatchedRules(
+        expectations=_file_digest(project, f"datasets.{name}.checks.expectations", config.checks.expectations),
+        reviewed=_file_digest(project, f"datasets.{name}.checks.reviewed", config.checks.reviewed),
+    )
+    if not _is_kept(folder / "rules.json", rules):
+        return ["watch: a file that `checks:` names has changed"]
+    if not isinstance(config.source, Located):
+        return []
+    from components.data.sources import registry
+
+    listing = registry.listing(config.source, project)
+    remembered = _recall(_memory(project, name))
+    if listing is None or remembered is None or remembered.listing == listing:
+        return []  # not there, which is no change; or not known here: its content decides, as it will
+    return ["watch: the source is another than when it was read: names, sizes or times of its files differ"]
+
+
 def confirm(name: str, project: Path, fingerprint: str) -> None:
     """Raises DataError where what was ingested is not what `watch` saw: the source has changed in between.
 
@@ -83,7 +103,7 @@ def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> s
         # Nothing to fall back to: reading it says what is wrong with it.
         return None if known else fingerprint(source, project)  # type: ignore[arg-type]
     reader = digest_values({"source": source.digest(), "code": code_digest(["components.data.ingest"])})
-    memory = project / ".convoy" / "data" / f"{name}.listing"
+    memory = _memory(project, name)
     remembered = _recall(memory)
     if remembered is not None and (remembered.listing, remembered.reader) == (listing, reader):
         return remembered.fingerprint
@@ -91,6 +111,10 @@ def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> s
     # The listing is older than the fingerprint: what changes meanwhile is noticed next time.
     _keep(memory, _Remembered(listing=listing, reader=reader, fingerprint=found))
     return found
+
+
+def _memory(project: Path, name: str) -> Path:
+    return project / ".convoy" / "data" / f"{name}.listing"
 
 
 def _recall(path: Path) -> _Remembered | None:
@@ -112,9 +136,13 @@ def _file_digest(project: Path, key: str, name: str | None) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _is_kept(path: Path, card: Card) -> bool:
+    return path.is_file() and path.read_bytes() == card.to_json().encode()
+
+
 def _keep(path: Path, card: Card) -> None:
     content = card.to_json()
-    if path.is_file() and path.read_bytes() == content.encode():
+    if _is_kept(path, card):
         return
     if path.is_dir():
         remove(path)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.utils import canonicalize_name
-
 from components.config import Located, Recipe
+from components.provenance import installed, pins
 from flows.preflight.finding import Finding
 
 NAMED = 4  # libraries that differ and are named; how many more there are is told
@@ -22,7 +18,6 @@ PROTOCOLS = {
     "s3": ("s3", "s3fs"), "s3a": ("s3", "s3fs"), "ssh": ("ssh", "sshfs"), "sftp": ("ssh", "sshfs"),
     "hf": ("huggingface", "huggingface_hub"),
 }  # fmt: skip
-_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^;\s]+)\s*(;\s*(?P<marker>[^#]+?))?\s*(#.*)?$")
 
 
 def versions(root: Path) -> Finding:
@@ -33,27 +28,17 @@ def versions(root: Path) -> Finding:
     except OSError as error:
         way = "`git checkout requirements.lock`"
         return Finding("error", "libraries", f"{lock}: expected the locked libraries: {error.strerror}", way)
-    installed = {str(canonicalize_name(each.name)): each.version for each in distributions() if each.name}
-    missing = sorted(name for name in pinned if name not in installed)
-    others = sorted(name for name, pin in pinned.items() if name in installed and not _same(pin, installed[name]))
+    there = installed()
+    missing = sorted(name for name in pinned if name not in there)
+    others = sorted(name for name, pin in pinned.items() if name in there and not _same(pin, there[name]))
     way = "`make setup`, or `python -m pip install -r requirements.lock`"
     if missing and NEEDED & set(missing):
         return Finding("error", "libraries", f"not installed: {_named(missing)}", way)
     if missing or others:
         said = [f"not installed: {_named(missing)}"] if missing else []
-        told = [f"{name} {installed[name]} instead of {pinned[name]}" for name in others]
+        told = [f"{name} {there[name]} instead of {pinned[name]}" for name in others]
         return Finding("warning", "libraries", "; ".join([*said, *([_named(told)] if told else [])]), way)
     return Finding("ok", "libraries", f"all {len(pinned)} as in requirements.lock")
-
-
-def pins(text: str) -> dict[str, str]:
-    """Canonical name → version, of every `NAME==VERSION` that is meant for this machine."""
-    found = {}
-    for line in text.splitlines():
-        pin = _PIN.match(line.strip())
-        if pin and _meant(pin["marker"]):
-            found[str(canonicalize_name(pin["name"]))] = pin["version"]
-    return found
 
 
 def extras(recipe: Recipe) -> Finding:
@@ -84,15 +69,6 @@ def wanted(recipe: Recipe) -> Mapping[str, tuple[str, str]]:
         if "://" in source.path and protocol in PROTOCOLS:
             found[f"{key}.path"] = PROTOCOLS[protocol]
     return found
-
-
-def _meant(marker: str | None) -> bool:
-    if not marker:
-        return True
-    try:
-        return Marker(marker).evaluate()
-    except InvalidMarker:
-        return True  # looked at as if it were for all
 
 
 def _same(pinned: str, installed: str) -> bool:

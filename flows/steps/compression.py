@@ -27,6 +27,7 @@ def _quantized(folder: Path) -> Quantized:
     load=_quantized,
     code=["components.compress.quantize", "components.compress.quantization.aware", "components.training.cluster"],
     minutes=24 * 60,
+    measures=True,
 )
 def _quantize(
     run: StepRun,

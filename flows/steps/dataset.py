@@ -14,8 +14,8 @@ from prefect.client.schemas.objects import State
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig, StudentConfig
 from flows import data_revisions
-from flows.context import line
-from flows.step import StepRun, passing, step
+from flows.context import NotDone, Plan, line
+from flows.step import StepRun, nothing, passing, step
 
 if TYPE_CHECKING:
     from components.data.drift.rule import DriftReport
@@ -65,6 +65,8 @@ def _made(name: str) -> Dataset:
 def data(name: str) -> Dataset:
     """The prepared, valid data set. DVC remembers what is done; its digest goes on the parent run."""
     shared = line()
+    if shared.plan is not None:
+        return _looked_up("data", name, shared.plan)
     with shared.reporting("data") as told:
         dataset = _made(name)
         counts = ", ".join(f"{count:,} {split}" for split, count in dataset.card.splits.items())
@@ -74,11 +76,25 @@ def data(name: str) -> Dataset:
     return dataset
 
 
+def _looked_up(step: str, name: str, plan: Plan) -> Dataset:
+    """The data as it lies there, where DVC's stages would find it done; raises NotDone where they would work."""
+    from components.data import versions
+
+    root = line().project.root
+    if why := versions.pending(root, name):
+        plan.runs(step, "; ".join(why))
+        raise NotDone(step)
+    plan.done(step)
+    return versions.present(root, name)
+
+
 def unlabelled(student: StudentConfig | None) -> Dataset | None:
     """The data set whose images the student sees without their labels, where it does; its digest goes on the run."""
     if student is None or student.unlabelled is None:
         return None
     shared, name = line(), student.unlabelled
+    if shared.plan is not None:
+        return _looked_up("unlabelled", name, shared.plan)
     with shared.reporting("unlabelled", counted=False) as told:
         dataset = _made(name)
         told(f"{name} {dataset.digest[:12]} · {dataset.card.splits['train']:,} images for the teacher to answer for")
@@ -89,7 +105,7 @@ def unlabelled(student: StudentConfig | None) -> Dataset | None:
 
 @step(
     "validation",
-    load=lambda folder: None,
+    load=nothing,
     code=["components.data.validation.validate", "components.data.inspection.inspect"],
 )
 def _validation(run: StepRun, dataset: Dataset, report: ValidationReport, inspection: Inspection) -> None:
@@ -185,7 +201,7 @@ def drift(dataset: Dataset, name: str, config: DriftConfig) -> DriftReport:
     return _drift(dataset, production, name, config, None)
 
 
-@step("augmentation", load=lambda folder: None, code=["components.augment.preview", "components.data.reading.loading"])
+@step("augmentation", load=nothing, code=["components.augment.preview", "components.data.reading.loading"])
 def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: int) -> None:
     """A sheet of samples as training will see them."""
     import torch

@@ -45,7 +45,12 @@ def _assessment(folder: Path) -> Assessment:
     return Assessment(stages, Predictions.load(folder))
 
 
-@step("evaluate", load=_assessment, code=["components.evaluate.evaluate", "components.evaluate.chain"])
+@step(
+    "evaluate",
+    load=_assessment,
+    code=["components.evaluate.evaluate", "components.evaluate.chain"],
+    measures=True,
+)
 def _evaluate(
     run: StepRun, models: tuple[Model, ...], names: tuple[str, ...], dataset: Dataset, config: EvaluateConfig
 ) -> None:

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from components import provenance
-from components.provenance import code_digest, git_commit, lock_digest, meaning
+from components.provenance import code_digest, git_commit, libraries, meaning
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,7 +101,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             path = tmp_path / "components" / f"{name.replace('.', '/')}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
-        for cached in (provenance._path, provenance._source, provenance._meaning, provenance._imports):
+        for cached in (provenance._path, provenance._source, provenance._digest, provenance._imports):
             cached.cache_clear()
 
     monkeypatch.setattr(provenance, "CODE", tmp_path)
@@ -163,13 +164,14 @@ def test_a_digest_imports_neither_what_it_reads_nor_an_engine() -> None:
 # -- the lock and the commit -----------------------------------------------------------------------------------------
 
 
-def test_the_lock_is_compared_by_its_bytes_and_must_be_there(tmp_path: Path) -> None:
+def test_libraries_are_those_that_run_of_those_that_are_locked(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        lock_digest(tmp_path)
-    (tmp_path / "requirements.lock").write_text("torch==1")
-    before = lock_digest(tmp_path)
-    (tmp_path / "requirements.lock").write_text("torch==2")
-    assert lock_digest(tmp_path) != before
+        libraries(tmp_path)
+    (tmp_path / "requirements.lock").write_text(
+        "# a remark\nNumPy==1.0  # another\n    # via pandas\nno-such-library==2.0\n"
+        "for-others==1 ; sys_platform == 'win32'\n"
+    )
+    assert libraries(tmp_path) == {"no-such-library": "none", "numpy": version("numpy")}
 
 
 def test_the_commit_says_whether_tracked_files_differ_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,10 @@ from typing import Any, cast
 import pytest
 from prefect.states import Completed
 
-from components import provenance
+from components import machine, provenance
 from components.artifacts import digest_values
 from flows import line as flow
+from flows.known_by import KnownBy
 from flows.step import Step
 from flows.steps import dataset as dataset_steps
 from flows.steps import training as training_steps
@@ -65,7 +66,9 @@ class Probe:
     """Runs the flow's own body for the keys of its steps."""
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
-        self.root, self.data, self.further, self.found = root, "data", "further data", {}
+        self.root, self.data, self.further = root, "data", "further data"
+        self.found: dict[str, str] = {}
+        self.known: dict[str, KnownBy] = {}
         patch.setenv("CONVOY_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(provenance, "CODE", root)
@@ -76,7 +79,7 @@ class Probe:
         patch.setattr(flow, "concluded", lambda *_: None)
 
     def keys(self, *overrides: str) -> dict[str, str]:
-        for known in (provenance._path, provenance._source, provenance._meaning, provenance._imports):
+        for known in (provenance._path, provenance._source, provenance._digest, provenance._imports):
             known.cache_clear()
         self.found = {}
         flow.line.fn("digits", list(overrides))
@@ -88,8 +91,9 @@ class Probe:
 
     def _call(self) -> Any:
         def call(step: Step[Any, Any], *args: Any, **kwargs: Any) -> Any:
-            key = step.key(step.parts(*args, **kwargs))
-            self.found[step.title] = key
+            known = step.known_by(*args, **kwargs)
+            key = known.key(step.title)
+            self.found[step.title], self.known[step.title] = key, known
             return handed_on(step.title, key, args)
 
         return call
@@ -139,14 +143,37 @@ def test_unlabelled_images_touch_the_student_and_what_is_made_of_it(
         params.write_text(content, encoding="utf-8")
 
 
-def test_a_new_lock_touches_every_step(probe: Probe, before: dict[str, str]) -> None:
+def test_another_library_touches_every_step(
+    probe: Probe, before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = dict(probe.known)
+    there = dict(provenance.installed())
+    monkeypatch.setattr(provenance, "installed", lambda: there | {"numpy": "9.0.0"})
+    assert touched(before, probe.keys()) == set(STEPS)
+    assert probe.known["train"].changed(first["train"])[-1] == f"libraries: numpy {there['numpy']} → 9.0.0"
+
+
+@pytest.mark.parametrize("edit", [("numpy==", "# tested together\nnumpy=="), ("\n", "\r\n"), ("numpy==", "numpy==9")])
+def test_what_the_lock_says_beside_the_libraries_that_run_touches_nothing(
+    probe: Probe, before: dict[str, str], edit: tuple[str, str]
+) -> None:
     lock = probe.root / "requirements.lock"
-    content = lock.read_text(encoding="utf-8")
-    lock.write_text(content.replace("numpy==", "numpy==9", 1), encoding="utf-8")
+    content = lock.read_bytes()
+    lock.write_bytes(content.replace(edit[0].encode(), edit[1].encode()))
     try:
-        assert touched(before, probe.keys()) == set(STEPS)
+        assert touched(before, probe.keys()) == set()
     finally:
-        lock.write_text(content, encoding="utf-8")
+        lock.write_bytes(content)
+
+
+def test_another_processor_touches_what_is_measured_on_it(
+    probe: Probe, before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = dict(probe.known)
+    here = machine.kind()
+    monkeypatch.setattr(machine, "kind", lambda: here | {"cores": "64"})
+    assert touched(before, probe.keys()) == QUANTIZE
+    assert probe.known["quantize"].changed(first["quantize"]) == [f"machine: cores {here['cores']} → 64"]
 
 
 @pytest.mark.parametrize(
@@ -224,21 +251,25 @@ def test_a_changed_body_touches_its_step_and_those_below(
     assert touched(before, probe.keys()) == DISTIL
 
 
-def test_the_kinds_of_change_are_told_apart(probe: Probe, before: dict[str, str]) -> None:
-    """A step that is done says why: by inputs, settings, code or libraries."""
-    seen: dict[str, dict[str, str]] = {}
-    real = Step.parts
-
-    def noted(step: Step[Any, Any], *args: Any, **kwargs: Any) -> dict[str, str]:
-        seen[step.title] = real(step, *args, **kwargs)
-        return seen[step.title]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Step, "parts", noted)
-        probe.keys()
-        first = dict(seen)
-        probe.keys("student.temperature=4.0")
-    why = {step: [part for part in first[step] if first[step][part] != seen[step][part]] for step in STEPS}
-    assert why["distil"] == ["settings"]
-    assert why["quantize"] == why["evaluate"] == ["inputs"]
+def test_a_step_that_is_done_says_what_has_changed_by_name(probe: Probe, before: dict[str, str]) -> None:
+    probe.keys()
+    first = dict(probe.known)
+    probe.keys("student.temperature=4.0", "gates.floor.limit=0.3")
+    why = {step: probe.known[step].changed(first[step]) for step in STEPS}
+    assert why["distil"] == ["settings: student.temperature 3.0 → 4.0"]
     assert why["ensemble"] == []
+    assert why["evaluate"] == ["inputs: models"]
+    assert "gates.floor.limit 0.2 → 0.3" in why["promote"][-1]
+
+
+def test_changed_code_is_named(probe: Probe, before: dict[str, str]) -> None:
+    probe.keys()
+    first = dict(probe.known)
+    path = probe.root / "components" / "models" / "residual.py"
+    content = path.read_text(encoding="utf-8")
+    path.write_text(f"{content}\n\nCHANGED = 1\n", encoding="utf-8")
+    try:
+        probe.keys()
+        assert probe.known["train"].changed(first["train"]) == ["code: components.models.residual"]
+    finally:
+        path.write_text(content, encoding="utf-8")

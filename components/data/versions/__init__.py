@@ -9,7 +9,7 @@ from components.data.versions.difference import Difference, Move, Tally, diff
 from components.data.versions.repository import digest
 from components.data.versions.restoring import restore
 from components.data.versions.revisions import WORKSPACE, Revision, committed, resolve
-from components.data.versions.running import ask_remote, pull, push, reproduce
+from components.data.versions.running import ask_remote, pending, present, pull, push, reproduce
 
 __all__ = [
     "WORKSPACE",
@@ -21,6 +21,8 @@ __all__ = [
     "committed",
     "diff",
     "digest",
+    "pending",
+    "present",
     "pull",
     "push",
     "reproduce",

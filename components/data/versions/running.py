@@ -14,7 +14,7 @@ import psutil
 
 from components.artifacts import Dataset
 from components.config import dataset_entry
-from components.data import stages
+from components.data import stages, watch
 from components.data.errors import DataError, check_name
 from components.data.versions.repository import (
     alone,
@@ -28,6 +28,8 @@ from components.data.versions.repository import (
     talking_to,
 )
 from components.own_files import remove, text
+
+NAMED = 3  # changes of a stage that are named; how many more there are is told
 
 
 def reproduce(root: Path, name: str, *, log: Path) -> Dataset:
@@ -43,6 +45,43 @@ def reproduce(root: Path, name: str, *, log: Path) -> Dataset:
             remove(stages.error_file(root, name))
             _run(repo, root, name, log)
         return Dataset.load(stages.prepared_folder(root, name), digest(root, name))
+
+
+def present(root: Path, name: str) -> Dataset:
+    """The prepared data set as it lies there; raises DataError where dvc.lock does not know it."""
+    root = root.resolve()
+    return Dataset.load(stages.prepared_folder(root, name), digest(root, name))
+
+
+def pending(root: Path, name: str) -> list[str]:
+    """Why the data set's stages would work if they were run now: what has changed for the first of them.
+
+    Empty where all is done.
+
+    Nothing is written but DVC's own notes of files that it has read. Raises as `reproduce` does.
+    """
+    root = root.resolve()
+    config = dataset_entry(root, check_name(name))
+    with alone(root), talking_to(root / ".convoy" / "logs" / "dvc.log"), opened(root) as repo:
+        found = repo.status(targets=[_target(root, stages.STAGES[-1], name)], with_deps=True)
+    changed = {stage.rpartition(":")[2].partition("@")[0]: _changes(why) for stage, why in found.items()}
+    if not stages.prepared_folder(root, name).is_dir():
+        return [f"{name} is not here: it was not made yet, or lies at the remote"]
+    first = next((f"{stage}: {changed[stage]}" for stage in stages.STAGES if changed.get(stage)), None)
+    return [first] if first else watch.changes(name, config, root)
+
+
+def _changes(why: list[Any]) -> str:
+    """What DVC says of one stage, in words; nothing for one that is only always looked at."""
+    said: list[str] = []
+    for each in why:
+        if not isinstance(each, Mapping):
+            continue  # "always changed"
+        for changed in each.values():
+            for path, how in changed.items():
+                below = f" ({', '.join(how)})" if isinstance(how, Mapping) else ""
+                said.append(f"{path}{below} {'changed' if below or how == 'modified' else f'is {how}'}")
+    return ", ".join(said[:NAMED]) + (f" and {len(said) - NAMED} more" if len(said) > NAMED else "")
 
 
 def push(root: Path, name: str | None = None) -> int:

@@ -1,0 +1,62 @@
+"""What a line would do, told before anything starts: the flow's own steps, looked up instead of run.
+
+A step that is done hands on its result, and the next one is looked up with it; behind the first that is not, nothing
+can be known but that it stands on that one. Nothing is written and nothing is trained.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+from components.config import LineConfig
+from components.data import versions
+from components.registry import tracking as memory
+from components.registry.store import local_uri
+from flows import order
+from flows.check import complete
+from flows.context import Line, NotDone, Plan, Planned, running
+from flows.leases import Lease
+from flows.line import through
+from flows.progress import Silent
+from flows.project import Project
+
+NEVER = "it was not done before"
+
+
+def plan(project: Project, recipe: str, overrides: Sequence[str], fresh: Sequence[str] = ()) -> list[Planned]:
+    """Every step of the line, in its order. Raises ConfigurationError, and what reading the store or data raises."""
+    settings = complete(project, recipe, list(overrides))
+    again, seen = order.named(fresh), Plan()
+    tracking = _store(project, settings.line.model)
+    if tracking is None:
+        why = versions.pending(project.root, settings.line.dataset)
+        seen.runs(order.DATA, "; ".join(why)) if why else seen.done(order.DATA)
+        return [*seen.steps, *_behind(seen, settings.line, "runs", NEVER)]
+    nobody = Lease(project.leases / "plan.json")  # which is never written
+    with running(Line(project, settings, tracking, "", nobody, Silent(), {}, fresh=again, plan=seen)):
+        try:
+            through(settings.line)
+        except NotDone as first:
+            return [*seen.steps, *_behind(seen, settings.line, "follows", f"stands on {first}")]
+    return seen.steps
+
+
+def _behind(seen: Plan, settings: LineConfig, does: Literal["runs", "follows"], why: str) -> list[Planned]:
+    """The steps that could not be looked up."""
+    without = {"distil": settings.student is None, "prune": settings.prune is None}
+    last = max((order.NAMES.index(each.step) for each in seen.steps if each.step in order.NAMES), default=-1)
+    return [
+        Planned(name, "skipped", "the recipe leaves it out") if without.get(name) else Planned(name, does, why)
+        for name in order.NAMES[last + 1 :]
+    ]
+
+
+def _store(project: Project, model: str) -> memory.Tracking | None:
+    """Where the model's steps are remembered; None where no line of it has been run: looking makes no experiment."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project.root)
+    if uri == local_uri(project.root) and not (project.state / "mlflow.db").is_file():
+        return None
+    store = memory.connect(project.root)
+    return store.within(model) if model in store.experiments() else None
