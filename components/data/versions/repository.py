@@ -15,6 +15,7 @@ import yaml
 from filelock import FileLock
 
 from components import offered
+from components.data import moving, places
 from components.data.errors import DataError, check_name
 from components.own_files import remove
 
@@ -90,7 +91,7 @@ def causes(error: BaseException | None) -> str:
 
 @contextlib.contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Wait for whoever else works on the data, then clear away what a killed predecessor has left."""
+    """Wait for whoever else works on the data, then clear away what a killed predecessor or an earlier release left."""
     folder = root / ".convoy" / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "dvc.lock"):
@@ -104,6 +105,7 @@ def alone(root: Path) -> Iterator[None]:
                 if saved.is_file():
                     shutil.copy2(saved, root / "dvc.lock")
             remove(saved)
+        moving.settle(root)
         yield
 
 
@@ -160,7 +162,8 @@ def valid_digest(lock: Mapping[str, Any], name: str) -> str | None:
     judged = lock.get(f"validate@{check_name(name)}")
     read = judged.get("deps") if isinstance(judged, Mapping) else None
     passed = {(each.get("path"), each.get("md5")) for each in read or () if isinstance(each, Mapping)}
-    return found if (f"data/prepared/{name}", found) in passed else None
+    prepared = (str(places.prepared(Path(), name)), moving.before("prepare", name))  # an old commit's is valid too
+    return found if any((path, found) in passed for path in prepared) else None
 
 
 def lock_file(root: Path) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import psutil
 
 from components.artifacts import Dataset
 from components.config import dataset_entry
-from components.data import stages
+from components.data import outputs, places, stages
 from components.data.errors import DataError, check_name
 from components.data.versions.repository import (
     alone,
@@ -37,12 +37,13 @@ def reproduce(root: Path, name: str, *, log: Path) -> Dataset:
     ConfigurationError for an entry that params.yaml does not have or has wrong.
     """
     root = root.resolve()
-    dataset_entry(root, check_name(name))
+    config = dataset_entry(root, check_name(name))
     with alone(root), talking_to(log), _stage_environment(log):
+        stages.check_safe(name, config, root)  # before DVC begins, which removes an output before its stage runs
         with opened(root) as repo:
-            remove(stages.error_file(root, name))
+            remove(places.error_file(root, name))
             _run(repo, root, name, log)
-        return Dataset.load(stages.prepared_folder(root, name), digest(root, name))
+        return Dataset.load(places.prepared(root, name), digest(root, name))
 
 
 def push(root: Path, name: str | None = None) -> int:
@@ -68,6 +69,10 @@ def _move(direction: str, root: Path, name: str | None) -> int:
     root = root.resolve()
     targets = None if name is None else [_target(root, stage, check_name(name)) for stage in stages.STAGES]
     lock_file(root)
+    if direction == "pull":
+        made = {key.partition("@")[2] for key in lock_file(root) if key.startswith(f"{stages.STAGES[-1]}@")}
+        for each in {name} if name else made:
+            outputs.check_outputs(root, each)
     with at_work(root) as repo, reaching(repo):
         moved = getattr(repo, direction)(targets=targets)
     if isinstance(moved, Mapping):
@@ -96,7 +101,7 @@ def _run(repo: Any, root: Path, name: str, log: Path) -> None:
         cause = error.__cause__
         if isinstance(cause, TimeoutError) or not isinstance(cause, (DvcException, OSError, type(None))):
             raise cause from None  # not DVC's fault, and not its to rename
-        said = stages.error_file(root, name)
+        said = places.error_file(root, name)
         if words := text(said):
             raise DataError(words) from None
         raise DataError(f"{name}: {causes(error)}; what it printed is in {log}") from error

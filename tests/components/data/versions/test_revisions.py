@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from components.artifacts import Dataset, digest_folder
-from components.data import stages, versions
+from components.data import places, versions
 from components.data.errors import DataError
 from tests.components.data.data_builders import DIGITS, folder_entry
 
@@ -49,7 +49,7 @@ class Project:
 
     def written(self) -> dict[str, int]:
         """When each file of the data was last written; `watch`'s own two are laid out anew by DVC at every look."""
-        files = (path for path in sorted((self.root / "data").rglob("*")) if path.is_file())
+        files = (path for path in sorted((self.root / places.KEPT).rglob("*")) if path.is_file())
         return {str(path): path.stat().st_mtime_ns for path in files if "watched" not in path.parts}
 
     def dvc(self, *arguments: str) -> str:
@@ -137,7 +137,7 @@ def lock(project: Project) -> Iterator[Path]:
 def test_a_killed_run_takes_its_stage_along_and_the_next_one_succeeds(project: Project) -> None:
     assert project.killed_cleanly
     assert sum(project.dataset.card.splits.values()) == 1797
-    assert [path.name for path in (project.root / "data" / "raw").iterdir() if path.name.startswith(".digits")] == []
+    assert list(places.ingested(project.root, "digits").parent.glob(".digits*")) == []
 
 
 def test_the_digest_is_dvcs_own(project: Project) -> None:
@@ -180,17 +180,13 @@ def test_other_entries_and_the_line_concern_nobody(project: Project, pictures: C
 def test_what_was_pushed_can_be_pulled_into_an_emptied_copy(project: Project) -> None:
     content = digest_folder(project.dataset.folder)
     assert versions.push(project.root) > 0
-    shutil.rmtree(project.root / "data")
+    shutil.rmtree(project.root / places.KEPT)
     shutil.rmtree(project.root / ".dvc" / "cache")
     assert versions.pull(project.root, "digits") > 0
     assert digest_folder(project.dataset.folder) == content
-    assert {path.name for path in (project.root / "data").iterdir()} == {
-        "inspected",
-        "prepared",
-        "raw",
-        "validation",
-        "watched",
-    }
+    assert {path.name for path in (project.root / places.KEPT).iterdir() if path.is_dir()} == set(
+        places.FOLDERS.values()
+    )
     before = project.written()
     assert project.reproduce() == project.dataset
     assert project.written() == before
@@ -252,14 +248,14 @@ def test_a_timeout_stays_a_timeout_and_ends_the_stage(project: Project) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert _stages_of(project.root) == []
-    assert not stages.raw_folder(project.root, "many").exists()
+    assert not places.ingested(project.root, "many").exists()
 
 
 def test_a_failing_stage_is_told_in_its_own_words(project: Project, tmp_path: Path) -> None:
     _write_params(project.root, mine=folder_entry(tmp_path / "absent"))
     with pytest.raises(DataError, match=r"watch mine: source\.path: expected a f.*absent"):
         project.reproduce("mine")
-    assert not stages.raw_folder(project.root, "mine").exists()
+    assert not places.ingested(project.root, "mine").exists()
 
 
 def test_what_changes_in_ones_own_folder_is_noticed_and_judged(project: Project, pictures: Callable[..., Path]) -> None:
@@ -292,8 +288,8 @@ def test_a_rule_file_of_ones_own_that_changes_is_noticed_and_nothing_is_ingested
     rules.write_text("id,verdict\n", encoding="utf-8")
     _write_params(project.root, digits={**DIGITS, "checks": {"reviewed": "reviewed.csv"}})
     first = project.prepare("digits")
-    raw = {path: when for path, when in project.written().items() if "/raw/" in path}
-    inspection = project.root / "data" / "inspected" / "digits" / "inspection.json"
+    raw = {path: when for path, when in project.written().items() if "/ingested/" in path}
+    inspection = project.root / ".convoy" / "data" / "inspected" / "digits" / "inspection.json"
     inspected = inspection.stat().st_mtime_ns
     # when a verdict is added
     identifier = project.dataset.table("train", ["id"])["id"][0].as_py()
@@ -301,7 +297,7 @@ def test_a_rule_file_of_ones_own_that_changes_is_noticed_and_nothing_is_ingested
     # then the data is inspected again, and is what it was
     assert project.prepare("digits") == first
     assert inspection.stat().st_mtime_ns != inspected
-    assert {path: when for path, when in project.written().items() if "/raw/" in path} == raw
+    assert {path: when for path, when in project.written().items() if "/ingested/" in path} == raw
     # and where the file is gone, the key is named
     rules.unlink()
     with pytest.raises(DataError, match=r"watch digits: datasets\.digits\.checks\.reviewed: expected a file"):
