@@ -255,6 +255,10 @@ def _looking() -> Iterator[Path]:
 def _in_project() -> Iterator[Project]:
     project = terminal.project()
     with _told(project.logs / terminal.ERRORS):
+        from components.data import moving
+
+        if (told := moving.settle_alone(project.root)) is not None:
+            Console(stderr=True).print(Text(told), style="dim", soft_wrap=True)
         yield project
 
 

@@ -9,7 +9,6 @@ nothing, since the next call goes on.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 
 from components import offered
 from components.artifacts import writing
@@ -41,8 +41,6 @@ _PATH = re.compile(rf"(?m)^(\s+(?:- )?path: )data/({'|'.join(_FOLDERS.values())}
 _OUTPUT = re.compile(rf"(?m)^\s*- data/({'|'.join(_FOLDERS.values())})/\$\{{key\}}")
 _UNPACKED = re.compile(r"[0-9a-f]{64}")
 _NAMED = 3  # things that a sentence names
-
-_log = logging.getLogger(__name__)
 
 
 def before(stage: str, name: str) -> str:
@@ -74,7 +72,7 @@ def settle(root: Path) -> str | None:
     """
     if not waits(root):
         return None
-    lock = root / "dvc.lock"
+    lock = (root / "dvc.lock").resolve()
     content = text(lock)
     changed = None if content is None else relocated(content)
     stale, waiting = changed != content, _is_new(root)
@@ -92,10 +90,17 @@ def settle(root: Path) -> str | None:
     if waiting:
         (root / _DONE).parent.mkdir(parents=True, exist_ok=True)
         (root / _DONE).touch()
-    said = _said(moved, stale=stale)
-    if said is not None:
-        _log.warning(said)
-    return said
+    return _said(moved, stale=stale)
+
+
+def settle_alone(root: Path) -> str | None:
+    """`settle` for whoever does not hold the data's lock: waits for those who do, where there is anything to move."""
+    if not waits(root):
+        return None
+    locks = root / places.STATE / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / "dvc.lock"):
+        return settle(root)
 
 
 def waits(root: Path) -> bool:
@@ -117,9 +122,8 @@ def _said(moved: _Moved, *, stale: bool) -> str | None:
         parts.append(f"{len(moved.folders)} folders that it made were moved there ({_some(moved.folders)})")
     if stale:
         parts.append("dvc.lock has the new paths")
-    said = f"Convoy keeps what it makes of data in {places.KEPT} now, and data/ is yours alone: {', '.join(parts)}"
-    if not parts:
-        said = f"Convoy keeps what it makes of data in {places.KEPT} now, and data/ is yours alone"
+    said = f"Convoy keeps what it makes of data in {places.KEPT} now, and data/ is yours alone"
+    said += f": {', '.join(parts)}" if parts else ""
     if moved.left:
         said += f". What is left as it is, and made again where it is needed: {_some(moved.left)}"
     return said

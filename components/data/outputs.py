@@ -108,9 +108,8 @@ def _refusal(folder: Path, found: Path, name: str) -> str:
         way = f"remove the link, which leaves what it leads to: `{offered.command('rm', str(folder))}`"
     else:
         apart = f"data/{name}-originals"
-        way = f"move it elsewhere: `{offered.command('mkdir', '-p', 'data')} && " + (
-            f"{offered.command('mv', '-n', str(found), apart)}`"
-        )
+        whole = offered.command("mv", "-n", str(folder), apart)
+        way = f"move the folder elsewhere: `{offered.command('mkdir', '-p', 'data')} && {whole}`"
     return f"{shown}{what}, which is not Convoy's own and would be removed; {way}, and run again"
 
 

@@ -55,17 +55,9 @@ def _watch(name: str, config: DatasetConfig, project: Path) -> None:
 
 def _move_alone(project: Path) -> None:
     """Under plain `dvc`, which has read dvc.lock already; `versions` does it before DVC starts."""
-    from filelock import FileLock
-
     from components.data import moving
 
-    if os.environ.get(PARENT_VARIABLE) or not moving.waits(project):
-        return
-    locks = project / places.STATE / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / "dvc.lock"):
-        told = moving.settle(project)
-    if told is not None:
+    if not os.environ.get(PARENT_VARIABLE) and (told := moving.settle_alone(project)) is not None:
         raise DataError(f"{told}. DVC has read dvc.lock before that: run the same command again")
 
 

@@ -19,6 +19,7 @@ from components.data import moving, places
 from components.data.errors import DataError, check_name
 from components.own_files import remove
 
+_log = logging.getLogger(__name__)
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # Whose errors DVC passes on as they are, from remotes at s3:// and ssh://.
 _STORES = frozenset({"aiobotocore", "aiohttp", "asyncssh", "botocore", "s3fs"})
@@ -105,7 +106,8 @@ def alone(root: Path) -> Iterator[None]:
                 if saved.is_file():
                     shutil.copy2(saved, root / "dvc.lock")
             remove(saved)
-        moving.settle(root)
+        if (told := moving.settle(root)) is not None:
+            _log.warning(told)
         yield
 
 

@@ -75,7 +75,7 @@ def test_a_name_that_could_leave_its_folder_is_refused(name: str) -> None:
 
 
 def test_no_file_is_written_outside_for_a_name_that_escapes(project: Path) -> None:
-    done = _stage(project, "ingest", "../../escape")
+    done = _stage(project, "ingest", "../../escape", DVC_SITE_CACHE_DIR=str(project.parent / "dvc"))
     assert done.returncode == 1
     assert "expected a name" in done.stderr
     assert sorted(path.name for path in project.iterdir()) == ["params.yaml"]

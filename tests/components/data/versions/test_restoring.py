@@ -110,7 +110,10 @@ def test_a_folder_with_other_things_is_never_replaced(project: Path, two: tuple[
     to.mkdir()
     (to / "thesis.tex").write_text("years", encoding="utf-8")
     for force in (False, True):
-        with pytest.raises(DataError, match=r"empty or not there, or a data set alone, received one with other things in it \(thesis\.tex\)"):
+        with pytest.raises(
+            DataError,
+            match=r"empty or not there, or a data set alone, received one with other things in it \(thesis\.tex\)",
+        ):
             versions.restore(project, NAME, two[0], to, force=force)
     assert (to / "thesis.tex").read_text(encoding="utf-8") == "years"
     held = tmp_path / "held"
