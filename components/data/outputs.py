@@ -56,15 +56,18 @@ def foreign(folder: Path, stage: str) -> Path | None:
     """
     if not folder.is_dir():
         return folder if folder.is_symlink() or folder.exists() else None
-    card, *further = _NAMES[stage]
-    known = re.compile("|".join((re.escape(card), *further)))
-    real = folder.resolve()
+    known, real = _pattern(stage), folder.resolve()
     empty = True
     for each in _below(real, Path()):
         empty = False
         if not _is_known(known, each):
             return real / each
-    return real if folder.is_symlink() and not empty and not (real / card).exists() else None
+    return real if folder.is_symlink() and not empty and not (real / _NAMES[stage][0]).exists() else None
+
+
+def _pattern(stage: str) -> re.Pattern[str]:
+    card, *further = _NAMES[stage]
+    return re.compile("|".join((re.escape(card), *further)))
 
 
 def _is_known(known: re.Pattern[str], path: Path) -> bool:

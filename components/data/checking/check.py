@@ -275,7 +275,7 @@ def _nearest(source: Source, root: Path) -> Source:
 
 def _absolute(path: str) -> str:
     """A path on the command line is that of the current folder, one in the catalogue the project's; a URL stays one."""
-    if is_remote(path):
+    if is_remote(path) or path.startswith("file://"):
         return path
     place = Path(path).expanduser()
     return str(place.resolve() if ".." in place.parts else place.absolute())  # a link's name is meant, as `latest` is

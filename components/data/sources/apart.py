@@ -20,6 +20,7 @@ from components.config import CocoSource, DatasetConfig, FashionMnistSource, Loc
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS, FOLDERS, KEPT, STATE
 
+_WHOLE = "the project's state"
 _SHOWN = 200  # characters of a path that a sentence repeats
 
 
@@ -69,7 +70,7 @@ def check_path(path: Path, project: Path, key: str, name: str = "NAME", *, above
                 f"{there}{what}, where Convoy replaces and removes files; copy them to a place of your own, "
                 f"`{first}{copied}`, and name {apart} instead"
             )
-    for own, what in sorted(kept, key=lambda each: len(each[0].parts)) if above else ():
+    for own, what in sorted(kept, key=lambda each: each[1] != _WHOLE) if above else ():
         if own.is_relative_to(real):
             raise DataError(
                 f"{key}: expected originals apart from what Convoy keeps for itself, received {_cut(path)}, in which "
@@ -108,7 +109,7 @@ def _kept(project: Path) -> Iterator[tuple[Path, str]]:
             if output.is_dir():
                 yield _real(output), f"the output of {stage}@{output.name}"
     yield _real(project / DOWNLOADS), "what was fetched and unpacked"
-    yield _real(project / STATE), "the project's state"
+    yield _real(project / STATE), _WHOLE
     yield _real(project / ".dvc"), "DVC's state"
     for link in (*_entries(outputs), *_entries(project / STATE)):
         if link.is_symlink():
