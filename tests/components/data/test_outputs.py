@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from components.artifacts import ArtifactError, replacing
-from components.config import ChecksDeclaration, DatasetConfig
+from components.config import DatasetConfig
 from components.data import outputs, places, stages
 from components.data.checking.check import Wanted, look
 from components.data.checking.check import check as inspect
@@ -46,14 +46,6 @@ def _made(root: Path, name: str = "digits", until: str = "inspect") -> None:
 
 
 # -- outputs ---------------------------------------------------------------------------------------------------------
-
-
-def test_what_the_stages_write_is_known_as_their_own(project: Path) -> None:
-    _write(project, digits={**DIGITS, "checks": {"outliers": "review", "label_noise": "review"}})
-    _made(project, until="prepare")
-    written = {path.name for path in places.inspected(project, "digits").iterdir()}
-    assert {"review.csv", "pictures"} <= written
-    outputs.check_outputs(project, "digits", ChecksDeclaration())
 
 
 def _mine(folder: Path) -> Path:
@@ -159,13 +151,15 @@ def test_a_link_to_a_bigger_disk_stays_and_what_is_made_lies_there(project: Path
 
 
 def test_damaged_files_of_our_own_are_no_obstacle(project: Path) -> None:
-    _made(project)
-    for file in places.ingested(project, "digits").iterdir():
-        file.write_bytes(b"")
-    (places.inspected(project, "digits") / "findings.parquet").unlink()
+    for stage, names in (("ingest", ("raw.json", "raw-00000.parquet")), ("inspect", ("inspection.json",))):
+        for name in names:
+            output = places.output(project, stage, "digits")
+            output.mkdir(parents=True, exist_ok=True)
+            (output / name).write_bytes(b"")
     (places.inspected(project, "digits") / "findings.parquet").mkdir()
     (places.ingested(project, "digits").parent / ".digits.0a1b2c3d").mkdir()
-    _made(project)
+    _made(project, until="ingest")
+    assert {path.name for path in places.ingested(project, "digits").iterdir()} == {"raw.json", "raw-00000.parquet"}
 
 
 def test_what_only_looks_like_a_leftover_of_a_killed_stage_stays(project: Path, tmp_path: Path) -> None:
@@ -183,8 +177,8 @@ def test_what_only_looks_like_a_leftover_of_a_killed_stage_stays(project: Path, 
 # -- verdicts --------------------------------------------------------------------------------------------------------
 
 
-def test_verdicts_that_were_filled_in_in_place_are_not_written_over(project: Path) -> None:
-    entry = {**DIGITS, "checks": {"outliers": "review"}}
+def test_what_stages_write_is_their_own_but_for_verdicts_that_were_filled_in_in_place(project: Path) -> None:
+    entry: dict[str, Any] = {**DIGITS, "checks": {"outliers": "review"}}
     _write(project, digits=entry)
     _made(project)
     review = places.inspected(project, "digits") / "review.csv"
@@ -195,9 +189,12 @@ def test_verdicts_that_were_filled_in_in_place_are_not_written_over(project: Pat
         stages.run("watch", "digits", project)
     command = shlex.split(str(caught.value).split("`")[1])
     subprocess.run(command, cwd=project, check=True)
-    _write(project, digits={**entry, "checks": {"outliers": "review", "reviewed": command[-1]}})
+    entry["checks"] = {"outliers": "review", "reviewed": command[-1]}
+    _write(project, digits=entry)
     # then they count, and the next look may write anew
-    _made(project)
+    _made(project, until="prepare")
+    assert (places.inspected(project, "digits") / "pictures").is_dir()
+    outputs.check_outputs(project, "digits", DatasetConfig.model_validate(entry).checks)
     assert outputs._verdicts(project / command[-1]) == outputs._verdicts(review) != set()
 
 
@@ -268,7 +265,7 @@ def test_a_source_at_below_or_above_what_convoy_keeps_is_refused_at_every_door(c
             ask()
 
 
-FURTHER = {
+FURTHER: dict[str, tuple[dict[str, Any], str]] = {
     "root": ({"kind": "manifest", "path": "t.csv", "root": ".convoy/data/ingested/digits"}, "source.root"),
     "images": ({"kind": "coco", "path": "t.json", "images": "link/ingested/digits"}, "source.images"),
     "images a split": ({"kind": "coco", "path": "t.json", "images": {"train": ".dvc"}}, "source.images"),

@@ -48,9 +48,13 @@ class Project:
         return versions.reproduce(self.root, name, log=self.log)
 
     def written(self) -> dict[str, int]:
-        """When each file of the data was last written; `watch`'s own two are laid out anew by DVC at every look."""
+        """When each file of the data was last written; `watch`'s own are laid out anew by DVC at every look."""
         files = (path for path in sorted((self.root / places.KEPT).rglob("*")) if path.is_file())
-        return {str(path): path.stat().st_mtime_ns for path in files if "watched" not in path.parts}
+        return {
+            str(path): path.stat().st_mtime_ns
+            for path in files
+            if "watched" not in path.parts and path.suffix != ".listing"
+        }
 
     def dvc(self, *arguments: str) -> str:
         """The command line, as somebody without the project's code would use it."""
