@@ -118,6 +118,11 @@ def long_ago(store: Tracking, days: float) -> None:
         # What only looks like it, is somebody else's, or may be the only one of its name.
         (".gitignore.0a1b2c3", False),
         ("params.yaml.0a1b2c3d", False),
+        (".params.yaml.20260131", False),
+        (".thesis.tex.0a1b2c3d", False),
+        ("recipes/.best.yaml.20260131", False),
+        ("recipes/.notes.0a1b2c3d", False),
+        ("data/.holiday.0a1b2c3d", False),
         ("data/mine/.holiday.0a1b2c3d", False),
         (".convoy/prefect/.x.0a1b2c3d", False),
         (".convoy/mlartifacts/run/artifacts/.x.0a1b2c3d", False),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,32 @@ def test_executorch_answers_as_the_model(exported: Model, digits: Dataset, tmp_p
     expected = registry.get("pytorch").open(exported.folder, 1)(images)
     np.testing.assert_allclose(given["probabilities"], expected["probabilities"], atol=1e-5)
     assert json.loads((tmp_path / "out" / "signature.json").read_text())["inputs"]["model.pte"]["shape"] == [1, 8, 8, 1]
+
+
+@pytest.mark.parametrize("kept", ["thesis.tex", "data/raw/1.png", "SHA256SUMS", "signature.json", ".git/HEAD"])
+def test_only_an_export_or_nothing_is_replaced(kept: str, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    (folder / kept).parent.mkdir(parents=True)
+    (folder / kept).write_text("years of work", encoding="utf-8")
+    with pytest.raises(CompressionError, match=r"out: expected a folder that is empty, not there or an export alone"):
+        formats.check_replaceable(folder)
+    assert (folder / kept).read_text(encoding="utf-8") == "years of work"
+    formats.check_replaceable(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    formats.check_replaceable(tmp_path / "empty")
+    with pytest.raises(CompressionError, match="received a file"):
+        formats.check_replaceable(folder / kept)
+
+
+def test_an_export_is_replaced_at_the_other_end_of_a_link_but_not_what_somebody_put_beside_it(
+    written: dict[str, Path], exported: Model, tmp_path: Path
+) -> None:
+    folder = tmp_path / "disk" / "out"
+    shutil.copytree(written["onnx"].parent, folder)
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "model.onnx").write_bytes(b"damaged")
+    write(Source(exported), "onnx", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (folder / "model.onnx").stat().st_size > 1000
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(CompressionError, match=r"received one with notes\.txt"):
+        write(Source(exported), "onnx", folder)

@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from components.artifacts import Dataset, digest_folder
-from components.data import places, versions
+from components.data import moving, places, versions
 from components.data.errors import DataError
 from tests.components.data.data_builders import DIGITS, folder_entry
 
@@ -49,7 +49,7 @@ class Project:
 
     def written(self) -> dict[str, int]:
         """When each file of the data was last written; `watch`'s own are laid out anew by DVC at every look."""
-        files = (path for path in sorted((self.root / places.KEPT).rglob("*")) if path.is_file())
+        files = (path for path in sorted((self.root / places.KEPT).glob("*/**/*")) if path.is_file())
         return {
             str(path): path.stat().st_mtime_ns
             for path in files
@@ -326,6 +326,42 @@ def test_after_a_restore_dvc_tells_and_the_next_run_puts_the_configured_version_
     assert digest_folder(project.dataset.folder) == content
     difference = versions.diff(project.root, "digits", other, project.dataset.digest)
     assert difference.counts["split"] == difference.counts["changed"] > 100
+
+
+def _as_earlier(root: Path) -> None:
+    """What an earlier release left: the same folders and the same dvc.lock, at the places of then."""
+    lock = (root / "dvc.lock").read_text(encoding="utf-8")
+    for stage, folder in places.FOLDERS.items():
+        before = root / Path(moving.before(stage, "digits")).parent
+        before.parent.mkdir(exist_ok=True)
+        (root / places.KEPT / folder).rename(before)
+        lock = lock.replace(f"path: {places.KEPT}/{folder}/", f"path: {before.relative_to(root)}/")
+    (root / "dvc.lock").write_text(lock, encoding="utf-8")
+    (root / places.KEPT / "moved").unlink(missing_ok=True)
+
+
+def test_a_project_of_an_earlier_release_is_moved_and_nothing_is_made_again(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, lock = project.written(), (project.root / "dvc.lock").read_bytes()
+    _as_earlier(project.root)
+    # with convoy, which says it once
+    for _ in range(2):
+        assert project.reproduce() == project.dataset
+        assert project.written() == before
+    assert (project.root / "dvc.lock").read_bytes() == lock
+    assert sum("data/ is yours alone" in record.message for record in caplog.records) == 1
+    # with plain `dvc`, which has read dvc.lock before: once more, and only `watch` runs
+    _as_earlier(project.root)
+    assert "run the same command again" in project.dvc("repro")
+    told = project.dvc("repro")
+    assert [line for line in told.splitlines() if line.startswith("Running stage")] == ["Running stage 'watch@digits':"]
+    assert project.written() == before and not (project.root / "data").exists()
+    # and an old dvc.lock alone, as from git's history, is enough to have its version back
+    _as_earlier(project.root)
+    shutil.rmtree(project.root / "data")
+    assert project.reproduce() == project.dataset
+    assert digest_folder(project.dataset.folder) == digest_folder(places.prepared(project.root, "digits"))
 
 
 @pytest.mark.slow
