@@ -244,15 +244,19 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 def _a_folder_at_an_output(place: Place) -> object:
-    """`dvc repro` where somebody has put originals at an output, as a folder and as a link."""
+    """`dvc` where somebody's folder is behind an output. (With --force, DVC does what it is told.)"""
     _declare(place.root, "pets", "mine")
     output = places.ingested(place.root, "pets")
     shutil.rmtree(output, ignore_errors=True)
-    output.symlink_to(place.root / "data" / "raw" / "pets")
-    told = place.dvc("repro", "validate@pets")
-    assert "would be removed" in told, told
-    assert output.is_symlink()
-    output.unlink()
+    output.symlink_to(place.root / "data" / "broken")
+    try:
+        told = place.dvc("repro", "validate@pets")
+        assert "would be removed" in told, told
+        place.dvc("checkout")
+        place.dvc("pull")
+        assert output.is_symlink()
+    finally:
+        output.unlink()
     return told
 
 

@@ -107,6 +107,17 @@ def _run(repo: Any, root: Path, name: str, log: Path) -> None:
         raise DataError(f"{name}: {causes(error)}; what it printed is in {log}") from error
     finally:
         saved.unlink(missing_ok=True)
+        _close(root, name)
+
+
+def _close(root: Path, name: str) -> None:
+    """An output behind a link cannot be removed by DVC, which then opens it to everybody: back to what is usual."""
+    usual = os.umask(0o077)
+    os.umask(usual)
+    for stage in stages.STAGES:
+        output = places.output(root, stage, name)
+        if output.is_symlink() and output.is_dir() and (mode := output.stat().st_mode & 0o777) & 0o002 & usual:
+            output.chmod(mode & ~usual)
 
 
 def _end_stages(root: Path) -> None:
