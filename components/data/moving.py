@@ -37,7 +37,7 @@ _CARDS = {
 }
 _DONE = places.KEPT / "moved"  # `data/` was looked through: what is there from now on is somebody else's
 _STAGE = re.compile(rf"^  ({'|'.join(_FOLDERS)})@([A-Za-z0-9][A-Za-z0-9_-]*):\s*$")
-_PATH = re.compile(rf"(?m)^(\s+(?:- )?path: )data/({'|'.join(_FOLDERS.values())})/(.+)$")
+_PATH = re.compile(rf"(?m)^(    - path: )data/({'|'.join(_FOLDERS.values())})/(.+)$")
 _OUTPUT = re.compile(rf"(?m)^\s*- data/({'|'.join(_FOLDERS.values())})/\$\{{key\}}")
 _UNPACKED = re.compile(r"[0-9a-f]{64}")
 _NAMED = 3  # things that a sentence names

@@ -58,6 +58,13 @@ def lock_of(*names: str, kept: str = "data", folders: dict[str, str] = BEFORE) -
             if stage == "validate":
                 prepared = f"{kept}/{folders['prepare']}/{name}"
                 lines += ["    deps:", f"    - path: {prepared}", "      hash: md5", "      md5: 12345678.dir"]
+            # a parameter of the entry, which is a person's word
+            lines += ["    params:", "      params.yaml:", f"        datasets.{name}:", "          source:"]
+            lines += [
+                "            path: data/raw/pictures",
+                "            several:",
+                "            - path: data/raw/more",
+            ]
             lines += ["    outs:", f"    - path: {kept}/{folder}/{name}{OUTS.get(stage, '')}", "      hash: md5"]
             lines += ["      md5: 12345678.dir", "      size: 46"]
     lines += [
@@ -163,7 +170,7 @@ def test_what_is_on_another_disk_or_has_its_place_taken_stays_and_is_told(
     assert "data/prepared/digits, since .convoy/data/prepared/digits is there" in told and told.count(". ") == 1
     assert {path.name for path in (earlier.root / "data").iterdir()} == {"raw", "prepared"}
     assert (earlier.folder("ingest") / "raw.json").is_file() and list(taken.iterdir()) == []
-    assert "data/raw/" not in earlier.lock.read_text(encoding="utf-8")  # DVC finds the version in its cache
+    assert "path: data/raw/digits" not in earlier.lock.read_text(encoding="utf-8")  # DVC finds the version in its cache
     assert moving.settle(earlier.root) is None
 
 
