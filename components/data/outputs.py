@@ -20,9 +20,15 @@ from components.own_files import text
 
 # Stage → its card, then what else it writes; a new file of a stage is to be named here.
 _NAMES: dict[str, tuple[str, ...]] = {
-    "watch": ("source.json", "rules.json"),
+    "watch": ("source.json", r"rules\.json"),
     "ingest": ("raw.json", r"raw-\d+\.parquet"),
-    "inspect": ("inspection.json", "decisions.json", r"findings\.parquet", r"review\.csv", r"pictures(/[\w-]+\.png)?"),
+    "inspect": (
+        "inspection.json",
+        r"decisions\.json",
+        r"findings\.parquet",
+        r"review\.csv",
+        r"pictures(/[\w-]+\.png)?",
+    ),
     "prepare": ("dataset.json", r"(train|validation|test|dropped)-\d+\.parquet"),
     "validate": ("validation.json", r"docs(/.*)?"),
 }

@@ -267,10 +267,10 @@ def _setting(text: str) -> tuple[list[str], Any]:
 
 def _nearest(source: Source, root: Path) -> Source:
     """Fashion-MNIST is read from the project's own copy, where it has one, rather than fetched into `project`."""
-    copy = root / fashion_mnist.FOLDER
-    if isinstance(source, FashionMnistSource) and source.mirror is None and copy.is_dir():
-        return source.model_copy(update={"mirror": str(copy)})
-    return source
+    if not isinstance(source, FashionMnistSource) or source.mirror is not None:
+        return source
+    copies = [root / each for each in (fashion_mnist.FOLDER, fashion_mnist.BEFORE) if (root / each).is_dir()]
+    return source.model_copy(update={"mirror": str(copies[0])}) if copies else source
 
 
 def _absolute(path: str) -> str:

@@ -41,7 +41,7 @@ PUBLIC = (
 )
 PACKAGE = ("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist")
 FOLDER = DOWNLOADS / "fashion-mnist"
-_BEFORE = Path("data/downloads/fashion-mnist")  # where earlier releases kept them; read, and left alone
+BEFORE = Path("data/downloads/fashion-mnist")  # where earlier releases kept them; read, and left alone
 
 
 def places(source: FashionMnistSource) -> list[download.Place]:
@@ -60,7 +60,7 @@ def read(source: FashionMnistSource, project: Path) -> SourceData:
         "Name a folder or address that holds the four .gz files (datasets.NAME.source.mirror, or CONVOY_MIRROR). "
         f"`{offered.command('convoy', 'run', '--recipe', 'digits')}` needs no download."
     )
-    before = [download.directory(project / _BEFORE)] if (project / _BEFORE).is_dir() else []
+    before = [download.directory(project / BEFORE)] if (project / BEFORE).is_dir() else []
     content = download.fetch(FILES, folder, [*before, *places(source)], otherwise)
     return SourceData(CLASSES, "class", _tables(content))
 

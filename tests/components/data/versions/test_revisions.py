@@ -365,6 +365,28 @@ def test_a_project_of_an_earlier_release_is_moved_and_nothing_is_made_again(
 
 
 @pytest.mark.slow
+def test_a_link_to_a_bigger_disk_stays_also_where_dvc_brings_back_what_it_remembers(
+    project: Project, tmp_path: Path
+) -> None:
+    folder, disk = places.prepared(project.root, "digits"), tmp_path / "disk" / "digits"
+    disk.parent.mkdir()
+    shutil.move(folder, disk)
+    folder.symlink_to(disk)
+    # when it is made anew, and brought back from DVC's memory of what it has run
+    _write_params(project.root, digits={**DIGITS, "split": {**DIGITS["split"], "seed": 2}})
+    assert project.prepare("digits") != project.dataset.digest
+    assert folder.readlink() == disk and (disk / "dataset.json").is_file()
+    _write_params(project.root)
+    assert project.reproduce() == project.dataset
+    # then the link is still there, nothing is beside it, and nobody else may write at its other end
+    assert folder.readlink() == disk and digest_folder(disk) == digest_folder(project.dataset.folder)
+    assert [path.name for path in disk.parent.iterdir()] == ["digits"]
+    assert disk.stat().st_mode & 0o002 == 0
+    folder.unlink()
+    shutil.move(disk, folder)
+
+
+@pytest.mark.slow
 def test_twenty_thousand_untouched_files_cost_seconds(project: Project, tmp_path: Path) -> None:
     # given a folder of 20,000 pictures that was ingested
     for number in range(20_000):
