@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import re
 import shutil
 import socket
 import threading
@@ -32,7 +31,6 @@ from flows.project import Project
 BEAT_SECONDS = 5.0  # between two touches of a lease
 SILENCE_SECONDS = 95.0  # after so long without one, a line of another machine is gone; as `zombies.SILENCE`
 ELSEWHERE_SECONDS = 30.0  # the same for one that sees the project at another place
-_SCRATCH = re.compile(rf"{family.PREFIX}[a-z0-9_]{{8}}")  # as `tempfile` names them: what a file says is not believed
 KNOWN = {"pid": int, "started": float, "host": str}  # what every lease says
 
 
@@ -252,7 +250,7 @@ def _end_family(lease: Lease) -> None:
     mark, scratch = lease.content.get("family"), lease.content.get("scratch")
     if mark and not _elsewhere(lease):
         family.end(mark)
-    if isinstance(scratch, str) and not _elsewhere(lease) and _SCRATCH.fullmatch(Path(scratch).name):
+    if mark and scratch and not _elsewhere(lease) and family.is_of(Path(scratch), mark):
         shutil.rmtree(scratch, ignore_errors=True)
 
 

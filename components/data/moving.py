@@ -39,6 +39,7 @@ _DONE = places.KEPT / "moved"  # `data/` was looked through: what is there from 
 _STAGE = re.compile(rf"^  ({'|'.join(_FOLDERS)})@([A-Za-z0-9][A-Za-z0-9_-]*):\s*$")
 _PATH = re.compile(rf"(?m)^(    - path: )data/({'|'.join(_FOLDERS.values())})/(.+)$")
 _OUTPUT = re.compile(rf"(?m)^\s*- data/({'|'.join(_FOLDERS.values())})/\$\{{key\}}")
+_LEFT = re.compile(r"(?!\d{8}$)[0-9a-f]{8}(\.old)?|restoring-[0-9a-f]{8}(-old)?")  # eight digits are a date
 _UNPACKED = re.compile(r"[0-9a-f]{64}")
 _NAMED = 3  # things that a sentence names
 
@@ -200,6 +201,9 @@ def _listed(content: str | None) -> Iterator[tuple[str, str]]:
 
 def _outputs(root: Path, stage: str, name: str, named: set[Path], moved: _Moved) -> None:
     old, (card, key) = root / before(stage, name), _CARDS[stage]
+    for left in old.parent.glob(f".{name}.*"):  # of a killed stage: `convoy clean` knows them where it looks
+        if _LEFT.fullmatch(left.name.removeprefix(f".{name}.")) and left.is_dir() and not left.is_symlink():
+            _rename(root, left, places.output(root, stage, name).with_name(left.name), named, moved)
     if not old.is_dir() or not _says(old / card, key):
         return  # none, or a person's own
     if (strange := foreign(old, stage)) is not None:

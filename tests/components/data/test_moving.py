@@ -108,7 +108,15 @@ def test_what_was_made_is_where_it_is_kept_now_and_that_is_said_once(earlier: Ea
 
 def test_what_a_person_has_in_data_stays_where_it_is(earlier: Earlier) -> None:
     # given originals beside what was made, under names of ours, also as folders of an entry that there is
-    mine = ("raw/pets/cat/1.png", "raw/pictures.zip", "prepared/notes.txt", "validation/mine/validation.json", "x.csv")
+    mine = (
+        "raw/.digits.20260131/1.png",
+        "raw/.pets.0a1b2c3d/1.png",
+        "raw/pets/cat/1.png",
+        "raw/pictures.zip",
+        "prepared/notes.txt",
+        "validation/mine/validation.json",
+        "x.csv",
+    )
     for name in mine:
         (earlier.root / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (earlier.root / "data" / name).write_bytes(b"mine")
@@ -219,6 +227,13 @@ def test_what_was_fetched_and_unpacked_goes_along_and_the_rest_does_not(earlier:
         "data/downloads/fashion-mnist/train-images-idx3-ubyte.gz",
         "data/downloads/unpacked/mine/cat/1.png",
     }
+
+
+def test_what_a_killed_stage_left_goes_to_where_it_is_looked_for(earlier: Earlier) -> None:
+    left = earlier.folder("ingest").with_name(".digits.0a1b2c3d")
+    left.mkdir()
+    moving.settle(earlier.root)
+    assert not left.exists() and places.ingested(earlier.root, "digits").with_name(left.name).is_dir()
 
 
 def test_a_lock_that_comes_back_from_history_is_brought_up_to_date_and_one_that_cannot_be_read_is_left(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -329,13 +330,13 @@ def test_after_a_restore_dvc_tells_and_the_next_run_puts_the_configured_version_
 
 
 def _as_earlier(root: Path) -> None:
-    """What an earlier release left: the same folders and the same dvc.lock, at the places of then."""
+    """What an earlier release left of `digits`: the same folders and the same lines of dvc.lock, where they were then."""
     lock = (root / "dvc.lock").read_text(encoding="utf-8")
-    for stage, folder in places.FOLDERS.items():
-        before = root / Path(moving.before(stage, "digits")).parent
-        before.parent.mkdir(exist_ok=True)
-        (root / places.KEPT / folder).rename(before)
-        lock = lock.replace(f"path: {places.KEPT}/{folder}/", f"path: {before.relative_to(root)}/")
+    for stage in places.FOLDERS:
+        now, before = places.output(Path(), stage, "digits"), Path(moving.before(stage, "digits"))
+        (root / before).parent.mkdir(parents=True, exist_ok=True)
+        (root / now).rename(root / before)
+        lock = re.sub(rf"path: {re.escape(str(now))}\b(?!-)", f"path: {before}", lock)
     (root / "dvc.lock").write_text(lock, encoding="utf-8")
     (root / places.KEPT / "moved").unlink(missing_ok=True)
 
