@@ -122,11 +122,12 @@ def add(
     wanted = Wanted(name, kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ()))
     console = Console()
     with _in_project() as project:
-        from components.data import catalogue
+        from components.data import catalogue, outputs
         from components.data.checking.check import look
         from flows.data_pages import added_page
 
         catalogue.check_free(project.root, name, replace=replace)  # before an hour's reading
+        outputs.check_outputs(project.root, name)
         with _counting("read") as advanced:
             looked = look(path, wanted, project.root, advanced)
         _known_task(looked.config.task, name)

@@ -330,7 +330,7 @@ def test_after_a_restore_dvc_tells_and_the_next_run_puts_the_configured_version_
 
 
 def _as_earlier(root: Path) -> None:
-    """What an earlier release left of `digits`: the same folders and the same lines of dvc.lock, where they were then."""
+    """What an earlier release left of `digits`: the same folders, and the lines of dvc.lock, where they were then."""
     lock = (root / "dvc.lock").read_text(encoding="utf-8")
     for stage in places.FOLDERS:
         now, before = places.output(Path(), stage, "digits"), Path(moving.before(stage, "digits"))
