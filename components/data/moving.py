@@ -35,7 +35,7 @@ _CARDS = {
     "prepare": ("dataset.json", "fingerprint"),
     "validate": ("validation.json", "results"),
 }
-_DONE = places.KEPT / "moved"  # `data/` was looked through: what is there from now on is somebody else's
+DONE = places.KEPT / "moved"  # `data/` was looked through: what is there from now on is somebody else's
 _STAGE = re.compile(rf"^  ({'|'.join(_FOLDERS)})@([A-Za-z0-9][A-Za-z0-9_-]*):\s*$")
 _PATH = re.compile(rf"(?m)^(    - path: )data/({'|'.join(_FOLDERS.values())})/(.+)$")
 _OUTPUT = re.compile(rf"(?m)^\s*- data/({'|'.join(_FOLDERS.values())})/\$\{{key\}}")
@@ -89,8 +89,8 @@ def settle(root: Path) -> str | None:
             temporary.write_text(changed, encoding="utf-8")
             temporary.chmod(lock.stat().st_mode & 0o777)
     if waiting:
-        (root / _DONE).parent.mkdir(parents=True, exist_ok=True)
-        (root / _DONE).touch()
+        (root / DONE).parent.mkdir(parents=True, exist_ok=True)
+        (root / DONE).touch()
     return _said(moved, stale=stale)
 
 
@@ -112,7 +112,7 @@ def waits(root: Path) -> bool:
 def _is_new(root: Path) -> bool:
     """Whether nobody has looked through `data/` yet."""
     there = any((root / "data" / each).is_dir() for each in (*_FOLDERS.values(), "downloads"))
-    return there and not (root / _DONE).exists()
+    return there and not (root / DONE).exists()
 
 
 def _said(moved: _Moved, *, stale: bool) -> str | None:

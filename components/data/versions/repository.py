@@ -17,8 +17,9 @@ from filelock import FileLock
 from components import offered
 from components.data import moving, places
 from components.data.errors import DataError, check_name
-from components.own_files import remove
+from components.own_files import remove, text
 
+_FORGOTTEN = "and forgotten by DVC\n"
 _log = logging.getLogger(__name__)
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # Whose errors DVC passes on as they are, from remotes at s3:// and ssh://.
@@ -37,11 +38,26 @@ def opened(root: Path) -> Iterator[Any]:
     try:
         # DVC takes paths it has to name from the working directory, and fails where that is another repository.
         with contextlib.chdir(root), contextlib.closing(Repo(str(root), config=settings)) as repo:
+            _forget_links(repo, root)
             yield repo
     except TimeoutError:  # an OSError, but the caller's own
         raise
     except (DvcException, OSError) as error:
         raise DataError(f"DVC: {causes(error)}") from error
+
+
+def _forget_links(repo: Any, root: Path) -> None:
+    """Once in a project of an earlier release: what DVC laid out in `data/` then is not its own to remove any more.
+
+    At a checkout it removes what it remembers and no dvc.yaml speaks of, also where an entry reads it now.
+    """
+    noted = root / moving.DONE
+    if text(noted) in (None, _FORGOTTEN):
+        return
+    with repo.state.links as links:
+        for path in [each for each in links if each.startswith("data/")]:
+            del links[path]
+    noted.write_text(_FORGOTTEN, encoding="utf-8")
 
 
 def _is_ours(place: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from dvc.repo import Repo
 from PIL import Image
 
 from components.artifacts import Dataset, digest_folder
@@ -146,8 +148,6 @@ def test_a_killed_run_takes_its_stage_along_and_the_next_one_succeeds(project: P
 
 
 def test_the_digest_is_dvcs_own(project: Project) -> None:
-    from dvc.repo import Repo
-
     repo = Repo(str(project.root))
     expected = repo.find_outs_by_path(str(project.dataset.folder))[0].hash_info.value
     assert project.dataset.digest == expected == versions.digest(project.root, "digits")
@@ -363,6 +363,25 @@ def test_a_project_of_an_earlier_release_is_moved_and_nothing_is_made_again(
     shutil.rmtree(project.root / "data")
     assert project.reproduce() == project.dataset
     assert digest_folder(project.dataset.folder) == digest_folder(places.prepared(project.root, "digits"))
+
+
+@pytest.mark.slow
+def test_dvc_does_not_tidy_up_what_an_earlier_release_made_and_an_entry_reads_now(project: Project) -> None:
+    # given an output of then that an entry names, and that DVC remembers to have laid out
+    _as_earlier(project.root)
+    old = project.root / moving.before("ingest", "digits")
+    _write_params(project.root, other=folder_entry(old))
+    with contextlib.closing(Repo(str(project.root))) as repo:
+        repo.state.save_link(str(old), repo.fs)
+        assert f"{old.relative_to(project.root)}" in repo.state.get_unused_links([], repo.fs)
+    before = digest_folder(old)
+    # when it is moved as far as that goes, and DVC tidies up
+    assert project.reproduce() == project.dataset
+    project.dvc("checkout")
+    # then it is still there
+    assert digest_folder(old) == before
+    _write_params(project.root)
+    shutil.rmtree(project.root / "data")
 
 
 @pytest.mark.slow
