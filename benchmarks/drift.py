@@ -94,7 +94,7 @@ class Pool:
 
 
 def fashion() -> Pool:
-    folder = ROOT / fashion_mnist.DOWNLOADS
+    folder = ROOT / fashion_mnist.FOLDER
 
     def read(name: str) -> Bytes:
         return parse_idx(name, gzip.decompress((folder / f"{name}.gz").read_bytes()))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT, show
 from components import config
+from components.data import places
 from components.environment import prepare_environment
 from components.registry import tracking
 
@@ -56,9 +57,9 @@ def copy_project(root: Path) -> Path:
     (root / ".dvc").mkdir()
     text = (ROOT / ".dvc" / "config").read_text(encoding="utf-8")
     (root / ".dvc" / "config").write_text(text.replace("[core]", "[core]\n    no_scm = true"), encoding="utf-8")
-    downloads = ROOT / "data" / "downloads"
+    downloads = ROOT / places.DOWNLOADS
     if downloads.is_dir():
-        shutil.copytree(downloads, root / "data" / "downloads")
+        shutil.copytree(downloads, root / places.DOWNLOADS)
     return root
 
 

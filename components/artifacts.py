@@ -359,14 +359,31 @@ def _readable(path: Path) -> None:
         path.chmod(0o666 & ~_UMASK)
 
 
+def followed(folder: Path) -> Path:
+    """The folder itself, its parents made, or the one at the other end of a link; ArtifactError where that has gone."""
+    if not folder.is_symlink():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return folder
+    real = Path(os.path.realpath(folder))
+    if real.is_symlink() or not real.parent.is_dir():
+        raise ArtifactError(
+            f"{folder}: expected a link to a folder, received one to {real}, and there is none; mount that disk, or "
+            "remove the link"
+        )
+    return real
+
+
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path, check: Callable[[Path], None] = lambda folder: None) -> Iterator[Path]:
     """A temporary folder beside `folder` that takes its place when the block ends well, and goes when it does not.
 
     What was there before is moved aside in one move too, never emptied in place: a kill leaves the old, the new or
-    nothing, but no part of either.
+    nothing, but no part of either. Where `folder` is a link (to a bigger disk), that happens at its other end, and the
+    link stays. A `check` raises for what is not to be replaced; it is asked first, and once more before the move, since
+    what was asked for a while ago may be somebody's by now. Raises ArtifactError for a link that leads nowhere.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    check(folder)
+    link, folder = folder, followed(folder)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     aside = temporary.with_name(f"{temporary.name}.old")
     temporary.mkdir()
@@ -375,6 +392,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file() and not file.is_symlink():
                 _readable(file)
+        check(link)
         if folder.exists():
             folder.replace(aside)
         temporary.replace(folder)

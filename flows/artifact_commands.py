@@ -36,7 +36,7 @@ def export(
     model: ModelArgument,
     format: Annotated[str, typer.Option("--format", "-f", help="onnx, openvino, torch or executorch.")] = "onnx",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder; by default NAME-FORMAT.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the folder where it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an export that is there.")] = False,
 ) -> None:
     """Write a model's artifact with its signature, labels, provenance and checksums into a folder."""
     project = terminal.project()
@@ -46,12 +46,16 @@ def export(
         from components.registry import finding, tracking
 
         formats.chosen(format)  # before anything is looked for
+        if output is not None:
+            formats.check_replaceable(output)
         found = finding.find(tracking.connect(project.root), model)
         folder = output or Path(f"{found.experiment or found.served.card.name}-{format}")
-        if folder.exists() and not force:
+        formats.check_replaceable(folder)  # before an hour's reading: whatever is no export stays, also with --force
+        if folder.exists() and any(folder.iterdir()) and not force:
             terminal.stop(
                 console,
-                f"{folder}: expected a folder that is not there yet; name another with --output, or --force",
+                f"{folder}: expected a folder that is empty or not there, received one with an export; name another "
+                "with --output, or replace it with --force",
                 terminal.WRONG,
             )
         with console.status(f"writing {folder} …"):

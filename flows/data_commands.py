@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from components import offered
 from components.config import ConfigurationError
 from flows import terminal
 from flows.project import Project, find
+from flows.scratch import scratch, user_cache
 
 NOTHING_DONE = "interrupted; nothing was written"
 SILENT = 30.0  # seconds without a terminal after which a line says that the command lives
@@ -80,16 +80,20 @@ def check(
         _name_for(path), kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ())
     )
     console = Console()
-    with _looking() as root, tempfile.TemporaryDirectory(prefix="convoy-check-") as temporary:
+    with _looking() as root, scratch("convoy-check-") as folder:
+        from components.artifacts import replacing
+        from components.data import outputs
         from components.data.checking.check import INSPECTED, command
         from components.data.checking.check import check as inspect
         from flows.data_pages import check_page
 
-        folder = Path(temporary)
+        if pictures is not None:
+            outputs.check_kept(pictures)  # before an hour's look
         with _counting("looked at") as advanced:
             checked = inspect(path, wanted, root, folder, advanced)
         if pictures is not None:
-            shutil.copytree(folder / INSPECTED, pictures, dirs_exist_ok=True)
+            with replacing(pictures.absolute(), outputs.check_kept) as kept:
+                shutil.copytree(folder / INSPECTED, kept, dirs_exist_ok=True)
         console.print(check_page(path, checked, console.width, everything=everything, kept=pictures), highlight=False)
         note = "when that is put right" if checked.errors else "next"
         _next(console, command(checked.looked, path, wanted), note)
@@ -118,11 +122,12 @@ def add(
     wanted = Wanted(name, kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ()))
     console = Console()
     with _in_project() as project:
-        from components.data import catalogue
+        from components.data import catalogue, outputs
         from components.data.checking.check import look
         from flows.data_pages import added_page
 
         catalogue.check_free(project.root, name, replace=replace)  # before an hour's reading
+        outputs.check_outputs(project.root, name)
         with _counting("read") as advanced:
             looked = look(path, wanted, project.root, advanced)
         _known_task(looked.config.task, name)
@@ -189,7 +194,7 @@ def diff(
 def restore(
     revision: RevisionArgument,
     name: NameOption = None,
-    to: Annotated[Path | None, typer.Option(help="A folder of its own, instead of data/prepared/NAME.")] = None,
+    to: Annotated[Path | None, typer.Option(help="A folder of its own, instead of .convoy/data/prepared/NAME.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Even where something is lost that is nowhere else.")] = False,
 ) -> None:
     """Put back the data that a run worked on, byte for byte."""
@@ -243,7 +248,7 @@ def _looking() -> Iterator[Path]:
         root = find().root
     except ConfigurationError:
         root = Path.cwd()
-    with _told(Path(tempfile.gettempdir()) / "convoy-errors.log"):
+    with _told(user_cache() / terminal.ERRORS):
         yield root
 
 
@@ -251,6 +256,10 @@ def _looking() -> Iterator[Path]:
 def _in_project() -> Iterator[Project]:
     project = terminal.project()
     with _told(project.logs / terminal.ERRORS):
+        from components.data import moving
+
+        if (told := moving.settle_alone(project.root)) is not None:
+            Console(stderr=True).print(Text(told), style="dim", soft_wrap=True)
         yield project
 
 

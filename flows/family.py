@@ -23,9 +23,12 @@ from pathlib import Path
 
 import psutil
 
+from components.own_files import text
+
 MARK = "CONVOY_FAMILY"  # environment variable
 SHELTERED = "CONVOY_SHELTERED"  # environment variable: whoever has started this process does not leave it alone
 PREFIX = "convoy-"  # of temporary folders
+NAMED = ".family"  # the file in such a folder that has the mark
 LONGEST = 15  # characters of the folder for temporary files: Ray's sockets are 90 deeper, and 107 is the system's limit
 CLOSING_SECONDS = 7.0  # how long the process that does the work may take to close what it has open
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -81,7 +84,14 @@ def found() -> Family:
     """A new family: its mark, and a folder of its own, which nobody else can read."""
     usual = tempfile.gettempdir()
     short = usual if len(usual) <= LONGEST or not os.access("/tmp", os.W_OK) else "/tmp"  # noqa: S108 — made by mkdtemp
-    return Family(secrets.token_hex(16), Path(tempfile.mkdtemp(prefix=PREFIX, dir=short)))
+    family = Family(secrets.token_hex(16), Path(tempfile.mkdtemp(prefix=PREFIX, dir=short)))
+    (family.scratch / NAMED).write_text(family.mark, encoding="utf-8")
+    return family
+
+
+def is_of(scratch: Path, mark: str) -> bool:
+    """Whether a folder is the temporary one of that family, by what it says itself."""
+    return not scratch.is_symlink() and text(scratch / NAMED) == mark
 
 
 @contextmanager

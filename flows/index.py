@@ -16,6 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from components.data import places
 from flows import overview_page
 from flows.overview import Overview, Part, part
 from flows.project import LOOPBACK, Project
@@ -188,7 +189,7 @@ def _docs(project: Project) -> list[Link]:
 
 
 def _validated(project: Project) -> list[str]:
-    return sorted(page.parts[-3] for page in (project.root / "data" / "validation").glob("*/docs/index.html"))
+    return sorted(page.parts[-3] for page in places.validated(project.root, "*").parent.glob("*/docs/index.html"))
 
 
 def _cards(project: Project) -> list[Link]:
@@ -197,7 +198,7 @@ def _cards(project: Project) -> list[Link]:
 
 
 def _docs_folder(project: Project, name: str) -> Path:
-    return project.root / "data" / "validation" / name / "docs"
+    return places.validated(project.root, name) / "docs"
 
 
 def _cards_folder(project: Project) -> Path:

@@ -250,7 +250,7 @@ def _end_family(lease: Lease) -> None:
     mark, scratch = lease.content.get("family"), lease.content.get("scratch")
     if mark and not _elsewhere(lease):
         family.end(mark)
-    if scratch and not _elsewhere(lease) and Path(scratch).name.startswith(family.PREFIX):
+    if mark and scratch and not _elsewhere(lease) and family.is_of(Path(scratch), mark):
         shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -112,7 +112,7 @@ class Watch:
 
     def _measure(self) -> None:
         root = self._project.root
-        places = {name: use(root / name).size for name in (".convoy", "data", ".dvc/cache")}
+        places = {name: use(root / name).size for name in (".convoy", ".dvc/cache")}
         self._measured = (time.monotonic(), places)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -47,10 +47,17 @@ def explained(console: Console, log: Path, interrupted: str = GOES_ON) -> Iterat
     except (typer.Exit, SystemExit):
         raise
     except BaseException as error:
-        with suppress(OSError), log.open("a", encoding="utf-8") as story:  # on a full disk what follows says it all
+        with suppress(OSError), _appended(log) as story:  # on a full disk what follows says it all
             story.write(scrub(traceback.format_exc()))
         text = f"{error or type(error).__name__}\n  the whole story: {short(log)}"
         stop(console, text + _full_disk(log), FAILED)
+
+
+def _appended(log: Path) -> TextIO:
+    """The file to append to, its folder made for this user alone; never the one at the other end of somebody's link."""
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(log, flags, 0o666), "a", encoding="utf-8")
 
 
 def supervised(

@@ -25,7 +25,9 @@ from components.compress.resizing import any_size
 from components.compress.runtime import INPUT, noise, open_model
 from components.compress.runtimes import executorch, openvino, registry
 from components.compress.runtimes.protocol import Answerer, Answers
+from components.own_files import text
 
+SUMS = "SHA256SUMS"  # the file that lists the others, and by which a folder is known as an export
 TRIED = 16  # random images on which what was written is compared with what it was written from
 
 # Largest difference of a probability that is put down to another order of summation. Float formats differ by 1e-6
@@ -104,13 +106,13 @@ def chosen(name: str) -> Format:
 
 
 def write(source: Source, name: str, folder: Path) -> Path:
-    """Write `folder` (what was there is replaced when all is well) and return the artifact in it.
+    """Write `folder` and return the artifact in it. An export that was there, or nothing, is replaced when all is well.
 
-    Raises CompressionError where the format cannot be written, where it needs weights and only a graph is there, or
-    where what was written answers otherwise than the model.
+    Raises CompressionError where the format cannot be written, where it needs weights and only a graph is there, where
+    what was written answers otherwise than the model, or where the folder holds anything else than an export.
     """
     wanted = chosen(name)
-    with replacing(folder) as temporary:
+    with replacing(folder, check_replaceable) as temporary:
         model = _made_ready(source, wanted, temporary / ".float32")
         file = temporary / wanted.file
         wanted.write(model, file)
@@ -122,8 +124,24 @@ def write(source: Source, name: str, folder: Path) -> Path:
         (temporary / "labels.txt").write_text("".join(f"{label}\n" for label in card.classes), encoding="utf-8")
         _write_json(temporary / "signature.json", signature(card, given, wanted, file))
         _write_json(temporary / "provenance.json", provenance(source, model, wanted, largest))
-        (temporary / "SHA256SUMS").write_text(checksums(temporary), encoding="utf-8")
+        (temporary / SUMS).write_text(checksums(temporary), encoding="utf-8")
     return folder / wanted.file
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raises CompressionError unless a folder is empty, not there, or an export: what it lists, and nothing else."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    listed = {row.partition("  ")[2] for row in (text(folder / SUMS) or "").splitlines()}
+    marked = {"provenance.json", "signature.json"} <= listed
+    strange = next((name for name in held if not marked or name not in {*listed, SUMS}), None)
+    if strange is not None or not folder.is_dir():
+        what = "a file" if folder.is_file() else f"one with {strange}" if folder.is_dir() else "a link to nothing"
+        raise CompressionError(
+            f"{folder}: expected a folder that is empty, not there or an export alone, received {what}, which is "
+            "nothing that an export wrote and is never replaced; name another with --output, or move that elsewhere"
+        )
 
 
 def signature(card: ModelCard, given: Answers, wanted: Format, file: Path) -> dict[str, Any]:
@@ -173,7 +191,7 @@ def provenance(source: Source, model: Model, wanted: Format, largest: float) -> 
 def checksums(folder: Path) -> str:
     """What `sha256sum --check SHA256SUMS` reads, of every file in the folder."""
     rows = []
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != "SHA256SUMS"):
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS):
         with path.open("rb") as file:
             rows.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
     return "".join(rows)

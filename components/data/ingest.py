@@ -1,4 +1,4 @@
-"""Source → `data/raw/NAME`: the samples as published, in shards, with the digest of their content."""
+"""Source → `.convoy/data/ingested/NAME`: the samples as published, in shards, with the digest of their content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`data/raw/NAME` → the `Dataset` in `data/prepared/NAME`: images in their declared form, facts about each, splits.
+"""What `ingest` wrote → the `Dataset` in `.convoy/data/prepared/NAME`: images in their declared form, facts, splits.
 
 Rows stream through; what stays in memory is a few words a sample. Nothing is judged here (`facts` describes,
 validation judges), but what inspection has decided to drop is obeyed, and listed.

@@ -7,43 +7,21 @@ A stage dies with the process that started it, writes whole folders or nothing, 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from components.config import ConfigurationError, DatasetConfig
+from components.data import places
 from components.data.errors import DataError, check_name
 from components.environment import keep_inside, switch_off_telemetry
 from components.secrecy import scrub
 
-STAGES = ("watch", "ingest", "inspect", "prepare", "validate")
+STAGES = tuple(places.FOLDERS)
 LOG_VARIABLE = "CONVOY_STAGE_LOG"  # a file that takes what a stage prints
 PARENT_VARIABLE = "CONVOY_STAGE_PARENT"  # the process whose end ends the stage, where it is not the direct parent
-
-
-def watched_folder(project: Path, name: str) -> Path:
-    return project / "data" / "watched" / name
-
-
-def raw_folder(project: Path, name: str) -> Path:
-    return project / "data" / "raw" / name
-
-
-def inspected_folder(project: Path, name: str) -> Path:
-    return project / "data" / "inspected" / name
-
-
-def prepared_folder(project: Path, name: str) -> Path:
-    return project / "data" / "prepared" / name
-
-
-def validation_folder(project: Path, name: str) -> Path:
-    return project / "data" / "validation" / name
-
-
-def error_file(project: Path, name: str) -> Path:
-    return project / ".convoy" / "data" / f"{name}.error"
 
 
 def run(stage: str, name: str, project: Path) -> None:
@@ -53,20 +31,42 @@ def run(stage: str, name: str, project: Path) -> None:
     config = dataset_entry(project, check_name(name))
     if stage not in _WORK:
         raise DataError(f"expected a stage of {', '.join(STAGES)}, received {stage!r}")
+    # `watch` runs before every other stage and looks for all of them, since DVC removes an output before its stage.
+    writing = STAGES if stage == "watch" else (stage,)
+    check_safe(name, config, project, writing)
     _WORK[stage](name, config, project)
+
+
+def check_safe(name: str, config: DatasetConfig, project: Path, writing: Iterable[str] = STAGES) -> None:
+    """Raises DataError where stages that are about to write could take anything of a person's with them."""
+    from components.data import moving, outputs
+    from components.data.sources import apart
+
+    moving.check_declared(project)
+    apart.check_entry(name, config, project)
+    outputs.check_outputs(project, name, config.checks, writing)
 
 
 def _watch(name: str, config: DatasetConfig, project: Path) -> None:
     from components.data.watch import watch
 
+    _move_alone(project)
     watch(name, config, project)
+
+
+def _move_alone(project: Path) -> None:
+    """Under plain `dvc`, which has read dvc.lock already; `versions` does it before DVC starts."""
+    from components.data import moving
+
+    if not os.environ.get(PARENT_VARIABLE) and (told := moving.settle_alone(project)) is not None:
+        raise DataError(f"{told}. DVC has read dvc.lock before that: run the same command again")
 
 
 def _ingest(name: str, config: DatasetConfig, project: Path) -> None:
     from components.data.ingest import ingest
     from components.data.watch import confirm
 
-    folder = raw_folder(project, name)
+    folder = places.ingested(project, name)
     _clean(folder)
     confirm(name, project, ingest(config.source, project, folder).fingerprint)
 
@@ -75,27 +75,27 @@ def _inspect(name: str, config: DatasetConfig, project: Path) -> None:
     from components.data.ingest import ingested
     from components.data.inspection.inspect import inspect
 
-    folder = inspected_folder(project, name)
+    folder = places.inspected(project, name)
     _clean(folder)
-    inspect(ingested(raw_folder(project, name)), config, project, folder)
+    inspect(ingested(places.ingested(project, name)), config, project, folder)
 
 
 def _prepare(name: str, config: DatasetConfig, project: Path) -> None:
     from components.data.inspection.findings import Decisions
     from components.data.prepare import prepare
 
-    folder = prepared_folder(project, name)
+    folder = places.prepared(project, name)
     _clean(folder)
-    prepare(name, config, raw_folder(project, name), folder, Decisions.load(inspected_folder(project, name)))
+    prepare(name, config, places.ingested(project, name), folder, Decisions.load(places.inspected(project, name)))
 
 
 def _validate(name: str, config: DatasetConfig, project: Path) -> None:
     from components.artifacts import Dataset
     from components.data.validation.validate import validate
 
-    dataset = Dataset.load(prepared_folder(project, name), digest="not versioned yet")
+    dataset = Dataset.load(places.prepared(project, name), digest="not versioned yet")
     report = validate(
-        dataset, config, validation_folder(project, name), project=project, inspected=inspected_folder(project, name)
+        dataset, config, places.validated(project, name), project=project, inspected=places.inspected(project, name)
     )
     if not report.passed:
         raise DataError(report.explanation)
@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> int:
         run(stage, name, project)
     except (DataError, ConfigurationError, ValueError, OSError) as error:
         return _report(stage, name, project, error)
-    error_file(project, name).unlink(missing_ok=True)
+    places.error_file(project, name).unlink(missing_ok=True)
     return 0
 
 
@@ -137,8 +137,8 @@ def _report(stage: str, name: str, project: Path, error: ValueError | OSError) -
     message = scrub(f"{stage} {name}: {reason}")
     print(message, file=sys.stderr)  # noqa: T201
     try:
-        if error_file(project, check_name(name)):
-            path = error_file(project, name)
+        if places.error_file(project, check_name(name)):
+            path = places.error_file(project, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(message, encoding="utf-8")
     except (DataError, OSError) as second:  # the disk that is full, most likely: the message is on standard error
@@ -147,9 +147,10 @@ def _report(stage: str, name: str, project: Path, error: ValueError | OSError) -
 
 
 def _clean(folder: Path) -> None:
-    """Remove what a killed stage has left beside its folder (`artifacts.replacing`)."""
-    for pattern in (f".{folder.name}.????????", f".{folder.name}.????????.old"):
-        for left in folder.parent.glob(pattern):
+    """Remove what a killed stage has left beside its folder, or beside what that links to (`artifacts.replacing`)."""
+    real = folder.resolve()
+    for left in real.parent.glob(f".{real.name}.*"):
+        if re.fullmatch(r"[0-9a-f]{8}(\.old)?", left.name.removeprefix(f".{real.name}.")) and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
 
 

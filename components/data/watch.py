@@ -1,6 +1,6 @@
 """What a data set is made of that DVC does not see: a source outside the project, and the user's own rule files.
 
-`data/watched/NAME/source.json` and `rules.json` stand for them in `dvc.yaml`. Both say contents only, never places or
+`source.json` and `rules.json` of `places.watched` stand for them in `dvc.yaml`. Both say contents only, never places or
 times, so that they are the same on every machine. How a source is read and listed is `sources`' business.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.artifacts import ArtifactError, Card, digest_values, writing
 from components.config import DatasetConfig, Located
-from components.data import stages
+from components.data import places
 from components.data.errors import DataError
 from components.own_files import remove
 
@@ -39,13 +39,13 @@ class _Remembered(Card):
 
 
 def watch(name: str, config: DatasetConfig, project: Path) -> None:
-    """Bring `data/watched/NAME` up to date; a file whose content stays the same is not touched.
+    """Bring `source.json` and `rules.json` up to date; a file whose content stays the same is not touched.
 
     A source is read only where its listing (names, sizes, times) is not the one remembered, on this machine's first
     look for example. One that is not there at all (the data came by `dvc pull`) has not changed. Raises DataError
     for a rule file that is declared and missing, and for a source that is neither there nor known.
     """
-    folder = stages.watched_folder(project, name)
+    folder = places.watched(project, name)
     rules = WatchedRules(
         expectations=_file_digest(project, f"datasets.{name}.checks.expectations", config.checks.expectations),
         reviewed=_file_digest(project, f"datasets.{name}.checks.reviewed", config.checks.reviewed),
@@ -61,7 +61,7 @@ def watch(name: str, config: DatasetConfig, project: Path) -> None:
 
 def changes(name: str, config: DatasetConfig, project: Path) -> list[str]:
     """What `watch` would find changed, told by names, sizes and times alone: nothing is read, nothing written."""
-    folder = stages.watched_folder(project, name)
+    folder = places.watched(project, name)
     rules = WatchedRules(
         expectations=_file_digest(project, f"datasets.{name}.checks.expectations", config.checks.expectations),
         reviewed=_file_digest(project, f"datasets.{name}.checks.reviewed", config.checks.reviewed),
@@ -73,7 +73,7 @@ def changes(name: str, config: DatasetConfig, project: Path) -> list[str]:
     from components.data.sources import registry
 
     listing = registry.listing(config.source, project)
-    remembered = _recall(_memory(project, name))
+    remembered = _recall(places.listing_file(project, name))
     if listing is None or remembered is None or remembered.listing == listing:
         return []  # not there, which is no change; or not known here: its content decides, as it will
     return ["watch: the source is another than when it was read: names, sizes or times of its files differ"]
@@ -84,7 +84,7 @@ def confirm(name: str, project: Path, fingerprint: str) -> None:
 
     DVC would remember it under the wrong content, and bring it back whenever that content is there again.
     """
-    watched = WatchedSource.read(stages.watched_folder(project, name) / "source.json")
+    watched = WatchedSource.read(places.watched(project, name) / "source.json")
     if watched.fingerprint is not None and watched.fingerprint != fingerprint:
         raise DataError(
             f"datasets.{name}.source: expected a source that stays as it is while it is read, "
@@ -103,7 +103,7 @@ def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> s
         # Nothing to fall back to: reading it says what is wrong with it.
         return None if known else fingerprint(source, project)  # type: ignore[arg-type]
     reader = digest_values({"source": source.digest(), "code": code_digest(["components.data.ingest"])})
-    memory = _memory(project, name)
+    memory = places.listing_file(project, name)
     remembered = _recall(memory)
     if remembered is not None and (remembered.listing, remembered.reader) == (listing, reader):
         return remembered.fingerprint
@@ -111,10 +111,6 @@ def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> s
     # The listing is older than the fingerprint: what changes meanwhile is noticed next time.
     _keep(memory, _Remembered(listing=listing, reader=reader, fingerprint=found))
     return found
-
-
-def _memory(project: Path, name: str) -> Path:
-    return project / ".convoy" / "data" / f"{name}.listing"
 
 
 def _recall(path: Path) -> _Remembered | None:

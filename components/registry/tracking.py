@@ -313,7 +313,8 @@ class Tracking:
 
     def fetched(self, run_id: str) -> Path:
         """Where files of the run are kept that were fetched from a server; removing it has them fetched again."""
-        return self.root / ".convoy" / "downloads" / run_id
+        known = run_id if re.fullmatch(r"[\w-]+", run_id) else digest_values({"run": run_id})  # as a tag may say it
+        return self.root / ".convoy" / "downloads" / known
 
     @_asked("looking for a file")
     def has_artifact(self, run_id: str, path: str) -> bool:

@@ -300,5 +300,7 @@ def _download(tracking: Tracking, entry: ModelVersion) -> Path:
 
 
 def _fetched(tracking: Tracking, entry: ModelVersion) -> Path:
-    known = str(entry.tags.get(ARTIFACT) or digest_values({"source": str(entry.source)}))
+    known = str(entry.tags.get(ARTIFACT) or "")
+    if not re.fullmatch(r"[0-9a-f]{64}", known):  # tags are edited in MLflow's pages, and this one names a folder
+        known = digest_values({"source": str(entry.source), "artifact": known})
     return tracking.root / ".convoy" / "downloads" / "versions" / known

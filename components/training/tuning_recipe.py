@@ -10,9 +10,11 @@ import yaml
 
 from components.artifacts import writing
 from components.config import ConfigurationError, LineConfig
+from components.own_files import text
 from components.training.tuning_space import with_values
 from components.training.tuning_study import Findings, Study
 
+WRITTEN = "# Written by `convoy tune`"  # how a recipe of this room begins, and is known as one
 WIDTH = 116  # of a line, as elsewhere in recipes
 
 
@@ -26,6 +28,11 @@ def check_free(path: Path, *, force: bool) -> None:
     """Raise ConfigurationError where the file is there and may not be replaced: before the study, not after it."""
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigurationError(f"--output: expected a file NAME.yaml, received {path}")
+    if path.exists() and not (text(path) or "").startswith(WRITTEN):
+        raise ConfigurationError(
+            f"--output: expected a file that is not there yet, or a recipe that `convoy tune` wrote, received {path}, "
+            "which is neither and is never replaced; name another"
+        )
     if path.exists() and not force:
         raise ConfigurationError(
             f"--output: expected a file that is not there yet, received {path}; --force replaces it"
@@ -39,7 +46,7 @@ def write_recipe(study: Study, findings: Findings, path: Path, origin: Mapping[s
     states = [trial.state for trial in findings.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     told = [
-        "Written by `convoy tune`: the best of the trials of one member network, judged on the validation split.",
+        f"{WRITTEN.removeprefix('# ')}: the best of the trials of one member network, judged on the validation split.",
         *(f"{name}: {value}" for name, value in origin.items()),
         f"trials: {len(states)} ({counts}); Optuna TPE, seed {settings.seed}; ASHA, grace {settings.grace}, "
         f"reduction {settings.reduction}",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from components.data import places
 from flows.cleaning.kinds import DAY, HOUR, KINDS, Removable, Survey
 from flows.cleaning.living import Living, living
 from flows.cleaning.measuring import use
@@ -19,9 +20,11 @@ from flows.project import Project
 
 # The names that `artifacts.writing`, `artifacts.replacing` and this room give to what is on its way.
 HALF = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}(?P<old>\.old)?$")
+# In a person's own folders: the files that Convoy writes there. Eight digits are a date more often than ours.
+IN_ROOT = re.compile(r"^\.(?P<name>params\.yaml|dvc\.lock)\.(?!\d{8}$)[0-9a-f]{8}$")
+IN_RECIPES = re.compile(r"^\.(?P<name>.+\.ya?ml)\.(?!\d{8}$)[0-9a-f]{8}$")
 RESTORING = re.compile(r"^\.(?P<name>.+)\.restoring-[0-9a-f]{8}(-old)?$")  # `versions.restore`
 DVC_HALF = re.compile(r"^\.[A-Za-z0-9_-]{22}\.tmp$")  # `dvc_objects.fs.utils.tmp_fname`
-STAGES = ("watched", "raw", "inspected", "prepared", "validation")  # folders of data/ whose names are ours
 # Names that `tempfile` gives to ours, and what is left of a cleaning or a look; nobody chooses them by hand.
 TEMPORARY = re.compile(r"^\.?convoy-((ray|chain|check|bench|range|apt)-[a-z0-9_]{8}|writes-here)(\.[0-9a-f]{8})?$")
 LOGS = ("*.log", "*.jsonl", "detached-*.txt")  # of commands, what they showed, and what was printed unseen
@@ -89,10 +92,12 @@ def _leftovers(looking: Looking) -> Iterator[Removable | str]:
 def _half_written(project: Project) -> Iterator[Path]:
     """What was to be moved to its place and never was. Prefect's and Evidently's folders are theirs."""
     root, state = project.root, project.state
-    shallow = [root, root / "recipes", state, state / "mlartifacts", state / "mlartifacts" / "models", root / "data"]
-    for stage in STAGES:
-        shallow += [root / "data" / stage, *_folders(root / "data" / stage)]
-    shallow += [root / "data" / "downloads"]
+    shallow = [state, state / "mlartifacts", state / "mlartifacts" / "models", root / places.KEPT]
+    for stage in places.FOLDERS.values():
+        shallow += [root / places.KEPT / stage, *_folders(root / places.KEPT / stage)]
+    shallow += [root / places.DOWNLOADS]
+    yield from _matching(root, IN_ROOT)
+    yield from _matching(root / "recipes", IN_RECIPES)
     for folder in shallow:
         yield from _matching(folder, HALF, RESTORING)
     for name in ("work", "decoded", "downloads", "cards", "locks", "lines", "logs"):
@@ -171,14 +176,14 @@ def _work(looking: Looking) -> Iterator[Removable | str]:
 
 
 def _downloads(looking: Looking) -> Iterator[Removable | str]:
-    """Of a server's artifacts, and of sources: `data/downloads`, with what did not come to its end."""
+    """Of a server's artifacts, and of sources, with what did not come to its end."""
     project = looking.project
     for folder in (*_folders(project.state / "downloads"), *_folders(project.state / "downloads" / "versions")):
         if folder.name == "versions" or folder.name.startswith("."):
             continue
         if (found := use(folder)).used < looking.before:
             yield Removable("downloads", _short(project, folder), (folder,), found.size)
-    for folder in _folders(project.root / "data" / "downloads"):
+    for folder in _folders(project.root / places.DOWNLOADS):
         if HALF.match(folder.name):
             continue
         if (found := use(folder)).used < looking.before:

@@ -110,11 +110,11 @@ def unlabelled(student: StudentConfig | None) -> Dataset | None:
 )
 def _validation(run: StepRun, dataset: Dataset, report: ValidationReport, inspection: Inspection) -> None:
     """How Great Expectations judged the data, and what was found in it: verdicts, pages and pictures of the run."""
-    from components.data.stages import inspected_folder, validation_folder
+    from components.data import places
 
     root, name = line().project.root, dataset.card.name
-    run.show(validation_folder(root, name), "validation")
-    run.show(inspected_folder(root, name), "inspection")
+    run.show(places.validated(root, name), "validation")
+    run.show(places.inspected(root, name), "inspection")
     found = {f"found_{kind}": count for kind, count in inspection.found.items()}
     line().tracking.log_metrics(run.id, {"dropped": len(dataset.card.dropped), **found})
     said = [f"{len(report.results)} expectations checked, {len(report.warnings)} warnings"]
@@ -131,16 +131,16 @@ def _validation(run: StepRun, dataset: Dataset, report: ValidationReport, inspec
 
 def validation(dataset: Dataset) -> None:
     """Record what the data's stages found and judged: by their own digests, which a rule of the user's may change."""
+    from components.data import places
     from components.data.inspection.findings import Inspection
-    from components.data.stages import inspected_folder, validation_folder
     from components.data.validation.validate import ValidationReport
 
     if line().as_of is not None:
         line().skip("validation", "this version of the data was judged when it was made")
         return
     root, name = line().project.root, dataset.card.name
-    report = ValidationReport.load(validation_folder(root, name))
-    _validation(dataset, report, Inspection.load(inspected_folder(root, name)))
+    report = ValidationReport.load(places.validated(root, name))
+    _validation(dataset, report, Inspection.load(places.inspected(root, name)))
 
 
 def _drift_report(folder: Path) -> DriftReport:

@@ -291,7 +291,7 @@ def promote(
 ) -> Decision:
     """Judge the version against the gates and against what is in production now."""
     from components.data.ingest import newest
-    from components.data.stages import raw_folder
+    from components.data.places import ingested
     from components.registry import decisions, versions
 
     store, name = line().tracking, line().recipe.line.model
@@ -301,5 +301,5 @@ def promote(
     unreadable = f"{wrong}. {decisions.way_out(store, name)}" if wrong else None
     current = line().as_of is None
     # How old a past version's data is is not known: its raw form is not what lies there now.
-    taken = newest(raw_folder(line().project.root, dataset.card.name)) if current else None
+    taken = newest(ingested(line().project.root, dataset.card.name)) if current else None
     return _promote(version, rival, quantized, assessment, dataset, drift, taken, config, limits, current, unreadable)

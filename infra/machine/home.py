@@ -27,6 +27,7 @@ SECRETS = (
     "RAY_AUTH_TOKEN",
 )
 # The servers' own defaults where people look for them, and beside them where a machine may have one already.
+PARTS = ("logs", "run", "private")
 PORTS = {
     "postgres": 15432,
     "s3": 8333,
@@ -84,10 +85,12 @@ class Home:
 def opened(folder: Path, project: Path | None = None, ports: dict[str, int] | None = None) -> Home:
     """The home in `folder`, made on first use; `project` and `ports` are kept from then on.
 
-    Raises ServersError for a port or a project that differs from what the home was made with while its servers run.
+    Raises ServersError for a folder that holds anything else, and for a port or a project that differs from what the
+    home was made with while its servers run.
     """
     folder = folder.resolve()
-    for part in ("", "logs", "run", "private"):
+    _check_ours(folder)
+    for part in ("", *PARTS):
         (folder / part).mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # PostgreSQL's own user passes through; what is secret below is the owner's alone
     (folder / "private").chmod(0o700)
@@ -106,6 +109,19 @@ def opened(folder: Path, project: Path | None = None, ports: dict[str, int] | No
     if wanted != known:
         write_private(settings, json.dumps(wanted, indent=2))
     return Home(folder, of, all_ports, _secrets(folder))
+
+
+def _check_ours(folder: Path) -> None:
+    """Servers make and remove folders here: what a person has put into one of their own is never among them."""
+    if (folder / "settings.json").is_file() or not folder.exists():
+        return
+    there = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
+    strange = [name for name in there if name not in PARTS and not name.startswith(".settings.json.")]
+    if strange:
+        raise ServersError(
+            f"{folder}: expected the home of servers, or a folder that is empty or not there yet, found "
+            f"{min(strange)}; name another with --home"
+        )
 
 
 def existing(folder: Path) -> Home:

@@ -102,9 +102,7 @@ def test_rollbacks_that_cannot_be_counted_are_said_with_the_way_out(tmp_path: Pa
 
 
 @SPOILT
-@pytest.mark.parametrize(
-    "name", ["data/watched/mine/source.json", "data/watched/mine/rules.json", ".convoy/data/mine.listing"]
-)
+@pytest.mark.parametrize("name", ["watched/mine/source.json", "watched/mine/rules.json", "mine.listing"])
 def test_what_is_remembered_of_a_source_is_found_out_again(tmp_path: Path, name: str, spoil: Spoil) -> None:
     project, source = tmp_path / "project", tmp_path / "pictures"
     project.mkdir()
@@ -113,12 +111,13 @@ def test_what_is_remembered_of_a_source_is_found_out_again(tmp_path: Path, name:
         Image.new("L", (4, 4), 60 * number).save(source / label / f"{number}.png")
     config = DatasetConfig.model_validate(folder_entry(source))
     watch("mine", config, project)
-    whole = (project / name).read_bytes()
-    spoil(project / name)
+    kept = project / ".convoy" / "data" / name
+    whole = kept.read_bytes()
+    spoil(kept)
 
     watch("mine", config, project)
 
-    assert (project / name).read_bytes() == whole
+    assert kept.read_bytes() == whole
 
 
 @SPOILT

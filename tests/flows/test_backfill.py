@@ -70,7 +70,7 @@ def test_a_past_moment_means_the_data_of_then_and_moves_nothing(
 ) -> None:
     store = tracking.connect(project, "digits")
     named = versions.aliases(store, "digits")
-    prepared, lock = contents(project / "data" / "prepared" / "digits"), (project / "dvc.lock").read_bytes()
+    prepared, lock = contents(project / ".convoy" / "data" / "prepared" / "digits"), (project / "dvc.lock").read_bytes()
     assert data_versions.digest(project, "digits") != outcome.data.digest
 
     past = line("digits", as_of=changed_since)
@@ -80,7 +80,7 @@ def test_a_past_moment_means_the_data_of_then_and_moves_nothing(
     assert {"augmentation", "train", "ensemble", "distil", "quantize", "evaluate"} <= reused
     assert past.decision.alias is None
     assert versions.aliases(store, "digits") == named
-    assert contents(project / "data" / "prepared" / "digits") == prepared
+    assert contents(project / ".convoy" / "data" / "prepared" / "digits") == prepared
     assert (project / "dvc.lock").read_bytes() == lock
     assert list((project / ".convoy" / "work").glob("data-*")) == []
     tags = store.get(past.run_id).tags

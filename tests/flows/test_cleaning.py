@@ -109,19 +109,24 @@ def long_ago(store: Tracking, days: float) -> None:
         (".convoy/work/abc/.result.0a1b2c3d", True),
         (".convoy/decoded/d1/.train.0a1b2c3d", True),
         (".convoy/mlartifacts/.5d0a.0a1b2c3d", True),
-        ("data/raw/.digits.0a1b2c3d", True),
-        ("data/raw/digits/.raw-00000.parquet.0a1b2c3d", True),
-        ("data/prepared/.digits.restoring-0a1b2c3d", True),
+        (".convoy/data/ingested/.digits.0a1b2c3d", True),
+        (".convoy/data/ingested/digits/.raw-00000.parquet.0a1b2c3d", True),
+        (".convoy/data/prepared/.digits.restoring-0a1b2c3d", True),
         ("recipes/.best.yaml.0a1b2c3d", True),
         (".dvc/cache/files/md5/ab/.AbCdEfGhIjKlMnOpQrStUv.tmp", True),
         (".convoy/locks/step-0123.lock", True),
         # What only looks like it, is somebody else's, or may be the only one of its name.
         (".gitignore.0a1b2c3", False),
         ("params.yaml.0a1b2c3d", False),
+        (".params.yaml.20260131", False),
+        (".thesis.tex.0a1b2c3d", False),
+        ("recipes/.best.yaml.20260131", False),
+        ("recipes/.notes.0a1b2c3d", False),
+        ("data/.holiday.0a1b2c3d", False),
         ("data/mine/.holiday.0a1b2c3d", False),
         (".convoy/prefect/.x.0a1b2c3d", False),
         (".convoy/mlartifacts/run/artifacts/.x.0a1b2c3d", False),
-        ("data/raw/.digits.0a1b2c3d.old", False),
+        (".convoy/data/ingested/.digits.0a1b2c3d.old", False),
         (".convoy/locks/registry.lock", False),
         (".convoy/locks/dvc.lock", False),
     ],
@@ -134,11 +139,11 @@ def test_leftovers_are_known_by_their_names_and_places(project: Project, name: s
 
 
 def test_what_was_moved_aside_goes_once_there_is_a_new_one(project: Project) -> None:
-    aside = folder(project.root / "data" / "raw" / ".digits.0a1b2c3d.old")
+    aside = folder(project.root / ".convoy" / "data" / "ingested" / ".digits.0a1b2c3d.old")
     assert found(project) == {}
-    folder(project.root / "data" / "raw" / "digits")
+    folder(project.root / ".convoy" / "data" / "ingested" / "digits")
     removing.remove(project, cleaning.survey(project).removable)
-    assert not aside.exists() and (project.root / "data" / "raw" / "digits" / "file").is_file()
+    assert not aside.exists() and (project.root / ".convoy" / "data" / "ingested" / "digits" / "file").is_file()
 
 
 def test_a_kind_that_there_is_not_is_refused(project: Project) -> None:
@@ -162,9 +167,9 @@ def test_every_kind_of_file_goes_when_it_is_old_and_not_before(project: Project,
         "restored": folder(project.work / "data-feed"),
     }
     put(project.state / "downloads" / "run1" / "x" / "file")
-    put(project.root / "data" / "downloads" / "archive" / "file")
+    put(project.root / ".convoy" / "data" / "downloads" / "archive" / "file")
     aged(project.state / "downloads", 40)
-    aged(project.root / "data" / "downloads", 40)
+    aged(project.root / ".convoy" / "data" / "downloads", 40)
     folder(tmp_path / "tmp" / "convoy-ray-abcdefgh", days=1)
     mine = folder(tmp_path / "tmp" / "convoy-projects", days=100)
     young = [put(project.logs / "line-2.log", days=20), folder(project.decoded / "d2", days=20)]

@@ -61,7 +61,7 @@ def test_every_mistake_is_told_at_once_and_nothing_is_started(fresh: Path) -> No
     assert "line.members.count" in done.stderr
     assert "line.colour: expected no such key, received 'blue'" in done.stderr
     assert not (fresh / ".convoy" / "mlflow.db").exists()
-    assert not (fresh / "data").exists()
+    assert not (fresh / ".convoy" / "data").exists()
 
 
 def test_a_network_that_does_not_exist_is_a_mistake_of_the_configuration_too(fresh: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_dead_mlflow_server_is_named_and_no_data_work_is_done_for_it(fresh: Pa
     assert "nothing was started" in done.stderr
     assert "tracking store: http://127.0.0.1:9 does not answer" in done.stderr
     assert "unset it to use the project's own database" in done.stderr
-    assert not (fresh / "data" / "prepared").exists()
+    assert not (fresh / ".convoy" / "data" / "prepared").exists()
 
 
 def test_a_dead_prefect_server_is_named(fresh: Path) -> None:

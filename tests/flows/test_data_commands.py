@@ -273,7 +273,13 @@ def test_the_card_is_printed_and_written(shell: Shell) -> None:
     done = shell("show", "digits")
 
     assert done.exit_code == 0, done.output
-    for words in ("train 1,168", "test 360", "not validated", "data/prepared/digits", ".convoy/cards/digits.html"):
+    for words in (
+        "train 1,168",
+        "test 360",
+        "not validated",
+        ".convoy/data/prepared/digits",
+        ".convoy/cards/digits.html",
+    ):
         assert words in said(done), words
     page = (shell.root / ".convoy" / "cards" / "digits.html").read_text(encoding="utf-8")
     assert "<h1>digits</h1>" in page and "http" not in re.sub(r'src="data:[^"]*"', "", page)
@@ -328,7 +334,7 @@ def test_the_difference_is_told_to_programs_whole(history: History) -> None:
 
 
 def test_what_a_run_worked_on_is_put_back(history: History, tmp_path: Path) -> None:
-    prepared = history.shell.root / "data" / "prepared" / PETS
+    prepared = history.shell.root / ".convoy" / "data" / "prepared" / PETS
     now = digest_folder(prepared)
 
     apart = history.shell("restore", history.runs[0], "--to", str(tmp_path / "then"))

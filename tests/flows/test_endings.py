@@ -72,7 +72,7 @@ def short_folder() -> Iterator[Path]:
 def with_data(source: Path, root: Path) -> None:
     """A project whose data is made already, and nothing else."""
     endings.short_project(root)
-    shutil.copytree(source / "data", root / "data")
+    shutil.copytree(source / ".convoy" / "data", root / ".convoy" / "data")
     shutil.copytree(source / ".dvc", root / ".dvc", dirs_exist_ok=True)
     shutil.copy2(source / "dvc.lock", root / "dvc.lock")
 

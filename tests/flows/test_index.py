@@ -17,7 +17,7 @@ ENGINES = {"MLflow": "http://127.0.0.1:1", "Prefect": "http://127.0.0.1:2", "Evi
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    docs = tmp_path / "data" / "validation" / "digits & co" / "docs"
+    docs = tmp_path / ".convoy" / "data" / "validated" / "digits & co" / "docs"
     (docs / "static").mkdir(parents=True)
     (docs / "index.html").write_text("<html>data docs")
     (docs / "static" / "style.css").write_text("body {}")

@@ -93,6 +93,7 @@ def test_a_folder_in_the_place_of_a_lease_is_put_aside(project: Project) -> None
 def test_what_a_killed_command_left_outside_is_removed(project: Project, tmp_path: Path) -> None:
     scratch = tmp_path / "convoy-left"
     scratch.mkdir()
+    (scratch / family.NAMED).write_text("0" * 32, encoding="utf-8")
     lease(project, pid=DEAD, family="0" * 32, scratch=str(scratch), command="convoy digits")
 
     assert leases.settle(project) == []
@@ -101,8 +102,9 @@ def test_what_a_killed_command_left_outside_is_removed(project: Project, tmp_pat
     assert leases.held(project) == []
 
 
-def test_a_folder_that_is_none_of_ours_is_never_removed(project: Project, tmp_path: Path) -> None:
-    mine = tmp_path / "thesis"
+@pytest.mark.parametrize("name", ["thesis", "convoy-thesis", "convoy-projects", "convoy-1"])
+def test_a_folder_that_is_none_of_ours_is_never_removed(project: Project, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / name
     mine.mkdir()
     lease(project, pid=DEAD, family="0" * 32, scratch=str(mine), command="convoy digits")
 
@@ -112,9 +114,10 @@ def test_a_folder_that_is_none_of_ours_is_never_removed(project: Project, tmp_pa
 
 
 def test_a_copy_leaves_alone_what_belongs_to_its_original(project: Project, tmp_path: Path) -> None:
-    scratch = tmp_path / "convoy-of-the-original"
+    scratch = tmp_path / "convoy-original"
     scratch.mkdir()
     with family.gathered() as original:
+        (scratch / family.NAMED).write_text(original.mark, encoding="utf-8")
         environment = {**os.environ, **original.environment}
         worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], env=environment)
         lease(project, 600.0, root="/the/original", family=original.mark, scratch=str(scratch), command="convoy digits")

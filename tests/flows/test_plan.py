@@ -17,7 +17,7 @@ from flows.project import Project
 
 def tree(root: Path) -> dict[str, str]:
     """Every file of the store and the data, by content; logs, locks and DVC's own notes aside."""
-    files = [*(root / ".convoy" / "mlartifacts").rglob("*"), *(root / "data").rglob("*"), root / "dvc.lock"]
+    files = [*(root / ".convoy" / "mlartifacts").rglob("*"), *(root / ".convoy" / "data").rglob("*"), root / "dvc.lock"]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 

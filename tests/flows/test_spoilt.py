@@ -29,11 +29,11 @@ AREAS = {  # what a run writes for itself, and where
     "decoded splits": ".convoy/decoded/*/*/*",
     "memory of sources": ".convoy/data/*",
     "Evidently's history": ".convoy/evidently/**/*",
-    "watched": "data/watched/digits/*",
-    "raw": "data/raw/digits/*",
-    "inspected": "data/inspected/digits/*",
-    "prepared": "data/prepared/digits/*",
-    "validation": "data/validation/digits/*.*",
+    "watched": ".convoy/data/watched/digits/*",
+    "raw": ".convoy/data/ingested/digits/*",
+    "inspected": ".convoy/data/inspected/digits/*",
+    "prepared": ".convoy/data/prepared/digits/*",
+    "validation": ".convoy/data/validated/digits/*.*",
     "DVC's lock": "dvc.lock",
     "DVC's temporary files": ".dvc/tmp/*",
     "DVC's runs": ".dvc/cache/runs/*/*/*",
@@ -45,14 +45,14 @@ LEFT_OUT = ("validation/", "drift/", "augmentation/", "chain/", "report/", "plot
 
 def test_the_areas_are_all_that_a_run_writes(project: Path, outcome: Outcome) -> None:
     known = {path for pattern in AREAS.values() for path in project.glob(pattern)}
-    written = {path for top in (".convoy", ".dvc", "data") for path in (project / top).rglob("*") if path.is_file()}
+    written = {path for top in (".convoy", ".dvc") for path in (project / top).rglob("*") if path.is_file()}
     names = {path.relative_to(project).as_posix() for path in written - known}
     unknown = {
         name
         for name in names
         if not any(name.startswith(other) for other in NOT_OURS)
         and not any(f"/artifacts/{kind}" in name for kind in LEFT_OUT)
-        and not name.startswith(("data/validation/digits/docs/", "data/inspected/digits/pictures/"))
+        and not name.startswith((".convoy/data/validated/digits/docs/", ".convoy/data/inspected/digits/pictures/"))
     }
     assert unknown == set()
 
@@ -82,7 +82,7 @@ def test_whatever_is_spoilt_the_same_command_goes_on_or_says_what_to_do(
         again = line("digits")
     assert again.decision.action == "approve"
     for file in files:
-        if file.is_relative_to(project / "data"):
+        if file.is_relative_to(project / ".convoy" / "data") and file.parent.name != "data":
             assert file.read_bytes() == (kept / file.relative_to(project)).read_bytes(), file
 
 

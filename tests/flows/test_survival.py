@@ -130,7 +130,7 @@ def test_mlflow_away_for_half_a_minute_changes_nothing(tmp_path: Path, outcome: 
 def test_interrupted_it_closes_its_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
     root = make_project(tmp_path / "interrupted")
     process = start(root)
-    wait_for((root / "data" / "prepared" / "digits").exists, process, root)
+    wait_for((root / ".convoy" / "data" / "prepared" / "digits").exists, process, root)
 
     process.send_signal(signal.SIGTERM)
 

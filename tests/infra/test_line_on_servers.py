@@ -154,7 +154,7 @@ print(model.predict(pandas.DataFrame({"image": images})).to_json())
 
 def answers(stand: Stand, environment: dict[str, str]) -> Any:
     """What the production model says of the first test images, loaded from MLflow."""
-    images = stand.project / "data" / "prepared" / "digits" / "test-00000.parquet"
+    images = stand.project / ".convoy" / "data" / "prepared" / "digits" / "test-00000.parquet"
     command = [sys.executable, "-c", ANSWERS, str(images)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=stand.home.folder)
     assert done.returncode == 0, done.stderr

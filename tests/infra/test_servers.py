@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -72,6 +73,23 @@ def test_ports_are_checked_kept_and_taken_ones_named(home: homes.Home) -> None:
         with pytest.raises(homes.ServersError, match=rf"port {port} .* taken .* --port mlflow=NUMBER"):
             processes.bring_up(known, sleeper(known, ports=[port]))
     assert homes.is_free(port)
+
+
+@pytest.mark.parametrize("kept", ["postgres/notes.txt", "logs.txt", ".hidden", "s3/1.png"])
+def test_a_folder_of_somebody_elses_does_not_become_a_home(kept: str, tmp_path: Path) -> None:
+    folder = tmp_path / "projects"
+    (folder / kept).parent.mkdir(parents=True)
+    (folder / kept).write_text("mine", encoding="utf-8")
+    mode = folder.stat().st_mode
+    with pytest.raises(homes.ServersError, match="expected the home of servers, or a folder that is empty"):
+        homes.opened(folder, tmp_path)
+    assert (folder / kept).read_text(encoding="utf-8") == "mine" and folder.stat().st_mode == mode
+    (folder / kept).unlink()
+    shutil.rmtree(folder)
+    for cut_short in ("logs", "run"):
+        (folder / cut_short).mkdir(parents=True)
+    homes.opened(folder, tmp_path)
+    homes.opened(folder, tmp_path)
 
 
 def test_a_server_is_started_once_and_goes_with_all_that_it_started(home: homes.Home) -> None:

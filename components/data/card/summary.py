@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from components import offered
 from components.artifacts import SPLITS, Dataset
 from components.config import ConfigurationError, DatasetConfig, YamlError, dataset_entry, read_yaml
-from components.data import images, stages, versions
+from components.data import images, places, versions
 from components.data.errors import DataError, check_name
 from components.data.inspection.findings import SCHEMA, Inspection, load_findings
 from components.data.versions.repository import lock_file
@@ -68,12 +68,12 @@ class Summary:
     @property
     def inspected(self) -> Path:
         """Where the inspection's sheets are."""
-        return stages.inspected_folder(self.root, self.name)
+        return places.inspected(self.root, self.name)
 
     @property
     def validated(self) -> Path:
         """Where the expectations' page is."""
-        return stages.validation_folder(self.root, self.name)
+        return places.validated(self.root, self.name)
 
 
 def summarise(root: Path, name: str) -> Summary:
@@ -81,7 +81,7 @@ def summarise(root: Path, name: str) -> Summary:
     from components.data.validation.validate import ValidationReport  # with the tasks, and so PyTorch
 
     config = dataset_entry(root, check_name(name))
-    folder = stages.prepared_folder(root, name)
+    folder = places.prepared(root, name)
     if not (folder / "dataset.json").is_file():
         raise DataError(
             f"{name}: expected prepared data in {folder}, received none; "
@@ -89,7 +89,7 @@ def summarise(root: Path, name: str) -> Summary:
             f"`{offered.command('convoy', 'run', '-S', f'dataset={name}', '-S', f'model={name}')}`"
         )
     dataset = Dataset.load(folder, _digest(root, name))
-    inspected, validated = stages.inspected_folder(root, name), stages.validation_folder(root, name)
+    inspected, validated = places.inspected(root, name), places.validated(root, name)
     looked = (inspected / "inspection.json").is_file()
     entry = _entries(root)[name]
     return Summary(
@@ -173,12 +173,12 @@ def _listed(root: Path, name: str, entry: Any) -> Listed:
         config = dataset_entry(root, check_name(name))
     except (ConfigurationError, DataError) as error:
         return Listed(name, "–", "–", f"wrong: {str(error).splitlines()[0]}", None, None)
-    folder = stages.prepared_folder(root, name)
+    folder = places.prepared(root, name)
     if not (folder / "dataset.json").is_file():
         return Listed(name, config.task, config.source.kind, "not prepared", None, None)
     card = Dataset.load(folder, "").card
     state = "prepared"
-    failed = stages.error_file(root, name)
+    failed = places.error_file(root, name)
     if _made_by(root, name) not in (None, entry):
         state = "changed since in params.yaml"
     elif failed.is_file():

@@ -29,7 +29,7 @@ from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
 from components.data.inspection.findings import TWINS, Inspection, leaks, load_findings
 from components.data.kinds import ERRORS
-from components.data.sources import fashion_mnist, registry
+from components.data.sources import apart, fashion_mnist, registry
 from components.data.sources.place import is_remote
 from components.data.sources.remote import shown
 from components.data.splits import assign
@@ -172,12 +172,15 @@ def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Callab
         known["kind"] = wanted.kind
     located = {key: value for key, value in known.items() if key in Located.model_fields}
     parse_entry(wanted.name, {"task": "", "source": {**located, "kind": "folder"}, "image": _PLACEHOLDER})
+    if (local := apart.here(str(known["path"]), root)) is not None and known["path"] not in detect.BUILT_IN:
+        apart.check_path(local, root, "PATH", wanted.name)  # before anything is looked for in it
     candidate = detect.choose(known, project)
     entry = _entry(candidate, wanted, settings)
     said = {key: getattr(wanted, key) for key in _PLACEHOLDER if getattr(wanted, key) is not None}
     config = parse_entry(
         wanted.name, {**entry, "task": entry["task"] or "", "image": _PLACEHOLDER | said | entry["image"]}
     )
+    apart.check_entry(wanted.name, config, root)
     survey = Survey()
     data = survey.watch(registry.read(_nearest(config.source, root), project), advanced)
     if config.split.group is not None and config.split.group not in data.groups:
@@ -272,15 +275,15 @@ def _setting(text: str) -> tuple[list[str], Any]:
 
 def _nearest(source: Source, root: Path) -> Source:
     """Fashion-MNIST is read from the project's own copy, where it has one, rather than fetched into `project`."""
-    copy = root / fashion_mnist.DOWNLOADS
-    if isinstance(source, FashionMnistSource) and source.mirror is None and copy.is_dir():
-        return source.model_copy(update={"mirror": str(copy)})
-    return source
+    if not isinstance(source, FashionMnistSource) or source.mirror is not None:
+        return source
+    copies = [root / each for each in (fashion_mnist.FOLDER, fashion_mnist.BEFORE) if (root / each).is_dir()]
+    return source.model_copy(update={"mirror": str(copies[0])}) if copies else source
 
 
 def _absolute(path: str) -> str:
     """A path on the command line is that of the current folder, one in the catalogue the project's; a URL stays one."""
-    if is_remote(path):
+    if is_remote(path) or path.startswith("file://"):
         return path
     place = Path(path).expanduser()
     return str(place.resolve() if ".." in place.parts else place.absolute())  # a link's name is meant, as `latest` is

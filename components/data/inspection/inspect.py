@@ -1,4 +1,4 @@
-"""Look at a source once, and write down what is suspicious about it: `data/inspected/NAME`.
+"""Look at a source once, and write down what is suspicious about it: `.convoy/data/inspected/NAME`.
 
 Each concern is a module of its own, a function of arrays; here they are put in order and their answers into words.
 Nothing is judged: what to do about what is found is the catalogue's word (`reviewing`), validation's and prepare's.

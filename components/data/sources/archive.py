@@ -1,4 +1,4 @@
-"""Archives → folders below `data/downloads/unpacked`, named after the archive's digest, written in one move.
+"""Archives → folders below `.convoy/data/downloads/unpacked`, named after the archive's digest, written in one move.
 
 An archive comes from anywhere, so nothing in it is trusted. Only files and folders are made; a link becomes a second
 name of the file it points to, never a link on the disk, so that no later name can lead through it. (`tarfile`'s own
@@ -26,7 +26,8 @@ from typing import IO, Any, Literal
 
 from components.artifacts import replacing
 from components.data.errors import DataError
-from components.data.sources.keeping import DOWNLOADS, alone, link
+from components.data.places import DOWNLOADS
+from components.data.sources.keeping import alone, link
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ENTRIES = 2_000_000  # ImageNet's 1.4 million files fit; names alone can fill a file system

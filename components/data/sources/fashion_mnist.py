@@ -1,6 +1,6 @@
 """Fashion-MNIST (Xiao et al. 2017): 60,000 images for training and 10,000 for testing, 28×28, ten classes.
 
-The four published idx files, from the first place that has them unharmed: the data folder, a mirror the user names,
+The four published idx files, from the first place that has them unharmed: Convoy's own copy, a mirror the user names,
 the public download, the Debian package.
 """
 
@@ -17,6 +17,7 @@ from components import offered
 from components.config import FashionMnistSource
 from components.data import images
 from components.data.errors import DataError
+from components.data.places import DOWNLOADS
 from components.data.sources import download
 from components.data.sources.download import Expected
 from components.data.sources.idx import parse_idx
@@ -39,11 +40,12 @@ PUBLIC = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
 )
 PACKAGE = ("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist")
-DOWNLOADS = Path("data/downloads/fashion-mnist")
+FOLDER = DOWNLOADS / "fashion-mnist"
+BEFORE = Path("data/downloads/fashion-mnist")  # where earlier releases kept them; read, and left alone
 
 
 def places(source: FashionMnistSource) -> list[download.Place]:
-    """Where to look after the data folder, in order."""
+    """Where to look after Convoy's own copy, in order."""
     named = [value for value in (source.mirror, os.environ.get("CONVOY_MIRROR")) if value]
     return [
         *(download.mirror(value) for value in dict.fromkeys(named)),
@@ -53,13 +55,13 @@ def places(source: FashionMnistSource) -> list[download.Place]:
 
 
 def read(source: FashionMnistSource, project: Path) -> SourceData:
-    folder = project / DOWNLOADS
+    folder = project / FOLDER
     otherwise = (
-        f"Put the four .gz files into {folder}, or name a folder or address that holds them "
-        "(datasets.NAME.source.mirror, or CONVOY_MIRROR). "
+        "Name a folder or address that holds the four .gz files (datasets.NAME.source.mirror, or CONVOY_MIRROR). "
         f"`{offered.command('convoy', 'run', '--recipe', 'digits')}` needs no download."
     )
-    content = download.fetch(FILES, folder, places(source), otherwise)
+    before = [download.directory(project / BEFORE)] if (project / BEFORE).is_dir() else []
+    content = download.fetch(FILES, folder, [*before, *places(source)], otherwise)
     return SourceData(CLASSES, "class", _tables(content))
 
 

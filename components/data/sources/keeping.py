@@ -1,4 +1,4 @@
-"""`data/downloads`: who may write there, and what a killed process has left."""
+"""What was fetched and unpacked (`places.DOWNLOADS`): who may write there, and what a killed process has left."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
-
-DOWNLOADS = Path("data/downloads")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Where a source lies → a folder or file here: a local path, a URL of fsspec's, an archive of either, checked.
 
-What is fetched or unpacked lies below `data/downloads`, is written in one move and is not fetched again while it is
-unchanged. That folder may be removed at any time. What the files mean is the readers' business.
+What is fetched or unpacked lies below `.convoy/data/downloads`, is written in one move and is not fetched again while
+it is unchanged. That folder may be removed at any time. What the files mean is the readers' business.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from components.config import Located
+from components.data.sources import apart
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 64 * 2**20
@@ -66,7 +67,11 @@ _PLACE = "components.data.sources.place"
 
 
 def read(source: Any, project: Path) -> SourceData:
-    """The samples of a `source:` section; only that kind's module is imported. Relative paths are the project's."""
+    """The samples of a `source:` section; only that kind's module is imported. Relative paths are the project's.
+
+    Raises DataError for a source that lies where Convoy keeps things, and whatever its kind's module raises.
+    """
+    apart.check_source(source, project)
     data: SourceData = importlib.import_module(_MODULES[source.kind]).read(source, project)
     return data
 
@@ -78,6 +83,7 @@ def listing(source: Any, project: Path) -> str | None:
     """
     if not isinstance(source, Located):
         return None
+    apart.check_source(source, project)
     # Those whose images may lie elsewhere than `path` know where.
     lister: Any = importlib.import_module(_MODULES[source.kind] if source.kind in ("manifest", "coco") else _PLACE)  # type: ignore[attr-defined]
     found: str | None = lister.listing(source, project)

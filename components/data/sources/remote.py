@@ -1,4 +1,4 @@
-"""Files at a URL of fsspec's (https://, s3://, ssh://, …) → below `data/downloads`, in one move, once.
+"""Files at a URL of fsspec's (https://, s3://, ssh://, …) → below `.convoy/data/downloads`, in one move, once.
 
 What has come already when a process is killed, and what has not changed when the rest has, is not fetched again.
 """
@@ -19,10 +19,11 @@ from components import offered
 from components.artifacts import ArtifactError, Card, replacing
 from components.config import Located
 from components.data.errors import DataError
+from components.data.places import DOWNLOADS
 from components.data.sources.archive import safe_name
 from components.data.sources.bounds import OverLimitError, Traffic, check_room
 from components.data.sources.download import CONNECT_SECONDS, STALL_SECONDS
-from components.data.sources.keeping import DOWNLOADS, alone, link
+from components.data.sources.keeping import alone, link
 from components.secrecy import is_secret, scrub
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "ssh": "ssh", "sftp": "ssh", "hf": "huggingface"}  # protocol → extra of this package

@@ -14,10 +14,13 @@ import yaml
 from filelock import FileLock
 
 from components import offered
+from components.data import moving, places
 from components.data.errors import DataError, check_name
-from components.own_files import remove
+from components.own_files import remove, text
 from components.secrecy import scrub
 
+_FORGOTTEN = "and forgotten by DVC\n"
+_log = logging.getLogger(__name__)
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects")
 # Whose errors DVC passes on as they are, from remotes at s3:// and ssh://.
 _STORES = frozenset({"aiobotocore", "aiohttp", "asyncssh", "botocore", "s3fs"})
@@ -35,11 +38,26 @@ def opened(root: Path) -> Iterator[Any]:
     try:
         # DVC takes paths it has to name from the working directory, and fails where that is another repository.
         with contextlib.chdir(root), contextlib.closing(Repo(str(root), config=settings)) as repo:
+            _forget_links(repo, root)
             yield repo
     except TimeoutError:  # an OSError, but the caller's own
         raise
     except (DvcException, OSError) as error:
         raise DataError(f"DVC: {causes(error)}") from error
+
+
+def _forget_links(repo: Any, root: Path) -> None:
+    """Once in a project of an earlier release: what DVC laid out in `data/` then is not its own to remove any more.
+
+    At a checkout it removes what it remembers and no dvc.yaml speaks of, also where an entry reads it now.
+    """
+    noted = root / moving.DONE
+    if text(noted) in (None, _FORGOTTEN):
+        return
+    with repo.state.links as links:
+        for path in [each for each in links if each.startswith("data/")]:
+            del links[path]
+    noted.write_text(_FORGOTTEN, encoding="utf-8")
 
 
 def _is_ours(place: Path) -> bool:
@@ -90,7 +108,7 @@ def causes(error: BaseException | None) -> str:
 
 @contextlib.contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Wait for whoever else works on the data, then clear away what a killed predecessor has left."""
+    """Wait for whoever else works on the data, then clear away what a killed predecessor or an earlier release left."""
     folder = root / ".convoy" / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "dvc.lock"):
@@ -104,6 +122,8 @@ def alone(root: Path) -> Iterator[None]:
                 if saved.is_file():
                     shutil.copy2(saved, root / "dvc.lock")
             remove(saved)
+        if (told := moving.settle(root)) is not None:
+            _log.warning(told)
         yield
 
 
@@ -160,7 +180,8 @@ def valid_digest(lock: Mapping[str, Any], name: str) -> str | None:
     judged = lock.get(f"validate@{check_name(name)}")
     read = judged.get("deps") if isinstance(judged, Mapping) else None
     passed = {(each.get("path"), each.get("md5")) for each in read or () if isinstance(each, Mapping)}
-    return found if (f"data/prepared/{name}", found) in passed else None
+    prepared = (str(places.prepared(Path(), name)), moving.before("prepare", name))  # an old commit's is valid too
+    return found if any((path, found) in passed for path in prepared) else None
 
 
 def lock_file(root: Path) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from components import offered
-from components.artifacts import Dataset
-from components.data import stages
+from components.artifacts import Dataset, followed
+from components.data import places
 from components.data.errors import DataError
+from components.data.outputs import foreign
 from components.data.versions.repository import at_work
 from components.data.versions.revisions import (
     CARD,
@@ -24,31 +26,34 @@ from components.data.versions.revisions import (
     workspace_tree,
 )
 
+_LEFT = re.compile(r"restoring-[0-9a-f]{8}(?P<old>-old)?")  # what is on its way, and what was moved aside for it
+
 
 def restore(root: Path, name: str, revision: str, to: Path | None = None, *, force: bool = False) -> Path:
-    """Put a version of the data set into `data/prepared/NAME`, or into the folder `to`; returns where it is.
+    """Put a version of the data set into `.convoy/data/prepared/NAME`, or into the folder `to`; returns where it is.
 
     The version is checked out of DVC's cache (and fetched from the remote where that lacks it) beside its place, every
     file's MD5 is compared with the version's, and the whole folder takes its place in one move: a kill leaves what was
     there or what was asked for.
 
     dvc.lock is left as it is, since it says what params.yaml and the sources come to, and that has not changed: `dvc
-    status` shows `data/prepared/NAME` as modified, and the next `dvc repro` (so the next line, too) puts the
-    configured version back.
+    status` shows `.convoy/data/prepared/NAME` as modified, and the next `dvc repro` (so the next line, too) puts the
+    configured version back. Where the place is a link, all of this happens at its other end.
 
     Raises DataError for a revision that is not known or not to be had, and for a place that holds something which would
-    be lost: files of `data/prepared/NAME` that are not in DVC's cache, unless `force`; in `to`, anything but an empty
-    folder, or a data set and `force`.
+    be lost: a file that is not Convoy's own, always and before anything is read; files of its own that are not in
+    DVC's cache, or in `to` another data set, unless `force`.
     """
     root = root.resolve()
-    folder = stages.prepared_folder(root, name) if to is None else to.resolve()
+    named = places.prepared(root, name) if to is None else to
+    _refuse_foreign(named, marked=to is not None)
+    folder = Path(os.path.realpath(followed(named) if named.is_symlink() else named))
     with at_work(root) as repo:
         asked = resolved(repo, root, name, revision)
         if asked.asked == WORKSPACE:
             raise DataError(f"revision: expected a version to put back, received {WORKSPACE!r}, which is there already")
         tree = contents(repo, root, name, asked).tree
-        for left in folder.parent.glob(f".{folder.name}.restoring-*"):  # by one that was killed: nobody else is at work
-            shutil.rmtree(left)
+        _clear(folder)
         if folder.is_dir() and _differences(folder, tree) == []:
             return folder
         if to is None:
@@ -57,6 +62,18 @@ def restore(root: Path, name: str, revision: str, to: Path | None = None, *, for
             _refuse_occupied(folder, force=force)
         _put(repo, tree, folder)
     return folder
+
+
+def _clear(folder: Path) -> None:
+    """Away with what one that was killed has left beside its place: nobody else is at work."""
+    for left in sorted(folder.parent.iterdir()) if folder.parent.is_dir() else ():
+        match = _LEFT.fullmatch(left.name.removeprefix(f".{folder.name}."))
+        if match is None or not left.name.startswith(f".{folder.name}.") or left.is_symlink():
+            continue
+        if match["old"] and not folder.exists():
+            left.rename(folder)  # the only one there is
+        else:
+            shutil.rmtree(left)
 
 
 def _put(repo: Any, tree: Any, folder: Path) -> None:
@@ -109,12 +126,25 @@ def _refuse_unsaved(repo: Any, folder: Path, *, force: bool) -> None:
         )
 
 
-def _refuse_occupied(folder: Path, *, force: bool) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+def _refuse_foreign(folder: Path, *, marked: bool) -> None:
+    """Whatever is no data set of ours stays, also with `force`; by names, before anything is read.
+
+    `marked`: one that lies elsewhere than where Convoy keeps them must have its card to be known.
+    """
+    if not folder.exists():
         return
-    if not (folder.is_dir() and (folder / CARD).is_file()):
-        raise DataError(f"{folder}: expected a folder that is empty or not there, received one with other things in it")
-    if not force:
+    strange = foreign(folder, "prepare")
+    if strange is None and marked and any(folder.iterdir()) and not (folder / CARD).exists():
+        strange = folder
+    if strange is not None:
+        raise DataError(
+            f"{folder}: expected a folder that is empty or not there, or a data set alone, received one with other "
+            f"things in it ({strange.name}), which are never replaced; name another folder, or move them elsewhere"
+        )
+
+
+def _refuse_occupied(folder: Path, *, force: bool) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not force:
         held = Dataset.load(folder).card.name
         raise DataError(
             f"{folder}: expected a folder that is empty or not there, received one with a data set, {held}; name "

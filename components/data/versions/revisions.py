@@ -1,8 +1,8 @@
 """The versions of a data set: what a revision means, and where its files are.
 
-A revision is `workspace` (what lies in `data/prepared/NAME`), anything that git resolves to a commit (its dvc.lock has
-the digest), or a digest of DVC's, whole or the beginning of one. Files are read in DVC's cache; what is missing there
-is fetched from the default remote.
+A revision is `workspace` (what lies in `.convoy/data/prepared/NAME`), anything that git resolves to a commit (its
+dvc.lock has the digest), or a digest of DVC's, whole or the beginning of one. Files are read in DVC's cache; what is
+missing there is fetched from the default remote.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from components import offered
 from components.artifacts import ArtifactError, DatasetCard
-from components.data import stages
+from components.data import places
 from components.data.errors import DataError, check_name
 from components.data.versions.repository import (
     at_work,
@@ -111,7 +111,7 @@ def contents(repo: Any, root: Path, name: str, revision: Revision) -> Contents:
     """The files of a version, all there; raises DataError where they cannot be had, or are another data set's."""
     tree = None
     if revision.asked == WORKSPACE:
-        folder = stages.prepared_folder(root, name)
+        folder = places.prepared(root, name)
         files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     else:
         cache = repo.cache.local
@@ -157,8 +157,8 @@ def fetched(repo: Any, name: str, digest: str) -> Any:
 
 
 def workspace_digest(repo: Any, root: Path, name: str) -> str:
-    """The digest of what lies in `data/prepared/NAME` now; raises DataError where there is nothing."""
-    folder = stages.prepared_folder(root, name)
+    """The digest of what lies in `.convoy/data/prepared/NAME` now; raises DataError where there is nothing."""
+    folder = places.prepared(root, name)
     if not folder.is_dir():
         made = offered.command("dvc", "repro", f"validate@{name}")
         raise DataError(f"{folder}: expected the prepared data, received none; run `{made}`")

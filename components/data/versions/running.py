@@ -14,7 +14,7 @@ import psutil
 
 from components.artifacts import Dataset
 from components.config import dataset_entry
-from components.data import stages, watch
+from components.data import outputs, places, stages, watch
 from components.data.errors import DataError, check_name
 from components.data.versions.repository import (
     alone,
@@ -39,18 +39,19 @@ def reproduce(root: Path, name: str, *, log: Path) -> Dataset:
     ConfigurationError for an entry that params.yaml does not have or has wrong.
     """
     root = root.resolve()
-    dataset_entry(root, check_name(name))
+    config = dataset_entry(root, check_name(name))
     with alone(root), talking_to(log), _stage_environment(log):
+        stages.check_safe(name, config, root)  # before DVC begins, which removes an output before its stage runs
         with opened(root) as repo:
-            remove(stages.error_file(root, name))
+            remove(places.error_file(root, name))
             _run(repo, root, name, log)
-        return Dataset.load(stages.prepared_folder(root, name), digest(root, name))
+        return Dataset.load(places.prepared(root, name), digest(root, name))
 
 
 def present(root: Path, name: str) -> Dataset:
     """The prepared data set as it lies there; raises DataError where dvc.lock does not know it."""
     root = root.resolve()
-    return Dataset.load(stages.prepared_folder(root, name), digest(root, name))
+    return Dataset.load(places.prepared(root, name), digest(root, name))
 
 
 def pending(root: Path, name: str) -> list[str]:
@@ -65,7 +66,7 @@ def pending(root: Path, name: str) -> list[str]:
     with alone(root), talking_to(root / ".convoy" / "logs" / "dvc.log"), opened(root) as repo:
         found = repo.status(targets=[_target(root, stages.STAGES[-1], name)], with_deps=True)
     changed = {stage.rpartition(":")[2].partition("@")[0]: _changes(why) for stage, why in found.items()}
-    if not stages.prepared_folder(root, name).is_dir():
+    if not places.prepared(root, name).is_dir():
         return [f"{name} is not here: it was not made yet, or lies at the remote"]
     first = next((f"{stage}: {changed[stage]}" for stage in stages.STAGES if changed.get(stage)), None)
     return [first] if first else watch.changes(name, config, root)
@@ -107,6 +108,10 @@ def _move(direction: str, root: Path, name: str | None) -> int:
     root = root.resolve()
     targets = None if name is None else [_target(root, stage, check_name(name)) for stage in stages.STAGES]
     lock_file(root)
+    if direction == "pull":
+        made = {key.partition("@")[2] for key in lock_file(root) if key.startswith(f"{stages.STAGES[-1]}@")}
+        for each in {name} if name else made:
+            outputs.check_outputs(root, each)
     with at_work(root) as repo, reaching(repo):
         moved = getattr(repo, direction)(targets=targets)
     if isinstance(moved, Mapping):
@@ -135,12 +140,23 @@ def _run(repo: Any, root: Path, name: str, log: Path) -> None:
         cause = error.__cause__
         if isinstance(cause, TimeoutError) or not isinstance(cause, (DvcException, OSError, type(None))):
             raise cause from None  # not DVC's fault, and not its to rename
-        said = stages.error_file(root, name)
+        said = places.error_file(root, name)
         if words := text(said):
             raise DataError(words) from None
         raise DataError(f"{name}: {causes(error)}; what it printed is in {log}") from error
     finally:
         saved.unlink(missing_ok=True)
+        _close(root, name)
+
+
+def _close(root: Path, name: str) -> None:
+    """An output behind a link cannot be removed by DVC, which then opens it to everybody: back to what is usual."""
+    usual = os.umask(0o077)
+    os.umask(usual)
+    for stage in stages.STAGES:
+        output = places.output(root, stage, name)
+        if output.is_symlink() and output.is_dir() and (mode := output.stat().st_mode & 0o777) & 0o002 & usual:
+            output.chmod(mode & ~usual)
 
 
 def _end_stages(root: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from components.artifacts import Dataset, Model
+from components.artifacts import Dataset, Model, digest_folder
 from components.compress import formats
 from components.compress.errors import CompressionError
 from components.compress.export import OPSET
@@ -101,7 +102,9 @@ def test_a_graph_alone_has_no_weights_to_make_a_program_of(exported: Model, tmp_
     assert write(Source(Model.load(bare), weights=exported), "torch", tmp_path / "out").is_file()
 
 
-def test_an_export_that_answers_otherwise_is_not_written(exported: Model, tmp_path: Path) -> None:
+def test_an_export_that_answers_otherwise_is_not_written(
+    written: dict[str, Path], exported: Model, tmp_path: Path
+) -> None:
     # given a graph with other numbers than the weights beside it
     folder = tmp_path / "mixed"
     folder.mkdir()
@@ -111,13 +114,13 @@ def test_an_export_that_answers_otherwise_is_not_written(exported: Model, tmp_pa
     head = next(entry for entry in graph.graph.initializer if list(entry.dims) == [10])
     head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head) + np.arange(10, dtype=np.float32), head.name))
     onnx.save(graph, folder / "model.onnx")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "kept").write_text("what was there before")
+    shutil.copytree(written["onnx"].parent, tmp_path / "out")
+    before = digest_folder(tmp_path / "out")
     with pytest.raises(
         CompressionError, match=r"expected probabilities within 0\.001 of the model's, found a difference"
     ):
         write(Source(Model.load(folder)), "onnx", tmp_path / "out")
-    assert (tmp_path / "out" / "kept").is_file()
+    assert digest_folder(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize(
@@ -136,3 +139,32 @@ def test_executorch_answers_as_the_model(exported: Model, digits: Dataset, tmp_p
     expected = registry.get("pytorch").open(exported.folder, 1)(images)
     np.testing.assert_allclose(given["probabilities"], expected["probabilities"], atol=1e-5)
     assert json.loads((tmp_path / "out" / "signature.json").read_text())["inputs"]["model.pte"]["shape"] == [1, 8, 8, 1]
+
+
+@pytest.mark.parametrize("kept", ["thesis.tex", "data/raw/1.png", "SHA256SUMS", "signature.json", ".git/HEAD"])
+def test_only_an_export_or_nothing_is_replaced(kept: str, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    (folder / kept).parent.mkdir(parents=True)
+    (folder / kept).write_text("years of work", encoding="utf-8")
+    with pytest.raises(CompressionError, match=r"out: expected a folder that is empty, not there or an export alone"):
+        formats.check_replaceable(folder)
+    assert (folder / kept).read_text(encoding="utf-8") == "years of work"
+    formats.check_replaceable(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    formats.check_replaceable(tmp_path / "empty")
+    with pytest.raises(CompressionError, match="received a file"):
+        formats.check_replaceable(folder / kept)
+
+
+def test_an_export_is_replaced_at_the_other_end_of_a_link_but_not_what_somebody_put_beside_it(
+    written: dict[str, Path], exported: Model, tmp_path: Path
+) -> None:
+    folder = tmp_path / "disk" / "out"
+    shutil.copytree(written["onnx"].parent, folder)
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "model.onnx").write_bytes(b"damaged")
+    write(Source(exported), "onnx", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (folder / "model.onnx").stat().st_size > 1000
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(CompressionError, match=r"received one with notes\.txt"):
+        write(Source(exported), "onnx", folder)

@@ -28,7 +28,7 @@ import yaml
 from PIL import Image
 
 from components.config import ConfigurationError
-from components.data import stages
+from components.data import places, stages
 from components.data.errors import DataError
 from components.data.sources import archive
 from tests.components.data.sources import source_builders as good
@@ -533,14 +533,14 @@ def test_what_is_malformed_is_refused_by_name_and_leaves_nothing_half_written(
     stage, said = _refusal(tmp_path)
     assert stage in case.stage.split("|"), said
     assert re.search(case.says, said, flags=re.DOTALL), said
-    data = tmp_path / "data"
+    data = tmp_path / places.KEPT
     hidden = (
         [path for path in data.rglob("*") if path.name.startswith(".") and path.suffix != ".lock"]
         if data.exists()
         else []
     )
     assert hidden == []
-    output = {"ingest": "raw", "inspect": "inspected", "prepare": "prepared"}.get(stage)
+    output = {stage: places.FOLDERS[stage] for stage in ("ingest", "inspect", "prepare")}.get(stage)
     assert output is None or not (data / output / "mine").exists()
 
 
@@ -621,4 +621,4 @@ def test_what_only_looks_odd_goes_through(odd: Callable[[Path], Entry], tmp_path
     _project(tmp_path, odd)
     for stage in stages.STAGES:
         stages.run(stage, "mine", tmp_path)
-    assert (tmp_path / "data" / "validation" / "mine" / "validation.json").is_file()
+    assert (tmp_path / ".convoy" / "data" / "validated" / "mine" / "validation.json").is_file()

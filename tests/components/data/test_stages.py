@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from components.data import stages
+from components.data import places, stages
 from components.data.errors import DataError, check_name
 from tests.components.data.data_builders import DIGITS
 
@@ -44,7 +44,7 @@ def test_a_failure_is_a_message_and_not_a_traceback(project: Path) -> None:
     assert done.stderr.startswith("prepare digits: ")
     assert "decisions.json" in done.stderr
     assert "Traceback" not in done.stderr
-    assert stages.error_file(project, "digits").read_text(encoding="utf-8") == done.stderr.strip()
+    assert places.error_file(project, "digits").read_text(encoding="utf-8") == done.stderr.strip()
 
 
 def test_chatter_goes_to_the_log_where_one_is_named(project: Path) -> None:
@@ -55,18 +55,17 @@ def test_chatter_goes_to_the_log_where_one_is_named(project: Path) -> None:
 
 
 def test_success_removes_the_last_failure_and_what_a_killed_stage_left(project: Path) -> None:
-    left = stages.raw_folder(project, "digits").with_name(".digits.0123abcd")
+    left = places.ingested(project, "digits").with_name(".digits.0123abcd")
     left.mkdir(parents=True)
     other = left.with_name(".digits-segment.0123abcd")
     other.mkdir()
-    stages.error_file(project, "digits").parent.mkdir(parents=True)
-    stages.error_file(project, "digits").write_text("old", encoding="utf-8")
+    places.error_file(project, "digits").write_text("old", encoding="utf-8")
     assert _stage(project, "watch", "digits").returncode == 0
     done = _stage(project, "ingest", "digits")
     assert done.returncode == 0, done.stderr
     assert not left.exists()
     assert other.exists()
-    assert not stages.error_file(project, "digits").exists()
+    assert not places.error_file(project, "digits").exists()
 
 
 @pytest.mark.parametrize("name", ["../escape", "a/b", "", ".hidden", "a.b", "a@b"])
@@ -76,7 +75,7 @@ def test_a_name_that_could_leave_its_folder_is_refused(name: str) -> None:
 
 
 def test_no_file_is_written_outside_for_a_name_that_escapes(project: Path) -> None:
-    done = _stage(project, "ingest", "../../escape")
+    done = _stage(project, "ingest", "../../escape", DVC_SITE_CACHE_DIR=str(project.parent / "dvc"))
     assert done.returncode == 1
     assert "expected a name" in done.stderr
     assert sorted(path.name for path in project.iterdir()) == ["params.yaml"]
@@ -89,12 +88,12 @@ def test_a_full_disk_is_explained(
     monkeypatch.setattr(stages, "end_with_parent", lambda: None)
 
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", "data/raw/digits")
+        raise OSError(28, "No space left on device", ".convoy/data/ingested/digits")
 
     monkeypatch.setattr("components.data.shards.pq.write_table", full)
     assert stages.main(["ingest", "digits"]) == 1
-    assert "data/raw/digits: No space left on device" in capsys.readouterr().err
-    assert list((project / "data" / "raw").iterdir()) == []
+    assert ".convoy/data/ingested/digits: No space left on device" in capsys.readouterr().err
+    assert list((project / ".convoy" / "data" / "ingested").iterdir()) == []
 
 
 SLEEPING_STAGE = (

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from components.config import DatasetConfig
-from components.data import ingest, stages
+from components.data import ingest, places
 from components.data.errors import DataError
 from components.data.watch import confirm, watch
 from tests.components.data.data_builders import DIGITS, SCENES, folder_entry
@@ -44,7 +44,7 @@ def look(project: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
     def once(entry: dict[str, Any], name: str = "mine", root: Path = project) -> dict[str, Any]:
         read.clear()
         watch(name, DatasetConfig.model_validate(entry), root)
-        folder = stages.watched_folder(root, name)
+        folder = places.watched(root, name)
         told = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.iterdir()}
         return {
             **told,

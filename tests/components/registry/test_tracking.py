@@ -73,6 +73,12 @@ def test_missing_files_are_an_error_and_not_an_empty_folder(tracking: Tracking) 
         tracking.artifact_folder(run, "model")
 
 
+@pytest.mark.parametrize("named", ["../../data", "..", "/etc", "a/b"])
+def test_a_tag_that_somebody_wrote_is_no_folder_elsewhere(tracking: Tracking, named: str) -> None:
+    assert tracking.fetched(named).resolve().parent == (tracking.root / ".convoy" / "downloads").resolve()
+    assert tracking.fetched("0123abcd").name == "0123abcd"
+
+
 def test_runs_of_killed_lines_are_found_but_decisions_are_left_to_settle(tracking: Tracking) -> None:
     line = tracking.start_run("line", tags={"convoy.line": "1"})
     tracking.start_run("decision", tags={"convoy.line": "1", "kind": "decision"})

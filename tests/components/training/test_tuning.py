@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from components.artifacts import Dataset
-from components.config import LineConfig, merge
+from components.config import ConfigurationError, LineConfig, merge
 from components.training import checkpoint
 from components.training.job import TrainingError
 from components.training.tuning import optimise
 from components.training.tuning_conductor import importances
 from components.training.tuning_picture import draw
-from components.training.tuning_recipe import tuned, write_recipe
+from components.training.tuning_recipe import check_free, tuned, write_recipe
 from components.training.tuning_space import Choices, space_of
 from components.training.tuning_study import Findings, Study, Trial, TrialEvent
 
@@ -201,3 +201,18 @@ def test_more_trials_side_by_side_than_there_is_room_for_say_what_is_short(
 ) -> None:
     with pytest.raises(TrainingError, match=r"tune\.concurrent: expected room for 500 trials of 1 CPUs"):
         optimise(study(concurrent=500), dataset, storage=tmp_path, decoded=storage / "decoded")
+
+
+def test_only_a_recipe_that_a_study_wrote_is_replaced(
+    undisturbed: tuple[Findings, list[TrialEvent]], tmp_path: Path
+) -> None:
+    written, mine = tmp_path / "tuned.yaml", tmp_path / "mine.yaml"
+    write_recipe(study(), undisturbed[0], written, {})
+    mine.write_text("line: {model: mine}\n", encoding="utf-8")
+    check_free(written, force=True)
+    check_free(tmp_path / "new.yaml", force=False)
+    with pytest.raises(ConfigurationError, match="--force replaces it"):
+        check_free(written, force=False)
+    for force in (False, True):
+        with pytest.raises(ConfigurationError, match=r"mine\.yaml, which is neither and is never replaced"):
+            check_free(mine, force=force)

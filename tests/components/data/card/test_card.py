@@ -22,7 +22,7 @@ from PIL import Image
 
 from components.artifacts import SPLITS
 from components.config import ConfigurationError, DatasetConfig
-from components.data import stages
+from components.data import places
 from components.data.card import pictures as small
 from components.data.card.page import EACH, MOST_BARS, MOST_CLASSES, write_card
 from components.data.card.summary import catalogue, count, summarise
@@ -68,12 +68,12 @@ def make(root: Path, name: str, entry: dict[str, Any], *, judged: bool = True) -
     """The stages of one data set, as DVC would run them."""
     (root / "params.yaml").write_text("datasets:\n" + written(name, entry, indent=2), encoding="utf-8")
     config = DatasetConfig.model_validate(entry)
-    raw, inspected = stages.raw_folder(root, name), stages.inspected_folder(root, name)
+    raw, inspected = places.ingested(root, name), places.inspected(root, name)
     ingest(config.source, root, raw)
     inspect(ingested(raw), config, root, inspected)
-    dataset = prepare(name, config, raw, stages.prepared_folder(root, name), Decisions.load(inspected))
+    dataset = prepare(name, config, raw, places.prepared(root, name), Decisions.load(inspected))
     if judged:
-        validate(dataset, config, stages.validation_folder(root, name), project=root, inspected=inspected)
+        validate(dataset, config, places.validated(root, name), project=root, inspected=inspected)
     return root
 
 
@@ -111,12 +111,17 @@ def test_the_counts_are_those_of_the_shards(digits_project: Path) -> None:
 
 def test_the_page_fetches_nothing_and_shows_what_matters(digits_project: Path) -> None:
     summary = summarise(digits_project, "digits")
-    text = write_card(summary, {"Samples": "data/prepared/digits"}).read_text(encoding="utf-8")
+    text = write_card(summary, {"Samples": ".convoy/data/prepared/digits"}).read_text(encoding="utf-8")
     page = Page(text)
     assert page.open == []
     assert page.addresses and all(address.startswith("data:image/png;base64,") for address in page.addresses)
     assert not re.search(r"https?://|url\(|@import|<script", text)
-    for said in (summary.dataset.digest, summary.dataset.card.fingerprint, "1,797 samples", "data/prepared/digits"):
+    for said in (
+        summary.dataset.digest,
+        summary.dataset.card.fingerprint,
+        "1,797 samples",
+        ".convoy/data/prepared/digits",
+    ):
         assert said in page.text, said
     for split in SPLITS:
         assert f"{summary.dataset.card.splits[split]:,}" in page.text

@@ -39,7 +39,7 @@ def _local(path: Path, project: Path, **keys: object) -> Path:
 
 def _nothing_left(project: Path, outside: Path) -> bool:
     """Nothing unpacked, nothing beside it, nothing outside."""
-    unpacked = project / "data" / "downloads" / "unpacked"
+    unpacked = project / ".convoy" / "data" / "downloads" / "unpacked"
     left = [path.name for path in unpacked.iterdir()] if unpacked.exists() else []
     return all(name.endswith(".lock") for name in left) and not (outside / "evil.png").exists()
 
@@ -314,7 +314,7 @@ def test_a_killed_unpacking_leaves_nothing_that_is_used(tmp_path: Path, project:
         archive.unpacked(path, Path({str(project)!r}), place.file_digest(path))
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT)
-    unpacked = project / "data" / "downloads" / "unpacked"
+    unpacked = project / ".convoy" / "data" / "downloads" / "unpacked"
     deadline = time.monotonic() + 60
     while not any(unpacked.glob(".*/cat/0100.png")) and not any(unpacked.glob(".*/cat/??00.png")):
         assert time.monotonic() < deadline and process.poll() is None

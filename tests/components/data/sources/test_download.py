@@ -159,7 +159,7 @@ def test_fashion_mnist_reads_the_files_it_was_given(tmp_path: Path, monkeypatch:
     }
     files = {name: Expected(hashlib.sha256(value).hexdigest(), len(value)) for name, value in contents.items()}
     monkeypatch.setattr(fashion_mnist, "FILES", files)
-    folder = tmp_path / fashion_mnist.DOWNLOADS
+    folder = tmp_path / fashion_mnist.FOLDER
     folder.mkdir(parents=True)
     for name, value in contents.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(value))

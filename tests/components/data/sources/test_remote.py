@@ -354,7 +354,7 @@ def test_a_killed_download_goes_on_with_what_has_come(tmp_path: Path, project: P
         remote.fetch(source, Path({str(project)!r}))
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT)
-    downloads = project / "data" / "downloads"
+    downloads = project / ".convoy" / "data" / "downloads"
 
     def came() -> dict[str, int]:
         return {
@@ -380,7 +380,7 @@ def test_a_file_that_went_missing_here_is_fetched_again(tmp_path: Path, project:
     write_folder(tmp_path / "plain")
     source = {"kind": "folder", **_bucket(s3, "missing-bucket", tmp_path / "plain")}
     rows = read(source, project)[1]
-    next(project.glob("data/downloads/*/content/cat/00.png")).unlink()
+    next(project.glob(".convoy/data/downloads/*/content/cat/00.png")).unlink()
     assert read(source, project)[1] == rows
 
 

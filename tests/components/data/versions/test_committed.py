@@ -20,7 +20,7 @@ def dated(tmp_path: Path) -> Path:
     first, invalid, last = ("a" * 32 + ".dir", "b" * 32 + ".dir", "c" * 32 + ".dir")
 
     def lock(made: str, judged: str) -> str:
-        passed = {"deps": [{"path": f"data/prepared/{NAME}", "md5": judged}]}
+        passed = {"deps": [{"path": f".convoy/data/prepared/{NAME}", "md5": judged}]}
         return yaml.safe_dump({"stages": {f"prepare@{NAME}": {"outs": [{"md5": made}]}, f"validate@{NAME}": passed}})
 
     git(tmp_path, "init", "-q")

@@ -172,7 +172,7 @@ def test_no_image_is_read(tmp_path: Path) -> None:
     # given a workspace in whose shard the images are nothing but noise
     project = new_project(tmp_path / "project")
     before = keep_version(project, [Sample("a"), Sample("b")])
-    folder = write_version(project / "data" / "prepared" / NAME, [Sample("a"), Sample("b", 1)])
+    folder = write_version(project / ".convoy" / "data" / "prepared" / NAME, [Sample("a"), Sample("b", 1)])
     shard = folder / "train-00000.parquet"
     chunk = pq.ParquetFile(shard).metadata.row_group(0).column(1)
     assert chunk.path_in_schema == "image"
@@ -263,7 +263,7 @@ def test_another_data_sets_version_is_refused(project: Path, three: list[str]) -
 
 def test_a_workspace_without_the_data_is_said(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
-    with pytest.raises(DataError, match=r"data/prepared/pets.*dvc repro validate@pets"):
+    with pytest.raises(DataError, match=r".convoy/data/prepared/pets.*dvc repro validate@pets"):
         versions.diff(project, NAME, "workspace", "workspace")
 
 

@@ -57,7 +57,7 @@ def _samples(count: int) -> list[Sample]:
 
 def test_versions_go_to_s3_and_come_back(project: Path) -> None:
     # given two versions in the store, and nothing here but what names the second
-    folder = project / "data" / "prepared" / NAME
+    folder = project / ".convoy" / "data" / "prepared" / NAME
     contents, digests = [], []
     for count in (5, 8):
         digests.append(keep_version(project, _samples(count)))

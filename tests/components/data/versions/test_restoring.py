@@ -45,14 +45,14 @@ def _held(folder: Path) -> int:
 def test_the_bytes_are_those_of_the_version(project: Path, two: tuple[str, str]) -> None:
     from dvc.repo import Repo
 
-    folder = project / "data" / "prepared" / NAME
+    folder = project / ".convoy" / "data" / "prepared" / NAME
     second = digest_folder(folder)
     assert versions.restore(project, NAME, two[0]) == folder
     assert _held(folder) == 20
     assert versions.resolve(project, NAME, "workspace").digest == two[0]
     # DVC, whose record says the second, sees that it is another, and can bring the second back
     repo = Repo(str(project))
-    assert [*repo.status().values()] == [[{"changed outs": {f"data/prepared/{NAME}": "modified"}}]]
+    assert [*repo.status().values()] == [[{"changed outs": {f".convoy/data/prepared/{NAME}": "modified"}}]]
     repo.checkout(force=False)
     repo.close()
     assert digest_folder(folder) == second
@@ -60,7 +60,7 @@ def test_the_bytes_are_those_of_the_version(project: Path, two: tuple[str, str])
 
 
 def test_another_folder_gets_it_and_the_workspace_stays(project: Path, two: tuple[str, str], tmp_path: Path) -> None:
-    folder = project / "data" / "prepared" / NAME
+    folder = project / ".convoy" / "data" / "prepared" / NAME
     before = digest_folder(folder)
     to = tmp_path / "far" / "away"
     assert versions.restore(project, NAME, two[0][:8], to) == to
@@ -73,15 +73,36 @@ def test_another_folder_gets_it_and_the_workspace_stays(project: Path, two: tupl
 
 
 def test_what_is_not_in_the_cache_is_not_lost(project: Path, two: tuple[str, str]) -> None:
-    folder = project / "data" / "prepared" / NAME
-    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    folder = project / ".convoy" / "data" / "prepared" / NAME
+    shutil.copy(folder / "test-00000.parquet", folder / "dropped-00000.parquet")
+    (folder / "dropped-00000.parquet").open("ab").write(b"another")
     before = digest_folder(folder)
-    with pytest.raises(DataError, match=r"received 1 that it has not: notes\.txt.*--force"):
+    with pytest.raises(DataError, match=r"received 1 that it has not: dropped-00000\.parquet.*--force"):
         versions.restore(project, NAME, two[0])
     assert digest_folder(folder) == before
     versions.restore(project, NAME, two[0], force=True)
-    assert not (folder / "notes.txt").exists()
+    assert not (folder / "dropped-00000.parquet").exists()
     assert _held(folder) == 20
+
+
+def test_what_is_not_convoys_own_stays_even_where_that_is_forced(project: Path, two: tuple[str, str]) -> None:
+    folder = project / ".convoy" / "data" / "prepared" / NAME
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    before = digest_folder(folder)
+    for force in (False, True):
+        with pytest.raises(DataError, match=r"received one with other things in it \(notes\.txt\), which are never"):
+            versions.restore(project, NAME, two[0], force=force)
+    assert digest_folder(folder) == before
+
+
+def test_a_link_to_a_bigger_disk_stays_a_link(project: Path, two: tuple[str, str], tmp_path: Path) -> None:
+    folder, disk = project / ".convoy" / "data" / "prepared" / NAME, tmp_path / "disk"
+    disk.mkdir()
+    folder.rename(disk / "pets")
+    folder.symlink_to(disk / "pets")
+    versions.restore(project, NAME, two[0])
+    assert folder.readlink() == disk / "pets" and _held(disk / "pets") == 20
+    assert [path.name for path in disk.iterdir()] == ["pets"]
 
 
 def test_a_folder_with_other_things_is_never_replaced(project: Path, two: tuple[str, str], tmp_path: Path) -> None:
@@ -89,7 +110,10 @@ def test_a_folder_with_other_things_is_never_replaced(project: Path, two: tuple[
     to.mkdir()
     (to / "thesis.tex").write_text("years", encoding="utf-8")
     for force in (False, True):
-        with pytest.raises(DataError, match="expected a folder that is empty or not there, received one with other"):
+        with pytest.raises(
+            DataError,
+            match=r"empty or not there, or a data set alone, received one with other things in it \(thesis\.tex\)",
+        ):
             versions.restore(project, NAME, two[0], to, force=force)
     assert (to / "thesis.tex").read_text(encoding="utf-8") == "years"
     held = tmp_path / "held"
@@ -101,12 +125,12 @@ def test_a_folder_with_other_things_is_never_replaced(project: Path, two: tuple[
 
 
 def test_a_digest_nobody_has_says_where_it_was_looked_for(project: Path, two: tuple[str, str]) -> None:
-    before = digest_folder(project / "data" / "prepared" / NAME)
+    before = digest_folder(project / ".convoy" / "data" / "prepared" / NAME)
     with pytest.raises(DataError) as caught:
         versions.restore(project, NAME, "0" * 32)
     for said in ("0" * 32, str(project / ".dvc" / "cache"), "the remote 'local'", "project-remote"):
         assert said in str(caught.value)
-    assert digest_folder(project / "data" / "prepared" / NAME) == before
+    assert digest_folder(project / ".convoy" / "data" / "prepared" / NAME) == before
     with pytest.raises(DataError, match="'workspace', which is there already"):
         versions.restore(project, NAME, "workspace")
 
@@ -121,7 +145,7 @@ def test_a_damaged_cache_is_noticed_and_the_place_is_left_as_it_was(project: Pat
     victim.chmod(0o644)
     victim.write_bytes(content)
     victim.chmod(0o444)
-    folder = project / "data" / "prepared" / NAME
+    folder = project / ".convoy" / "data" / "prepared" / NAME
     before = digest_folder(folder)
     with pytest.raises(DataError, match=rf"train-00000\.parquet: the cache is damaged; `rm -f {victim}`"):
         versions.restore(project, NAME, two[0])
@@ -136,7 +160,7 @@ from components.artifacts import digest_folder
 from components.data.versions import restore, restoring
 
 project, name, old, new = Path(sys.argv[1]), *sys.argv[2:]
-folder = project / "data" / "prepared" / name
+folder = project / ".convoy" / "data" / "prepared" / name
 
 def dying(module, function, *, after=False):
     original = getattr(module, function)
@@ -204,7 +228,7 @@ def test_a_kill_at_any_point_leaves_the_old_or_the_new(project: Path, two: tuple
         "before the old one is removed": new,
     }
     # and nothing of the killed ones is left
-    assert {path.name for path in (project / "data" / "prepared").iterdir()} == {NAME, f"{NAME}.dvc"}
+    assert {path.name for path in (project / ".convoy" / "data" / "prepared").iterdir()} == {NAME, f"{NAME}.dvc"}
 
 
 def test_two_at_once_leave_one_of_the_two(project: Path, two: tuple[str, str], tmp_path: Path) -> None:
@@ -217,7 +241,7 @@ def test_two_at_once_leave_one_of_the_two(project: Path, two: tuple[str, str], t
     to = tmp_path / "elsewhere"
     both = [_python(code, str(project), NAME, digest, str(to)) for digest in two]
     assert [process.wait(timeout=120) for process in both] == [0, 0]
-    for folder in (project / "data" / "prepared" / NAME, to):
+    for folder in (project / ".convoy" / "data" / "prepared" / NAME, to):
         held = _held(folder)
         assert held in (20, 30)
         expected = tmp_path / f"expected-{folder.name}"
@@ -237,7 +261,7 @@ def test_where_names_cannot_be_exchanged_it_works_all_the_same(
 def test_a_version_that_only_the_remote_has_is_fetched(project: Path, two: tuple[str, str]) -> None:
     from dvc.repo import Repo
 
-    folder = project / "data" / "prepared" / NAME
+    folder = project / ".convoy" / "data" / "prepared" / NAME
     repo = Repo(str(project))
     repo.push()
     repo.close()

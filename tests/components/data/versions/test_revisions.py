@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,10 +18,11 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from dvc.repo import Repo
 from PIL import Image
 
 from components.artifacts import Dataset, digest_folder
-from components.data import stages, versions
+from components.data import moving, places, versions
 from components.data.errors import DataError
 from tests.components.data.data_builders import DIGITS, folder_entry
 
@@ -48,9 +51,13 @@ class Project:
         return versions.reproduce(self.root, name, log=self.log)
 
     def written(self) -> dict[str, int]:
-        """When each file of the data was last written; `watch`'s own two are laid out anew by DVC at every look."""
-        files = (path for path in sorted((self.root / "data").rglob("*")) if path.is_file())
-        return {str(path): path.stat().st_mtime_ns for path in files if "watched" not in path.parts}
+        """When each file of the data was last written; `watch`'s own are laid out anew by DVC at every look."""
+        files = (path for path in sorted((self.root / places.KEPT).glob("*/**/*")) if path.is_file())
+        return {
+            str(path): path.stat().st_mtime_ns
+            for path in files
+            if "watched" not in path.parts and path.suffix != ".listing"
+        }
 
     def dvc(self, *arguments: str) -> str:
         """The command line, as somebody without the project's code would use it."""
@@ -137,12 +144,10 @@ def lock(project: Project) -> Iterator[Path]:
 def test_a_killed_run_takes_its_stage_along_and_the_next_one_succeeds(project: Project) -> None:
     assert project.killed_cleanly
     assert sum(project.dataset.card.splits.values()) == 1797
-    assert [path.name for path in (project.root / "data" / "raw").iterdir() if path.name.startswith(".digits")] == []
+    assert list(places.ingested(project.root, "digits").parent.glob(".digits*")) == []
 
 
 def test_the_digest_is_dvcs_own(project: Project) -> None:
-    from dvc.repo import Repo
-
     repo = Repo(str(project.root))
     expected = repo.find_outs_by_path(str(project.dataset.folder))[0].hash_info.value
     assert project.dataset.digest == expected == versions.digest(project.root, "digits")
@@ -180,17 +185,13 @@ def test_other_entries_and_the_line_concern_nobody(project: Project, pictures: C
 def test_what_was_pushed_can_be_pulled_into_an_emptied_copy(project: Project) -> None:
     content = digest_folder(project.dataset.folder)
     assert versions.push(project.root) > 0
-    shutil.rmtree(project.root / "data")
+    shutil.rmtree(project.root / places.KEPT)
     shutil.rmtree(project.root / ".dvc" / "cache")
     assert versions.pull(project.root, "digits") > 0
     assert digest_folder(project.dataset.folder) == content
-    assert {path.name for path in (project.root / "data").iterdir()} == {
-        "inspected",
-        "prepared",
-        "raw",
-        "validation",
-        "watched",
-    }
+    assert {path.name for path in (project.root / places.KEPT).iterdir() if path.is_dir()} == set(
+        places.FOLDERS.values()
+    )
     before = project.written()
     assert project.reproduce() == project.dataset
     assert project.written() == before
@@ -252,14 +253,14 @@ def test_a_timeout_stays_a_timeout_and_ends_the_stage(project: Project) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert _stages_of(project.root) == []
-    assert not stages.raw_folder(project.root, "many").exists()
+    assert not places.ingested(project.root, "many").exists()
 
 
 def test_a_failing_stage_is_told_in_its_own_words(project: Project, tmp_path: Path) -> None:
     _write_params(project.root, mine=folder_entry(tmp_path / "absent"))
     with pytest.raises(DataError, match=r"watch mine: source\.path: expected a f.*absent"):
         project.reproduce("mine")
-    assert not stages.raw_folder(project.root, "mine").exists()
+    assert not places.ingested(project.root, "mine").exists()
 
 
 def test_what_changes_in_ones_own_folder_is_noticed_and_judged(project: Project, pictures: Callable[..., Path]) -> None:
@@ -292,8 +293,8 @@ def test_a_rule_file_of_ones_own_that_changes_is_noticed_and_nothing_is_ingested
     rules.write_text("id,verdict\n", encoding="utf-8")
     _write_params(project.root, digits={**DIGITS, "checks": {"reviewed": "reviewed.csv"}})
     first = project.prepare("digits")
-    raw = {path: when for path, when in project.written().items() if "/raw/" in path}
-    inspection = project.root / "data" / "inspected" / "digits" / "inspection.json"
+    raw = {path: when for path, when in project.written().items() if "/ingested/" in path}
+    inspection = project.root / ".convoy" / "data" / "inspected" / "digits" / "inspection.json"
     inspected = inspection.stat().st_mtime_ns
     # when a verdict is added
     identifier = project.dataset.table("train", ["id"])["id"][0].as_py()
@@ -301,7 +302,7 @@ def test_a_rule_file_of_ones_own_that_changes_is_noticed_and_nothing_is_ingested
     # then the data is inspected again, and is what it was
     assert project.prepare("digits") == first
     assert inspection.stat().st_mtime_ns != inspected
-    assert {path: when for path, when in project.written().items() if "/raw/" in path} == raw
+    assert {path: when for path, when in project.written().items() if "/ingested/" in path} == raw
     # and where the file is gone, the key is named
     rules.unlink()
     with pytest.raises(DataError, match=r"watch digits: datasets\.digits\.checks\.reviewed: expected a file"):
@@ -326,6 +327,83 @@ def test_after_a_restore_dvc_tells_and_the_next_run_puts_the_configured_version_
     assert digest_folder(project.dataset.folder) == content
     difference = versions.diff(project.root, "digits", other, project.dataset.digest)
     assert difference.counts["split"] == difference.counts["changed"] > 100
+
+
+def _as_earlier(root: Path) -> None:
+    """What an earlier release left of `digits`: the same folders, and the lines of dvc.lock, where they were then."""
+    lock = (root / "dvc.lock").read_text(encoding="utf-8")
+    for stage in places.FOLDERS:
+        now, before = places.output(Path(), stage, "digits"), Path(moving.before(stage, "digits"))
+        (root / before).parent.mkdir(parents=True, exist_ok=True)
+        (root / now).rename(root / before)
+        lock = re.sub(rf"path: {re.escape(str(now))}\b(?!-)", f"path: {before}", lock)
+    (root / "dvc.lock").write_text(lock, encoding="utf-8")
+    (root / places.KEPT / "moved").unlink(missing_ok=True)
+
+
+def test_a_project_of_an_earlier_release_is_moved_and_nothing_is_made_again(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, lock = project.written(), (project.root / "dvc.lock").read_bytes()
+    _as_earlier(project.root)
+    # with convoy, which says it once
+    for _ in range(2):
+        assert project.reproduce() == project.dataset
+        assert project.written() == before
+    assert (project.root / "dvc.lock").read_bytes() == lock
+    assert sum("data/ is yours alone" in record.message for record in caplog.records) == 1
+    # with plain `dvc`, which has read dvc.lock before: once more, and only `watch` runs
+    _as_earlier(project.root)
+    assert "run the same command again" in project.dvc("repro")
+    told = project.dvc("repro")
+    assert [line for line in told.splitlines() if line.startswith("Running stage")] == ["Running stage 'watch@digits':"]
+    assert project.written() == before and not (project.root / "data").exists()
+    # and an old dvc.lock alone, as from git's history, is enough to have its version back
+    _as_earlier(project.root)
+    shutil.rmtree(project.root / "data")
+    assert project.reproduce() == project.dataset
+    assert digest_folder(project.dataset.folder) == digest_folder(places.prepared(project.root, "digits"))
+
+
+@pytest.mark.slow
+def test_dvc_does_not_tidy_up_what_an_earlier_release_made_and_an_entry_reads_now(project: Project) -> None:
+    # given an output of then that an entry names, and that DVC remembers to have laid out
+    _as_earlier(project.root)
+    old = project.root / moving.before("ingest", "digits")
+    _write_params(project.root, other=folder_entry(old))
+    with contextlib.closing(Repo(str(project.root))) as repo:
+        repo.state.save_link(str(old), repo.fs)
+        assert f"{old.relative_to(project.root)}" in repo.state.get_unused_links([], repo.fs)
+    before = digest_folder(old)
+    # when it is moved as far as that goes, and DVC tidies up
+    assert project.reproduce() == project.dataset
+    project.dvc("checkout")
+    # then it is still there
+    assert digest_folder(old) == before
+    _write_params(project.root)
+    shutil.rmtree(project.root / "data")
+
+
+@pytest.mark.slow
+def test_a_link_to_a_bigger_disk_stays_also_where_dvc_brings_back_what_it_remembers(
+    project: Project, tmp_path: Path
+) -> None:
+    folder, disk = places.prepared(project.root, "digits"), tmp_path / "disk" / "digits"
+    disk.parent.mkdir()
+    shutil.move(folder, disk)
+    folder.symlink_to(disk)
+    # when it is made anew, and brought back from DVC's memory of what it has run
+    _write_params(project.root, digits={**DIGITS, "split": {**DIGITS["split"], "seed": 2}})
+    assert project.prepare("digits") != project.dataset.digest
+    assert folder.readlink() == disk and (disk / "dataset.json").is_file()
+    _write_params(project.root)
+    assert project.reproduce() == project.dataset
+    # then the link is still there, nothing is beside it, and nobody else may write at its other end
+    assert folder.readlink() == disk and digest_folder(disk) == digest_folder(project.dataset.folder)
+    assert [path.name for path in disk.parent.iterdir()] == ["digits"]
+    assert disk.stat().st_mode & 0o002 == 0
+    folder.unlink()
+    shutil.move(disk, folder)
 
 
 @pytest.mark.slow

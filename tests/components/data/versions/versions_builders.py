@@ -89,16 +89,16 @@ def write_version(
 
 
 def keep(root: Path, name: str = NAME) -> str:
-    """What `data/prepared/NAME` holds, into DVC's cache; its digest."""
+    """What `.convoy/data/prepared/NAME` holds, into DVC's cache; its digest."""
     repo = Repo(str(root))
     try:
-        stage = repo.add(str(root / "data" / "prepared" / name))[0]
+        stage = repo.add(str(root / ".convoy" / "data" / "prepared" / name))[0]
         return str(stage.outs[0].hash_info.value)
     finally:
         repo.close()
 
 
 def keep_version(root: Path, samples: list[Sample], name: str = NAME, **about: Any) -> str:
-    """Write a version into `data/prepared/NAME` and into DVC's cache; its digest."""
-    write_version(root / "data" / "prepared" / name, samples, name=name, **about)
+    """Write a version into `.convoy/data/prepared/NAME` and into DVC's cache; its digest."""
+    write_version(root / ".convoy" / "data" / "prepared" / name, samples, name=name, **about)
     return keep(root, name)
