@@ -51,6 +51,11 @@ class FolderSource(Located):
     kind: Literal["folder"]
 
 
+# What happens to what cannot be used: a box outside of its picture, a mask of another size, a file that is not there.
+# refuse: reading ends, and all of it is told. skip: it is left out, counted and told.
+Faulty = Literal["refuse", "skip"]
+
+
 class ManifestSource(Located):
     """A table with a row an image (CSV, TSV or Parquet). Columns `group_*` are groups without being named."""
 
@@ -65,9 +70,14 @@ class ManifestSource(Located):
     split: str = "split"  # column, where there is one: train, validation, test or nothing
     time: str | None = None  # column: when the image was taken; a number or ISO 8601
     groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
+    faulty: Faulty = "refuse"  # rows whose mask does not fit its picture
 
 
 OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(min_length=1)]
+
+
+BoxForm = Literal["xywh", "xyxy", "cxcywh"]  # left, top, width, height; left, top, right, bottom; centre, width, height
+BoxUnit = Literal["pixels", "shares", "percent"]  # of the picture's width and height: 0 to 1, 0 to 100
 
 
 class CocoSource(Located):
@@ -79,6 +89,10 @@ class CocoSource(Located):
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
     # splits). masks: every image is a sample, and its target a mask of the objects.
     take: Literal["crops", "masks"] = "crops"
+    # None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is declared is believed.
+    boxes: BoxForm | None = None
+    unit: BoxUnit | None = None  # of boxes and polygons; run lengths always count pixels
+    faulty: Faulty = "refuse"  # pictures and annotations
 
 
 class VocSource(Located):
@@ -88,6 +102,7 @@ class VocSource(Located):
     take: Literal["crops", "masks"] = "crops"  # as in `CocoSource`
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    faulty: Faulty = "refuse"  # pictures, objects and masks
 
 
 class IdxSource(Located):
