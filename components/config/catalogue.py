@@ -102,6 +102,7 @@ class VocSource(Located):
     take: Literal["crops", "masks"] = "crops"  # as in `CocoSource`
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    unit: BoxUnit | None = None  # of boxes, as in `CocoSource`
     faulty: Faulty = "refuse"  # pictures, objects and masks
 
 

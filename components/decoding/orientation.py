@@ -101,11 +101,17 @@ def tag(image: Image.Image, number: int, otherwise: int) -> int:
     return value if isinstance(value, int) else otherwise
 
 
+def tiff_orientation(image: Image.Image) -> int | None:
+    """How a TIFF lies, which Pillow turns upright; None for what is stored upright, and for other formats."""
+    lies = tag(image, ORIENTATION, 1)
+    return lies if lies in TURN else None
+
+
 def keep_orientation(image: Image.Image) -> None:
     """Pillow turns a TIFF upright while it loads, and writes all of its EXIF anew for that, which fails for many an odd
     tag: it is left with nothing but the orientation."""
-    exif, lies = image.getexif(), tag(image, ORIENTATION, 1)
+    exif, lies = image.getexif(), tiff_orientation(image)
     for number in list(exif):
         del exif[number]
-    if lies in TURN:
+    if lies is not None:
         exif[ORIENTATION] = lies

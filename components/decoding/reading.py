@@ -12,7 +12,7 @@ from PIL import Image
 from .eight_bits import GREY, Range, eight_bits
 from .errors import UndecodableError
 from .opening import Frames, load_frame, open_image, room, told
-from .orientation import SIDEWAYS, TURN, orientation
+from .orientation import SIDEWAYS, TURN, orientation, tiff_orientation
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -30,6 +30,12 @@ class Header(NamedTuple):
     format: str  # Pillow's name
     mode: str  # Pillow's name, and `TRANSPARENT` behind it where a colour is see-through
     size: tuple[int, int]  # width, height; upright
+    orientation: int = 1  # EXIF's number for what turns the stored pixels upright
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Width and height of the pixels as they are stored."""
+        return self.size[::-1] if self.orientation in SIDEWAYS else self.size
 
     @property
     def pixels(self) -> int:
@@ -155,4 +161,5 @@ def _header(image: Image.Image, orientation: int) -> Header:
     (width, height), mode = image.size, image.mode
     if mode not in _ALPHA and image.has_transparency_data:
         mode += TRANSPARENT
-    return Header(str(image.format), mode, (height, width) if orientation in SIDEWAYS else (width, height))
+    size = (height, width) if orientation in SIDEWAYS else (width, height)
+    return Header(str(image.format), mode, size, tiff_orientation(image) or orientation)

@@ -70,7 +70,7 @@ class Inspection(Card):
     modes: dict[str, int]  # Pillow's mode → images
     found: dict[str, int]  # kind → findings
     unreviewed: tuple[str, ...] = ()  # ids that `review` asks a person about, without a verdict yet
-    notes: tuple[str, ...] = ()  # what could not be looked at, and why
+    notes: tuple[str, ...] = ()  # what was left out of the source, and what could not be looked at, and why
 
     @classmethod
     def load(cls, folder: Path) -> Inspection:

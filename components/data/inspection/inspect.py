@@ -49,6 +49,7 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
         seen = look(data, channels, thumbnails, previews)
         reviewed.check(seen.ids.to_pylist() if reviewed.lines else ())
         found, notes = _find(seen, config, thumbnails, folder.parent)
+        notes = [*data.notes(), *notes]
         decisions, asked = decide(found, config.checks, reviewed)
         inspection = Inspection(
             samples=len(seen),

@@ -37,11 +37,11 @@ FORMS: dict[BoxForm, str] = {
 _FULL: dict[BoxUnit, float] = {"shares": 1.0, "percent": 100.0}
 _UNITS: dict[BoxUnit, str] = {"shares": "shares of the picture (0 to 1)", "percent": "percent of it (0 to 100)"}
 
-NO_BOX = Kind("a bbox of every object, to cut it out by", "without")
-NO_NUMBERS = Kind("boxes of four numbers", "otherwise")
-NO_AREA = Kind("boxes with an area", "without")
-TINY = Kind("boxes of a pixel at least", "smaller")
-OUTSIDE = Kind("boxes inside their pictures", "outside")
+NO_BOX = Kind("object", "objects", "with a bbox to cut them out by", "without a bbox")
+NO_NUMBERS = Kind("box", "boxes", "of four numbers", "of something else")
+NO_AREA = Kind("box", "boxes", "with an area", "without an area")
+TINY = Kind("box", "boxes", "of a pixel at least", "smaller than a pixel")
+OUTSIDE = Kind("box", "boxes", "inside their pictures", "outside of the picture")
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels from 0; right and bottom are outside
 Size = tuple[int, int]  # width, height
@@ -66,6 +66,25 @@ def number(value: Any) -> float | None:
         return None
 
 
+def placed(
+    found: Sequence[tuple[str, Box, Size]], form: BoxForm | None, unit: BoxUnit | None, path: Path, first: int = 0
+) -> list[Box | Fault]:
+    """Each box in pixels of its picture, or what is wrong with it.
+
+    `found` has each box's place in words, its four numbers as they stand in the file `path`, and its picture's size;
+    `first` is the number of the first pixel where boxes count pixels, the last one included. Raises DataError as
+    `refuse_misread`.
+    """
+    written = np.array([box for _, box, _ in found], dtype=np.float64).reshape(-1, 4)
+    sizes = np.array([size for _, _, size in found], dtype=np.float64).reshape(-1, 2)
+    refuse_misread(written, sizes, form, unit, path)
+    if unit in (None, "pixels"):
+        written[:, :2] -= first
+    corners = in_pixels(written, sizes, form or "xywh", unit or "pixels")
+    wrong = _faults(corners, sizes, [where for where, _, _ in found])
+    return [fault or tuple(box) for box, fault in zip(corners.tolist(), wrong, strict=True)]
+
+
 def in_pixels(written: Floats, sizes: Floats, form: BoxForm, unit: BoxUnit) -> Floats:
     """`(N, 4)` as written, in pictures `(N, 2)` of width and height → `(N, 4)` left, top, right, bottom in pixels."""
     scale = np.tile(sizes / _FULL[unit], (1, 2)) if unit in _FULL else 1.0
@@ -79,17 +98,17 @@ def in_pixels(written: Floats, sizes: Floats, form: BoxForm, unit: BoxUnit) -> F
     return corners
 
 
-def faults(corners: Floats, sizes: Floats, places: Sequence[str]) -> list[Fault | None]:
+def _faults(corners: Floats, sizes: Floats, places: Sequence[str]) -> list[Fault | None]:
     """What is wrong with each of `(N, 4)` boxes in pixels; None where nothing is. `places` name them."""
     extent = corners[:, 2:] - corners[:, :2]
-    flat, tiny = (extent <= 2 * NOISE).any(axis=1), (extent < 1).all(axis=1)
-    outside = ~_inside(corners, sizes)
+    flat, tiny = ~_all(extent > 2 * NOISE), _all(extent < 1)
+    inside = _inside(corners, sizes)
     found: list[Fault | None] = [None] * len(corners)
-    for at in np.flatnonzero(flat | tiny | outside).tolist():
+    for at in np.flatnonzero(flat | tiny | ~inside).tolist():
         says = f"{places[at]}, {said(corners[at])}"
         if flat[at]:
             found[at] = Fault(NO_AREA, says)
-        elif outside[at]:
+        elif not inside[at]:
             found[at] = Fault(OUTSIDE, "{} of {:g}×{:g}".format(says, *sizes[at]))
         else:
             found[at] = Fault(TINY, says)
@@ -119,16 +138,16 @@ def refuse_misread(
 def _in_other_unit(written: Floats, sizes: Floats, form: BoxForm | None, what: str) -> str | None:
     """By their range alone: as pixels they would lie in a corner of every picture."""
     unit: BoxUnit
-    if (np.abs(written) <= 1 + _ROUNDING).all(axis=1).mean() >= MOST:
+    if _all(np.abs(written) <= 1 + _ROUNDING).mean() >= MOST:
         unit = "shares"
     elif len(written) >= SEVERAL and all(
-        share.mean() >= MOST
-        for share in ((sizes >= _LARGE).all(axis=1), (np.abs(written) <= 100 * (1 + _ROUNDING)).all(axis=1))
+        part.mean() >= MOST for part in (_all(sizes >= _LARGE), _all(np.abs(written) <= 100 * (1 + _ROUNDING)))
     ):
         unit = "percent"
     else:
         return None
-    best = form or max(FORMS, key=lambda each: _fits(written, sizes, each, unit).mean())
+    share: dict[BoxForm, float] = {other: _fits(written, sizes, other, unit).mean() for other in FORMS}
+    best = max(share.items(), key=lambda item: item[1])[0] if form is None else form
     return (
         f"in pixels, received {len(written):,} {what} in {_UNITS[unit]}; "
         f"{_declare(form, best, unit)} if they are, `unit: pixels` if not"
@@ -142,42 +161,51 @@ def _misread(written: Floats, sizes: Floats, form: BoxForm | None, unit: BoxUnit
     if fitting.all():
         return None
     missed = f"received {int((~fitting).sum()):,} of {len(written):,} {what} that do not fit"
-    for other in () if form else FORMS:
+    for other in FORMS if form is None else ():
         fits = _fits(written, sizes, other, own[1])
         if (fitting.mean() < FEW and fits.mean() >= MOST) or (len(written) >= SEVERAL and fits.all()):
             return (
-                f"as {FORMS[own[0]]}, {missed} their pictures so, while {_all(fits)} do as {FORMS[other]}; "
-                f"say `boxes: {other}` under `source:` if that is what they are, `boxes: {own[0]}` if not"
+                f"as {FORMS[own[0]]}, {missed} their pictures so, while {_share(fits)} do as {FORMS[other]}; "
+                f"say {_declared([f'boxes: {other}'])} if that is what they are, `boxes: {own[0]}` if not"
             )
     if unit is None and fitting.mean() < FEW and (np.abs(written) <= 100 * (1 + _ROUNDING)).all():
-        for other in (form,) if form else FORMS:
-            fits = _fits(written, sizes, other, "percent")
+        for each in [form] if form is not None else list(FORMS):
+            fits = _fits(written, sizes, each, "percent")
             if fits.mean() >= MOST:
                 return (
-                    f"in pixels, {missed} their pictures so, while {_all(fits)} do in {_UNITS['percent']}; "
-                    f"{_declare(form, other, 'percent')} if they are, `unit: pixels` if not"
+                    f"in pixels, {missed} their pictures so, while {_share(fits)} do in {_UNITS['percent']}; "
+                    f"{_declare(form, each, 'percent')} if they are, `unit: pixels` if not"
                 )
     return None
 
 
 def _declare(form: BoxForm | None, other: BoxForm, unit: BoxUnit) -> str:
-    keys = [f"`unit: {unit}`", *([f"`boxes: {other}`"] if other not in (form, "xywh") else [])]
-    return f"say {' and '.join(keys)} under `source:`"
+    return f"say {_declared([f'unit: {unit}', *([f'boxes: {other}'] if other not in (form, 'xywh') else [])])}"
 
 
-def _all(fits: npt.NDArray[np.bool_]) -> str:
+def _declared(keys: Sequence[str]) -> str:
+    options = " ".join(f"-S {key.replace(': ', '=')}" for key in keys)
+    return f"{' and '.join(f'`{key}`' for key in keys)} under `source:` (`{options}`)"
+
+
+def _share(fits: npt.NDArray[np.bool_]) -> str:
     return "all" if fits.all() else f"{fits.mean():.0%}"
 
 
 def _fits(written: Floats, sizes: Floats, form: BoxForm, unit: BoxUnit) -> npt.NDArray[np.bool_]:
     """Which boxes have an area, and lie in their pictures."""
     corners = in_pixels(written, sizes, form, unit)
-    return (corners[:, 2:] > corners[:, :2]).all(axis=1) & _inside(corners, sizes)
+    return _all(corners[:, 2:] > corners[:, :2]) & _inside(corners, sizes)
 
 
 def _inside(corners: Floats, sizes: Floats) -> npt.NDArray[np.bool_]:
     """Which boxes lie in their pictures, or reach but little over the edge."""
     first, second = np.hsplit(corners, 2)
     reaching = (first >= -OVER_THE_EDGE) & (second <= sizes + OVER_THE_EDGE)
-    inside: npt.NDArray[np.bool_] = (reaching & (second > NOISE) & (first < sizes - NOISE)).all(axis=1)
-    return inside
+    return _all(reaching & (second > NOISE) & (first < sizes - NOISE))
+
+
+def _all(conditions: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Of `(N, …)` conditions, where all of a row hold."""
+    hold: npt.NDArray[np.bool_] = np.logical_and.reduce(conditions, axis=1)
+    return hold

@@ -15,19 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from components.artifacts import SPLITS, Split
 from components.config import CocoSource
 from components.data import images
 from components.data.errors import DataError
 from components.data.sources import boxes, coco_json, cut, frames, outlines, place, rows
 from components.data.sources.coco_json import Document, Picture, Thing
-from components.data.sources.faults import Fault, Faults, shown
+from components.data.sources.faults import Fault, Faults, Kind, shown
 from components.data.sources.frames import Frame
 from components.data.sources.registry import SourceData, schema
 
 BACKGROUND = "background"
+NOT_WHOLE = Kind("image", "images", "all of whose objects can be drawn", "with objects that cannot be drawn")
 _MOST_CLASSES = 255  # of a mask of bytes: 255 itself says "unknown" (see `prepare`)
 
 Listed = list[tuple[Picture, Path]]  # each image, and the folder that its file's name is relative to
@@ -44,12 +43,15 @@ class Annotated:
 
 def read(source: CocoSource, project: Path) -> SourceData:
     path = place.local(source, project)
-    faults = Faults(str(path), source.faulty)
-    documents, listed = _documents(source, path, faults)
-    rows.unique((picture.id, f"{path}: {picture.where}") for picture, _ in listed)
-    found = _framed(listed, source, faults)
-    found = (_with_boxes if source.take == "crops" else _with_outlines)(found, source, faults, path)
+    jsons = _jsons(source, path)
+    where = jsons[0][1] if len(jsons) == 1 else path
+    faults = Faults(str(where), source.faulty)
+    documents, listed = _documents(source, path, jsons, faults)
+    rows.unique((picture.id, f"{where}: {picture.where}") for picture, _ in listed)
+    found = _framed(listed, source, faults, where)
+    (_add_boxes if source.take == "crops" else _add_outlines)(found, source, faults, where)
     faults.tell()
+    found = found if source.take == "crops" else list(faults.kept(map(_whole, found)))
     labels = _labels(documents, found)
     named = {name for picture, _ in listed for name in picture.groups}
     if source.take == "crops":
@@ -85,18 +87,21 @@ def listing(source: CocoSource, project: Path) -> str | None:
 # -- which files -----------------------------------------------------------------------------------------------------
 
 
-def _documents(source: CocoSource, path: Path, faults: Faults) -> tuple[list[Document], Listed]:
-    """The JSONs, and their images."""
+def _jsons(source: CocoSource, path: Path) -> list[tuple[Split | None, Path]]:
     if isinstance(source.annotations, dict):
-        several = len(source.annotations) > 1
-        jsons: list[tuple[Split | None, Path]] = [
-            (split, _json(path, source.annotations[split])) for split in SPLITS if split in source.annotations
-        ]
-    else:
-        several, jsons = False, [(None, _json(path, source.annotations))]
-    documents, listed = [], []
+        named = source.annotations
+        return [(split, _json(path, named[split])) for split in SPLITS if split in named]
+    return [(None, _json(path, source.annotations))]
+
+
+def _documents(
+    source: CocoSource, path: Path, jsons: list[tuple[Split | None, Path]], faults: Faults
+) -> tuple[list[Document], Listed]:
+    """The JSONs, and their images."""
+    documents: list[Document] = []
+    listed: Listed = []
     for split, json in jsons:
-        document = coco_json.load(json, faults, split, several=several)
+        document = coco_json.load(json, faults, split, several=len(jsons) > 1)
         named = source.images.get(split or "train") if isinstance(source.images, dict) else source.images
         folder = _images(path, json, named, document)
         documents.append(document)
@@ -149,25 +154,24 @@ def _labels(documents: list[Document], found: list[Annotated]) -> tuple[str, ...
 # -- what fits -------------------------------------------------------------------------------------------------------
 
 
-def _framed(listed: Listed, source: CocoSource, faults: Faults) -> list[Annotated]:
+def _framed(listed: Listed, source: CocoSource, faults: Faults, path: Path) -> list[Annotated]:
     """The images that are there and of the size that is stated; of crops, those with an object."""
 
     def framed(each: tuple[Picture, Path]) -> Annotated | Fault:
         picture, folder = each
-        frame = frames.frame(folder, picture.name, picture.size, picture.where)
+        file = frames.located(folder, picture.name, picture.where, path)
+        frame = frames.frame(file, picture.size, picture.where)
         return frame if isinstance(frame, Fault) else Annotated(picture, frame, [])
 
     wanted = (each for each in listed if source.take == "masks" or any(not thing.crowd for thing in each[0].things))
     return list(faults.kept(rows.in_order(framed, wanted)))
 
 
-def _with_boxes(found: list[Annotated], source: CocoSource, faults: Faults, path: Path) -> list[Annotated]:
-    """The same with the boxes of their objects, crowds aside."""
+def _add_boxes(found: list[Annotated], source: CocoSource, faults: Faults, path: Path) -> None:
+    """Add the boxes of their objects, crowds aside."""
     taken: list[tuple[Annotated, Thing, boxes.Box]] = []
     for each in found:
-        for thing in each.picture.things:
-            if thing.crowd:
-                continue
+        for thing in (thing for thing in each.picture.things if not thing.crowd):
             written = boxes.numbers(thing.box)
             if written is not None:
                 taken.append((each, thing, written))
@@ -175,21 +179,14 @@ def _with_boxes(found: list[Annotated], source: CocoSource, faults: Faults, path
                 faults.add(Fault(boxes.NO_NUMBERS, f"{thing.where}, {shown(thing.box)}"))
             else:
                 faults.add(Fault(boxes.NO_BOX, thing.where))
-    written = np.array([box for _, _, box in taken], dtype=np.float64).reshape(-1, 4)
-    sizes = np.array([each.frame.size for each, _, _ in taken], dtype=np.float64).reshape(-1, 2)
-    boxes.refuse_misread(written, sizes, source.boxes, source.unit, path)
-    corners = boxes.in_pixels(written, sizes, source.boxes or "xywh", source.unit or "pixels")
-    wrong = boxes.faults(corners, sizes, [thing.where for _, thing, _ in taken])
-    for (each, thing, _), box, fault in zip(taken, corners.tolist(), wrong, strict=True):
-        if fault is None:
-            each.things.append((thing, box))
-        else:
-            faults.add(fault)
-    return found
+    written_boxes = [(thing.where, written, each.frame.size) for each, thing, written in taken]
+    placed = boxes.placed(written_boxes, source.boxes, source.unit, path)
+    for (each, thing, _), box in zip(taken, placed, strict=True):
+        each.things.extend((thing, one) for one in faults.kept([box]))
 
 
-def _with_outlines(found: list[Annotated], source: CocoSource, faults: Faults, path: Path) -> list[Annotated]:
-    """The same with the outlines of their objects."""
+def _add_outlines(found: list[Annotated], source: CocoSource, faults: Faults, path: Path) -> None:
+    """Add the outlines of their objects."""
     for each in found:
         for thing in each.picture.things:
             outline = outlines.parse(thing.outline)
@@ -197,21 +194,27 @@ def _with_outlines(found: list[Annotated], source: CocoSource, faults: Faults, p
                 faults.add(Fault(outlines.NO_OUTLINE, f"{thing.where}, {shown(thing.outline)}"))
             else:
                 each.things.append((thing, outline))
-    drawn = [(each, outline) for each in found for _, outline in each.things if outline.polygons]
-    written = np.array([outline.bounds for _, outline in drawn], dtype=np.float64).reshape(-1, 4)
-    sizes = np.array([each.frame.size for each, _ in drawn], dtype=np.float64).reshape(-1, 2)
-    boxes.refuse_misread(written, sizes, "xyxy", source.unit, path, "polygons")
+    outlines.refuse_misread(
+        ((each.frame.size, outline) for each in found for _, outline in each.things), source.unit, path
+    )
     for each in found:
-        shapes = [(thing, outline.in_pixels(each.frame.size, source.unit or "pixels")) for thing, outline in each.things]
+        shapes = [
+            (thing, outline.in_pixels(each.frame.size, source.unit or "pixels")) for thing, outline in each.things
+        ]
         each.things[:] = faults.kept(_drawable(each, shapes))
-    return found
+
+
+def _whole(each: Annotated) -> Annotated | Fault:
+    """An image all of whose objects can be drawn: one that is left out would be learnt as background."""
+    whole = not each.picture.lost and len(each.things) == len(each.picture.things)
+    return each if whole else Fault(NOT_WHOLE, each.picture.where)
 
 
 def _drawable(
-    each: Annotated, shapes: list[tuple[Thing, outlines.Outline]]
+    each: Annotated, drawn: list[tuple[Thing, outlines.Outline]]
 ) -> Iterator[tuple[Thing, outlines.Outline] | Fault]:
     length = 0
-    for thing, outline in shapes:
+    for thing, outline in drawn:
         fault = outlines.fault(outline, each.frame.size, thing.where)
         length += 0 if fault else outline.length
         if length > outlines.LONGEST_TOGETHER:

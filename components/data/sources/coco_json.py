@@ -1,7 +1,7 @@
 """COCO's JSON → images and their objects: every reference resolves, every id is one.
 
-Boxes, outlines and sizes are taken as they stand in the file; whether they fit the pictures is `boxes`', `outlines`' and
-`frames`' business.
+Boxes, outlines and sizes are taken as they stand in the file; whether they fit the pictures, `boxes`, `outlines` and
+`frames` find out.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from components.data.errors import DataError
 from components.data.sources import rows
 from components.data.sources.faults import Fault, Faults, Kind, shown
 
-NO_IMAGE = Kind("annotations of the images that are listed", "of others")
-NO_CATEGORY = Kind("annotations of the categories that are listed", "of others")
-ID_TWICE = Kind("annotations with an id of their own", "with another's")
+NO_IMAGE = Kind("annotation", "annotations", "of images that are listed", "of another image")
+NO_CATEGORY = Kind("annotation", "annotations", "of categories that are listed", "of another category")
+ID_TWICE = Kind("annotation", "annotations", "with an id of their own", "with the id of another")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Picture:
     groups: Mapping[str, str | None]
     where: str
     things: list[Thing] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  # annotations that are faulty, in words
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,11 @@ def _things(
         where += f" of {picture.where}"
         label = labels.get(_value(item, "category_id", (int, str), f"{path}: {where}"))
         if label is None:
+            picture.lost.append(where)
             yield Fault(NO_CATEGORY, f"{where}, category_id {shown(item['category_id'])}")
         elif str(number) in first:
-            yield Fault(ID_TWICE, f"{where}, as has {first[str(number)]}")
+            picture.lost.append(where)
+            yield Fault(ID_TWICE, f"{where} has that of {first[str(number)]}")
         else:
             first[str(number)] = where
             crowd = bool(item.get("iscrowd", 0))

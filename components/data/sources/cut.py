@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from components import decoding
 from components.data import images
 from components.data.images import Pixels
 from components.data.sources import frames, rows
 from components.data.sources.boxes import NOISE, Box
 from components.data.sources.faults import Fault
 from components.data.sources.frames import Frame
-
-_GREY = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B"})
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Cutting:
 
 
 def crops(cuttings: Iterable[Cutting]) -> Iterator[dict[str, Any] | Fault]:
-    """A row a box, an image that cannot be decoded being one fault; boxes are those that `boxes` has nothing against."""
+    """One row per box, none of which `boxes` has anything against; an image that cannot be decoded is one fault."""
     for some in rows.in_order(_cut, cuttings, lambda each: math.prod(each.frame.size)):
         yield from some
 
@@ -35,12 +34,12 @@ def crops(cuttings: Iterable[Cutting]) -> Iterator[dict[str, Any] | Fault]:
 def _cut(each: Cutting) -> list[dict[str, Any] | Fault]:
     frame = each.frame
     try:
-        image = images.open_image(frame.path.read_bytes())
-    except images.UndecodableError as error:
-        return [Fault(frames.UNREADABLE, f"{each.where}: {error}")]
+        image = decoding.decode(frame.path.read_bytes()).image
+    except decoding.UndecodableError as error:
+        return [Fault(frames.UNREADABLE, f"{each.where} {error}")]
     if image.size != frame.upright:
-        return [Fault(frames.UNREADABLE, f"{each.where}: it was changed while it was read")]
-    pixels = images.to_array(images.convert(image, 1 if image.mode in _GREY else 3))
+        return [Fault(frames.UNREADABLE, f"{each.where} was changed while it was read")]
+    pixels = decoding.to_array(image)
     return [
         row | {"image": crop(pixels, frames.turned_box(box, frame.size, frame.orientation))} for box, row in each.boxes
     ]

@@ -23,10 +23,12 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Kind:
-    """In words that go after "expected" and, with a number before them, after "received"."""
+    """In words: `expected boxes with an area, received 2 without one`, `left out: 2 boxes without one`."""
 
-    expected: str
-    received: str
+    one: str
+    many: str
+    right: str
+    wrong: str
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,23 @@ class Faults:
         """Raises DataError with everything found so far, a line a kind, unless it is to be left out."""
         if not self._found or self._faulty == "skip":
             return
-        lines = [f"{self._where}: expected {kind.expected}, received {self._said(kind)}" for kind in self._found]
+        lines = [
+            f"{self._where}: expected {kind.many} {kind.right}, received {self._count[kind]:,} {self._said(kind)}"
+            for kind in self._found
+        ]
         raise DataError(f"{lines[0]}; {ADVICE}" if len(lines) == 1 else "\n".join([*lines, ADVICE]))
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, a sentence a kind."""
-        return tuple(f"left out: {self._said(kind)} (faulty: skip)" for kind in self._found)
+        return tuple(
+            f"left out: {number:,} {kind.one if number == 1 else kind.many} {self._said(kind)} (`faulty: skip`)"
+            for kind, number in self._count.items()
+        )
 
     def _said(self, kind: Kind) -> str:
         more = self._count[kind] - len(self._found[kind])
         named = [*self._found[kind], *([f"{more:,} more"] if more else [])]
-        return f"{self._count[kind]:,} {kind.received}: {'; '.join(named)}"
+        return f"{kind.wrong}: {'; '.join(named)}"
 
 
 def shown(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 A photograph may lie on its side in its file, and a tag (EXIF) says how to turn it upright. Everybody else in this
 project sees pictures upright only. Annotations belong to the upright picture too, unless their size says that they were
-drawn over the stored pixels: then they are turned with it. Of a square picture both sizes are one, and upright is meant.
+drawn over the stored pixels: then they are turned with these. Of a square picture both sizes are one: upright is meant.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from components.data.images import Pixels
+from components import decoding
 from components.data.sources import rows
 from components.data.sources.boxes import Box, Size
 from components.data.sources.faults import Fault, Kind, shown
 
-MISSING = Kind("the files that are named", "that are not there")
-UNREADABLE = Kind("pictures that can be read", "that cannot")
-RESIZED = Kind("pictures of the size that is stated", "of another")
+MISSING = Kind("file", "files", "of all images", "missing")
+UNREADABLE = Kind("picture", "pictures", "that can be read", "unreadable")
+_BEGINNING = 2**18  # bytes of a JPEG that hold its header, nearly always: the largest of its blocks have a quarter
+RESIZED = Kind("picture", "pictures", "of the size that is stated", "of another size")
 
 
 @dataclass(frozen=True)
@@ -33,25 +35,42 @@ class Frame:
     orientation: int  # EXIF's number for what turns coordinates and masks upright; 1: they are
 
 
-def frame(folder: Path, name: str, stated: tuple[Any, Any], where: str) -> Frame | Fault:
-    """The frame of the picture `folder/name`, of which annotations say that it is as wide and high as `stated`.
-
-    Only its header is read. Nothing, or 0, for a size: it is the file's. Raises DataError for a name that leads out of
-    the folder.
-    """
+def located(folder: Path, name: str, where: str, file: Path) -> Path | Fault:
+    """The picture `folder/name`, which `where` in `file` names; raises DataError for one outside of the folder."""
     if ".." not in Path(name).parts and not (folder / name).exists():
         return Fault(MISSING, where)
-    path = rows.inside(folder, name, where)
-    head = read_head(path)
-    if isinstance(head, str):
-        return Fault(UNREADABLE, f"{where}: {head}")
+    return rows.inside(folder, name, f"{file}: {where}")
+
+
+def frame(path: Path | Fault, stated: tuple[Any, Any], where: str) -> Frame | Fault:
+    """The frame of a picture of which annotations say that it is as wide and high as `stated`.
+
+    Only its header is read. Where nothing is stated, or 0, it is upright.
+    """
+    if isinstance(path, Fault):
+        return path
+    try:
+        head = header(path)
+    except decoding.UndecodableError as error:
+        return Fault(UNREADABLE, f"{where} {error}")
     said = tuple(map(_whole, stated))
-    if not all(said) or said == head.upright:
-        return Frame(path, head.upright, head.upright, 1)
+    if not all(said) or said == head.size:
+        return Frame(path, head.size, head.size, 1)
     if said == head.stored:
-        return Frame(path, head.stored, head.upright, head.orientation)
-    received = "{}×{}".format(*head.upright)
-    return Fault(RESIZED, f"{where} is {received}, stated {'×'.join(map(shown, stated))}")
+        return Frame(path, head.stored, head.size, head.orientation)
+    return Fault(RESIZED, f"{where} is {head.size[0]}×{head.size[1]}, stated {'×'.join(map(str, map(shown, said)))}")
+
+
+def header(path: Path) -> decoding.Header:
+    """What a picture's file says of itself; raises UndecodableError."""
+    with path.open("rb") as file:
+        content = file.read(_BEGINNING)
+        if content.startswith(b"\xff\xd8\xff"):
+            try:
+                return decoding.header(content)
+            except decoding.UndecodableError:
+                pass  # not whole, or no picture: the rest will tell
+        return decoding.header(content + file.read())
 
 
 def _whole(value: Any) -> Any:
@@ -74,7 +93,7 @@ def turned_box(box: Box, size: Size, orientation: int) -> Box:
     return (top, left, bottom, right) if orientation >= 5 else (left, top, right, bottom)
 
 
-def turned(pixels: Pixels, orientation: int) -> Pixels:
+def turned(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """`(H, W)` pixels as stored → upright, as EXIF's `orientation` says."""
     if orientation in (2, 3, 7, 8):
         pixels = pixels[:, ::-1]

@@ -16,7 +16,8 @@ import pyarrow as pa
 from components.config import ManifestSource
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import place, rows, tabular
+from components.data.sources import masks, place, rows, tabular
+from components.data.sources.faults import Fault, Faults
 from components.data.sources.registry import SourceData, schema
 from components.data.sources.tabular import SUFFIXES, bytes_of, held, is_bytes, parts
 
@@ -52,9 +53,10 @@ def read(source: ManifestSource, project: Path) -> SourceData:
     classes, number = _classes(source, table, columns, path)
     groups = tuple(sorted(columns.groups))
     kind = "class" if source.mask is None else "mask"
-    data_schema = schema(kind, groups, columns.time is not None)  # type: ignore[arg-type]
-    taken = _rows(source, path, root, columns, number)
-    return SourceData(classes, kind, rows.tables(data_schema, taken), groups, columns.time is not None)  # type: ignore[arg-type]
+    timed = columns.time is not None
+    faults = Faults(str(path), source.faulty)
+    taken = rows.tables(schema(kind, groups, timed), faults.sound(_rows(source, path, root, columns, number)))  # type: ignore[arg-type]
+    return SourceData(classes, kind, taken, groups, timed, faults.notes)  # type: ignore[arg-type]
 
 
 def listing(source: ManifestSource, project: Path) -> str | None:
@@ -197,9 +199,14 @@ def _file(value: Any, root: Path, where: str) -> bytes:
     return content
 
 
+def _said(value: Any, column: str, index: int) -> str:
+    """The name of a file, or what is in its place."""
+    return value if isinstance(value, str) else f"{column} of row {index + 1}"
+
+
 def _rows(
     source: ManifestSource, path: Path, root: Path, columns: Columns, number: dict[str, int]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any] | Fault]:
     at = 0
     for part in parts(path, list(dict.fromkeys([columns.image, columns.target, *columns.small]))):
         ids = _ids(
@@ -207,14 +214,21 @@ def _rows(
         )
         for index, values in enumerate(part.to_pylist()):
             where = _row(path, at + index)
+            image = _file(values[columns.image], root, where)
+            target: int | bytes | Fault
+            if source.mask is None:
+                target = number[_class_name(values[columns.target], where, columns.target)]
+            else:
+                mask = _file(values[columns.target], root, where)
+                names = [_said(values[name], name, at + index) for name in (columns.image, columns.target)]
+                target = masks.aligned(masks.File(image, names[0]), masks.File(mask, names[1]))
+            if isinstance(target, Fault):
+                yield target
+                continue
             yield {
                 "id": ids[index],
-                "image": _file(values[columns.image], root, where),
-                "target": (
-                    _file(values[columns.target], root, where)
-                    if source.mask is not None
-                    else number[_class_name(values[columns.target], where, columns.target)]
-                ),
+                "image": image,
+                "target": target,
                 "published": rows.published(rows.text(values[columns.split]) if columns.split else None, where),
                 **{group: rows.text(values[name]) for group, name in columns.groups.items()},
                 **({"time": rows.seconds(values[columns.time], where)} if columns.time else {}),

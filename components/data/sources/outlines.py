@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from components.config import BoxUnit
 from components.data.images import Pixels
+from components.data.sources import boxes
 from components.data.sources.boxes import Box, Floats, Size
 from components.data.sources.faults import Fault, Kind, shown
 
@@ -26,11 +28,15 @@ LONGEST, LONGEST_TOGETHER = 1_000_000, 20_000_000
 MOST_POLYGONS = 2_000  # of one outline: they are laid over each other one by one
 _DIGITS = 7  # characters of a run in compressed form: 35 bits, and no picture has more pixels
 
-NO_OUTLINE = Kind("outlines, which are polygons of at least three points or run lengths", "otherwise")
-OUTSIDE = Kind("outlines inside their pictures", "outside")
-TOO_LONG = Kind(f"outlines of at most {MOST_POLYGONS:,} polygons that are {LONGEST:,} pixels long", "beyond")
-TOO_LONG_TOGETHER = Kind(f"outlines of at most {LONGEST_TOGETHER:,} pixels' length in a picture", "beyond")
-WRONG_RUNS = Kind("run lengths that cover their pictures", "otherwise")
+NO_OUTLINE = Kind("outline", "outlines", "of polygons of at least three points or of run lengths", "of something else")
+OUTSIDE = Kind("outline", "outlines", "inside their pictures", "outside of the picture")
+TOO_LONG = Kind(
+    *("outline", "outlines"), f"of at most {MOST_POLYGONS:,} polygons and {LONGEST:,} pixels' length", "beyond that"
+)
+TOO_LONG_TOGETHER = Kind(
+    *("outline", "outlines"), f"of at most {LONGEST_TOGETHER:,} pixels' length together in a picture", "beyond that"
+)
+WRONG_RUNS = Kind("outline", "outlines", "whose run lengths cover their pictures", "whose run lengths do not")
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,14 @@ def fault(outline: Outline, size: Size, place: str) -> Fault | None:
     if len(outline.polygons) > MOST_POLYGONS or outline.length > LONGEST:
         return Fault(TOO_LONG, f"{place}, {len(outline.polygons):,} that are {outline.length:,} long")
     return None
+
+
+def refuse_misread(found: Iterable[tuple[Size, Outline]], unit: BoxUnit | None, path: Path) -> None:
+    """Raises DataError where the polygons of a file are in another unit than it is said; see `boxes.refuse_misread`."""
+    drawn = [(size, outline.bounds) for size, outline in found if outline.polygons]
+    written = np.array([bounds for _, bounds in drawn], dtype=np.float64).reshape(-1, 4)
+    sizes = np.array([size for size, _ in drawn], dtype=np.float64).reshape(-1, 2)
+    boxes.refuse_misread(written, sizes, "xyxy", unit, path, "polygons")
 
 
 def coded(outline: Outline, size: Size) -> dict[str, Any]:
