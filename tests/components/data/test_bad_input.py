@@ -472,7 +472,7 @@ CASES = [
         "a box outside its image",
         _coco(_set("annotations.1.bbox", [35, 25, 30, 30])),
         "watch",
-        r"annotations.json.*101.*inside the image",
+        r"annotations.json.*inside their pictures.*101",
     ),
     Case("a box without an area", _coco(_set("annotations.1.bbox", [3, 4, 0, 9])), "watch", r"annotations.json.*101"),
     Case("an unknown category", _coco(_set("annotations.1.category_id", 99)), "watch", r"101.*category_id 99"),
