@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
-from PIL import Image
-
+from components import decoding
 from components.data import images
 from components.data.errors import DataError
 from components.data.images import Pixels
@@ -16,7 +14,6 @@ from components.data.images import Pixels
 # 0 or 1 and round outwards, which together is less than one pixel.
 OVER_THE_EDGE = 1.0
 _NOISE = 1e-3  # of coordinates that were whole before they were multiplied and divided
-_GREY = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B"})
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels from 0; right and bottom are outside
 
@@ -24,19 +21,16 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels fr
 def upright(path: Path, where: str) -> Pixels:
     """`(H, W, C)`: the image as people see it (EXIF), C being 1 for greys; raises DataError for what is none."""
     try:
-        image = images.open_image(path.read_bytes())
-    except images.UndecodableError as error:
+        return decoding.to_array(decoding.decode(path.read_bytes()).image)
+    except decoding.UndecodableError as error:
         raise DataError(f"{where}: {path}: {error}") from None
-    return images.to_array(images.convert(image, 1 if image.mode in _GREY else 3))
 
 
 def upright_size(content: bytes) -> tuple[int, int] | None:
     """Width and height as people see the image (EXIF), from its header; None where it has none to be read."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # the orientations that lie on their side
-            return (image.height, image.width) if turned else image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return decoding.header(content).size
+    except decoding.UndecodableError:
         return None
 
 

@@ -7,7 +7,6 @@ becomes background. `ImageSets` publishes the splits.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
-from PIL import Image
 
+from components import decoding
 from components.artifacts import Split
 from components.config import VocSource
 from components.data import images
@@ -194,15 +193,15 @@ def _masked(
 def mask(path: Path, classes: int) -> images.Pixels:
     """`(H, W)` indices of classes, the border as background; raises DataError for colours and for unknown indices."""
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
-            mode = image.mode
-            pixels = np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: expected a PNG mask, received {error}") from None
-    if mode not in ("L", "P"):
+        image = decoding.load(path.read_bytes())
+    except decoding.UndecodableError as error:
+        raise DataError(f"{path}: expected a PNG mask; it {error}") from None
+    if image.mode not in ("L", "P"):
         raise DataError(
-            f"{path}: expected a mask whose pixels are numbers of classes (PNG of mode P or L), received mode {mode}"
+            f"{path}: expected a mask whose pixels are numbers of classes (PNG of mode P or L), received mode "
+            f"{image.mode}"
         )
+    pixels = np.array(image)
     pixels[pixels == BORDER] = 0
     largest = int(pixels.max(initial=0))
     if largest >= classes:

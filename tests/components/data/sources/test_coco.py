@@ -14,17 +14,17 @@ from PIL import Image
 from pycocotools import mask as coding
 from pycocotools.coco import COCO
 
-from components.data import images
+from components import decoding
 from components.data.errors import DataError
 from tests.components.data.sources.source_builders import EACH, SCENE, coco_content, pixels, read, save, write_coco
 
 
 def _decoded(row: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return images.to_array(images.open_image(row["image"]))
+    return decoding.to_array(decoding.load(row["image"]))
 
 
 def _mask(row: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(images.open_image(row["target"]))
+    return np.asarray(decoding.load(row["target"]))
 
 
 def _written(base: Path, change: Callable[[dict[str, Any]], None] = lambda _: None, **keys: Any) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def test_coordinates_are_those_of_the_upright_image(tmp_path: Path, take: str) -
     if take == "crops":
         assert (_decoded(row) == pixels(0, SCENE)[4:13, 3:11]).all()
     else:
-        assert images.open_image(row["image"]).size == _mask(row).shape[::-1] == SCENE
+        assert decoding.load(row["image"]).size == _mask(row).shape[::-1] == SCENE
 
     # when it was annotated sideways, then that is said
     def sideways(content: dict[str, Any]) -> None:
@@ -321,7 +321,7 @@ def test_a_json_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
 def test_an_image_that_is_none_is_named_when_it_is_to_be_cut(tmp_path: Path) -> None:
     source = write_coco(tmp_path)
     (tmp_path / "images" / "003.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"image 13 \(003.png\).*expected an image"):
+    with pytest.raises(DataError, match=r"image 13 \(003.png\).*is text, not a picture"):
         read(source)
     assert len(read({**source, "take": "masks"})[1]) == EACH  # found, with others of its kind, in `prepare`
 
