@@ -156,6 +156,13 @@ Source = Annotated[
 # -- what the data must be ------------------------------------------------------------------------------------------
 
 
+def _apart(limits: tuple[float, float]) -> tuple[float, float]:
+    """A validator: black below white."""
+    if limits[0] >= limits[1]:
+        raise ValueError("two different limits, the value that is black first")
+    return limits
+
+
 class ImageDeclaration(Section):
     """What every image of the set must be; what differs is resized or refused, as `resize` says."""
 
@@ -163,6 +170,10 @@ class ImageDeclaration(Section):
     width: PositiveInt
     channels: Literal[1, 3]
     resize: bool = False  # True: images of another size are resized in `prepare`; False: they fail validation
+    # What is black and what is white in grey pictures of 16 or 32 bits and in floating point, linear between; None: 16
+    # bits by their type's range, floating point in [0, 1], and nothing else.
+    range: Annotated[tuple[float, float], AfterValidator(_apart)] | None = None
+    frames: Literal["only", "first"] = "only"  # of animations and files of several pages: refused, or the first one
 
 
 class SplitDeclaration(Section):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 
+from components import decoding
 from components.config import ImageDeclaration
 from components.data import images
 
@@ -27,6 +27,7 @@ FACTS = [
     ("height", pa.int32()),
     ("mode", pa.string()),
     ("decodable", pa.bool_()),
+    ("problem", pa.string()),
     ("pixels_sha256", pa.string()),
     ("mean", pa.float64()),
     ("std", pa.float64()),
@@ -57,8 +58,8 @@ class _Decoded:
     kept: bool  # the original bytes are what is stored
 
 
-Decode = Callable[[bytes], "_Decoded | None"]
-Mapping = Callable[[Decode, Sequence[bytes]], Iterable["_Decoded | None"]]
+Decode = Callable[[bytes | None], "_Decoded | str"]  # why it cannot be decoded, where it is none
+Mapping = Callable[[Decode, Sequence[bytes | None]], Iterable["_Decoded | str"]]
 
 
 def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = images.in_threads) -> Described:
@@ -72,13 +73,14 @@ def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = im
     if packed is not None and packed.shape[1:] == shape:
         return _described(column, packed, np.ones(len(packed), dtype=bool), {})
     contents: list[bytes | None] = column.to_pylist()
-    decoded = list(mapping(partial(_decode, declared=declared), column.to_pylist()))
-    usable = np.array([image is not None and image.pixels.shape == shape for image in decoded], dtype=bool)
+    form = decoding.Form.of(declared.model_dump())
+    decoded = list(mapping(partial(_decode, form=form), contents))
+    usable = np.array([not isinstance(image, str) and image.pixels.shape == shape for image in decoded], dtype=bool)
     batch = np.zeros((len(decoded), *shape), dtype=np.uint8)
     unlike: dict[int, dict[str, Any]] = {}
     for index, image in enumerate(decoded):
-        if image is None:
-            unlike[index] = _UNDECODABLE
+        if isinstance(image, str):
+            unlike[index] = _UNDECODABLE | {"problem": image}
             continue
         if not image.kept:
             contents[index] = None
@@ -110,7 +112,7 @@ def _described(
 
 def _encode_missing(
     contents: list[bytes | None],
-    decoded: Sequence[_Decoded | None],
+    decoded: Sequence[_Decoded | str],
     batch: images.Pixels,
     usable: npt.NDArray[np.bool_],
 ) -> None:
@@ -121,7 +123,7 @@ def _encode_missing(
         contents[index] = content
     for other in np.flatnonzero(missing & ~usable).tolist():
         image = decoded[other]
-        if image is not None:
+        if not isinstance(image, str):
             contents[other] = images.encode(image.pixels[None])[0].as_py()
 
 
@@ -134,8 +136,9 @@ def _measure(batch: images.Pixels) -> tuple[dict[str, Any], npt.NDArray[np.int64
     facts = {
         "width": np.full(count, width, dtype=object),
         "height": np.full(count, height, dtype=object),
-        "mode": [images.MODE[channels]] * count,
+        "mode": [decoding.MODE[channels]] * count,
         "decodable": [True] * count,
+        "problem": [None] * count,
         "pixels_sha256": [_digest(image, height, width, channels) for image in batch],
         # In [0, 1], from exact sums: the same on every machine.
         "mean": summed / pixels / 255.0,
@@ -168,26 +171,17 @@ def _digest(pixels: images.Pixels, height: int, width: int, channels: int) -> st
     return digest.hexdigest()
 
 
-def _decode(content: bytes, declared: ImageDeclaration) -> _Decoded | None:
-    """None where these bytes are no image."""
+def _decode(content: bytes | None, form: decoding.Form) -> _Decoded | str:
+    """The image as declared, as far as that is allowed; or why these bytes are none."""
     try:
-        image = images.open_image(content)
-    except images.UndecodableError:
-        return None
-    form = declared_form(image, declared)
-    if form.mode not in images.MODE.values():
-        return _Decoded(images.to_array(images.convert(form, 3)), form.mode, kept=True)
-    # What had to be turned upright is no longer the file itself, and has lost its format.
-    return _Decoded(images.to_array(form), form.mode, kept=form is image and image.format is not None)
-
-
-def declared_form(image: Image.Image, declared: ImageDeclaration) -> Image.Image:
-    """The image as declared, as far as that is allowed."""
-    channels = declared.channels
-    if image.mode != images.MODE[channels] and (
-        declared.resize or (image.mode in images.LOSSLESS[channels] and "transparency" not in image.info)
-    ):
-        image = images.convert(image, channels)
-    if declared.resize and image.size != (declared.width, declared.height):
-        image = image.resize((declared.width, declared.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return image
+        with decoding.opened(content or b"", range=form.range, frames=form.frames) as picture:
+            image, mode = picture.image, picture.header.mode
+            if not form.resize:
+                form = form._replace(width=image.width, height=image.height)
+                if mode not in decoding.LOSSLESS[form.channels]:
+                    return _Decoded(decoding.to_array(image), mode, kept=True)
+            fitted = decoding.fit(image, form)
+            kept = picture.own and fitted is image
+            return _Decoded(decoding.to_array(fitted), decoding.MODE[form.channels], kept)
+    except decoding.UndecodableError as error:
+        return str(error)

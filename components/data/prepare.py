@@ -273,6 +273,9 @@ class _Moments:
             channels=declared.channels,
             mean=tuple(float(value) for value in mean / 255.0),
             std=tuple(float(value) for value in deviation / 255.0),
+            resize=declared.resize,
+            range=declared.range,
+            frames=declared.frames,
         )
 
 

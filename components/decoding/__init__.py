@@ -9,7 +9,7 @@ What a picture becomes, before any resizing:
 | in the file | read as |
 |---|---|
 | format | by its content, never its name: PNG, JPEG, WEBP, BMP, GIF, TIFF, PPM and its family, JPEG 2000, AVIF |
-| size | at most 64 million pixels and 512 MiB, by the header, before anything is decoded |
+| size | at most 64 million pixels, 65,535 a side, and 512 MiB, by the header, before anything is decoded |
 | 1, L and LA, La | grey |
 | P, PA, RGB, RGBA, RGBa, RGBX, CMYK, YCbCr, HSV, LAB | colour (sRGB; embedded profiles are not applied) |
 | transparency, colour keys | laid over white |
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from .errors import UndecodableError
 from .instead import FORMATS
-from .opening import LARGEST_BYTES, LARGEST_PIXELS, room
+from .opening import LARGEST_BYTES, LARGEST_PIXELS, LARGEST_SIDE, room
 from .reading import (
     LOSSLESS,
     MODE,
@@ -41,6 +41,7 @@ from .reading import (
     indices,
     is_grey,
     load,
+    opened,
     read,
     to_array,
     unlike,
@@ -50,6 +51,7 @@ __all__ = [
     "FORMATS",
     "LARGEST_BYTES",
     "LARGEST_PIXELS",
+    "LARGEST_SIDE",
     "LOSSLESS",
     "MODE",
     "Form",
@@ -62,6 +64,7 @@ __all__ = [
     "indices",
     "is_grey",
     "load",
+    "opened",
     "read",
     "room",
     "to_array",

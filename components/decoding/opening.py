@@ -20,6 +20,7 @@ Frames = Literal["only", "first"]
 
 
 LARGEST_PIXELS = 64_000_000  # 8000 × 8000: a small file can unpack to gigabytes, so its header is read first
+LARGEST_SIDE = 65_535  # JPEG's and GIF's own; weights of resizing grow with a side, not with the pixels
 LARGEST_BYTES = 512 * 2**20  # of one encoded image: 64 million pixels of four 16-bit values, not compressed, are 512 MB
 _SMALL = 2**20  # pixels of pictures that need no `room`
 
@@ -63,10 +64,10 @@ def open_image(view: memoryview) -> Image.Image:
             raise
         image = Image.open(io.BytesIO(_without_text(view)), formats=FORMATS)
     width, height = image.size
-    if width * height > LARGEST_PIXELS:
+    if width * height > LARGEST_PIXELS or max(width, height) > LARGEST_SIDE:
         raise UndecodableError(
-            f"has {width:,} × {height:,} pixels, more than the {LARGEST_PIXELS:,} that are read; make it smaller, or "
-            "cut it into parts"
+            f"has {width:,} × {height:,} pixels, and at most {LARGEST_PIXELS:,}, {LARGEST_SIDE:,} a side, are read; "
+            "make it smaller, or cut it into parts"
         )
     if width * height == 0:
         raise UndecodableError(f"has {width} × {height} pixels")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,19 +98,30 @@ def load(content: Any, *, frames: Frames = "only", least: int | None = None) -> 
 
 def decode(content: Any, *, range: Range | None = None, frames: Frames = "only", least: int | None = None) -> Picture:
     """The image in mode L or RGB, upright, by the rules above; `least` as in `load`. Raises UndecodableError."""
+    with opened(content, range=range, frames=frames, least=least) as picture:
+        return picture
+
+
+@contextmanager
+def opened(
+    content: Any, *, range: Range | None = None, frames: Frames = "only", least: int | None = None
+) -> Iterator[Picture]:
+    """`decode`, for as long as the picture is used: threads that use large ones wait for each other (`room`)."""
     with told():
         view = memoryview(content).cast("B")
         image = open_image(view)
         lies = orientation(image, view)
         about = _header(image, lies)
-        with room(about.pixels):
+        upright = about.orientation == 1
+    with room(about.pixels):
+        with told():
             several = load_frame(image, frames, least)
             plain, peak = eight_bits(image, view, range)
-            own = plain is image and not several and lies == 1
+            own = plain is image and upright and not several
             del image  # of a large one there is no room for two
             if lies != 1:
                 plain = plain.transpose(TURN[lies])
-    return Picture(plain, about, own, peak)
+        yield Picture(plain, about, own, peak)
 
 
 def unlike(picture: Picture, form: Form) -> str | None:
@@ -119,7 +131,7 @@ def unlike(picture: Picture, form: Form) -> str | None:
         return None
     return (
         f"expected an image of {form.width}×{form.height} in mode {MODE[form.channels]}, received {width}×{height} in "
-        f"mode {mode}"
+        f"mode {mode}; bring it there, or set `image.resize: true` in params.yaml before training"
     )
 
 
@@ -136,11 +148,11 @@ def read(content: Any, form: Form) -> tuple[Pixels, tuple[int, int]]:
 
     Raises UndecodableError for what is no picture, and for one that the form does not allow.
     """
-    picture = decode(content, range=form.range, frames=form.frames)
-    problem = unlike(picture, form)
-    if problem is not None:
-        raise UndecodableError(problem)
-    return to_array(fit(picture.image, form)), picture.image.size
+    with opened(content, range=form.range, frames=form.frames) as picture:
+        problem = unlike(picture, form)
+        if problem is not None:
+            raise UndecodableError(problem)
+        return to_array(fit(picture.image, form)), picture.image.size
 
 
 def indices(content: Any) -> Pixels:

@@ -14,6 +14,7 @@ from components.artifacts import SPLITS, ArtifactError, Card, writing
 
 Kind = Literal[
     "corrupt",  # cannot be decoded to its end
+    "narrow-range",  # 16-bit pictures use a low part of their range only: `id` is the key that says which
     "blank",  # of one value, or so nearly that nothing is to be seen
     "duplicate",  # the same pixels as `other`
     "near-duplicate",  # all but the same picture as `other`

@@ -16,17 +16,17 @@ from PIL import Image
 from pycocotools import mask as coding
 from pycocotools.coco import COCO
 
-from components.data import images
+from components import decoding
 from components.data.errors import DataError
 from tests.components.data.sources.source_builders import EACH, SCENE, coco_content, pixels, read, save, write_coco
 
 
 def _decoded(row: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return images.to_array(images.open_image(row["image"]))
+    return decoding.to_array(decoding.load(row["image"]))
 
 
 def _mask(row: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(images.open_image(row["target"]))
+    return np.asarray(decoding.load(row["target"]))
 
 
 def _written(base: Path, change: Callable[[dict[str, Any]], None] = lambda _: None, **keys: Any) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def test_coordinates_are_those_of_the_upright_image(tmp_path: Path, take: str) -
     if take == "crops":
         assert (_decoded(row) == pixels(0, SCENE)[4:13, 3:11]).all()
     else:
-        assert images.open_image(row["image"]).size == _mask(row).shape[::-1] == SCENE
+        assert decoding.load(row["image"]).size == _mask(row).shape[::-1] == SCENE
 
 
 def test_greys_stay_greys_and_colours_colours(tmp_path: Path) -> None:

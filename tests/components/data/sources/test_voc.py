@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data import images
+from components import decoding
 from components.data.errors import DataError
 from components.data.sources import voc
 from tests.components.data.sources.source_builders import EACH, SCENE, read, save, voc_xml, write_voc
@@ -20,7 +20,7 @@ XML = "Annotations/2007_000002.xml"
 
 
 def _decoded(row: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return images.to_array(images.open_image(row["image"]))
+    return decoding.to_array(decoding.load(row["image"]))
 
 
 def test_crops_are_the_boxes_of_the_xml(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_masks_are_the_palettes_indices_with_the_border_as_background(tmp_path: 
     for row in rows:
         published = np.array(Image.open(tmp_path / "SegmentationClass" / f"{row['id']}.png"))
         assert set(np.unique(published)) == {0, 8, 12, 255}
-        mask = np.asarray(images.open_image(row["target"]))
+        mask = np.asarray(decoding.load(row["target"]))
         assert (mask == np.where(published == 255, 0, published)).all()
         assert {data.classes[index] for index in np.unique(mask)} == {"background", "cat", "dog"}
         assert row["image"] == (tmp_path / "JPEGImages" / f"{row['id']}.jpg").read_bytes()
