@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +25,7 @@ from components.data.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 
+_MASK_PIXELS = 32 * 2**20  # of masks that are decoded together: half of the largest that is read
 _BLOCK = 65535  # most bytes of a stored block (RFC 1951, 3.2.4)
 
 
@@ -141,12 +142,30 @@ def _checks(files: Pixels, layout: _Layout) -> Pixels:
     return sums.view(np.uint8).reshape(len(files), 4)
 
 
-def decode_masks(column: pa.Array) -> list[Pixels | None]:
-    """Each PNG mask as `(H, W)` classes, None where it cannot be decoded."""
+def decode_masks(column: pa.Array) -> Iterator[Pixels | None]:
+    """Each PNG mask as `(H, W)` classes, None where it cannot be decoded; large ones are in memory a few at a time."""
     stored = decode_stored(column)
     if stored is not None and stored.shape[3] == 1:
-        return list(stored[..., 0])
-    return in_threads(_decode_mask, column.to_pylist())
+        yield from stored[..., 0]
+        return
+    some: list[bytes | None] = []
+    together = 0
+    for content in column.to_pylist():
+        pixels = _pixels(content)
+        if together + pixels > _MASK_PIXELS:
+            yield from in_threads(_decode_mask, some)
+            some, together = [], 0
+        some.append(content)
+        together += pixels
+    yield from in_threads(_decode_mask, some)
+
+
+def _pixels(content: bytes | None) -> int:
+    """By the header; 0 of what is no picture."""
+    try:
+        return decoding.header(content or b"").pixels
+    except decoding.UndecodableError:
+        return 0
 
 
 def _decode_mask(content: bytes | None) -> Pixels | None:
