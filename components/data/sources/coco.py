@@ -10,6 +10,7 @@ time.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ def _images(path: Path, json: Path, name: str | None, document: Document) -> Pat
         raise DataError(f"{json}: expected images, received none")
     first = document.pictures[0]
     for folder in folders:
-        if (folder / first.name).is_file():
+        if os.path.isfile(folder / first.name):  # noqa: PTH113 — also where the name is none that a file can have
             return folder.resolve()
     raise DataError(
         f"{json}: {first.where}: expected its file in {' or '.join(map(str, folders))}, received none; "

@@ -15,7 +15,7 @@ from typing import Any
 from components.artifacts import Split
 from components.data.errors import DataError
 from components.data.sources import rows
-from components.data.sources.faults import Fault, Faults, Kind, shown
+from components.data.sources.faults import Fault, Faults, Kind, named, shown
 
 NO_IMAGE = Kind("annotation", "annotations", "of images that are listed", "of another image")
 NO_CATEGORY = Kind("annotation", "annotations", "of categories that are listed", "of another category")
@@ -132,13 +132,13 @@ def _pictures(items: list[Any], path: Path, split: Split | None, before: str) ->
         name = _value(item, "file_name", (str,), f"{path}: {where}")
         size = (item.get("width"), item.get("height"))
         values = {group: rows.text(item.get(group)) for group in groups}
-        pictures[number] = Picture(f"{before}{name}", name, size, split, values, f"{where} ({before}{name})")
+        pictures[number] = Picture(f"{before}{name}", name, size, split, values, f"{where} ({before}{named(name)})")
     return pictures
 
 
 def _id(number: int | str) -> str:
     """As a person writes it; the longest is cut."""
-    return number if isinstance(number, str) else shown(number)
+    return named(number) if isinstance(number, str) else shown(number)
 
 
 def _in_order(number: int | str) -> tuple[bool, int | str]:

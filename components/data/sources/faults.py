@@ -89,6 +89,11 @@ class Faults:
         return f"{kind.wrong}: {'; '.join(named)}"
 
 
+def named(name: str) -> str:
+    """The name of a file for a message, as `shown`, without quotes."""
+    return shown(name)[1:-1]
+
+
 def shown(value: Any) -> str:
     """A value from a file for a message: in one line, and not longer than a person reads."""
     try:

@@ -7,6 +7,7 @@ drawn over the stored pixels: then they are turned with these. Of a square pictu
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class Frame:
 
 def located(folder: Path, name: str, where: str, file: Path) -> Path | Fault:
     """The picture `folder/name`, which `where` in `file` names; raises DataError for one outside of the folder."""
-    if ".." not in Path(name).parts and not (folder / name).exists():
+    if ".." not in Path(name).parts and not os.path.exists(folder / name):  # noqa: PTH110 — nor of a name that none has
         return Fault(MISSING, where)
     return rows.inside(folder, name, f"{file}: {where}")
 
@@ -78,9 +79,10 @@ def _whole(value: Any) -> Any:
     if value is None or value == "":
         return 0
     try:
-        return int(value) if float(value) == int(value) else value
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         return value
+    return int(number) if number.is_integer() else value
 
 
 def turned_box(box: Box, size: Size, orientation: int) -> Box:

@@ -17,7 +17,7 @@ from components.config import ManifestSource
 from components.data import images
 from components.data.errors import DataError
 from components.data.sources import masks, place, rows, tabular
-from components.data.sources.faults import Fault, Faults
+from components.data.sources.faults import Fault, Faults, named
 from components.data.sources.registry import SourceData, schema
 from components.data.sources.tabular import SUFFIXES, bytes_of, held, is_bytes, parts
 
@@ -201,7 +201,7 @@ def _file(value: Any, root: Path, where: str) -> bytes:
 
 def _said(value: Any, column: str, index: int) -> str:
     """The name of a file, or what is in its place."""
-    return value if isinstance(value, str) else f"{column} of row {index + 1}"
+    return named(value) if isinstance(value, str) else f"{column} of row {index + 1}"
 
 
 def _rows(

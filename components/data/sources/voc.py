@@ -93,7 +93,7 @@ def read(source: VocSource, project: Path) -> SourceData:
     groups = ("group_difficult", "group_image") if flagged else ("group_image",)
     classes = rows.ordered(thing.label for thing in things)
     number = rows.numbers(classes)
-    crops = cut.crops(_cutting(each, number, groups) for each in found if each.things)
+    crops = cut.crops(_cutting(each, number, groups, pictures) for each in found if each.things)
     taken = rows.tables(schema("class", groups), faults.sound(crops))
     return SourceData(classes, "class", taken, groups, notes=faults.notes)
 
@@ -115,9 +115,9 @@ def _files(folder: Path, name: str, suffixes: tuple[str, ...]) -> dict[str, Path
     return found
 
 
-def _image(name: str) -> str:
+def _image(name: str, pictures: dict[str, Path]) -> str:
     """The image of an annotation or mask, in messages."""
-    return f"JPEGImages/{name}"
+    return f"JPEGImages/{pictures[name].name if name in pictures else f'{name}.jpg'}"
 
 
 def _published(folder: Path, annotated: dict[str, Path]) -> dict[str, Split]:
@@ -165,8 +165,8 @@ def _things(name: str, path: Path, root: Any) -> Iterator[Thing | Fault]:
 
 
 def _framed(picture: Picture, pictures: dict[str, Path]) -> Annotated | Fault:
-    path = pictures.get(picture.name) or Fault(frames.MISSING, _image(picture.name))
-    frame = frames.frame(path, picture.size, _image(picture.name))
+    path = pictures.get(picture.name) or Fault(frames.MISSING, _image(picture.name, pictures))
+    frame = frames.frame(path, picture.size, _image(picture.name, pictures))
     return frame if isinstance(frame, Fault) else Annotated(picture, frame, [])
 
 
@@ -196,7 +196,9 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _cutting(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> cut.Cutting:
+def _cutting(
+    each: Annotated, number: dict[str, int], groups: tuple[str, ...], pictures: dict[str, Path]
+) -> cut.Cutting:
     picture = each.picture
     return cut.Cutting(
         each.frame,
@@ -222,8 +224,8 @@ def _masked(
     name: str, pictures: dict[str, Path], files: dict[str, Path], splits: dict[str, Split], classes: tuple[str, ...]
 ) -> dict[str, Any] | Fault:
     if name not in pictures:
-        return Fault(frames.MISSING, _image(name))
-    image = masks.File(pictures[name].read_bytes(), _image(name))
+        return Fault(frames.MISSING, _image(name, pictures))
+    image = masks.File(pictures[name].read_bytes(), _image(name, pictures))
     mask = masks.File(files[name].read_bytes(), f"SegmentationClass/{name}.png")
     target = masks.aligned(image, mask)
     if isinstance(target, Fault):

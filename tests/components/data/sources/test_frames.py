@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from components import decoding
-from components.data.checking.check import Wanted, check
+from components.data.checking.check import Wanted, look
 from components.data.errors import DataError
+from components.data.inspection.findings import Inspection
 from components.data.sources import frames
 from tests.components.data.data_builders import build
 from tests.components.data.sources.source_builders import read, voc_xml
@@ -73,13 +74,12 @@ def test_check_suggests_what_the_line_makes_of_pictures_on_their_side(tmp_path: 
         noise = np.random.default_rng(number).integers(0, 90, (HEIGHT, WIDTH)).astype(np.uint8)
         path.write_bytes(_file(_pixels() // 2 + noise, orientation, kind))
     # when check looks at them, then it sees the one upright size, and suggests it
-    checked = check(str(tmp_path / "set"), Wanted(), tmp_path, tmp_path / "temporary")
-    assert dict(checked.looked.survey.sizes) == {(WIDTH, HEIGHT): 40}
-    assert checked.inspection.sizes == {f"{WIDTH}x{HEIGHT}": 40}
-    image = checked.looked.entry["image"]
-    assert (image["width"], image["height"], checked.errors) == (WIDTH, HEIGHT, 0)
+    looked = look(str(tmp_path / "set"), Wanted(), tmp_path)
+    assert dict(looked.survey.sizes) == {(WIDTH, HEIGHT): 40}
+    assert (looked.entry["image"]["width"], looked.entry["image"]["height"]) == (WIDTH, HEIGHT)
     # and what the line makes of them by that entry is of that size, the entry's
-    dataset, _ = build(tmp_path, "mine", **checked.looked.entry)
+    dataset, _ = build(tmp_path, "mine", **looked.entry)
+    assert Inspection.load(tmp_path / "inspected" / "mine").sizes == {f"{WIDTH}x{HEIGHT}": 40}
     for split in ("train", "validation", "test"):
         table = dataset.table(split)
         assert set(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)) == {(WIDTH, HEIGHT)}

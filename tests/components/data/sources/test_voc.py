@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -38,6 +39,61 @@ def test_crops_are_the_boxes_of_the_xml(tmp_path: Path) -> None:
         assert row["group_difficult"] == {"0": "no", "1": "yes"}[str(difficult)]
         assert row["group_image"] == name.split("#")[0]
         assert (_decoded(row) == crop).all()
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "in one file"])
+def test_the_flag_difficult_is_a_group_where_some_file_has_it(tmp_path: Path, kind: str) -> None:
+    # given annotations as tools write them that know no such flag; or in which one file has it
+    source = write_voc(tmp_path)
+    for path in sorted((tmp_path / "Annotations").iterdir())[0 if kind == "nowhere" else 2 :]:
+        path.write_text(re.sub("<difficult>.</difficult>", "", path.read_text()))
+    data, rows = read(source)
+    # then nothing is missing: there is no such group; or what has no flag is not difficult, as VOC's own reader has it
+    assert len(rows) == 2 * EACH
+    if kind == "nowhere":
+        assert data.groups == ("group_image",) and "group_difficult" not in rows[0]
+    else:
+        assert data.groups == ("group_difficult", "group_image")
+        assert [row["group_difficult"] for row in rows] == ["no", "no", "no", "yes", *["no"] * (2 * EACH - 4)]
+
+
+def test_faulty_objects_are_left_out_where_the_entry_says_so(tmp_path: Path) -> None:
+    source = write_voc(tmp_path)
+    boxes = [("cat", (1, 1, 10, 8), 0), ("cat", (5, 9, 5, 8), 0), ("", (1, 1, 10, 8), 0), ("dog", (1, 1, 99, 8), 0)]
+    (tmp_path / XML).write_text(voc_xml("x", boxes))
+    (tmp_path / "Annotations" / "2007_000003.xml").write_text("<annotation>")
+    (tmp_path / "JPEGImages" / "2007_000004.jpg").unlink()
+    data, rows = read({**source, "faulty": "skip"})
+    assert [row["id"] for row in rows] == [
+        *(f"2007_00000{number}#{index}" for number in (0, 1) for index in (0, 1)),
+        "2007_000002#0",
+        *("2007_000005#0", "2007_000005#1"),
+    ]
+    assert [note.partition(":")[2].partition(":")[0].strip() for note in data.notes()] == [
+        "1 object without a name",
+        "1 file that cannot be read",
+        "1 file missing",
+        "1 box without an area",
+        "1 box outside of the picture",
+    ]
+
+
+def test_boxes_that_count_from_0_or_in_shares_are_read_as_meant(tmp_path: Path) -> None:
+    # given boxes from 0: the first pixel of all is one before VOC's, within what is cut off
+    source = write_voc(tmp_path)
+    (tmp_path / XML).write_text(voc_xml("x", [("cat", (0, 0, 10, 8), 0), ("dog", (3, 3, 39, 29), 0)]))
+    row = next(row for row in read(source)[1] if row["id"] == "2007_000002#0")
+    assert decoding.header(row["image"]).size == (10, 8)
+    # and boxes as shares of the picture, in every file
+    for path in (tmp_path / "Annotations").iterdir():
+        path.write_text(
+            re.sub(
+                r"<xmin>.*?</ymax>", "<xmin>0.25</xmin><ymin>0.5</ymin><xmax>1</xmax><ymax>1</ymax>", path.read_text()
+            )
+        )
+    with pytest.raises(DataError, match="expected boxes in pixels, received 12 boxes in shares"):
+        read(source)
+    assert {decoding.header(row["image"]).size for row in read({**source, "unit": "shares"})[1]} == {(30, 15)}
 
 
 @pytest.mark.parametrize("take", ["crops", "masks"])
@@ -132,7 +188,7 @@ BAD: dict[str, tuple[str, str]] = {
     "box turned": (voc_xml("x", [("cat", (10, 8, 1, 1), 0)]), "boxes with an area, .*object 0, 9, 7 to 1, 1"),
     "another size": (
         voc_xml("x", [CAT]).replace("<width>40", "<width>30"),
-        "of the size that is stated, .*2007_000002 is 40×30, stated 30×30",
+        "of the size that is stated, .*2007_000002.jpg is 40×30, stated 30×30",
     ),
 }
 
