@@ -25,6 +25,7 @@ from components.data.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 
+_COUNTED = 2**20  # pixels at a time
 _MASK_PIXELS = 32 * 2**20  # of masks that are decoded together: half of the largest that is read
 _BLOCK = 65535  # most bytes of a stored block (RFC 1951, 3.2.4)
 
@@ -158,6 +159,15 @@ def decode_masks(column: pa.Array) -> Iterator[Pixels | None]:
         some.append(content)
         together += pixels
     yield from in_threads(_decode_mask, some)
+
+
+def class_counts(mask: Pixels) -> npt.NDArray[np.int64]:
+    """`(256,)`: how many pixels of a mask `(H, W)` are of each class; `bincount` takes eight bytes a pixel."""
+    counts = np.zeros(256, dtype=np.int64)
+    flat = mask.reshape(-1)
+    for start in range(0, len(flat), _COUNTED):
+        counts += np.bincount(flat[start : start + _COUNTED], minlength=256)
+    return counts
 
 
 def _pixels(content: bytes | None) -> int:

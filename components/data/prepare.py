@@ -161,7 +161,7 @@ def foreground(mask: npt.NDArray[np.uint8] | None) -> int:
     """The class that covers most of a mask, the background (0) aside: what dense targets are stratified by."""
     if mask is None:
         return 0
-    counts = np.bincount(mask.ravel(), minlength=2)
+    counts = images.class_counts(mask)
     return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
 
 

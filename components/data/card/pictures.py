@@ -135,7 +135,10 @@ def _shown(targets: pa.ChunkedArray) -> Iterator[list[int]]:
         yield from ([] if number is None else [number] for number in targets.to_pylist())
         return
     for chunk in targets.chunks:
-        yield from ([] if mask is None else np.unique(mask).tolist() for mask in images.decode_masks(chunk))
+        yield from (
+            [] if mask is None else np.flatnonzero(images.class_counts(mask)).tolist()
+            for mask in images.decode_masks(chunk)
+        )
 
 
 def _pictures(shard: Path, rows: list[int], classes: tuple[str, ...]) -> list[Picture]:

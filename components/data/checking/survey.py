@@ -91,7 +91,7 @@ def _targets(column: pa.ChunkedArray, kind: str) -> Iterator[tuple[int, Sequence
         return
     for chunk in column.chunks:
         for mask in images.decode_masks(chunk):
-            yield foreground(mask), () if mask is None else np.unique(mask).tolist()
+            yield foreground(mask), () if mask is None else np.flatnonzero(images.class_counts(mask)).tolist()
 
 
 @dataclass(frozen=True)

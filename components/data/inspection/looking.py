@@ -118,7 +118,7 @@ def _count(seen: Seen, rows: pa.RecordBatch) -> npt.NDArray[np.int32]:
     if seen.kind == "mask":
         for name, mask in zip(published.tolist(), images.decode_masks(rows.column("target")), strict=True):
             if mask is not None:
-                seen.shown[name] += np.bincount(mask.ravel(), minlength=256)[:classes] > 0
+                seen.shown[name] += images.class_counts(mask)[:classes] > 0
         return np.full(len(rows), UNKNOWN, dtype=np.int32)
     given = rows.column("target").fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
     targets = np.where((given >= 0) & (given < classes), given, UNKNOWN).astype(np.int32)

@@ -227,6 +227,6 @@ def _shows(targets: pa.Array, classes: int) -> npt.NDArray[np.bool_]:
         one: npt.NDArray[np.bool_] = number[:, None] == np.arange(classes)
         return one
     masks = images.decode_masks(targets)
-    seen = [np.bincount(mask.ravel(), minlength=256) if mask is not None else np.zeros(256) for mask in masks]
+    seen = [images.class_counts(mask) if mask is not None else np.zeros(256) for mask in masks]
     several: npt.NDArray[np.bool_] = (np.array(seen).reshape(-1, 256) > 0)[:, :classes]
     return several

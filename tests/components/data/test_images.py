@@ -62,6 +62,36 @@ def test_somebody_elses_png_is_left_to_the_decoder() -> None:
     assert images.decode_stored(pa.array([file.getvalue()], pa.binary())) is None
 
 
+def test_masks_are_decoded_a_few_at_a_time_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given masks as others encode them, of different sizes, and two that cannot be read
+    masks = [np.full((height, 30), height, dtype=np.uint8) for height in (3, 40, 5, 60, 7)]
+    column = pa.array([b"no mask", None, *map(_compressed, masks)], pa.binary())
+    at_once: list[int] = []
+    in_threads = images.in_threads
+
+    def counted(function: Any, some: Any) -> list[Any]:
+        at_once.append(len(some))
+        return in_threads(function, some)
+
+    monkeypatch.setattr(images, "in_threads", counted)
+    monkeypatch.setattr(images, "_MASK_PIXELS", 2000)
+    # when two thousand pixels may be in memory together, then no more are, and the masks are the same
+    decoded = list(images.decode_masks(column))
+    assert decoded[0] is decoded[1] is None
+    assert all(np.array_equal(found, mask) for found, mask in zip(decoded[2:], masks, strict=True))
+    assert at_once == [5, 1, 1]
+    # and classes are counted as NumPy does, also in masks larger than what is counted at a time
+    monkeypatch.setattr(images, "_COUNTED", 100)
+    mask = np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8)
+    assert np.array_equal(images.class_counts(mask), np.bincount(mask.ravel(), minlength=256))
+
+
+def _compressed(mask: images.Pixels) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(mask).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def test_masks_that_cannot_be_read_are_none_and_the_others_stay() -> None:
     mask = _random(1, 4, 4)
     good = images.encode(mask)[0].as_py()
