@@ -54,6 +54,7 @@ class FolderSource(Located):
 # What happens to what cannot be used: a box outside of its picture, a mask of another size, a file that is not there.
 # refuse: reading ends, and all of it is told. skip: it is left out, counted and told.
 Faulty = Literal["refuse", "skip"]
+PixelValue = Annotated[int, Field(ge=0, le=255)]
 
 
 class ManifestSource(Located):
@@ -66,11 +67,25 @@ class ManifestSource(Located):
     mask: str | None = None  # column: a path to a PNG mask (or its bytes), instead of `target`
     # Of the classes that masks (by pixel value, the background first) or targets number; None: the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    # Of masks whose pixels are other numbers than 0, 1, 2, …: the value of each of `names`, such as [0, 255], or
+    # several of one, such as [[0, 255], 1]. Any other value is a fault.
+    values: tuple[PixelValue | tuple[PixelValue, ...], ...] | None = None
     id: str | None = None  # column: a name that is unique; None: the image's path
     split: str = "split"  # column, where there is one: train, validation, test or nothing
     time: str | None = None  # column: when the image was taken; a number or ISO 8601
     groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
     faulty: Faulty = "refuse"  # rows whose mask does not fit its picture
+
+    @model_validator(mode="after")
+    def _a_value_a_name(self) -> ManifestSource:
+        if self.values is None:
+            return self
+        if self.mask is None or self.names is None or len(self.values) != len(self.names):
+            raise ValueError("`values` beside `mask`, and one (or a list) for each of `names`")
+        every = [value for each in self.values for value in (each if isinstance(each, tuple) else (each,))]
+        if len(set(every)) != len(every):
+            raise ValueError("`values` that differ from each other")
+        return self
 
 
 OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(min_length=1)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from components.config import ManifestSource
@@ -22,6 +23,8 @@ from components.data.sources.registry import SourceData, schema
 from components.data.sources.tabular import SUFFIXES, bytes_of, held, is_bytes, parts
 
 _MASKS = 64  # decoded at a time
+_MOST_CLASSES = 255  # of a mask of bytes: 255 itself says "unknown" (see `prepare`)
+_NAMED = 4  # classes of an example in a message
 
 
 @dataclass(frozen=True)
@@ -174,19 +177,30 @@ def _class_name(value: Any, where: str, column: str) -> str:
 
 
 def _numbered(source: ManifestSource, path: Path, columns: Columns) -> tuple[str, ...]:
-    """`0`, `1`, … up to the largest value in a mask."""
+    """`0`, `1`, … up to the largest value in a mask; raises DataError where masks have other values than these."""
     root = _root(source, path)
-    largest = 0
+    used = np.zeros(_MOST_CLASSES + 2, dtype=bool)  # the last stands for all that is larger
     at = 0
     for part in parts(path, [columns.target]):
         values = part.column(columns.target).to_pylist()
         for start in range(0, len(values), _MASKS):
             some = values[start : start + _MASKS]
             files = [_file(value, root, _row(path, at + start + index)) for index, value in enumerate(some)]
-            for mask in images.decode_masks(pa.array(files, pa.binary())):
-                largest = largest if mask is None else max(largest, int(mask.max()))
+            for mask in images.in_threads(masks.used, files):
+                used[np.minimum(np.array(mask, dtype=np.int64), _MOST_CLASSES + 1)] = True
         at += len(values)
-    return tuple(str(number) for number in range(largest + 1))
+    found = np.flatnonzero(used).tolist() or [0]
+    if found[-1] >= _MOST_CLASSES or 2 * len(found) < found[-1] + 1:
+        names = ["background", *(f"class-{number}" for number in range(1, len(found)))][:_NAMED]
+        keys = {"names": f"[{', '.join(names)}]", "values": str(found[:_NAMED])}
+        entry = " and ".join(f"`{key}: {value}`" for key, value in keys.items())
+        options = " ".join(f"-S '{key}={value}'" for key, value in keys.items())
+        raise DataError(
+            f"{path}: expected masks whose pixels are numbers of classes, 0, 1, 2 and so on, received values of "
+            f"{masks.listed(found)} in column {columns.target!r}; say which value is which class, such as "
+            f"{entry} under `source:` (`{options}`)"
+        )
+    return tuple(str(number) for number in range(found[-1] + 1))
 
 
 def _file(value: Any, root: Path, where: str) -> bytes:
@@ -222,6 +236,8 @@ def _rows(
                 mask = _file(values[columns.target], root, where)
                 names = [_said(values[name], name, at + index) for name in (columns.image, columns.target)]
                 target = masks.aligned(masks.File(image, names[0]), masks.File(mask, names[1]))
+                if source.values is not None and isinstance(target, bytes):
+                    target = masks.renumbered(masks.File(target, names[1]), source.values)
             if isinstance(target, Fault):
                 yield target
                 continue

@@ -6,6 +6,7 @@ the mask's size, it was drawn over those, and is turned with them (see `frames`)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ UNREADABLE = Kind("mask", "masks", "that can be read", "unreadable")
 NO_CLASSES = Kind(
     *("mask", "masks"), "of one channel whose pixels are numbers of classes (PNG of mode L or P)", "of something else"
 )
+UNNAMED = Kind("mask", "masks", "of the values that `source.values` lists", "of another value")
 OTHER_SIZE = Kind("mask", "masks", "of the size of their pictures", "of another size")
 
 
@@ -48,6 +50,43 @@ def aligned(image: File, mask: File) -> bytes | Fault:
         return _fitted(decoding.header(mask.content), picture, image, mask)
     except decoding.UndecodableError as error:
         return Fault(UNREADABLE, f"{mask.name} {error}")
+
+
+def used(content: bytes) -> list[int]:
+    """The numbers of a mask's pixels as its file has them; none where it is no mask."""
+    try:
+        image = decoding.load(content)
+    except decoding.UndecodableError:
+        return []
+    if image.mode not in _CLASSES:
+        return []
+    pixels = np.asarray(image)
+    if pixels.dtype == np.uint8:
+        return np.flatnonzero(images.class_counts(pixels)).tolist()
+    found: list[int] = np.unique(pixels).astype(np.int64).tolist()
+    return found
+
+
+def renumbered(mask: File, values: Sequence[int | Sequence[int]]) -> bytes | Fault:
+    """An aligned mask whose pixels are `values` (or one of several) → one whose pixels are these values' places."""
+    number = np.full(256, len(values), dtype=np.uint8)
+    for place, each in enumerate(values):
+        number[np.atleast_1d(each)] = place
+    try:
+        pixels = decoding.indices(mask.content)
+    except decoding.UndecodableError as error:
+        return Fault(UNREADABLE, f"{mask.name} {error}")
+    other = np.flatnonzero((number == len(values)) & (images.class_counts(pixels) > 0))
+    if len(other):
+        return Fault(UNNAMED, f"{mask.name} has {listed(other.tolist())}")
+    content: bytes = images.encode(number[pixels][None])[0].as_py()
+    return content
+
+
+def listed(values: Sequence[int]) -> str:
+    """`0, 128, 255`; of many the first and the last."""
+    some = [*map(str, values[:4]), "…", str(values[-1])] if len(values) > 6 else list(map(str, values))
+    return ", ".join(some)
 
 
 def _fitted(head: decoding.Header, picture: decoding.Header, image: File, mask: File) -> bytes | Fault:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from components import decoding
-from components.config import DatasetConfig
+from components.config import ConfigurationError, DatasetConfig, parse_entry
 from components.data.errors import DataError
 from components.data.ingest import RawCard, ingest
 from components.data.inspection.findings import Decisions
@@ -184,6 +184,80 @@ def test_what_is_no_mask_is_named_with_what_it_is(mask: bytes, says: str) -> Non
 
 def test_what_is_no_picture_is_left_to_the_inspection() -> None:
     assert masks.aligned(File(b"no picture", "1.png"), File(_png(_mask()), "1-mask.png")) == _png(_mask())
+
+
+# -- which value is which class --------------------------------------------------------------------------------------
+
+
+def _valued(base: Path, values: list[int]) -> dict[str, Any]:
+    """As `_manifest`, the classes 0, 1 and 2 being written as other values, and without names."""
+    source = _manifest(base, {})
+    for path in (base / "masks").iterdir():
+        path.write_bytes(_png(np.array(values, dtype=np.uint8)[decoding.indices(path.read_bytes())]))
+    return {key: value for key, value in source.items() if key != "names"}
+
+
+@pytest.mark.parametrize("values", [[0, 255, 255], [0, 128, 255], [10, 20, 30], [0, 0, 5]])
+def test_masks_of_other_values_than_numbers_of_classes_are_told_and_read_by_a_key(
+    tmp_path: Path, values: list[int]
+) -> None:
+    # given masks of 0 and 255, as most tools write one class; or of other values
+    source = _valued(tmp_path, values)
+    used = sorted(set(values))
+    # when nothing says which class they are, then it is one sentence with a mask, its values, and the keys
+    with pytest.raises(DataError) as caught:
+        read(source)
+    said = str(caught.value)
+    assert (
+        f"expected masks whose pixels are numbers of classes, 0, 1, 2 and so on, received values of {used[0]}" in said
+    )
+    assert f"`values: {used}` under `source:` (`-S 'names=[background, class-1" in said
+    # when it is said, then each value is its class, and several may be one
+    names = NAMES[: len(used)]
+    data, rows = read({**source, "names": names, "values": used})
+    expected = [np.searchsorted(used, np.array(values)[_mask(number)]) for number in range(len(rows))]
+    assert data.classes == tuple(names)
+    assert all((decoding.indices(row["target"]) == mask).all() for row, mask in zip(rows, expected, strict=True))
+    data, rows = read({**source, "names": ["background", "rest"], "values": [used[0], used[1:]]})
+    assert all((decoding.indices(row["target"]) == (mask > 0)).all() for row, mask in zip(rows, expected, strict=True))
+
+
+def test_a_value_that_is_not_listed_is_named(tmp_path: Path) -> None:
+    source = _valued(tmp_path, [0, 128, 255])
+    with pytest.raises(
+        DataError, match=r"that `source\.values` lists, received 12 of another value: masks/00\.png has 128"
+    ):
+        read({**source, "names": ["background", "cat"], "values": [0, 255]})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"values": [0, 255]},
+        {"names": NAMES, "values": [0, 255]},
+        {"names": ["background", "cat"], "values": [0, 0]},
+        {"names": ["background", "cat"], "values": [0, 256]},
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused_with_the_configuration(tmp_path: Path, keys: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="values"):
+        parse_entry(
+            "mine",
+            {
+                "task": "segmentation",
+                "source": {"kind": "manifest", "path": "table.csv", "mask": "mask", **keys},
+                "image": {"height": 8, "width": 8, "channels": 3},
+            },
+        )
+
+
+def test_masks_of_one_bit_are_two_classes(tmp_path: Path) -> None:
+    source = _manifest(tmp_path, {})
+    for path in (tmp_path / "masks").iterdir():
+        path.write_bytes(_png(decoding.indices(path.read_bytes()) > 0))
+    data, rows = read({key: value for key, value in source.items() if key != "names"})
+    assert data.classes == ("0", "1")
+    assert (decoding.indices(rows[0]["target"]) == (_mask() > 0)).all()
 
 
 # -- prepare, whoever wrote the raw data -----------------------------------------------------------------------------
