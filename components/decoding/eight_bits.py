@@ -25,6 +25,8 @@ def eight_bits(image: Image.Image, content: memoryview, declared: Range | None) 
     The image itself where it is that already. `declared` is what is black and what is white. Some lines are converted
     at a time.
     """
+    if image.mode in ("L", "RGB") and image.format != "TIFF" and "transparency" not in image.info:
+        return image, None
     values = _values(image, content, declared)
     if values is not None:
         return _grey(image, values)

@@ -69,10 +69,12 @@ def is_grey(mode: str) -> bool:
 
 def header(content: Any) -> Header:
     """Of encoded bytes (anything with the buffer protocol); raises UndecodableError."""
-    with told():
+    try:
         view = memoryview(content).cast("B")
-        image = open_image(view)
+        image = open_image(content, view)
         return _header(image, orientation(image, view))
+    except Exception as error:
+        raise told(error) from None
 
 
 def load(content: Any, *, frames: Frames = "only", least: int | None = None) -> Image.Image:
@@ -81,13 +83,15 @@ def load(content: Any, *, frames: Frames = "only", least: int | None = None) -> 
     With `least`, a JPEG may come out smaller, by 2, 4 or 8, as long as neither side falls below that many pixels: its
     decoder shrinks at a fraction of the cost.
     """
-    with told():
+    try:
         view = memoryview(content).cast("B")
-        image = open_image(view)
+        image = open_image(content, view)
         lies = orientation(image, view)
         with room(image.width * image.height):
             load_frame(image, frames, least)
             return image if lies == 1 else image.transpose(TURN[lies])
+    except Exception as error:
+        raise told(error) from None
 
 
 def decode(content: Any, *, range: Range | None = None, frames: Frames = "only", least: int | None = None) -> Picture:
@@ -101,20 +105,24 @@ def opened(
     content: Any, *, range: Range | None = None, frames: Frames = "only", least: int | None = None
 ) -> Iterator[Picture]:
     """`decode`, for as long as the picture is used: threads that use large ones wait for each other (`room`)."""
-    with told():
+    try:
         view = memoryview(content).cast("B")
-        image = open_image(view)
+        image = open_image(content, view)
         lies = orientation(image, view)
         about = _header(image, lies)
-        upright = lies == 1 and tag(image, ORIENTATION, 1) not in TURN  # Pillow turns a TIFF itself
+        upright = lies == 1 and (image.format != "TIFF" or tag(image, ORIENTATION, 1) not in TURN)
+    except Exception as error:
+        raise told(error) from None
     with room(about.pixels):
-        with told():
+        try:
             several = load_frame(image, frames, least)
             plain, peak = eight_bits(image, view, range)
             own = plain is image and upright and not several
             del image  # of a large one there is no room for two
             if lies != 1:
                 plain = plain.transpose(TURN[lies])
+        except Exception as error:
+            raise told(error) from None
         yield Picture(plain, about, own, peak)
 
 
@@ -165,6 +173,6 @@ def to_array(image: Image.Image) -> Pixels:
 
 def _header(image: Image.Image, orientation: int) -> Header:
     (width, height), mode = image.size, image.mode
-    if mode not in _ALPHA and image.has_transparency_data:
+    if mode not in _ALPHA and ("transparency" in image.info or (mode == "P" and image.has_transparency_data)):
         mode += TRANSPARENT
     return Header(str(image.format), mode, (height, width) if orientation in SIDEWAYS else (width, height))
