@@ -99,7 +99,8 @@ def load_frame(image: Image.Image, frames: Frames, least: int | None) -> bool:
     if several and frames == "only":
         raise UndecodableError(
             f"holds more than one picture ({image.format}: frames or pages); with `image.frames: first` in params.yaml "
-            "the first is read"
+            "the first is read",
+            "frames",
         )
     if image.format == "TIFF":
         keep_orientation(image)

@@ -23,7 +23,8 @@ def upright(path: Path, where: str) -> Pixels:
     try:
         return decoding.to_array(decoding.decode(path.read_bytes()).image)
     except decoding.UndecodableError as error:
-        raise DataError(f"{where}: {path}: {error}") from None
+        early = "; objects are cut out before `image:` is read, so convert the image itself" if error.key else ""
+        raise DataError(f"{where}: {path}: {error}{early}") from None
 
 
 def upright_size(content: bytes) -> tuple[int, int] | None:
