@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import threading
 import warnings
@@ -24,7 +25,9 @@ LARGEST_SIDE = 65_535  # JPEG's and GIF's own; weights of resizing grow with a s
 LARGEST_BYTES = 512 * 2**20  # of one encoded image: 64 million pixels of four 16-bit values, not compressed, are 512 MB
 _SMALL = 2**20  # pixels of pictures that need no `room`
 
-warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # what is wrong with a picture is said in its own sentence
+# What is wrong with a picture is said in its own sentence, and nowhere else.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 
 
 def told(error: Exception) -> UndecodableError:

@@ -460,6 +460,7 @@ def test_nothing_of_it_reaches_the_terminal() -> None:
     # given what Pillow warns of: a TIFF whose tag says more values than there are, and a very large picture
     warned = tiff(2, 1, b"\1\2", more=[(315, 2, 500, struct.pack("<I", 8)), (282, 3, 2, b"\1\0\1\0")])
     large = png(9500, 10_000, 1, 0, [b"\0"])
+    logged = tiff(2, 1, b"\1\2").replace(struct.pack("<HHIH", 277, 3, 1, 1), struct.pack("<HHIH", 277, 3, 1, 5632))
     program = (
         "import sys; from components import decoding\n"
         "for content in map(bytes.fromhex, sys.argv[1:]):\n"
@@ -467,7 +468,10 @@ def test_nothing_of_it_reaches_the_terminal() -> None:
         "    except decoding.UndecodableError: pass\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, warned.hex(), large.hex()], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, warned.hex(), large.hex(), logged.hex()],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (done.stdout, done.stderr) == ("", "")
 
