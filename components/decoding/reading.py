@@ -22,6 +22,7 @@ MODE = {1: "L", 3: "RGB"}
 LOSSLESS = {1: frozenset({"L", "1"}), 3: frozenset({"RGB", "L", "1", "P"})}
 TRANSPARENT = " with transparency"  # behind a mode that does not say so itself
 
+_PRINT = frozenset({"CMYK", "YCbCr", "LAB", "HSV"})
 _ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
@@ -65,6 +66,20 @@ class Form(NamedTuple):
 def is_grey(mode: str) -> bool:
     """Whether a `Header.mode` is without colour."""
     return mode.removesuffix(TRANSPARENT) in GREY
+
+
+def read_as(mode: str, range: Range | None = None) -> str | None:
+    """In words, how pictures of a `Header.mode` become grey or RGB; None where that goes without saying."""
+    plain = mode.removesuffix(TRANSPARENT)
+    said = []
+    if plain.startswith(("I", "F")):
+        low, high = range or ((0, 1) if plain == "F" else (0, 65_535))
+        said.append(f"{low:,g} is black and {high:,g} is white")
+    elif plain in _PRINT:
+        said.append("converted to sRGB, embedded colour profiles aside")
+    if plain in _ALPHA or plain != mode:
+        said.append("what is see-through is laid over white")
+    return "; ".join(said) or None
 
 
 def header(content: Any) -> Header:

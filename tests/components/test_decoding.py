@@ -108,6 +108,23 @@ def test_a_picture_has_the_values_that_its_numbers_mean(content: bytes, expected
     assert decoding.is_grey(header.mode) == (picture.image.mode == "L")
 
 
+@pytest.mark.parametrize(
+    ("mode", "limits", "words"),
+    [
+        ("RGB", None, None),
+        ("P", None, None),
+        ("I;16B", None, "0 is black and 65,535 is white"),
+        ("F", None, "0 is black and 1 is white"),
+        ("F", (-1.5, 400), "-1.5 is black and 400 is white"),
+        ("CMYK", None, "converted to sRGB, embedded colour profiles aside"),
+        ("RGBA", None, "what is see-through is laid over white"),
+        ("I;16 with transparency", None, "0 is black and 65,535 is white; what is see-through is laid over white"),
+    ],
+)
+def test_how_a_mode_is_read_is_said(mode: str, limits: tuple[float, float] | None, words: str | None) -> None:
+    assert decoding.read_as(mode, limits) == words
+
+
 def test_a_tile_is_read_as_a_strip_is() -> None:
     pixels = noise(16, 16, 1)
     assert read(tiff(16, 16, pixels.tobytes(), tile=16)) == read(tiff(16, 16, pixels.tobytes())) == pixels.tolist()

@@ -76,6 +76,7 @@ def test_floating_point_between_0_and_1_is_read_so(tmp_path: Path) -> None:
     base = written(tmp_path / "mine", shares, ".tif")
     checked = looked(base, tmp_path)
     assert not checked.errors and checked.looked.entry["image"]["resize"] and not said(checked, "blank")
+    assert "mode F, 24 pictures: 0 is black and 1 is white" in checked.inspection.notes
     dataset, _ = build(tmp_path, "mine", **folder_entry(base, image=checked.looked.entry["image"]))
     arrays = load_split(dataset, "train")
     number = {
@@ -96,6 +97,8 @@ def test_twelve_bits_in_sixteen_are_warned_of_with_the_key_that_helps(tmp_path: 
     assert "24 pictures of 16 bits" in words and "`image.range: [0, 4095]`" in words and not dark.errors
     bright = looked(base, tmp_path, "bright", "image.range=[0, 4095]")
     assert not said(bright, "narrow-range") and not said(bright, "blank")
+    assert "mode I;16, 24 pictures: 0 is black and 65,535 is white" in dark.inspection.notes
+    assert "mode I;16, 24 pictures: 0 is black and 4,095 is white" in bright.inspection.notes
     dataset, _ = build(tmp_path, "mine", **folder_entry(base, image=bright.looked.entry["image"]))
     assert dataset.card.input.range == (0.0, 4095.0)  # by which the model that is served reads, too
     assert load_split(dataset, "train").images.max() > 250
