@@ -28,6 +28,9 @@ _SMALL = 2**20  # pixels of pictures that need no `room`
 # What is wrong with a picture is said in its own sentence, and nowhere else.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
+# Pillow keeps pixels in blocks of 16 MB, which the C library does not give back but keeps for each thread: four threads
+# then hold four large pictures that are long gone. Blocks above 32 MB it maps by themselves, and unmaps.
+Image.core.set_block_size(64 * 2**20)
 
 
 def told(error: Exception) -> UndecodableError:

@@ -218,6 +218,19 @@ def test_a_request_takes_the_memory_of_one_picture(
     assert taken("VmHWM") - before < most
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what a process has taken at most is read from /proc")
+@pytest.mark.parametrize(("mode", "resize"), [("RGB", True), ("RGBA", False)])
+def test_preparing_takes_the_memory_of_one_large_picture_too(mode: str, resize: bool) -> None:
+    large = pa.array([encoded(Image.new(mode, (8000, 8000)), "PNG")] * 6, pa.binary())
+    declared = ImageDeclaration(height=28, width=28, channels=3, resize=resize)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = taken("VmRSS")
+    described = facts.describe(large, declared)  # in four threads
+    assert taken("VmHWM") - before < 1000
+    assert described.facts["width"][0].as_py() == (28 if resize else 8000)
+
+
 def taken(name: str) -> float:
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) / 1024
