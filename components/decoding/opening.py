@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from .errors import UndecodableError
 from .instead import BEGINNING, FORMATS, SAVE, instead
@@ -30,7 +30,7 @@ warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 # Pillow keeps pixels in blocks of 16 MB, which the C library does not give back but keeps for each thread: four threads
 # then hold four large pictures that are long gone. Blocks above 32 MB it maps by themselves, and unmaps.
-Image.core.set_block_size(64 * 2**20)
+_imaging.set_block_size(64 * 2**20)
 
 
 def told(error: Exception) -> UndecodableError:
