@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -51,15 +52,14 @@ class Described:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """One image, as far as it may be brought to the declared form."""
+    """One image in the declared form."""
 
     pixels: images.Pixels  # (H, W, C)
-    mode: str
     kept: bool  # the original bytes are what is stored
 
 
-Decode = Callable[[bytes | None], "_Decoded | str"]  # why it cannot be decoded, where it is none
-Mapping = Callable[[Decode, Sequence[bytes | None]], Iterable["_Decoded | str"]]
+Decode = Callable[[bytes | None], "_Decoded | dict[str, Any]"]  # the facts of what is not as declared
+Mapping = Callable[[Decode, Sequence[bytes | None]], Iterable["_Decoded | dict[str, Any]"]]
 
 
 def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = images.in_threads) -> Described:
@@ -74,23 +74,18 @@ def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = im
         return _described(column, packed, np.ones(len(packed), dtype=bool), {})
     contents: list[bytes | None] = column.to_pylist()
     form = decoding.Form.of(declared.model_dump())
-    decoded = list(mapping(partial(_decode, form=form), contents))
-    usable = np.array([not isinstance(image, str) and image.pixels.shape == shape for image in decoded], dtype=bool)
-    batch = np.zeros((len(decoded), *shape), dtype=np.uint8)
+    batch = np.zeros((len(contents), *shape), dtype=np.uint8)
+    usable, converted = np.zeros((2, len(contents)), dtype=bool)
     unlike: dict[int, dict[str, Any]] = {}
-    for index, image in enumerate(decoded):
-        if isinstance(image, str):
-            unlike[index] = _UNDECODABLE | {"problem": image}
-            continue
-        if not image.kept:
-            contents[index] = None
-        if usable[index]:
-            batch[index] = image.pixels
-            unlike[index] = {"mode": image.mode}  # a mode that may not be converted, for all that its pixels fit
+    for index, image in enumerate(mapping(partial(_decode, form=form), contents)):
+        if isinstance(image, _Decoded):
+            batch[index], usable[index], converted[index] = image.pixels, True, not image.kept
         else:
-            facts, _, _ = _measure(image.pixels[None])
-            unlike[index] = {name: values[0] for name, values in facts.items()} | {"mode": image.mode}
-    _encode_missing(contents, decoded, batch, usable)
+            unlike[index] = image
+    places = np.flatnonzero(converted)
+    encoded = images.encode(batch[places]).to_pylist() if len(places) else []
+    for place, content in zip(places.tolist(), encoded, strict=True):
+        contents[place] = content
     return _described(pa.array(contents, pa.binary()), batch, usable, unlike)
 
 
@@ -108,23 +103,6 @@ def _described(
     typed = {name: pa.array(facts[name], kind, from_pandas=True) for name, kind in FACTS}
     pixels = usable * np.int64(batch.shape[1] * batch.shape[2])
     return Described(stored, typed, total * usable[:, None], squares * usable[:, None], pixels)
-
-
-def _encode_missing(
-    contents: list[bytes | None],
-    decoded: Sequence[_Decoded | str],
-    batch: images.Pixels,
-    usable: npt.NDArray[np.bool_],
-) -> None:
-    """Fill in the bytes of what was converted, all of one size at once."""
-    missing = np.array([content is None for content in contents], dtype=bool)
-    same = np.flatnonzero(missing & usable)
-    for index, content in zip(same, images.encode(batch[same]).to_pylist() if len(same) else [], strict=True):
-        contents[index] = content
-    for other in np.flatnonzero(missing & ~usable).tolist():
-        image = decoded[other]
-        if not isinstance(image, str):
-            contents[other] = images.encode(image.pixels[None])[0].as_py()
 
 
 def _measure(batch: images.Pixels) -> tuple[dict[str, Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -155,12 +133,12 @@ def _totals(flat: images.Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     count, pixels, channels = flat.shape
     total, squares = np.zeros((2, count, channels), dtype=np.int64)
     step = max(1, _BLOCK // (pixels * channels))
-    for start in range(0, count, step):
-        rows = slice(start, start + step)
+    for start, first in product(range(0, count, step), range(0, pixels, _BLOCK)):
+        rows, some = slice(start, start + step), slice(first, first + _BLOCK)
         for channel in range(channels):
-            block = flat[rows, :, channel].astype(np.float64)
-            total[rows, channel] = block.sum(axis=1)
-            squares[rows, channel] = np.einsum("np,np->n", block, block)
+            block = flat[rows, some, channel].astype(np.float64)
+            total[rows, channel] += block.sum(axis=1).astype(np.int64)
+            squares[rows, channel] += np.einsum("np,np->n", block, block).astype(np.int64)
     return total, squares
 
 
@@ -171,17 +149,22 @@ def _digest(pixels: images.Pixels, height: int, width: int, channels: int) -> st
     return digest.hexdigest()
 
 
-def _decode(content: bytes | None, form: decoding.Form) -> _Decoded | str:
-    """The image as declared, as far as that is allowed; or why these bytes are none."""
+def _decode(content: bytes | None, form: decoding.Form) -> _Decoded | dict[str, Any]:
+    """The image as declared; or the facts of one that is not and may not be brought there, or that is none.
+
+    The pixels of those are let go of at once: nobody has said how large they are.
+    """
     try:
         with decoding.opened(content or b"", range=form.range, frames=form.frames) as picture:
-            image, mode = picture.image, picture.header.mode
-            if not form.resize:
-                form = form._replace(width=image.width, height=image.height)
-                if mode not in decoding.LOSSLESS[form.channels]:
-                    return _Decoded(decoding.to_array(image), mode, kept=True)
-            fitted = decoding.fit(image, form)
-            kept = picture.own and fitted is image
-            return _Decoded(decoding.to_array(fitted), decoding.MODE[form.channels], kept)
+            if decoding.unlike(picture, form) is None:
+                fitted = decoding.fit(picture.image, form)
+                return _Decoded(decoding.to_array(fitted), picture.own and fitted is picture.image)
+            mode = picture.header.mode
+            own = form._replace(width=picture.image.width, height=picture.image.height)
+            lossless = mode in decoding.LOSSLESS[form.channels]
+            facts, _, _ = _measure(
+                decoding.to_array(decoding.fit(picture.image, own) if lossless else picture.image)[None]
+            )
+            return {name: values[0] for name, values in facts.items()} | ({} if lossless else {"mode": mode})
     except decoding.UndecodableError as error:
-        return str(error)
+        return _UNDECODABLE | {"problem": str(error)}

@@ -43,6 +43,7 @@ from .reading import (
     load,
     opened,
     read,
+    read_as,
     to_array,
     unlike,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "load",
     "opened",
     "read",
+    "read_as",
     "room",
     "to_array",
     "unlike",

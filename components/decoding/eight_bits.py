@@ -25,6 +25,8 @@ def eight_bits(image: Image.Image, content: memoryview, declared: Range | None) 
     The image itself where it is that already. `declared` is what is black and what is white. Some lines are converted
     at a time.
     """
+    if image.mode in ("L", "RGB") and image.format != "TIFF" and "transparency" not in image.info:
+        return image, None
     values = _values(image, content, declared)
     if values is not None:
         return _grey(image, values)
@@ -116,7 +118,7 @@ def _values(image: Image.Image, content: memoryview, declared: Range | None) -> 
     elif declared is None and not image.mode.startswith("I;16") and image.format != "PPM":
         least, most = _extremes(image, kind)
         sort = f"{bits}-bit{' signed' if signed else ''} whole numbers"
-        raise UndecodableError(f"has {sort} ({least:,.0f} to {most:,.0f}), which have {_NO_RANGE}")
+        raise UndecodableError(f"has {sort} ({least:,.0f} to {most:,.0f}), which have {_NO_RANGE}", "range")
     key = image.info.get("transparency")
     return _Values(range, kind, inverted, key if isinstance(key, int) else None)
 
@@ -131,7 +133,7 @@ def _unit(image: Image.Image) -> Range:
     least, most = _extremes(image, None)
     if least < 0.0 or most > 1.0:
         raise UndecodableError(
-            f"has floating-point values from {least:g} to {most:g}, outside of [0, 1], which have {_NO_RANGE}"
+            f"has floating-point values from {least:g} to {most:g}, outside of [0, 1], which have {_NO_RANGE}", "range"
         )
     return 0.0, 1.0
 

@@ -104,7 +104,9 @@ def _container(start: bytes) -> str:
     if brands & {b"avif", b"avis"}:
         return f"AVIF that is damaged, or that this Pillow does not read; {SAVE}"
     if brands & _HEIC:
-        return "HEIC, as telephones write it, which is not read; convert it, e.g. `magick mogrify -format jpg *.heic`"
+        return (
+            "HEIC, as telephones write it, which is not read; convert it to JPEG or PNG, for example with ImageMagick"
+        )
     return _RAW if b"crx " in brands else f"a video (MP4 or QuickTime); {_FRAMES}"
 
 

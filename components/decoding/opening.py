@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from .errors import UndecodableError
 from .instead import BEGINNING, FORMATS, SAVE, instead
@@ -24,20 +25,21 @@ LARGEST_SIDE = 65_535  # JPEG's and GIF's own; weights of resizing grow with a s
 LARGEST_BYTES = 512 * 2**20  # of one encoded image: 64 million pixels of four 16-bit values, not compressed, are 512 MB
 _SMALL = 2**20  # pixels of pictures that need no `room`
 
-warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # what is wrong with a picture is said in its own sentence
+# What is wrong with a picture is said in its own sentence, and nowhere else.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
+# Pillow keeps pixels in blocks of 16 MB, which the C library does not give back but keeps for each thread: four threads
+# then hold four large pictures that are long gone. Blocks above 32 MB it maps by themselves, and unmaps.
+_imaging.set_block_size(64 * 2**20)
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """The one boundary: whatever a decoder makes of bytes that are not what they claim to be, it is told in words."""
-    try:
-        yield
-    except UndecodableError:
-        raise
-    except MemoryError:
-        raise UndecodableError("needs more memory than there is") from None
-    except Exception as error:
-        raise UndecodableError(f"is damaged or cut short ({_words(error)})") from None
+def told(error: Exception) -> UndecodableError:
+    """The one boundary: whatever a decoder makes of bytes that are not what they claim to be, in words."""
+    if isinstance(error, UndecodableError):
+        return error
+    if isinstance(error, MemoryError):
+        return UndecodableError("needs more memory than there is")
+    return UndecodableError(f"is damaged or cut short ({_words(error)})")
 
 
 def _words(error: Exception) -> str:
@@ -48,11 +50,11 @@ def _words(error: Exception) -> str:
     return said if isinstance(error, OSError | SyntaxError | ValueError) and said else type(error).__name__
 
 
-def open_image(view: memoryview) -> Image.Image:
-    """Within the limits, and nothing decoded."""
+def open_image(content: Any, view: memoryview) -> Image.Image:
+    """Within the limits, and nothing decoded. `view` is that of the content's bytes."""
     if view.nbytes > LARGEST_BYTES:
         raise UndecodableError(f"has {view.nbytes:,} bytes, more than the {LARGEST_BYTES:,} that are read")
-    stream = io.BytesIO(view)
+    stream = io.BytesIO(content)  # which shares what are bytes, and does not copy them
     try:
         image: Image.Image = Image.open(stream, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -103,7 +105,8 @@ def load_frame(image: Image.Image, frames: Frames, least: int | None) -> bool:
     if several and frames == "only":
         raise UndecodableError(
             f"holds more than one picture ({image.format}: frames or pages); with `image.frames: first` in params.yaml "
-            "the first is read"
+            "the first is read",
+            "frames",
         )
     if image.format == "TIFF":
         keep_orientation(image)
@@ -142,17 +145,19 @@ def _without_text(content: memoryview) -> bytes:
 
 _free = threading.Condition()
 _taken = 0  # pixels of the pictures that are being decoded in this process
+_AT_ONCE: AbstractContextManager[None] = nullcontext()
 _mine = threading.local()  # what this thread has taken: who waits for itself waits for ever
 
 
-@contextmanager
-def room(pixels: int) -> Iterator[None]:
+def room(pixels: int) -> AbstractContextManager[None]:
     """Wait until all large pictures in work, with this one, have at most `LARGEST_PIXELS`: memory for one such is
     enough for all threads. A thread that is inside already goes on."""
+    return _AT_ONCE if pixels <= _SMALL or getattr(_mine, "inside", False) else _taking(pixels)
+
+
+@contextmanager
+def _taking(pixels: int) -> Iterator[None]:
     global _taken  # noqa: PLW0603 — one budget for the process
-    if pixels <= _SMALL or getattr(_mine, "inside", False):
-        yield
-        return
     with _free:
         _free.wait_for(lambda: _taken == 0 or _taken + pixels <= LARGEST_PIXELS)
         _taken += pixels

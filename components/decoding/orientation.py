@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from PIL import Image
@@ -20,6 +20,7 @@ TURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_CHUNK = struct.Struct(">I4s")
 _XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
@@ -28,15 +29,10 @@ def orientation(image: Image.Image, content: memoryview) -> int:
     these, Pillow gives the upright size and turns the pixels itself."""
     if image.format == "TIFF":
         return 1
-    found = _exif_orientation(image.info.get("exif"))
-    for said in (image.info.get("XML:com.adobe.xmp"), image.info.get("xmp")):
-        found = found or _xmp_orientation(said)
-    profile = image.info.get("Raw profile type exif")
-    if not found and isinstance(profile, str):  # ImageMagick's
-        try:
-            found = _exif_orientation(bytes.fromhex("".join(profile.split("\n")[3:])))
-        except ValueError:
-            found = None
+    found = None
+    for key, say in _SAYING.items():
+        if not found and key in image.info:
+            found = say(image.info[key])
     if not found and image.format == "PNG":
         found = _png_orientation(content)
     return found if found in TURN else 1
@@ -44,7 +40,7 @@ def orientation(image: Image.Image, content: memoryview) -> int:
 
 def _exif_orientation(exif: Any) -> int | None:
     """Of an EXIF block, which is a small TIFF; None where it says none."""
-    if not isinstance(exif, bytes) or not exif:
+    if not isinstance(exif, bytes):
         return None
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
@@ -70,26 +66,44 @@ def _xmp_orientation(xmp: Any) -> int | None:
     return int(found[1]) if found else None
 
 
+def _profile_orientation(profile: Any) -> int | None:
+    """Of an EXIF block as ImageMagick writes it into a PNG: three lines, then hexadecimal digits."""
+    try:
+        return _exif_orientation(bytes.fromhex("".join(str(profile).split("\n")[3:])))
+    except ValueError:
+        return None
+
+
+# What Pillow keeps of a file → how it is asked; the first that says anything counts.
+_SAYING: dict[str, Callable[[Any], int | None]] = {
+    "exif": _exif_orientation,
+    "Raw profile type exif": _profile_orientation,
+    "XML:com.adobe.xmp": _xmp_orientation,
+    "xmp": _xmp_orientation,
+}
+
+
 def png_chunks(content: memoryview) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end (of the whole chunk) of each chunk of a PNG, as far as they are whole."""
     at = 8
-    while at + 12 <= content.nbytes:
-        length, kind = struct.unpack_from(">I4s", content, at)
-        if at + 12 + length > content.nbytes:
+    size = content.nbytes
+    while at + 12 <= size:
+        length, kind = _CHUNK.unpack_from(content, at)
+        end = at + 12 + length
+        if end > size:
             return
-        yield kind, at, at + 12 + length
-        at += 12 + length
+        yield kind, at, end
+        at = end
 
 
 def _png_orientation(content: memoryview) -> int | None:
     """By EXIF or XMP behind the pixels, which Pillow reads only when these are decoded."""
     found = None
     for kind, start, end in png_chunks(content):
-        data = bytes(content[start + 8 : end - 4]) if kind in (b"eXIf", b"iTXt") else b""
         if kind == b"eXIf":
-            found = _exif_orientation(data) or found
-        elif data.startswith(b"XML:com.adobe.xmp"):
-            found = found or _xmp_orientation(data)
+            found = _exif_orientation(bytes(content[start + 8 : end - 4])) or found
+        elif kind == b"iTXt" and bytes(content[start + 8 : start + 25]) == b"XML:com.adobe.xmp":
+            found = found or _xmp_orientation(bytes(content[start + 8 : end - 4]))
     return found
 
 

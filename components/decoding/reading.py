@@ -22,6 +22,7 @@ MODE = {1: "L", 3: "RGB"}
 LOSSLESS = {1: frozenset({"L", "1"}), 3: frozenset({"RGB", "L", "1", "P"})}
 TRANSPARENT = " with transparency"  # behind a mode that does not say so itself
 
+_PRINT = frozenset({"CMYK", "YCbCr", "LAB", "HSV"})
 _ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
@@ -73,12 +74,28 @@ def is_grey(mode: str) -> bool:
     return mode.removesuffix(TRANSPARENT) in GREY
 
 
+def read_as(mode: str, range: Range | None = None) -> str | None:
+    """In words, how pictures of a `Header.mode` become grey or RGB; None where that goes without saying."""
+    plain = mode.removesuffix(TRANSPARENT)
+    said = []
+    if plain.startswith(("I", "F")):
+        low, high = range or ((0, 1) if plain == "F" else (0, 65_535))
+        said.append(f"{low:,g} is black and {high:,g} is white")
+    elif plain in _PRINT:
+        said.append("converted to sRGB, embedded colour profiles aside")
+    if plain in _ALPHA or plain != mode:
+        said.append("what is see-through is laid over white")
+    return "; ".join(said) or None
+
+
 def header(content: Any) -> Header:
     """Of encoded bytes (anything with the buffer protocol); raises UndecodableError."""
-    with told():
+    try:
         view = memoryview(content).cast("B")
-        image = open_image(view)
+        image = open_image(content, view)
         return _header(image, orientation(image, view))
+    except Exception as error:
+        raise told(error) from None
 
 
 def load(content: Any, *, frames: Frames = "only", least: int | None = None) -> Image.Image:
@@ -87,13 +104,15 @@ def load(content: Any, *, frames: Frames = "only", least: int | None = None) -> 
     With `least`, a JPEG may come out smaller, by 2, 4 or 8, as long as neither side falls below that many pixels: its
     decoder shrinks at a fraction of the cost.
     """
-    with told():
+    try:
         view = memoryview(content).cast("B")
-        image = open_image(view)
+        image = open_image(content, view)
         lies = orientation(image, view)
         with room(image.width * image.height):
             load_frame(image, frames, least)
             return image if lies == 1 else image.transpose(TURN[lies])
+    except Exception as error:
+        raise told(error) from None
 
 
 def decode(content: Any, *, range: Range | None = None, frames: Frames = "only", least: int | None = None) -> Picture:
@@ -107,20 +126,24 @@ def opened(
     content: Any, *, range: Range | None = None, frames: Frames = "only", least: int | None = None
 ) -> Iterator[Picture]:
     """`decode`, for as long as the picture is used: threads that use large ones wait for each other (`room`)."""
-    with told():
+    try:
         view = memoryview(content).cast("B")
-        image = open_image(view)
+        image = open_image(content, view)
         lies = orientation(image, view)
         about = _header(image, lies)
         upright = about.orientation == 1
+    except Exception as error:
+        raise told(error) from None
     with room(about.pixels):
-        with told():
+        try:
             several = load_frame(image, frames, least)
             plain, peak = eight_bits(image, view, range)
             own = plain is image and upright and not several
             del image  # of a large one there is no room for two
             if lies != 1:
                 plain = plain.transpose(TURN[lies])
+        except Exception as error:
+            raise told(error) from None
         yield Picture(plain, about, own, peak)
 
 
@@ -171,7 +194,8 @@ def to_array(image: Image.Image) -> Pixels:
 
 def _header(image: Image.Image, orientation: int) -> Header:
     (width, height), mode = image.size, image.mode
-    if mode not in _ALPHA and image.has_transparency_data:
+    if mode not in _ALPHA and ("transparency" in image.info or (mode == "P" and image.has_transparency_data)):
         mode += TRANSPARENT
     size = (height, width) if orientation in SIDEWAYS else (width, height)
-    return Header(str(image.format), mode, size, tiff_orientation(image) or orientation)
+    lies = tiff_orientation(image) if image.format == "TIFF" else orientation
+    return Header(str(image.format), mode, size, lies or 1)

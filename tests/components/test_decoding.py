@@ -108,6 +108,23 @@ def test_a_picture_has_the_values_that_its_numbers_mean(content: bytes, expected
     assert decoding.is_grey(header.mode) == (picture.image.mode == "L")
 
 
+@pytest.mark.parametrize(
+    ("mode", "limits", "words"),
+    [
+        ("RGB", None, None),
+        ("P", None, None),
+        ("I;16B", None, "0 is black and 65,535 is white"),
+        ("F", None, "0 is black and 1 is white"),
+        ("F", (-1.5, 400), "-1.5 is black and 400 is white"),
+        ("CMYK", None, "converted to sRGB, embedded colour profiles aside"),
+        ("RGBA", None, "what is see-through is laid over white"),
+        ("I;16 with transparency", None, "0 is black and 65,535 is white; what is see-through is laid over white"),
+    ],
+)
+def test_how_a_mode_is_read_is_said(mode: str, limits: tuple[float, float] | None, words: str | None) -> None:
+    assert decoding.read_as(mode, limits) == words
+
+
 def test_a_tile_is_read_as_a_strip_is() -> None:
     pixels = noise(16, 16, 1)
     assert read(tiff(16, 16, pixels.tobytes(), tile=16)) == read(tiff(16, 16, pixels.tobytes())) == pixels.tolist()
@@ -460,6 +477,7 @@ def test_nothing_of_it_reaches_the_terminal() -> None:
     # given what Pillow warns of: a TIFF whose tag says more values than there are, and a very large picture
     warned = tiff(2, 1, b"\1\2", more=[(315, 2, 500, struct.pack("<I", 8)), (282, 3, 2, b"\1\0\1\0")])
     large = png(9500, 10_000, 1, 0, [b"\0"])
+    logged = tiff(2, 1, b"\1\2").replace(struct.pack("<HHIH", 277, 3, 1, 1), struct.pack("<HHIH", 277, 3, 1, 5632))
     program = (
         "import sys; from components import decoding\n"
         "for content in map(bytes.fromhex, sys.argv[1:]):\n"
@@ -467,7 +485,10 @@ def test_nothing_of_it_reaches_the_terminal() -> None:
         "    except decoding.UndecodableError: pass\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, warned.hex(), large.hex()], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, warned.hex(), large.hex(), logged.hex()],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (done.stdout, done.stderr) == ("", "")
 

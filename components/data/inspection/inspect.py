@@ -74,7 +74,7 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
 def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> tuple[list[Finding], list[str]]:
     """Everything that is suspicious, and what could not be looked at."""
     found: list[Finding] = []
-    notes: list[str] = []
+    notes = _notes(seen, config)
     blank = seen.decodable & (seen.contrast < BLANK)
     clear = np.flatnonzero(seen.decodable & ~blank)
     found += (Finding("corrupt", seen.id(index), "", 1.0, why) for index, why in seen.broken.items())
@@ -127,6 +127,12 @@ def _pairs(seen: Seen, kind: Kind, pairs: twins.Twins) -> Iterator[Finding]:
         if labels[0] != labels[1] and UNKNOWN not in labels:
             said += f", but labelled {seen.classes[labels[0]]}, not {seen.classes[labels[1]]}"
         yield Finding(kind, one, other, float(correlation), said)
+
+
+def _notes(seen: Seen, config: DatasetConfig) -> list[str]:
+    """How pictures are read whose numbers are not 8 bits of grey or of red, green and blue."""
+    said = ((mode, count, decoding.read_as(mode, config.image.range)) for mode, count in sorted(seen.modes.items()))
+    return [f"mode {mode}, {count:,} pictures: {how}" for mode, count, how in said if how]
 
 
 def _narrow(seen: Seen) -> Iterator[Finding]:

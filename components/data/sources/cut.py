@@ -36,7 +36,8 @@ def _cut(each: Cutting) -> list[dict[str, Any] | Fault]:
     try:
         image = decoding.decode(frame.path.read_bytes()).image
     except decoding.UndecodableError as error:
-        return [Fault(frames.UNREADABLE, f"{each.where} {error}")]
+        early = "; objects are cut out before `image:` is read, so convert the image itself" if error.key else ""
+        return [Fault(frames.UNREADABLE, f"{each.where} {error}{early}")]
     if image.size != frame.upright:
         return [Fault(frames.UNREADABLE, f"{each.where} was changed while it was read")]
     pixels = decoding.to_array(image)
