@@ -79,6 +79,11 @@ class InputSpec(Card):
     channels: int
     mean: tuple[float, ...]  # a value a channel, over the training split
     std: tuple[float, ...]
+    # How pictures are brought there: `image:` of the catalogue, by which serving reads as preparing did. A card of an
+    # earlier version says nothing, and takes what comes, as it did then.
+    resize: bool = True
+    range: tuple[float, float] | None = None
+    frames: Literal["only", "first"] = "only"
 
 
 class DatasetCard(Card):
@@ -101,7 +106,7 @@ class Dataset:
 
     Columns: `id` (string, unique), `image` (encoded bytes), `target` (int64 class, or the bytes of a PNG mask whose
     pixels are classes), any `group_*`, `split`, `fold` where the training split is in folds, and facts found while
-    preparing (`width`, `height`, `mode`, `decodable`, `pixels_sha256`, `mean`, `std`).
+    preparing (`width`, `height`, `mode`, `decodable`, `problem`, `pixels_sha256`, `mean`, `std`).
     `digest` is DVC's, where the data is versioned; otherwise that of the files.
     """
 

@@ -51,6 +51,12 @@ class FolderSource(Located):
     kind: Literal["folder"]
 
 
+# What happens to what cannot be used: a box outside of its picture, a mask of another size, a file that is not there.
+# refuse: reading ends, and all of it is told. skip: it is left out, counted and told.
+Faulty = Literal["refuse", "skip"]
+PixelValue = Annotated[int, Field(ge=0, le=255)]
+
+
 class ManifestSource(Located):
     """A table with a row an image (CSV, TSV or Parquet). Columns `group_*` are groups without being named."""
 
@@ -61,13 +67,32 @@ class ManifestSource(Located):
     mask: str | None = None  # column: a path to a PNG mask (or its bytes), instead of `target`
     # Of the classes that masks (by pixel value, the background first) or targets number; None: the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    # Of masks whose pixels are other numbers than 0, 1, 2, …: the value of each of `names`, such as [0, 255], or
+    # several of one, such as [[0, 255], 1]. Any other value is a fault.
+    values: tuple[PixelValue | tuple[PixelValue, ...], ...] | None = None
     id: str | None = None  # column: a name that is unique; None: the image's path
     split: str = "split"  # column, where there is one: train, validation, test or nothing
     time: str | None = None  # column: when the image was taken; a number or ISO 8601
     groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
+    faulty: Faulty = "refuse"  # rows whose mask does not fit its picture
+
+    @model_validator(mode="after")
+    def _a_value_a_name(self) -> ManifestSource:
+        if self.values is None:
+            return self
+        if self.mask is None or self.names is None or len(self.values) != len(self.names):
+            raise ValueError("`values` beside `mask`, and one (or a list) for each of `names`")
+        every = [value for each in self.values for value in (each if isinstance(each, tuple) else (each,))]
+        if len(set(every)) != len(every):
+            raise ValueError("`values` that differ from each other")
+        return self
 
 
 OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(min_length=1)]
+
+
+BoxForm = Literal["xywh", "xyxy", "cxcywh"]  # left, top, width, height; left, top, right, bottom; centre, width, height
+BoxUnit = Literal["pixels", "shares", "percent"]  # of the picture's width and height: 0 to 1, 0 to 100
 
 
 class CocoSource(Located):
@@ -79,6 +104,10 @@ class CocoSource(Located):
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
     # splits). masks: every image is a sample, and its target a mask of the objects.
     take: Literal["crops", "masks"] = "crops"
+    # None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is declared is believed.
+    boxes: BoxForm | None = None
+    unit: BoxUnit | None = None  # of boxes and polygons; run lengths always count pixels
+    faulty: Faulty = "refuse"  # pictures and annotations
 
 
 class VocSource(Located):
@@ -88,6 +117,8 @@ class VocSource(Located):
     take: Literal["crops", "masks"] = "crops"  # as in `CocoSource`
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    unit: BoxUnit | None = None  # of boxes, as in `CocoSource`
+    faulty: Faulty = "refuse"  # pictures, objects and masks
 
 
 class IdxSource(Located):
@@ -140,6 +171,13 @@ Source = Annotated[
 # -- what the data must be ------------------------------------------------------------------------------------------
 
 
+def _apart(limits: tuple[float, float]) -> tuple[float, float]:
+    """A validator: black below white."""
+    if limits[0] >= limits[1]:
+        raise ValueError("two different limits, the value that is black first")
+    return limits
+
+
 class ImageDeclaration(Section):
     """What every image of the set must be; what differs is resized or refused, as `resize` says."""
 
@@ -147,6 +185,10 @@ class ImageDeclaration(Section):
     width: PositiveInt
     channels: Literal[1, 3]
     resize: bool = False  # True: images of another size are resized in `prepare`; False: they fail validation
+    # What is black and what is white in grey pictures of 16 or 32 bits and in floating point, linear between; None: 16
+    # bits by their type's range, floating point in [0, 1], and nothing else.
+    range: Annotated[tuple[float, float], AfterValidator(_apart)] | None = None
+    frames: Literal["only", "first"] = "only"  # of animations and files of several pages: refused, or the first one
 
 
 class SplitDeclaration(Section):

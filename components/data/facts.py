@@ -10,13 +10,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 
+from components import decoding
 from components.config import ImageDeclaration
 from components.data import images
 
@@ -27,6 +28,7 @@ FACTS = [
     ("height", pa.int32()),
     ("mode", pa.string()),
     ("decodable", pa.bool_()),
+    ("problem", pa.string()),
     ("pixels_sha256", pa.string()),
     ("mean", pa.float64()),
     ("std", pa.float64()),
@@ -50,15 +52,14 @@ class Described:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """One image, as far as it may be brought to the declared form."""
+    """One image in the declared form."""
 
     pixels: images.Pixels  # (H, W, C)
-    mode: str
     kept: bool  # the original bytes are what is stored
 
 
-Decode = Callable[[bytes], "_Decoded | None"]
-Mapping = Callable[[Decode, Sequence[bytes]], Iterable["_Decoded | None"]]
+Decode = Callable[[bytes | None], "_Decoded | dict[str, Any]"]  # the facts of what is not as declared
+Mapping = Callable[[Decode, Sequence[bytes | None]], Iterable["_Decoded | dict[str, Any]"]]
 
 
 def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = images.in_threads) -> Described:
@@ -72,23 +73,19 @@ def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = im
     if packed is not None and packed.shape[1:] == shape:
         return _described(column, packed, np.ones(len(packed), dtype=bool), {})
     contents: list[bytes | None] = column.to_pylist()
-    decoded = list(mapping(partial(_decode, declared=declared), column.to_pylist()))
-    usable = np.array([image is not None and image.pixels.shape == shape for image in decoded], dtype=bool)
-    batch = np.zeros((len(decoded), *shape), dtype=np.uint8)
+    form = decoding.Form.of(declared.model_dump())
+    batch = np.zeros((len(contents), *shape), dtype=np.uint8)
+    usable, converted = np.zeros((2, len(contents)), dtype=bool)
     unlike: dict[int, dict[str, Any]] = {}
-    for index, image in enumerate(decoded):
-        if image is None:
-            unlike[index] = _UNDECODABLE
-            continue
-        if not image.kept:
-            contents[index] = None
-        if usable[index]:
-            batch[index] = image.pixels
-            unlike[index] = {"mode": image.mode}  # a mode that may not be converted, for all that its pixels fit
+    for index, image in enumerate(mapping(partial(_decode, form=form), contents)):
+        if isinstance(image, _Decoded):
+            batch[index], usable[index], converted[index] = image.pixels, True, not image.kept
         else:
-            facts, _, _ = _measure(image.pixels[None])
-            unlike[index] = {name: values[0] for name, values in facts.items()} | {"mode": image.mode}
-    _encode_missing(contents, decoded, batch, usable)
+            unlike[index] = image
+    places = np.flatnonzero(converted)
+    encoded = images.encode(batch[places]).to_pylist() if len(places) else []
+    for place, content in zip(places.tolist(), encoded, strict=True):
+        contents[place] = content
     return _described(pa.array(contents, pa.binary()), batch, usable, unlike)
 
 
@@ -108,23 +105,6 @@ def _described(
     return Described(stored, typed, total * usable[:, None], squares * usable[:, None], pixels)
 
 
-def _encode_missing(
-    contents: list[bytes | None],
-    decoded: Sequence[_Decoded | None],
-    batch: images.Pixels,
-    usable: npt.NDArray[np.bool_],
-) -> None:
-    """Fill in the bytes of what was converted, all of one size at once."""
-    missing = np.array([content is None for content in contents], dtype=bool)
-    same = np.flatnonzero(missing & usable)
-    for index, content in zip(same, images.encode(batch[same]).to_pylist() if len(same) else [], strict=True):
-        contents[index] = content
-    for other in np.flatnonzero(missing & ~usable).tolist():
-        image = decoded[other]
-        if image is not None:
-            contents[other] = images.encode(image.pixels[None])[0].as_py()
-
-
 def _measure(batch: images.Pixels) -> tuple[dict[str, Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Facts of `(N, H, W, C)` images of one size, N values each; and their `_totals`."""
     count, height, width, channels = batch.shape
@@ -134,8 +114,9 @@ def _measure(batch: images.Pixels) -> tuple[dict[str, Any], npt.NDArray[np.int64
     facts = {
         "width": np.full(count, width, dtype=object),
         "height": np.full(count, height, dtype=object),
-        "mode": [images.MODE[channels]] * count,
+        "mode": [decoding.MODE[channels]] * count,
         "decodable": [True] * count,
+        "problem": [None] * count,
         "pixels_sha256": [_digest(image, height, width, channels) for image in batch],
         # In [0, 1], from exact sums: the same on every machine.
         "mean": summed / pixels / 255.0,
@@ -152,12 +133,12 @@ def _totals(flat: images.Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     count, pixels, channels = flat.shape
     total, squares = np.zeros((2, count, channels), dtype=np.int64)
     step = max(1, _BLOCK // (pixels * channels))
-    for start in range(0, count, step):
-        rows = slice(start, start + step)
+    for start, first in product(range(0, count, step), range(0, pixels, _BLOCK)):
+        rows, some = slice(start, start + step), slice(first, first + _BLOCK)
         for channel in range(channels):
-            block = flat[rows, :, channel].astype(np.float64)
-            total[rows, channel] = block.sum(axis=1)
-            squares[rows, channel] = np.einsum("np,np->n", block, block)
+            block = flat[rows, some, channel].astype(np.float64)
+            total[rows, channel] += block.sum(axis=1).astype(np.int64)
+            squares[rows, channel] += np.einsum("np,np->n", block, block).astype(np.int64)
     return total, squares
 
 
@@ -168,26 +149,22 @@ def _digest(pixels: images.Pixels, height: int, width: int, channels: int) -> st
     return digest.hexdigest()
 
 
-def _decode(content: bytes, declared: ImageDeclaration) -> _Decoded | None:
-    """None where these bytes are no image."""
+def _decode(content: bytes | None, form: decoding.Form) -> _Decoded | dict[str, Any]:
+    """The image as declared; or the facts of one that is not and may not be brought there, or that is none.
+
+    The pixels of those are let go of at once: nobody has said how large they are.
+    """
     try:
-        image = images.open_image(content)
-    except images.UndecodableError:
-        return None
-    form = declared_form(image, declared)
-    if form.mode not in images.MODE.values():
-        return _Decoded(images.to_array(images.convert(form, 3)), form.mode, kept=True)
-    # What had to be turned upright is no longer the file itself, and has lost its format.
-    return _Decoded(images.to_array(form), form.mode, kept=form is image and image.format is not None)
-
-
-def declared_form(image: Image.Image, declared: ImageDeclaration) -> Image.Image:
-    """The image as declared, as far as that is allowed."""
-    channels = declared.channels
-    if image.mode != images.MODE[channels] and (
-        declared.resize or (image.mode in images.LOSSLESS[channels] and "transparency" not in image.info)
-    ):
-        image = images.convert(image, channels)
-    if declared.resize and image.size != (declared.width, declared.height):
-        image = image.resize((declared.width, declared.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return image
+        with decoding.opened(content or b"", range=form.range, frames=form.frames) as picture:
+            if decoding.unlike(picture, form) is None:
+                fitted = decoding.fit(picture.image, form)
+                return _Decoded(decoding.to_array(fitted), picture.own and fitted is picture.image)
+            mode = picture.header.mode
+            own = form._replace(width=picture.image.width, height=picture.image.height)
+            lossless = mode in decoding.LOSSLESS[form.channels]
+            facts, _, _ = _measure(
+                decoding.to_array(decoding.fit(picture.image, own) if lossless else picture.image)[None]
+            )
+            return {name: values[0] for name, values in facts.items()} | ({} if lossless else {"mode": mode})
+    except decoding.UndecodableError as error:
+        return _UNDECODABLE | {"problem": str(error)}

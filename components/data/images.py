@@ -1,17 +1,15 @@
-"""Encoded bytes ↔ pixels.
+"""Pixels ↔ the PNG in which they are stored, without compression (zlib "stored" blocks).
 
-Arrays are stored as PNG without compression (zlib "stored" blocks): lossless, read by every viewer, the same bytes on
-every machine whatever its zlib, and, since all images of one size share one layout, packed and unpacked 10,000 at a
-time without a decoder. Parquet compresses them. Everything else goes through Pillow.
+Lossless, read by every viewer, the same bytes on every machine whatever its zlib, and, since all images of one size
+share one layout, packed and unpacked 10,000 at a time without a decoder. Parquet compresses them. Everything that
+others have encoded is read by `components.decoding`.
 """
 
 from __future__ import annotations
 
-import io
 import struct
-import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,71 +18,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image, ImageOps
+from PIL import Image
 
+from components import decoding
 from components.data.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 
-# What Pillow raises for files that are not the image they claim to be.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
-
-# Modes that become the declared number of channels without losing anything one can see.
-LOSSLESS = {1: frozenset({"L", "1"}), 3: frozenset({"RGB", "L", "1", "P"})}
-MODE = {1: "L", 3: "RGB"}
-_ORIENTATION = 0x0112
-_SIDEWAYS = frozenset({5, 6, 7, 8})  # values of it that swap width and height
+_COUNTED = 2**20  # pixels at a time
+_MASK_PIXELS = 32 * 2**20  # of masks that are decoded together: half of the largest that is read
 _BLOCK = 65535  # most bytes of a stored block (RFC 1951, 3.2.4)
-
-
-class UndecodableError(DataError):
-    """These bytes are no image that can be read to its end."""
-
-
-def open_image(content: bytes, least: int | None = None) -> Image.Image:
-    """Decode to the end, upright (EXIF) and first frame only; raises UndecodableError.
-
-    With `least`, a JPEG may come out smaller, by 2, 4 or 8, as long as neither side falls below that many pixels: its
-    decoder shrinks at a fraction of the cost.
-    """
-    try:
-        image = Image.open(io.BytesIO(content))
-        if least is not None:
-            image.draft(None, (least, least))
-        image.load()
-        turned = image.getexif().get(_ORIENTATION, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise UndecodableError(f"expected an image, received {len(content)} bytes that are none: {error}") from None
-
-
-def stated(content: Any) -> tuple[str, tuple[int, int]] | None:
-    """Mode and upright `(width, height)` as the file's header has them, nothing decoded; None where there is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a size that is suspiciously large is only read here
-            image = Image.open(io.BytesIO(content))
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _SIDEWAYS
-    except (*_BROKEN, Image.DecompressionBombError):
-        return None
-    return image.mode, (height, width) if turned else (width, height)
-
-
-def convert(image: Image.Image, channels: int) -> Image.Image:
-    """To mode L or RGB: 16-bit greys are scaled, transparency is laid over white."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
-    return image if image.mode == MODE[channels] else image.convert(MODE[channels])
-
-
-def to_array(image: Image.Image) -> Pixels:
-    """`(H, W, C)` of an image in mode L or RGB."""
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 # -- PNG of one size, many at a time ---------------------------------------------------------------------------------
@@ -200,20 +143,46 @@ def _checks(files: Pixels, layout: _Layout) -> Pixels:
     return sums.view(np.uint8).reshape(len(files), 4)
 
 
-def decode_masks(column: pa.Array) -> list[Pixels | None]:
-    """Each PNG mask as `(H, W)` classes, None where it cannot be decoded."""
+def decode_masks(column: pa.Array) -> Iterator[Pixels | None]:
+    """Each PNG mask as `(H, W)` classes, None where it cannot be decoded; large ones are in memory a few at a time."""
     stored = decode_stored(column)
     if stored is not None and stored.shape[3] == 1:
-        return list(stored[..., 0])
-    return in_threads(_decode_mask, column.to_pylist())
+        yield from stored[..., 0]
+        return
+    some: list[bytes | None] = []
+    together = 0
+    for content in column.to_pylist():
+        pixels = _pixels(content)
+        if together + pixels > _MASK_PIXELS:
+            yield from in_threads(_decode_mask, some)
+            some, together = [], 0
+        some.append(content)
+        together += pixels
+    yield from in_threads(_decode_mask, some)
+
+
+def class_counts(mask: Pixels) -> npt.NDArray[np.int64]:
+    """`(256,)`: how many pixels of a mask `(H, W)` are of each class; `bincount` takes eight bytes a pixel."""
+    counts = np.zeros(256, dtype=np.int64)
+    flat = mask.reshape(-1)
+    for start in range(0, len(flat), _COUNTED):
+        counts += np.bincount(flat[start : start + _COUNTED], minlength=256)
+    return counts
+
+
+def _pixels(content: bytes | None) -> int:
+    """By the header; 0 of what is no picture."""
+    try:
+        return decoding.header(content or b"").pixels
+    except decoding.UndecodableError:
+        return 0
 
 
 def _decode_mask(content: bytes | None) -> Pixels | None:
     try:
-        image = open_image(content or b"")
-    except UndecodableError:
+        return decoding.indices(content or b"")
+    except decoding.UndecodableError:
         return None
-    return np.asarray(image, dtype=np.uint8) if image.mode in ("L", "P") else None
 
 
 def resize_mask(mask: Pixels, width: int, height: int) -> Pixels:

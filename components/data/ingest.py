@@ -25,6 +25,7 @@ class RawCard(Card):
     groups: tuple[str, ...]
     samples: int
     time: bool = False  # there is a column `time`
+    notes: tuple[str, ...] = ()  # what was left out, as the entry says
     fingerprint: str  # SHA-256 over classes and every sample's id, target, published split and image
 
     @classmethod
@@ -48,6 +49,7 @@ def ingest(source: Source, project: Path, folder: Path) -> RawCard:
             groups=data.groups,
             samples=writer.rows,
             time=data.time,
+            notes=data.notes(),
             fingerprint=total.hexdigest(),
         )
         (temporary / "raw.json").write_text(card.to_json(), encoding="utf-8")
@@ -57,7 +59,8 @@ def ingest(source: Source, project: Path, folder: Path) -> RawCard:
 def ingested(folder: Path) -> registry.SourceData:
     """What `ingest` wrote, as the source gave it: one shard's rows at a time."""
     card = RawCard.load(folder)
-    return registry.SourceData(card.classes, card.target, raw_tables(folder), card.groups, card.time)
+    tables = raw_tables(folder)
+    return registry.SourceData(card.classes, card.target, tables, card.groups, card.time, lambda: card.notes)
 
 
 def raw_tables(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:

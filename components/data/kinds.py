@@ -6,6 +6,7 @@ from components.data.inspection.findings import Kind
 
 SAYS: dict[Kind, str] = {
     "corrupt": "cannot be decoded to its end",
+    "narrow-range": "16-bit pictures that use a low part of their range only",
     "blank": "of one value, or so nearly that nothing is to be seen",
     "duplicate": "the same pixels as another",
     "near-duplicate": "all but the same picture as another",

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components import decoding
 from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec, Split, replacing
 from components.config import DatasetConfig, ImageDeclaration
 from components.data import facts, images
@@ -65,7 +66,7 @@ def prepare(name: str, config: DatasetConfig, raw: Path, folder: Path, decisions
             parts = (*SPLITS, *((DROPPED,) if layout.dropped else ()))
             writers = {part: stack.enter_context(ShardWriter(temporary, part, columns)) for part in parts}
             at = 0
-            for rows, described in _described(raw, config.image, card.samples):
+            for rows, described in _described(raw, config.image, card):
                 members, folds = layout.rows(at, len(rows))
                 at += len(rows)
                 moments.add(described, members == "train")
@@ -73,7 +74,7 @@ def prepare(name: str, config: DatasetConfig, raw: Path, folder: Path, decisions
                     {
                         "id": rows.column("id"),
                         "image": described.stored,
-                        "target": _targets(rows.column("target"), card.classes, classes, config.image),
+                        "target": _targets(rows.column("target"), card.classes, classes),
                         **{group: rows.column(group) for group in card.groups},
                         "split": pa.array(members, pa.string()),
                         "fold": pa.array(folds, pa.int8()),
@@ -160,7 +161,7 @@ def foreground(mask: npt.NDArray[np.uint8] | None) -> int:
     """The class that covers most of a mask, the background (0) aside: what dense targets are stratified by."""
     if mask is None:
         return 0
-    counts = np.bincount(mask.ravel(), minlength=2)
+    counts = images.class_counts(mask)
     return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
 
 
@@ -180,19 +181,19 @@ def _dropped(ids: Sequence[str], splits: Sequence[Split], decisions: Decisions) 
 # -- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _described(raw: Path, declared: ImageDeclaration, samples: int) -> Iterator[tuple[pa.Table, facts.Described]]:
-    """The raw rows without their images, in order, and what became of their images.
+def _described(raw: Path, declared: ImageDeclaration, card: RawCard) -> Iterator[tuple[pa.Table, facts.Described]]:
+    """The raw rows without their images, in order, and what became of their images; masks in their images' size.
 
     Many images are decoded by one process a core: of small ones, Python's share of the work is most of it.
     """
     step = max(1, min(SHARD_ROWS, BATCH_PIXELS // (declared.height * declared.width * declared.channels)))
     parts = [
-        _Part(shard, group, start, step, declared)
+        _Part(shard, group, start, step, declared, card.target == "mask")
         for shard in sorted(raw.glob("raw-*.parquet"))
         for group, rows in enumerate(_group_sizes(shard))
         for start in range(0, rows, step)
     ]
-    if samples < MANY:
+    if card.samples < MANY:
         yield from map(_describe_part, parts)
     else:
         yield from in_processes(_describe_part, parts)
@@ -207,6 +208,7 @@ class _Part:
     start: int
     rows: int
     declared: ImageDeclaration
+    masked: bool  # targets are masks
 
 
 def _group_sizes(shard: Path) -> list[int]:
@@ -219,7 +221,32 @@ def _describe_part(part: _Part) -> tuple[pa.Table, facts.Described]:
         table = shard.read_row_group(part.group).slice(part.start, part.rows)
     alone = table.column("image").combine_chunks()
     mapping = map if inside() else images.in_threads  # a process of many needs no threads beside it
-    return table.drop_columns(["image"]).combine_chunks(), facts.describe(alone, part.declared, mapping)
+    rest = table.drop_columns(["image"]).combine_chunks()
+    if part.masked and part.declared.resize:
+        masks = _resized(rest.column("target").combine_chunks(), alone, part.declared)
+        rest = rest.set_column(rest.schema.get_field_index("target"), "target", masks)
+    return rest, facts.describe(alone, part.declared, mapping)
+
+
+def _resized(masks: pa.Array, pictures: pa.Array, declared: ImageDeclaration) -> pa.Array:
+    """Masks at the declared size. One that is not of its picture's size stays as it is, for validation to name."""
+    resized: list[bytes | None] = []
+    for mask, picture in zip(images.decode_masks(masks), pictures, strict=True):
+        if mask is None:
+            resized.append(None)
+            continue
+        fits = _size(picture.as_buffer()) in (None, mask.shape[::-1])
+        size = (declared.width, declared.height) if fits else mask.shape[::-1]
+        resized.append(images.encode(images.resize_mask(mask, *size)[None])[0].as_py())
+    return pa.array(resized, pa.binary())
+
+
+def _size(picture: pa.Buffer) -> tuple[int, int] | None:
+    """Width and height, upright; None of what is no picture, which has a fault of its own."""
+    try:
+        return decoding.header(picture).size
+    except decoding.UndecodableError:
+        return None
 
 
 @dataclass
@@ -246,28 +273,22 @@ class _Moments:
             channels=declared.channels,
             mean=tuple(float(value) for value in mean / 255.0),
             std=tuple(float(value) for value in deviation / 255.0),
+            resize=declared.resize,
+            range=declared.range,
+            frames=declared.frames,
         )
 
 
-def _targets(
-    column: pa.ChunkedArray, source: tuple[str, ...], declared: tuple[str, ...], image: ImageDeclaration
-) -> pa.Array:
-    """Targets that index the declared classes, matched by name; a class that is not declared becomes unknown.
-
-    Masks are brought to the declared size where images are.
-    """
+def _targets(column: pa.ChunkedArray, source: tuple[str, ...], declared: tuple[str, ...]) -> pa.Array:
+    """Targets that index the declared classes, matched by name; a class that is not declared becomes unknown."""
     values = column.combine_chunks()
+    if source == declared:
+        return values
     number = {name: index for index, name in enumerate(declared)}
     if pa.types.is_integer(values.type):
-        if source == declared:
-            return values
         lookup = np.array([number.get(name, UNKNOWN) for name in source], dtype=np.int64)
         return pa.array(lookup[values.to_numpy()])
-    if source == declared and not image.resize:
-        return values
     pixel = np.full(256, UNKNOWN_PIXEL, dtype=np.uint8)
     pixel[: len(source)] = [number.get(name, UNKNOWN_PIXEL) for name in source]
     masks = [None if mask is None else pixel[mask] for mask in images.decode_masks(values)]
-    if image.resize:
-        masks = [None if mask is None else images.resize_mask(mask, image.width, image.height) for mask in masks]
     return pa.array([None if mask is None else images.encode(mask[None])[0].as_py() for mask in masks], pa.binary())

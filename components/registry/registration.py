@@ -24,6 +24,7 @@ from mlflow.models import Model as Package
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
+from components import decoding
 from components.artifacts import Evidence, Model, Predictions
 from components.registry import manifest
 from components.registry.store import explained
@@ -43,6 +44,7 @@ from components.registry.versions import (
 from components.tasks import registry as tasks
 
 SERVED = Path(__file__).with_name("served.py")
+DECODING = Path(decoding.__file__).parent  # goes along, so that images are read as they were for training
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pillow")  # all that served.py imports in any case
 DESCRIPTION = 4000  # characters: MLflow keeps 5,000
 OPENING = "\n## Training"  # where the card's first lines end
@@ -107,11 +109,15 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
     example = pd.DataFrame({"image": list(examples)})
     served = folder.with_name("model")  # MLflow keeps the folder's name: it must be the same in every version
     shutil.copytree(model.folder, served)
+    reading = folder.with_name("decoding")
+    reading.mkdir()
+    for file in DECODING.glob("*.py"):
+        shutil.copyfile(file, reading / file.name)
     mlflow.pyfunc.save_model(
         path=folder,
         mlflow_model=package,
         python_model=str(SERVED),
-        artifacts={"model": str(served)},
+        artifacts={"model": str(served), "decoding": str(reading)},
         signature=signature(model),
         input_example=example.head(1),
         pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in requirements(model)],
@@ -127,7 +133,8 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
             f"{model.card.name}: the package answered {len(answer)} rows of {list(answer.columns)} for "
             f"{len(examples)} images; its ONNX graph does not fit task {model.card.task!r}"
         )
-    shutil.rmtree(served)
+    for packed in (served, reading):
+        shutil.rmtree(packed)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
 

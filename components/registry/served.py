@@ -1,8 +1,8 @@
 """The registered model: bytes of images in, answers out, through `mlflow models serve` or `mlflow.pyfunc.load_model`.
 
 This file is stored with every version ("models from code") and runs where Convoy was never installed, so it imports
-nothing of it. Pre- and post-processing are inside the ONNX graph; here images are only decoded, checked and
-brought to the graph's size, the same way as when the data was prepared.
+nothing of it. Pre- and post-processing are inside the ONNX graph; here images are only decoded, checked and brought to
+the graph's size, by the very files that did it when the data was prepared: they lie beside the model (`decoding`).
 
 Input: a column `image`, the bytes of an encoded image or those as base64 text. Answer, a row an image:
 `label`, `probability`, `probabilities` from a classifier; `mask` (base64 of a PNG whose pixels are classes, as large
@@ -16,11 +16,11 @@ import binascii
 import io
 import json
 import os
-import struct
+import secrets
 import sys
 import warnings
-import zlib
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-LARGEST_BYTES = 32 * 2**20  # of one encoded image
-LARGEST_PIXELS = 64_000_000  # 8000 × 8000: a small file can unpack to gigabytes, so its header is read first
-# What Pillow raises for files that are not the image they claim to be.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 BATCH = 64  # images in memory as pixels at once
 
 Answerer = Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[Any]]]  # (N, H, W, C) → probabilities, prediction
-
-
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is the stricter one
 
 
 class InvalidImageError(MlflowException, ValueError):
@@ -59,6 +51,8 @@ class ServedNetwork(PythonModel):
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
         self.card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        self.decoding = load_decoding(Path(context.artifacts["decoding"]))
+        self.form = self.decoding.Form.of(self.card["input"])
         self.answer = open_graph(folder / "model.onnx", self.card)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -66,16 +60,47 @@ class ServedNetwork(PythonModel):
         values = list(_column(model_input))
         answers: list[dict[str, Any]] = []
         for start in range(0, len(values), BATCH):
-            opened = [open_image(value, start + row) for row, value in enumerate(values[start : start + BATCH])]
-            pixels = np.stack([fit(image, self.card["input"]) for image in opened])
+            read = [self.read(value, start + row) for row, value in enumerate(values[start : start + BATCH])]
+            pixels = np.stack([image for image, _ in read])
             probabilities, prediction = self.answer(pixels)
             if prediction.ndim == 1:
                 pairs = zip(probabilities, prediction, strict=True)
                 answers += [_label(row, index, self.card["classes"]) for row, index in pairs]
             else:
-                masks = zip(prediction, opened, strict=True)
-                answers += [_mask(mask, image.size, self.card["classes"]) for mask, image in masks]
+                masks = zip(prediction, read, strict=True)
+                answers += [_mask(mask, size, self.card["classes"]) for mask, (_, size) in masks]
         return pd.DataFrame(answers)
+
+    def read(self, value: Any, row: int) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
+        """`(height, width, channels)` pixels of the image in bytes or base64 text, and its own width and height.
+
+        Raises InvalidImageError naming `row`, in the words that training has for the same image.
+        """
+        where = f"row {row}, column `image`"
+        try:
+            pixels, size = self.decoding.read(_bytes(value, where), self.form)
+        except self.decoding.UndecodableError as error:
+            raise InvalidImageError(f"{where}: {error}") from None
+        return pixels, size
+
+
+def load_decoding(folder: Path) -> Any:
+    """The package in `folder`, under a name that nobody else has.
+
+    Neither a Convoy that is installed nor another model's can stand in for it, nor can compiled files beside it.
+    """
+    name = f"convoy_decoding_{secrets.token_hex(8)}"
+    spec = spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{folder}: expected the files that decode images, found none")
+    sys.modules[name] = module = module_from_spec(spec)
+    usual = sys.pycache_prefix, sys.dont_write_bytecode
+    sys.pycache_prefix, sys.dont_write_bytecode = os.devnull, True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.pycache_prefix, sys.dont_write_bytecode = usual
+    return module
 
 
 def open_graph(graph: Path, card: dict[str, Any]) -> Answerer:
@@ -126,43 +151,6 @@ def _openvino(graph: Path) -> Answerer:
         return [values["probabilities"], values["prediction"]]
 
     return answer
-
-
-def open_image(value: Any, row: int) -> Image.Image:
-    """The image in bytes or base64 text; raises InvalidImageError naming `row`."""
-    where = f"row {row}, column `image`"
-    encoded = _bytes(value, where)
-    if len(encoded) > LARGEST_BYTES:
-        raise InvalidImageError(f"{where}: expected at most {LARGEST_BYTES} bytes, received {len(encoded)}")
-    try:
-        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-        if image.width * image.height <= LARGEST_PIXELS:
-            image.load()
-            return ImageOps.exif_transpose(image)
-        problem = f"expected at most {LARGEST_PIXELS} pixels, received {image.width}×{image.height}"
-    except UnidentifiedImageError:
-        kinds = ", ".join(FORMATS)
-        problem = f"expected an image ({kinds}) as bytes or base64, received {len(encoded)} bytes that are none of them"
-    except Image.DecompressionBombError as error:
-        problem = f"expected at most {LARGEST_PIXELS} pixels: {error}"
-    except BROKEN as error:
-        problem = f"the image is damaged or cut short ({error})"
-    raise InvalidImageError(f"{where}: {problem}")
-
-
-def fit(image: Image.Image, spec: dict[str, Any]) -> npt.NDArray[np.uint8]:
-    """The image as the graph takes it, `(height, width, channels)` uint8, brought there as the training data was."""
-    mode, size = "L" if spec["channels"] == 1 else "RGB", (spec["width"], spec["height"])
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).astype(np.uint8))
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
-    if image.mode != mode:
-        image = image.convert(mode)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(image, dtype=np.uint8).reshape(spec["height"], spec["width"], spec["channels"])
 
 
 def _column(model_input: Any) -> Any:

@@ -40,7 +40,7 @@ class Segmentation(Softmax):
                 "ExpectColumnValuesToBeBetween",
                 {"column": "mask_max", "min_value": 0, "max_value": last},
                 "error",
-                f"every pixel of a mask is one of the {len(card.classes)} known classes",
+                f"every pixel of a mask is one of the {len(card.classes)} known classes (or see `source.values`)",
             ),
             Expectation(
                 "ExpectColumnValuesToBeInSet",

@@ -120,7 +120,12 @@ def _is_registered(version: int) -> bool:
 @step(
     "register",
     load=_version,
-    code=["components.registry.registration", "components.registry.card", "components.data.drift.profile"],
+    code=[
+        "components.registry.registration",
+        "components.registry.served",  # which goes along with a version, as what decodes images does
+        "components.registry.card",
+        "components.data.drift.profile",
+    ],
     holds=_is_registered,
 )
 def _register(

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from components import decoding
 from components.artifacts import Dataset, Split
 from components.data import images
 
@@ -90,12 +91,11 @@ def of_ids(dataset: Dataset, ids: Iterable[str]) -> dict[str, Picture]:
 def thumbnail(content: bytes, mask: bytes | None = None) -> str | None:
     """A data URI of the image, at most `SIDE` pixels a side, its mask laid over it; None where it is not decodable."""
     try:
-        image = images.open_image(content)
-        picture = images.convert(image, 1 if image.mode in images.LOSSLESS[1] and mask is None else 3)
-    except (images.UndecodableError, OSError, ValueError):
+        picture = decoding.decode(content, frames="first").image
+    except decoding.UndecodableError:
         return None
     if mask is not None:
-        picture = _shaded(picture, mask)
+        picture = _shaded(picture.convert("RGB"), mask)
     picture.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
     if max(picture.size) <= _LOSSLESS:
@@ -135,7 +135,10 @@ def _shown(targets: pa.ChunkedArray) -> Iterator[list[int]]:
         yield from ([] if number is None else [number] for number in targets.to_pylist())
         return
     for chunk in targets.chunks:
-        yield from ([] if mask is None else np.unique(mask).tolist() for mask in images.decode_masks(chunk))
+        yield from (
+            [] if mask is None else np.flatnonzero(images.class_counts(mask)).tolist()
+            for mask in images.decode_masks(chunk)
+        )
 
 
 def _pictures(shard: Path, rows: list[int], classes: tuple[str, ...]) -> list[Picture]:

@@ -144,7 +144,7 @@ def _shown(targets: pa.ChunkedArray, classes: int) -> list[tuple[int, int]]:
         for chunk in targets.chunks:
             for mask in images.decode_masks(chunk):
                 if mask is not None:
-                    counts += np.bincount(mask.ravel(), minlength=256)[:classes] > 0
+                    counts += images.class_counts(mask)[:classes] > 0
     return [(number, int(samples)) for number, samples in enumerate(counts)]
 
 

@@ -80,7 +80,7 @@ class Looked:
     entry: dict[str, Any]  # as the catalogue would have it
     config: DatasetConfig
     survey: Survey
-    reasons: tuple[str, ...]  # why `image:` is what it is
+    reasons: tuple[str, ...]  # why `image:` is what it is, and what was left out of the source
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,8 @@ def _complete(reading: Reading) -> Looked:
     image = fitting(reading.survey, height=said.height, width=said.width, channels=said.channels, resize=said.resize)
     whole = {**entry, "task": entry["task"] or _TASKS[reading.data.target], "image": image.section | entry["image"]}
     whole = {key: value for key, value in whole.items() if value}
-    return Looked(reading.says, whole, parse_entry(reading.wanted.name, whole), reading.survey, image.reasons)
+    reasons = (*image.reasons, *reading.data.notes())
+    return Looked(reading.says, whole, parse_entry(reading.wanted.name, whole), reading.survey, reasons)
 
 
 def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components import decoding
 from components.data import images
 from components.data.prepare import foreground
 from components.data.sources.registry import SourceData
 
 UNPUBLISHED = ""  # the split of what the source has not split
-GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})  # Pillow's modes without colour
 LARGE = 512  # pixels: ImageNet's networks take 224 to 480; above it an epoch is measured in hours on a CPU
 
 
@@ -75,13 +75,13 @@ class Survey:
 
     def _header(self, content: pa.Buffer) -> None:
         self.size += content.size
-        said = images.stated(content)
-        if said is None:
+        try:
+            header = decoding.header(content)
+        except decoding.UndecodableError:
             self.headless += 1
             return
-        mode, size = said
-        self.modes[mode] += 1
-        self.sizes[size] += 1
+        self.modes[header.mode] += 1
+        self.sizes[header.size] += 1
 
 
 def _targets(column: pa.ChunkedArray, kind: str) -> Iterator[tuple[int, Sequence[int]]]:
@@ -91,7 +91,7 @@ def _targets(column: pa.ChunkedArray, kind: str) -> Iterator[tuple[int, Sequence
         return
     for chunk in column.chunks:
         for mask in images.decode_masks(chunk):
-            yield foreground(mask), () if mask is None else np.unique(mask).tolist()
+            yield foreground(mask), () if mask is None else np.flatnonzero(images.class_counts(mask)).tolist()
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def fitting(
         height, width, why = _size(survey, height, width)
         reasons.append(f"size {width}×{height}: {why}")
     if channels is None:
-        coloured = sum(number for mode, number in survey.modes.items() if mode not in GREY)
+        coloured = sum(number for mode, number in survey.modes.items() if not decoding.is_grey(mode))
         channels = 3 if coloured else 1
         said = f"{coloured:,} of {survey.samples:,} images are in colour" if coloured else "all images are grey"
         reasons.append(f"channels {channels}: {said}")
     differing = sum(number for size, number in survey.sizes.items() if size != (width, height))
-    lossless = images.LOSSLESS.get(channels, frozenset())
+    lossless = decoding.LOSSLESS.get(channels, frozenset())
     lossy = {mode: number for mode, number in survey.modes.items() if mode not in lossless}
     if resize is None:
         resize = bool(differing or lossy)

@@ -14,6 +14,7 @@ from components.artifacts import SPLITS, ArtifactError, Card, writing
 
 Kind = Literal[
     "corrupt",  # cannot be decoded to its end
+    "narrow-range",  # 16-bit pictures use a low part of their range only: `id` is the key that says which
     "blank",  # of one value, or so nearly that nothing is to be seen
     "duplicate",  # the same pixels as `other`
     "near-duplicate",  # all but the same picture as `other`
@@ -70,7 +71,7 @@ class Inspection(Card):
     modes: dict[str, int]  # Pillow's mode → images
     found: dict[str, int]  # kind → findings
     unreviewed: tuple[str, ...] = ()  # ids that `review` asks a person about, without a verdict yet
-    notes: tuple[str, ...] = ()  # what could not be looked at, and why
+    notes: tuple[str, ...] = ()  # what was left out of the source, and what could not be looked at, and why
 
     @classmethod
     def load(cls, folder: Path) -> Inspection:

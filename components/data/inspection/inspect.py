@@ -6,7 +6,6 @@ Nothing is judged: what to do about what is found is the catalogue's word (`revi
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from components import decoding
 from components.artifacts import replacing
 from components.config import DatasetConfig
 from components.data.inspection import counting, embedding, label_noise, outliers, sheets, twins
@@ -29,6 +29,7 @@ from components.data.sources.registry import SourceData
 # to a dozen of one value; the faintest of Fashion-MNIST's 70,000 spans 254, of the digits 223.
 BLANK = 16
 DRAWN: tuple[Kind, ...] = ("blank", "duplicate", "near-duplicate", "outlier", "label-noise", "missing-group")
+LOW = 2**14  # of 16 bits: cameras and scanners of 10, 12 and 14 bits stay below it
 SIZES = 20  # most frequent sizes that are listed
 
 
@@ -46,9 +47,10 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
         Rows(folder.parent, (SIDE, SIDE, channels), np.uint8) as thumbnails,
         Previews(folder.parent) as previews,
     ):
-        seen = look(data, channels, thumbnails, previews)
+        seen = look(data, config.image, thumbnails, previews)
         reviewed.check(seen.ids.to_pylist() if reviewed.lines else ())
         found, notes = _find(seen, config, thumbnails, folder.parent)
+        notes = [*data.notes(), *notes]
         decisions, asked = decide(found, config.checks, reviewed)
         inspection = Inspection(
             samples=len(seen),
@@ -72,10 +74,11 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
 def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> tuple[list[Finding], list[str]]:
     """Everything that is suspicious, and what could not be looked at."""
     found: list[Finding] = []
-    notes: list[str] = []
+    notes = _notes(seen, config)
     blank = seen.decodable & (seen.contrast < BLANK)
     clear = np.flatnonzero(seen.decodable & ~blank)
     found += (Finding("corrupt", seen.id(index), "", 1.0, why) for index, why in seen.broken.items())
+    found += _narrow(seen)
     found += _blank(seen, np.flatnonzero(blank))
     exact, different = twins.copies(seen.digests, np.flatnonzero(seen.decodable))
     near = twins.near_copies(thumbnails, different[~blank[different]], folder)
@@ -124,6 +127,23 @@ def _pairs(seen: Seen, kind: Kind, pairs: twins.Twins) -> Iterator[Finding]:
         if labels[0] != labels[1] and UNKNOWN not in labels:
             said += f", but labelled {seen.classes[labels[0]]}, not {seen.classes[labels[1]]}"
         yield Finding(kind, one, other, float(correlation), said)
+
+
+def _notes(seen: Seen, config: DatasetConfig) -> list[str]:
+    """How pictures are read whose numbers are not 8 bits of grey or of red, green and blue."""
+    said = ((mode, count, decoding.read_as(mode, config.image.range)) for mode, count in sorted(seen.modes.items()))
+    return [f"mode {mode}, {count:,} pictures: {how}" for mode, count, how in said if how]
+
+
+def _narrow(seen: Seen) -> Iterator[Finding]:
+    """16-bit pictures that all use a low part of their range only, as those of 12-bit scanners do."""
+    if seen.deep and seen.peak < LOW:
+        used = (1 << max(8, seen.peak.bit_length())) - 1
+        said = (
+            f"{seen.deep:,} pictures of 16 bits have no value above {seen.peak:,} of 65,535, so that they are nearly "
+            f"black; where their range is 0 to {used:,}, say so: `image.range: [0, {used}]`"
+        )
+        yield Finding("narrow-range", "image.range", "", 1.0, said)
 
 
 def _outliers(seen: Seen, samples: npt.NDArray[np.int64], distances: embedding.Floats) -> Iterator[Finding]:
@@ -233,7 +253,7 @@ def _draw(seen: Seen, found: list[Finding], thumbnails: Rows, previews: Previews
             return None
         content = previews[place[name]]
         if content:
-            return Image.open(io.BytesIO(content))
+            return decoding.decode(content).image
         pixels = thumbnails.take(np.array([place[name]]))[0]
         return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from components import decoding
+from components.config import ImageDeclaration
 from components.data import images
 from components.data.errors import DataError
 from components.data.inspection.thumbnails import SIDE, Previews, Rows, preview, shrink
@@ -45,6 +47,8 @@ class Seen:
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     broken: dict[int, str] = field(default_factory=dict)  # sample → why it cannot be decoded
+    deep: int = 0  # pictures of 16-bit grey that are read by their type's range
+    peak: int = 0  # the greatest value in any of these
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,7 +64,7 @@ class Seen:
         return counts
 
 
-def look(data: SourceData, channels: int, thumbnails: Rows, previews: Previews) -> Seen:
+def look(data: SourceData, declared: ImageDeclaration, thumbnails: Rows, previews: Previews) -> Seen:
     """Read the source to its end. A sample that cannot be decoded has a black thumbnail and no preview."""
     seen = Seen(data.classes, data.target)
     parts: dict[str, list[Any]] = {name: [] for name in ("ids", "targets", "decodable", "contrast", "digests")}
@@ -68,7 +72,7 @@ def look(data: SourceData, channels: int, thumbnails: Rows, previews: Previews) 
     at = 0
     for table in data.tables:
         for rows in table.to_batches(max_chunksize=_rows_at_once(table)):
-            pictures = _pictures(rows.column("image"), channels)
+            pictures = _pictures(rows.column("image"), declared)
             thumbnails.append(pictures.thumbnails)
             previews.append(pictures.previews)
             for name in ("decodable", "contrast", "digests"):
@@ -80,6 +84,8 @@ def look(data: SourceData, channels: int, thumbnails: Rows, previews: Previews) 
             seen.sizes += pictures.sizes
             seen.modes += pictures.modes
             seen.broken |= {at + index: why for index, why in pictures.broken.items()}
+            seen.deep += len(pictures.peaks)
+            seen.peak = max(seen.peak, *pictures.peaks, 0)
             at += len(rows)
     if at == 0:
         raise DataError("expected images, received none; the source is empty")
@@ -112,7 +118,7 @@ def _count(seen: Seen, rows: pa.RecordBatch) -> npt.NDArray[np.int32]:
     if seen.kind == "mask":
         for name, mask in zip(published.tolist(), images.decode_masks(rows.column("target")), strict=True):
             if mask is not None:
-                seen.shown[name] += np.bincount(mask.ravel(), minlength=256)[:classes] > 0
+                seen.shown[name] += images.class_counts(mask)[:classes] > 0
         return np.full(len(rows), UNKNOWN, dtype=np.int32)
     given = rows.column("target").fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
     targets = np.where((given >= 0) & (given < classes), given, UNKNOWN).astype(np.int32)
@@ -135,9 +141,11 @@ class _Pictures:
     sizes: Counter[str]
     modes: Counter[str]
     broken: dict[int, str]
+    peaks: list[int]
 
 
-def _pictures(column: pa.Array, channels: int) -> _Pictures:
+def _pictures(column: pa.Array, declared: ImageDeclaration) -> _Pictures:
+    channels = declared.channels
     stored = images.decode_stored(column)
     if stored is not None:
         count, height, width, own = stored.shape
@@ -148,10 +156,11 @@ def _pictures(column: pa.Array, channels: int) -> _Pictures:
             _contrast(stored),
             _digests([_digest(image) for image in stored]),
             Counter({f"{width}x{height}": count}),
-            Counter({images.MODE[own]: count}),
+            Counter({decoding.MODE[own]: count}),
             {},
+            [],
         )
-    each: list[_Picture] = images.in_threads(partial(_picture, channels=channels), column.to_pylist())
+    each: list[_Picture] = images.in_threads(partial(_picture, declared=declared), column.to_pylist())
     good = [picture for picture in each if not picture.broken]
     return _Pictures(
         np.stack([picture.thumbnail for picture in each]),
@@ -162,6 +171,7 @@ def _pictures(column: pa.Array, channels: int) -> _Pictures:
         Counter(picture.size for picture in good),
         Counter(picture.mode for picture in good),
         {index: picture.broken for index, picture in enumerate(each) if picture.broken},
+        [picture.peak for picture in good if picture.peak is not None],
     )
 
 
@@ -174,28 +184,27 @@ class _Picture:
     size: str = ""
     mode: str = ""
     broken: str = ""  # why it cannot be decoded
+    peak: int | None = None
 
 
-def _picture(content: bytes | None, channels: int) -> _Picture:
+def _picture(content: bytes | None, declared: ImageDeclaration) -> _Picture:
     """One encoded image. Of a JPEG that shrinks while it is decoded, the digest is that of the file."""
-    stated = images.stated(content or b"")
     try:
-        image = images.open_image(content or b"", LEAST)
-    except images.UndecodableError as error:
-        return _Picture(np.zeros((SIDE, SIDE, channels), dtype=np.uint8), broken=str(error))
-    whole = stated is None or stated[1] == image.size
-    mode, (width, height) = (image.mode, image.size) if stated is None else stated
-    grey = image.mode in images.LOSSLESS[1] or image.mode.startswith(("I", "F", "LA", "La"))
-    plain = images.convert(image, 1 if grey else 3)
-    pixels = images.to_array(plain)[None]
-    return _Picture(
-        shrink(pixels, channels)[0],
-        preview(plain),
-        int(_contrast(pixels)[0]),
-        _digest(pixels[0]) if whole else hashlib.blake2b(content or b"", digest_size=16).digest(),
-        f"{width}x{height}",
-        mode,
-    )
+        with decoding.opened(content or b"", range=declared.range, frames=declared.frames, least=LEAST) as picture:
+            pixels = decoding.to_array(picture.image)[None]
+            whole = picture.image.size == picture.header.size
+            width, height = picture.header.size
+            return _Picture(
+                shrink(pixels, declared.channels)[0],
+                preview(picture.image),
+                int(_contrast(pixels)[0]),
+                _digest(pixels[0]) if whole else hashlib.blake2b(content or b"", digest_size=16).digest(),
+                f"{width}x{height}",
+                picture.header.mode,
+                peak=picture.peak,
+            )
+    except decoding.UndecodableError as error:
+        return _Picture(np.zeros((SIDE, SIDE, declared.channels), dtype=np.uint8), broken=str(error))
 
 
 def _previews(batch: images.Pixels) -> list[bytes]:
@@ -214,8 +223,9 @@ def _contrast(batch: images.Pixels) -> npt.NDArray[np.uint8]:
 
 
 def _digest(pixels: images.Pixels) -> bytes:
-    shape = b"%d %d %d\0" % pixels.shape
-    return hashlib.blake2b(shape + pixels.tobytes(), digest_size=16).digest()
+    digest = hashlib.blake2b(b"%d %d %d\0" % pixels.shape, digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
 
 
 def _digests(values: list[bytes]) -> npt.NDArray[np.void]:

@@ -40,13 +40,25 @@ def shrink(images: Pixels, channels: int) -> Pixels:
     result = np.empty((count, SIDE, SIDE, own), dtype=np.uint8)
     step = max(1, _AT_ONCE // (height * width * own))
     for start in range(0, count, step):
-        block = images[start : start + step].reshape(-1, height, width * own).astype(np.float64)
-        rows = (down @ block).reshape(len(block), SIDE, width, own)
+        block = images[start : start + step].reshape(-1, height, width * own)
+        rows = _down(block, down).reshape(len(block), SIDE, width, own)
         both = np.moveaxis(across @ np.moveaxis(rows, 3, 1).swapaxes(2, 3), 1, 3).swapaxes(1, 2)
         result[start : start + step] = (both.astype(np.int64) + (1 << (2 * _BITS - 1))) >> (2 * _BITS)
     if own == channels:
         return result
     return np.repeat(result, 3, axis=3) if own == 1 else luminance(result)
+
+
+def _down(block: Pixels, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """`(32, H)` weights times each of `(N, H, W)`; of a large picture some columns at a time."""
+    count, height, width = block.shape
+    step = max(1, _AT_ONCE // (count * height))
+    if step >= width:
+        return weights @ block.astype(np.float64)
+    rows = np.empty((count, SIDE, width))
+    for left in range(0, width, step):
+        rows[:, :, left : left + step] = weights @ block[:, :, left : left + step].astype(np.float64)
+    return rows
 
 
 def luminance(images: Pixels) -> Pixels:
@@ -57,7 +69,7 @@ def luminance(images: Pixels) -> Pixels:
     return summed[..., None].astype(np.uint8)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _weights(length: int) -> npt.NDArray[np.float64]:
     """`(32, length)`: whole numbers, each row's sum is 2^14."""
     scale = length / SIDE

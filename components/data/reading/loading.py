@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
+from components import decoding
 from components.artifacts import ArtifactError, Dataset, DatasetCard, InputSpec, Split
 from components.data import images
 from components.data.errors import DataError
@@ -108,15 +108,12 @@ def decode_image(content: bytes, spec: InputSpec, *, resize: bool = False) -> np
 
     With `resize`, any image is converted as `prepare` would; without, one of another size or colour raises DataError.
     """
-    image = images.open_image(content)
-    if resize and image.size != (spec.width, spec.height):
-        image = image.resize((spec.width, spec.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    if image.size != (spec.width, spec.height) or not (resize or image.mode in images.LOSSLESS[spec.channels]):
-        raise DataError(
-            f"expected an image of {spec.width}×{spec.height} in mode {images.MODE[spec.channels]}, "
-            f"received {image.width}×{image.height} in mode {image.mode}"
-        )
-    return images.to_array(images.convert(image, spec.channels))
+    form = decoding.Form.of(spec.model_dump() | {"resize": resize})
+    try:
+        pixels, _ = decoding.read(content, form)
+    except decoding.UndecodableError as error:
+        raise DataError(str(error)) from None
+    return pixels
 
 
 def _decode_column(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], spec: InputSpec) -> npt.NDArray[np.uint8]:

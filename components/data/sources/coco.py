@@ -3,44 +3,63 @@
 `crops`: every object that is no crowd is a sample, cut out of its image, which is its `group_image`.
 `masks`: every image is a sample. Crowds lie at the bottom of its mask, then the objects from the largest to the
 smallest, so that a small thing in front of a large one is seen; everything else is background.
-The JSON is read whole; images follow a few at a time. Coordinates are those of the upright image (EXIF).
+The JSON is read whole, and held against the images' headers before the first of them is decoded; they follow a few at a
+time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from components.artifacts import SPLITS, Split
 from components.config import CocoSource
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import coco_json, cut, place, rows
+from components.data.sources import boxes, coco_json, cut, frames, outlines, place, rows
 from components.data.sources.coco_json import Document, Picture, Thing
+from components.data.sources.faults import Fault, Faults, Kind, shown
+from components.data.sources.frames import Frame
 from components.data.sources.registry import SourceData, schema
 
 BACKGROUND = "background"
+NOT_WHOLE = Kind("image", "images", "all of whose objects can be drawn", "with objects that cannot be drawn")
 _MOST_CLASSES = 255  # of a mask of bytes: 255 itself says "unknown" (see `prepare`)
 
-Found = list[tuple[Document, Path]]  # each JSON and the folder of its images
+Listed = list[tuple[Picture, Path]]  # each image, and the folder that its file's name is relative to
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """An image that is there, and those of its objects that are taken: boxes or outlines in pixels of its frame."""
+
+    picture: Picture
+    frame: Frame
+    things: list[tuple[Thing, Any]]
 
 
 def read(source: CocoSource, project: Path) -> SourceData:
-    found = _documents(source, place.local(source, project))
-    pictures = [(picture, folder) for document, folder in found for picture in document.pictures]
-    rows.unique((picture.id, picture.where) for picture, _ in pictures)
-    labels = _labels(source, found)
-    named = {name for picture, _ in pictures for name in picture.groups}
+    path = place.local(source, project)
+    jsons = _jsons(source, path)
+    where = jsons[0][1] if len(jsons) == 1 else path
+    faults = Faults(str(where), source.faulty)
+    documents, listed = _documents(source, path, jsons, faults)
+    rows.unique((picture.id, f"{where}: {picture.where}") for picture, _ in listed)
+    found = _framed(listed, source, faults, where)
+    (_add_boxes if source.take == "crops" else _add_outlines)(found, source, faults, where)
+    faults.tell()
+    found = found if source.take == "crops" else list(faults.kept(map(_whole, found)))
+    labels = _labels(documents, found)
+    named = {name for picture, _ in listed for name in picture.groups}
     if source.take == "crops":
         groups = tuple(sorted({"group_image", *named}))
-        number = rows.numbers(labels)
-        crops = rows.in_order(lambda each: _crops(*each, number, groups), pictures)
-        taken: Iterator[dict[str, Any]] = (row for some in crops for row in some)
-        return SourceData(labels, "class", rows.tables(schema("class", groups), taken), groups)
+        crops = cut.crops(_cutting(each, rows.numbers(labels), groups) for each in found if each.things)
+        taken = rows.tables(schema("class", groups), faults.sound(crops))
+        return SourceData(labels, "class", taken, groups, notes=faults.notes)
     groups = tuple(sorted(named))
     classes = (BACKGROUND, *(name for name in labels if name != BACKGROUND))
     if len(classes) > _MOST_CLASSES:
@@ -48,8 +67,8 @@ def read(source: CocoSource, project: Path) -> SourceData:
             f"{source.path}: expected at most {_MOST_CLASSES - 1} categories for masks, received {len(labels)}"
         )
     number = rows.numbers(classes)
-    masks = rows.in_order(lambda each: _masked(*each, number, groups), pictures)
-    return SourceData(classes, "mask", rows.tables(schema("mask", groups), masks), groups)
+    masks = rows.in_order(lambda each: _masked(each, number, groups), found, _pixels)
+    return SourceData(classes, "mask", rows.tables(schema("mask", groups), masks), groups, notes=faults.notes)
 
 
 def listing(source: CocoSource, project: Path) -> str | None:
@@ -69,20 +88,26 @@ def listing(source: CocoSource, project: Path) -> str | None:
 # -- which files -----------------------------------------------------------------------------------------------------
 
 
-def _documents(source: CocoSource, path: Path) -> Found:
+def _jsons(source: CocoSource, path: Path) -> list[tuple[Split | None, Path]]:
     if isinstance(source.annotations, dict):
-        several = len(source.annotations) > 1
-        jsons: list[tuple[Split | None, Path]] = [
-            (split, _json(path, source.annotations[split])) for split in SPLITS if split in source.annotations
-        ]
-    else:
-        several, jsons = False, [(None, _json(path, source.annotations))]
-    found = []
+        named = source.annotations
+        return [(split, _json(path, named[split])) for split in SPLITS if split in named]
+    return [(None, _json(path, source.annotations))]
+
+
+def _documents(
+    source: CocoSource, path: Path, jsons: list[tuple[Split | None, Path]], faults: Faults
+) -> tuple[list[Document], Listed]:
+    """The JSONs, and their images."""
+    documents: list[Document] = []
+    listed: Listed = []
     for split, json in jsons:
-        document = coco_json.load(json, split, several=several)
+        document = coco_json.load(json, faults, split, several=len(jsons) > 1)
         named = source.images.get(split or "train") if isinstance(source.images, dict) else source.images
-        found.append((document, _images(path, json, named, document)))
-    return found
+        folder = _images(path, json, named, document)
+        documents.append(document)
+        listed += [(picture, folder) for picture in document.pictures]
+    return documents, listed
 
 
 def _json(path: Path, name: str | None) -> Path:
@@ -110,127 +135,138 @@ def _images(path: Path, json: Path, name: str | None, document: Document) -> Pat
         raise DataError(f"{json}: expected images, received none")
     first = document.pictures[0]
     for folder in folders:
-        if (folder / first.name).is_file():
+        if os.path.isfile(folder / first.name):  # noqa: PTH113 — also where the name is none that a file can have
             return folder.resolve()
     raise DataError(
-        f"{first.where}: expected its file in {' or '.join(map(str, folders))}, received none; "
+        f"{json}: {first.where}: expected its file in {' or '.join(map(str, folders))}, received none; "
         "name the folder of the images as source.images"
     )
 
 
-def _labels(source: CocoSource, found: Found) -> tuple[str, ...]:
-    """The categories that have an object to be taken, in order of their ids: of others nothing can be learnt."""
-    seen = {
-        thing.label
-        for document, _ in found
-        for picture in document.pictures
-        for thing in picture.things
-        if source.take == "masks" or not thing.crowd
-    }
-    labels = tuple(dict.fromkeys(name for document, _ in found for name in document.labels if name in seen))
+def _labels(documents: list[Document], found: list[Annotated]) -> tuple[str, ...]:
+    """The categories that have an object that is taken, in order of their ids: of others nothing can be learnt."""
+    seen = {thing.label for each in found for thing, _ in each.things}
+    labels = tuple(dict.fromkeys(name for document in documents for name in document.labels if name in seen))
     if not labels:
-        raise DataError(f"{found[0][0].path}: expected annotations of objects, received none")
+        raise DataError(f"{documents[0].path}: expected annotations of objects, received none")
     return labels
 
 
-# -- crops -----------------------------------------------------------------------------------------------------------
+# -- what fits -------------------------------------------------------------------------------------------------------
 
 
-def _crops(picture: Picture, folder: Path, number: dict[str, int], groups: tuple[str, ...]) -> list[dict[str, Any]]:
-    things = [thing for thing in picture.things if not thing.crowd]
-    if not things:
-        return []
-    pixels = cut.upright(rows.inside(folder, picture.name, picture.where), picture.where)
-    cut.same_size((pixels.shape[1], pixels.shape[0]), picture.size, picture.where)
+def _framed(listed: Listed, source: CocoSource, faults: Faults, path: Path) -> list[Annotated]:
+    """The images that are there and of the size that is stated; of crops, those with an object."""
+
+    def framed(each: tuple[Picture, Path]) -> Annotated | Fault:
+        picture, folder = each
+        file = frames.located(folder, picture.name, picture.where, path)
+        frame = frames.frame(file, picture.size, picture.where)
+        return frame if isinstance(frame, Fault) else Annotated(picture, frame, [])
+
+    wanted = (each for each in listed if source.take == "masks" or any(not thing.crowd for thing in each[0].things))
+    return list(faults.kept(rows.in_order(framed, wanted)))
+
+
+def _add_boxes(found: list[Annotated], source: CocoSource, faults: Faults, path: Path) -> None:
+    """Add the boxes of their objects, crowds aside."""
+    taken: list[tuple[Annotated, Thing, boxes.Box]] = []
+    for each in found:
+        for thing in (thing for thing in each.picture.things if not thing.crowd):
+            written = boxes.numbers(thing.box)
+            if written is not None:
+                taken.append((each, thing, written))
+            elif thing.box:
+                faults.add(Fault(boxes.NO_NUMBERS, f"{thing.where}, {shown(thing.box)}"))
+            else:
+                faults.add(Fault(boxes.NO_BOX, thing.where))
+    written_boxes = [(thing.where, written, each.frame.size) for each, thing, written in taken]
+    placed = boxes.placed(written_boxes, source.boxes, source.unit, path)
+    for (each, thing, _), box in zip(taken, placed, strict=True):
+        each.things.extend((thing, one) for one in faults.kept([box]))
+
+
+def _add_outlines(found: list[Annotated], source: CocoSource, faults: Faults, path: Path) -> None:
+    """Add the outlines of their objects."""
+    for each in found:
+        for thing in each.picture.things:
+            outline = outlines.parse(thing.outline)
+            if outline is None:
+                faults.add(Fault(outlines.NO_OUTLINE, f"{thing.where}, {shown(thing.outline)}"))
+            else:
+                each.things.append((thing, outline))
+    outlines.refuse_misread(
+        ((each.frame.size, outline) for each in found for _, outline in each.things), source.unit, path
+    )
+    for each in found:
+        shapes = [
+            (thing, outline.in_pixels(each.frame.size, source.unit or "pixels")) for thing, outline in each.things
+        ]
+        each.things[:] = faults.kept(_drawable(each, shapes))
+
+
+def _whole(each: Annotated) -> Annotated | Fault:
+    """An image all of whose objects can be drawn: one that is left out would be learnt as background."""
+    whole = not each.picture.lost and len(each.things) == len(each.picture.things)
+    return each if whole else Fault(NOT_WHOLE, each.picture.where)
+
+
+def _drawable(
+    each: Annotated, drawn: list[tuple[Thing, outlines.Outline]]
+) -> Iterator[tuple[Thing, outlines.Outline] | Fault]:
+    length = 0
+    for thing, outline in drawn:
+        fault = outlines.fault(outline, each.frame.size, thing.where)
+        length += 0 if fault else outline.length
+        if length > outlines.LONGEST_TOGETHER:
+            fault = Fault(outlines.TOO_LONG_TOGETHER, thing.where)
+        yield fault or (thing, outline)
+
+
+# -- crops and masks -------------------------------------------------------------------------------------------------
+
+
+def _cutting(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> cut.Cutting:
+    picture = each.picture
     values = {group: picture.groups.get(group) for group in groups} | {"group_image": picture.id}
-    return [
-        {
-            "id": f"{picture.id}#{thing.id}",
-            "image": cut.crop(pixels, _box(thing), thing.where),
-            "target": number[thing.label],
-            "published": picture.published,
-            **values,
-        }
-        for thing in things
-    ]
+    return cut.Cutting(
+        each.frame,
+        picture.where,
+        [
+            (
+                box,
+                {
+                    "id": f"{picture.id}#{thing.id}",
+                    "target": number[thing.label],
+                    "published": picture.published,
+                    **values,
+                },
+            )
+            for thing, box in each.things
+        ],
+    )
 
 
-def _box(thing: Thing) -> cut.Box:
-    if thing.box is None:
-        raise DataError(f"{thing.where}: expected a bbox to cut it out by, received none")
-    return thing.box
+def _pixels(each: Annotated) -> int:
+    return each.frame.size[0] * each.frame.size[1]
 
 
-# -- masks -----------------------------------------------------------------------------------------------------------
-
-
-def _masked(picture: Picture, folder: Path, number: dict[str, int], groups: tuple[str, ...]) -> dict[str, Any]:
-    content = rows.inside(folder, picture.name, picture.where).read_bytes()
-    size = cut.upright_size(content)
-    if size is not None:  # what is no image at all is found in `prepare`
-        cut.same_size(size, picture.size, picture.where)
+def _masked(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> dict[str, Any]:
+    picture = each.picture
     return {
         "id": picture.id,
-        "image": content,
-        "target": images.encode(mask(picture, number)[None])[0].as_py(),
+        "image": each.frame.path.read_bytes(),
+        "target": images.encode(mask(each, number)[None])[0].as_py(),
         "published": picture.published,
         **{group: picture.groups.get(group) for group in groups},
     }
 
 
-def mask(picture: Picture, number: dict[str, int]) -> images.Pixels:
-    """`(H, W)` indices of classes: crowds first, then objects from the largest to the smallest, each over the last."""
-    from pycocotools import mask as coding
-
-    width, height = picture.size
-    result = np.full((height, width), number[BACKGROUND], dtype=np.uint8)
-    coded = [(thing, _run_lengths(thing, height, width)) for thing in picture.things]
-    for thing, lengths in sorted(coded, key=lambda each: (not each[0].crowd, -int(coding.area(each[1])), each[0].id)):
-        result[coding.decode(lengths).astype(bool)] = number[thing.label]
-    return result
-
-
-def _run_lengths(thing: Thing, height: int, width: int) -> Any:
-    """An outline in `pycocotools`' compressed form, checked first: its C code does not."""
-    from pycocotools import mask as coding
-
-    outline = thing.outline
-    if isinstance(outline, dict):
-        counts = outline.get("counts")
-        if outline.get("size") != [height, width]:
-            raise DataError(f"{thing.where}: expected run lengths of {[height, width]}, received {outline.get('size')}")
-        if isinstance(counts, list) and all(isinstance(each, int) and each >= 0 for each in counts):
-            if sum(counts) != height * width:
-                raise DataError(f"{thing.where}: expected runs of {height * width} pixels, received {sum(counts)}")
-            return coding.frPyObjects(outline, height, width)
-        if isinstance(counts, str):
-            return _checked_runs({"size": [height, width], "counts": counts.encode()}, thing, height * width)
-    elif isinstance(outline, list) and outline and all(map(_is_polygon, outline)):
-        return coding.merge(coding.frPyObjects(outline, height, width))
-    raise DataError(
-        f"{thing.where}: expected a segmentation, polygons of at least three points or run lengths, received "
-        f"{str(outline)[:80]}"
-    )
-
-
-def _is_polygon(points: Any) -> bool:
-    numbers = isinstance(points, list) and all(isinstance(each, (int, float)) for each in points)
-    return numbers and len(points) >= 6 and len(points) % 2 == 0 and bool(np.isfinite(points).all())
-
-
-def _checked_runs(coded: dict[str, Any], thing: Thing, pixels: int) -> dict[str, Any]:
-    """Compressed run lengths (LEB128-like, differences to the run before the last) that fill the mask exactly."""
-    runs: list[int] = []
-    value = shift = 0
-    for byte in coded["counts"]:
-        part = byte - 48
-        value |= (part & 0x1F) << shift
-        shift += 5
-        if not part & 0x20:
-            if part & 0x10:
-                value |= -1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    if shift or min(runs, default=-1) < 0 or sum(runs) != pixels:
-        raise DataError(f"{thing.where}: expected runs of {pixels} pixels, received others; export it again")
-    return coded
+def mask(each: Annotated, number: dict[str, int]) -> images.Pixels:
+    """`(H, W)` indices of classes, upright: crowds first, then objects from the largest to the smallest, each over the
+    last."""
+    size = each.frame.size
+    coded = [(thing, outlines.coded(outline, size)) for thing, outline in each.things]
+    coded.sort(key=lambda one: (not one[0].crowd, -outlines.area(one[1]), one[0].id))
+    drawn = outlines.draw(((shape, number[thing.label]) for thing, shape in coded), size, number[BACKGROUND])
+    return frames.turned(drawn, each.frame.orientation)

@@ -1,10 +1,13 @@
-"""COCO's JSON → images and their objects, checked: every reference resolves, every number is one."""
+"""COCO's JSON → images and their objects: every reference resolves, every id is one.
+
+Boxes, outlines and sizes are taken as they stand in the file; whether they fit the pictures, `boxes`, `outlines` and
+`frames` find out.
+"""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,11 @@ from typing import Any
 from components.artifacts import Split
 from components.data.errors import DataError
 from components.data.sources import rows
-from components.data.sources.cut import Box
+from components.data.sources.faults import Fault, Faults, Kind, named, shown
+
+NO_IMAGE = Kind("annotation", "annotations", "of images that are listed", "of another image")
+NO_CATEGORY = Kind("annotation", "annotations", "of categories that are listed", "of another category")
+ID_TWICE = Kind("annotation", "annotations", "with an id of their own", "with the id of another")
 
 
 @dataclass(frozen=True)
@@ -21,8 +28,8 @@ class Thing:
 
     id: str
     label: str
-    box: Box | None
-    outline: Any  # polygons or run lengths, as `pycocotools` takes them; None where there is none
+    box: Any  # four numbers, if all is well; None where there is none
+    outline: Any  # polygons or run lengths, if all is well; None where there is none
     crowd: bool
     where: str
 
@@ -33,11 +40,12 @@ class Picture:
 
     id: str
     name: str  # of the file, below the folder of images
-    size: tuple[int, int]  # width, height
+    size: tuple[Any, Any]  # width, height, if all is well; None where there is none
     published: Split | None
     groups: Mapping[str, str | None]
     where: str
     things: list[Thing] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  # annotations that are faulty, in words
 
 
 @dataclass(frozen=True)
@@ -49,43 +57,63 @@ class Document:
     pictures: tuple[Picture, ...]
 
 
-def load(path: Path, split: Split | None = None, *, several: bool = False) -> Document:
+def load(path: Path, faults: Faults, split: Split | None = None, *, several: bool = False) -> Document:
     """Parse and check one JSON; with `several` of them, ids start with the split's name.
 
-    Raises DataError that names the image, annotation or category that is wrong.
+    Annotations that belong to nothing, or whose id another one has, go into `faults`. Raises DataError that names the
+    image, annotation or category for anything else that is wrong.
     """
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected COCO's JSON, received a file that is none: {error}") from None
     parts = [_list(content, key, path) for key in ("images", "annotations", "categories")]
     labels = _labels(parts[2], path)
     pictures = _pictures(parts[0], path, split, f"{split}/" if several else "")
-    for item in parts[1]:
-        number = _value(item, "id", (int, str), f"{path}: an annotation")
-        where = f"{path}: annotation {number}"
-        picture = pictures.get(_value(item, "image_id", (int, str), where))
-        if picture is None:
-            raise DataError(f"{where}: expected the id of one of its images, received image_id {item['image_id']!r}")
-        label = labels.get(_value(item, "category_id", (int, str), where))
-        if label is None:
-            known = ", ".join(map(str, labels))
-            raise DataError(f"{where}: expected a category of {known}, received category_id {item['category_id']!r}")
-        box = _box(item["bbox"], where) if item.get("bbox") else None
-        crowd = bool(item.get("iscrowd", 0))
-        picture.things.append(Thing(str(number), label, box, item.get("segmentation") or None, crowd, where))
-    rows.unique((thing.id, thing.where) for picture in pictures.values() for thing in picture.things)
+    for picture, thing in faults.kept(_things(parts[1], path, labels, pictures)):
+        picture.things.append(thing)
     return Document(path, tuple(labels[number] for number in sorted(labels, key=_in_order)), tuple(pictures.values()))
+
+
+def _things(
+    items: list[Any],
+    path: Path,
+    labels: Mapping[int | str, str],
+    pictures: Mapping[int | str, Picture],
+) -> Iterator[tuple[Picture, Thing] | Fault]:
+    """Each annotation with its picture."""
+    first: dict[str, str] = {}
+    for item in items:
+        number = _value(item, "id", (int, str), f"{path}: an annotation")
+        where = f"annotation {_id(number)}"
+        picture = pictures.get(_value(item, "image_id", (int, str), f"{path}: {where}"))
+        if picture is None:
+            yield Fault(NO_IMAGE, f"{where} of image_id {shown(item['image_id'])}")
+            continue
+        where += f" of {picture.where}"
+        label = labels.get(_value(item, "category_id", (int, str), f"{path}: {where}"))
+        if label is None:
+            picture.lost.append(where)
+            yield Fault(NO_CATEGORY, f"{where}, category_id {shown(item['category_id'])}")
+        elif str(number) in first:
+            picture.lost.append(where)
+            yield Fault(ID_TWICE, f"{where} has that of {first[str(number)]}")
+        else:
+            first[str(number)] = where
+            crowd = bool(item.get("iscrowd", 0))
+            yield picture, Thing(str(number), label, item.get("bbox"), item.get("segmentation"), crowd, where)
 
 
 def _labels(items: list[Any], path: Path) -> dict[int | str, str]:
     """Category id → name."""
     labels: dict[int | str, str] = {}
     for item in items:
-        where = f"{path}: category {item.get('name') if isinstance(item, dict) else item!r}"
+        where = f"{path}: category {shown(item.get('name') if isinstance(item, dict) else item)}"
         number, name = _value(item, "id", (int, str), where), _value(item, "name", (str,), where)
         if number in labels or name in labels.values():
-            raise DataError(f"{where}: expected an id and a name of its own, received {number!r} and {name!r} again")
+            raise DataError(
+                f"{where}: expected an id and a name of its own, received {shown(number)} and {shown(name)} again"
+            )
         labels[number] = name
     if not labels:
         raise DataError(f"{path}: expected categories, received none")
@@ -98,14 +126,19 @@ def _pictures(items: list[Any], path: Path, split: Split | None, before: str) ->
     groups = sorted({key for item in items if isinstance(item, dict) for key in item if key.startswith("group_")})
     for item in items:
         number = _value(item, "id", (int, str), f"{path}: an image")
-        where = f"{path}: image {number}"
+        where = f"image {_id(number)}"
         if number in pictures:
-            raise DataError(f"{where}: expected an id of its own, received one that two images have")
-        name = _value(item, "file_name", (str,), where)
-        size = (_value(item, "width", (int,), where), _value(item, "height", (int,), where))
+            raise DataError(f"{path}: {where}: expected an id of its own, received one that two images have")
+        name = _value(item, "file_name", (str,), f"{path}: {where}")
+        size = (item.get("width"), item.get("height"))
         values = {group: rows.text(item.get(group)) for group in groups}
-        pictures[number] = Picture(f"{before}{name}", name, size, split, values, f"{where} ({name})")
+        pictures[number] = Picture(f"{before}{name}", name, size, split, values, f"{where} ({before}{named(name)})")
     return pictures
+
+
+def _id(number: int | str) -> str:
+    """As a person writes it; the longest is cut."""
+    return named(number) if isinstance(number, str) else shown(number)
 
 
 def _in_order(number: int | str) -> tuple[bool, int | str]:
@@ -125,13 +158,5 @@ def _value(item: Any, key: str, kinds: tuple[type, ...], where: str) -> Any:
     value = item.get(key) if isinstance(item, dict) else None
     if not isinstance(value, kinds) or isinstance(value, bool):
         expected = " or ".join({int: "a whole number", str: "a text"}[kind] for kind in kinds)
-        raise DataError(f"{where}: expected {expected} as {key}, received {value!r}")
+        raise DataError(f"{where}: expected {expected} as {key}, received {shown(value)}")
     return value
-
-
-def _box(value: Any, where: str) -> Box:
-    """COCO's x, y, width, height as left, top, right, bottom."""
-    fits = isinstance(value, list) and len(value) == 4
-    if not fits or not all(isinstance(each, (int, float)) and math.isfinite(each) for each in value):
-        raise DataError(f"{where}: expected a bbox of four numbers x, y, width, height, received {value!r}")
-    return (value[0], value[1], value[0] + value[2], value[1] + value[3])

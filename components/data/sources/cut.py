@@ -2,69 +2,55 @@
 
 from __future__ import annotations
 
-import io
 import math
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from PIL import Image
-
+from components import decoding
 from components.data import images
-from components.data.errors import DataError
 from components.data.images import Pixels
-
-# What a box may reach over its image's edge before it is refused, and is cut off: annotation tools count pixels from
-# 0 or 1 and round outwards, which together is less than one pixel.
-OVER_THE_EDGE = 1.0
-_NOISE = 1e-3  # of coordinates that were whole before they were multiplied and divided
-_GREY = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B"})
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels from 0; right and bottom are outside
+from components.data.sources import frames, rows
+from components.data.sources.boxes import NOISE, Box
+from components.data.sources.faults import Fault
+from components.data.sources.frames import Frame
 
 
-def upright(path: Path, where: str) -> Pixels:
-    """`(H, W, C)`: the image as people see it (EXIF), C being 1 for greys; raises DataError for what is none."""
+@dataclass(frozen=True)
+class Cutting:
+    """An image, and what is cut out of it. `where` names it in messages."""
+
+    frame: Frame
+    where: str
+    boxes: list[tuple[Box, dict[str, Any]]]  # in pixels of the frame; and the row that it becomes, without its `image`
+
+
+def crops(cuttings: Iterable[Cutting]) -> Iterator[dict[str, Any] | Fault]:
+    """One row per box, none of which `boxes` has anything against; an image that cannot be decoded is one fault."""
+    for some in rows.in_order(_cut, cuttings, lambda each: math.prod(each.frame.size)):
+        yield from some
+
+
+def _cut(each: Cutting) -> list[dict[str, Any] | Fault]:
+    frame = each.frame
     try:
-        image = images.open_image(path.read_bytes())
-    except images.UndecodableError as error:
-        raise DataError(f"{where}: {path}: {error}") from None
-    return images.to_array(images.convert(image, 1 if image.mode in _GREY else 3))
+        image = decoding.decode(frame.path.read_bytes()).image
+    except decoding.UndecodableError as error:
+        early = "; objects are cut out before `image:` is read, so convert the image itself" if error.key else ""
+        return [Fault(frames.UNREADABLE, f"{each.where} {error}{early}")]
+    if image.size != frame.upright:
+        return [Fault(frames.UNREADABLE, f"{each.where} was changed while it was read")]
+    pixels = decoding.to_array(image)
+    return [
+        row | {"image": crop(pixels, frames.turned_box(box, frame.size, frame.orientation))} for box, row in each.boxes
+    ]
 
 
-def upright_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height as people see the image (EXIF), from its header; None where it has none to be read."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # the orientations that lie on their side
-            return (image.height, image.width) if turned else image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
-
-
-def same_size(size: tuple[int, int], stated: tuple[int, int], where: str) -> None:
-    """Raises DataError where annotations speak of an image of another size than the upright one's (width, height)."""
-    if size != stated:
-        turned = "; its pixels lie on their side, annotate it upright" if size == stated[::-1] else ""
-        raise DataError(
-            f"{where}: expected an image of {stated[0]}×{stated[1]}, as annotated, received {size[0]}×{size[1]}{turned}"
-        )
-
-
-def crop(pixels: Pixels, box: Box, where: str) -> bytes:
-    """The part `box` of `(H, W, C)` pixels as PNG, touched pixels included; raises DataError for one outside of it."""
+def crop(pixels: Pixels, box: Box) -> bytes:
+    """The part `box` of `(H, W, C)` pixels as PNG, touched pixels included, what is over the edge cut off."""
     height, width = pixels.shape[:2]
     left, top, right, bottom = box
-    if not all(map(math.isfinite, box)) or right <= left or bottom <= top:
-        raise DataError(f"{where}: expected a box with an area, received {_said(box)}")
-    if min(left, top) < -OVER_THE_EDGE or right > width + OVER_THE_EDGE or bottom > height + OVER_THE_EDGE:
-        raise DataError(f"{where}: expected a box inside the image of {width}×{height}, received {_said(box)}")
-    columns = slice(max(0, math.floor(left + _NOISE)), min(width, math.ceil(right - _NOISE)))
-    lines = slice(max(0, math.floor(top + _NOISE)), min(height, math.ceil(bottom - _NOISE)))
-    part = pixels[lines, columns]
-    if not part.size:
-        raise DataError(f"{where}: expected a box inside the image of {width}×{height}, received {_said(box)}")
-    content: bytes = images.encode(part[None])[0].as_py()
+    columns = slice(max(0, math.floor(left + NOISE)), min(width, math.ceil(right - NOISE)))
+    lines = slice(max(0, math.floor(top + NOISE)), min(height, math.ceil(bottom - NOISE)))
+    content: bytes = images.encode(pixels[lines, columns][None])[0].as_py()
     return content
-
-
-def _said(box: Box) -> str:
-    return "{:g}, {:g} to {:g}, {:g}".format(*box)

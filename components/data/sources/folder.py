@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components import decoding
 from components.artifacts import SPLITS
 from components.config import FolderSource
 from components.data.errors import DataError
 from components.data.sources import place, rows
 from components.data.sources.registry import SourceData, schema
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+# By these names files are known as images; which format each is in is told by its content.
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".j2k"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+)
 _IGNORED = frozenset({"Thumbs.db", "desktop.ini"})  # what file browsers leave behind, besides hidden files
 
 
@@ -93,9 +98,19 @@ def _files(label: Path, folder: Path) -> list[Path]:
     for path in files:
         if not path.is_file() or path.suffix.lower() not in SUFFIXES:
             raise DataError(
-                f"{path}: expected only images ({', '.join(SUFFIXES)}) in a class's folder; move it elsewhere"
+                f"{path}: expected only images ({', '.join(SUFFIXES)}) in a class's folder, received {_told(path)}"
             )
     return files
+
+
+def _told(path: Path) -> str:
+    """What is in the place of an image, and what to do."""
+    if path.is_dir():
+        return "a folder; move it elsewhere"
+    try:
+        return f"a file that is {decoding.header(path.read_bytes()).format}; name it so"
+    except decoding.UndecodableError as error:
+        return f"a file that {error}; or move it elsewhere"
 
 
 def _rows(folder: Path, number: dict[str, int], entries: list[Entry]) -> Iterator[dict[str, Any]]:

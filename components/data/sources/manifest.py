@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from components.config import ManifestSource
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import place, rows, tabular
+from components.data.sources import masks, place, rows, tabular
+from components.data.sources.faults import Fault, Faults, named
 from components.data.sources.registry import SourceData, schema
 from components.data.sources.tabular import SUFFIXES, bytes_of, held, is_bytes, parts
 
 _MASKS = 64  # decoded at a time
+_MOST_CLASSES = 255  # of a mask of bytes: 255 itself says "unknown" (see `prepare`)
+_NAMED = 4  # classes of an example in a message
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,10 @@ def read(source: ManifestSource, project: Path) -> SourceData:
     classes, number = _classes(source, table, columns, path)
     groups = tuple(sorted(columns.groups))
     kind = "class" if source.mask is None else "mask"
-    data_schema = schema(kind, groups, columns.time is not None)  # type: ignore[arg-type]
-    taken = _rows(source, path, root, columns, number)
-    return SourceData(classes, kind, rows.tables(data_schema, taken), groups, columns.time is not None)  # type: ignore[arg-type]
+    timed = columns.time is not None
+    faults = Faults(str(path), source.faulty)
+    taken = rows.tables(schema(kind, groups, timed), faults.sound(_rows(source, path, root, columns, number)))  # type: ignore[arg-type]
+    return SourceData(classes, kind, taken, groups, timed, faults.notes)  # type: ignore[arg-type]
 
 
 def listing(source: ManifestSource, project: Path) -> str | None:
@@ -172,19 +177,30 @@ def _class_name(value: Any, where: str, column: str) -> str:
 
 
 def _numbered(source: ManifestSource, path: Path, columns: Columns) -> tuple[str, ...]:
-    """`0`, `1`, … up to the largest value in a mask."""
+    """`0`, `1`, … up to the largest value in a mask; raises DataError where masks have other values than these."""
     root = _root(source, path)
-    largest = 0
+    used = np.zeros(_MOST_CLASSES + 2, dtype=bool)  # the last stands for all that is larger
     at = 0
     for part in parts(path, [columns.target]):
         values = part.column(columns.target).to_pylist()
         for start in range(0, len(values), _MASKS):
             some = values[start : start + _MASKS]
             files = [_file(value, root, _row(path, at + start + index)) for index, value in enumerate(some)]
-            for mask in images.decode_masks(pa.array(files, pa.binary())):
-                largest = largest if mask is None else max(largest, int(mask.max()))
+            for mask in images.in_threads(masks.used, files):
+                used[np.minimum(np.array(mask, dtype=np.int64), _MOST_CLASSES + 1)] = True
         at += len(values)
-    return tuple(str(number) for number in range(largest + 1))
+    found = np.flatnonzero(used).tolist() or [0]
+    if found[-1] >= _MOST_CLASSES or 2 * len(found) < found[-1] + 1:
+        names = ["background", *(f"class-{number}" for number in range(1, len(found)))][:_NAMED]
+        keys = {"names": f"[{', '.join(names)}]", "values": str(found[:_NAMED])}
+        entry = " and ".join(f"`{key}: {value}`" for key, value in keys.items())
+        options = " ".join(f"-S '{key}={value}'" for key, value in keys.items())
+        raise DataError(
+            f"{path}: expected masks whose pixels are numbers of classes, 0, 1, 2 and so on, received values of "
+            f"{masks.listed(found)} in column {columns.target!r}; say which value is which class, such as "
+            f"{entry} under `source:` (`{options}`)"
+        )
+    return tuple(str(number) for number in range(found[-1] + 1))
 
 
 def _file(value: Any, root: Path, where: str) -> bytes:
@@ -197,9 +213,14 @@ def _file(value: Any, root: Path, where: str) -> bytes:
     return content
 
 
+def _said(value: Any, column: str, index: int) -> str:
+    """The name of a file, or what is in its place."""
+    return named(value) if isinstance(value, str) else f"{column} of row {index + 1}"
+
+
 def _rows(
     source: ManifestSource, path: Path, root: Path, columns: Columns, number: dict[str, int]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any] | Fault]:
     at = 0
     for part in parts(path, list(dict.fromkeys([columns.image, columns.target, *columns.small]))):
         ids = _ids(
@@ -207,14 +228,23 @@ def _rows(
         )
         for index, values in enumerate(part.to_pylist()):
             where = _row(path, at + index)
+            image = _file(values[columns.image], root, where)
+            target: int | bytes | Fault
+            if source.mask is None:
+                target = number[_class_name(values[columns.target], where, columns.target)]
+            else:
+                mask = _file(values[columns.target], root, where)
+                names = [_said(values[name], name, at + index) for name in (columns.image, columns.target)]
+                target = masks.aligned(masks.File(image, names[0]), masks.File(mask, names[1]))
+                if source.values is not None and isinstance(target, bytes):
+                    target = masks.renumbered(masks.File(target, names[1]), source.values)
+            if isinstance(target, Fault):
+                yield target
+                continue
             yield {
                 "id": ids[index],
-                "image": _file(values[columns.image], root, where),
-                "target": (
-                    _file(values[columns.target], root, where)
-                    if source.mask is not None
-                    else number[_class_name(values[columns.target], where, columns.target)]
-                ),
+                "image": image,
+                "target": target,
                 "published": rows.published(rows.text(values[columns.split]) if columns.split else None, where),
                 **{group: rows.text(values[name]) for group, name in columns.groups.items()},
                 **({"time": rows.seconds(values[columns.time], where)} if columns.time else {}),

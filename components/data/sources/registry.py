@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,7 @@ class SourceData:
     tables: Iterator[pa.Table]
     groups: tuple[str, ...] = ()
     time: bool = False
+    notes: Callable[[], tuple[str, ...]] = tuple  # what was left out, a sentence a kind; known at the tables' end
 
     @property
     def schema(self) -> pa.Schema:

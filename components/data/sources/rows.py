@@ -26,6 +26,8 @@ SPLIT_NAMES: dict[str, Split] = {word: split for split, words in _WORDS.items() 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _AHEAD = 16  # items in work at a time: enough for every core, and few enough to be held in memory at once
 
+_PIXELS = 32_000_000  # of all items in work: half of the largest picture that is read, so that such a one is alone
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -48,16 +50,26 @@ def _table(schema: pa.Schema, rows: list[Mapping[str, Any]]) -> pa.Table:
     return pa.table({field.name: pa.array([row[field.name] for row in rows], field.type) for field in schema})
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`map` over a few threads, in order, that runs only a little ahead of whoever reads it."""
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], pixels: Callable[[Item], int] = lambda _: 0
+) -> Iterator[Result]:
+    """`map` over a few threads, in order, that runs only a little ahead of whoever reads it.
+
+    `pixels` says how large a picture an item becomes: large ones are in memory by ones and twos.
+    """
     with ThreadPoolExecutor(max_workers=4) as pool:
-        waiting: deque[Future[Result]] = deque()
+        waiting: deque[tuple[Future[Result], int]] = deque()
+        taken = 0
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= _AHEAD:
-                yield waiting.popleft().result()
+            size = pixels(item)
+            while waiting and (len(waiting) >= _AHEAD or taken + size > _PIXELS):
+                future, freed = waiting.popleft()
+                taken -= freed
+                yield future.result()
+            waiting.append((pool.submit(function, item), size))
+            taken += size
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[0].result()
 
 
 # -- names -----------------------------------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 """Pascal VOC's folder (Everingham et al. 2010): boxes in XML as crops, or masks as they are.
 
-`crops`: every object is a sample; its groups are its image (`group_image`) and VOC's flag (`group_difficult`).
-`masks`: every image with a file in `SegmentationClass` is a sample; the border (255), which VOC leaves unjudged,
-becomes background. `ImageSets` publishes the splits.
+`crops`: every object is a sample; its groups are its image (`group_image`) and, where a file says it, VOC's flag
+(`group_difficult`). `masks`: every image with a file in `SegmentationClass` is a sample; the border (255), which VOC
+leaves unjudged, becomes background. `ImageSets` publishes the splits.
 """
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
-from PIL import Image
 
+from components import decoding
 from components.artifacts import Split
 from components.config import VocSource
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import cut, place, rows
+from components.data.sources import boxes, cut, frames, masks, place, rows
+from components.data.sources.boxes import Box
+from components.data.sources.faults import Fault, Faults, Kind, shown
 from components.data.sources.folder import SUFFIXES
+from components.data.sources.frames import Frame
 from components.data.sources.registry import SourceData, schema
 
 TWENTY = (
@@ -31,7 +34,9 @@ TWENTY = (
 )
 BORDER = 255
 _SETS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}  # files of ImageSets → splits
-_GROUPS = ("group_difficult", "group_image")
+BROKEN = Kind("file", "files", "of Pascal VOC's XML", "that cannot be read")
+NO_NAME = Kind("object", "objects", "with a name", "without a name")
+UNKNOWN_CLASS = Kind("mask", "masks", "of the classes that `source.names` names", "of another class")
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,8 @@ class Thing:
 
     id: str
     label: str
-    box: cut.Box
-    difficult: str | None
+    box: Any  # what stands as xmin, ymin, xmax and ymax; None where there is no bndbox
+    difficult: bool | None  # None: nothing is said
     where: str
 
 
@@ -50,31 +55,47 @@ class Picture:
     """One annotated image."""
 
     name: str
-    path: Path
-    size: tuple[int, int] | None  # width, height
+    size: tuple[Any, Any]  # what stands as width and height
     published: Split | None
     things: list[Thing]
 
 
+@dataclass(frozen=True)
+class Annotated:
+    """An image that is there, and the objects whose boxes, in pixels of its frame, are cut out."""
+
+    picture: Picture
+    frame: Frame
+    things: list[tuple[Thing, Box]]
+
+
 def read(source: VocSource, project: Path) -> SourceData:
     folder = place.local(source, project)
+    faults = Faults(str(folder), source.faulty)
     pictures = _files(folder, "JPEGImages", SUFFIXES)
     if source.take == "masks":
-        masks = _files(folder, "SegmentationClass", (".png",))
-        splits = _published(folder / "ImageSets" / "Segmentation", masks)
+        files = _files(folder, "SegmentationClass", (".png",))
+        splits = _published(folder / "ImageSets" / "Segmentation", files)
         classes = source.names or TWENTY
-        found = rows.in_order(lambda name: _masked(folder, name, pictures, masks, splits, len(classes)), sorted(masks))
-        return SourceData(classes, "mask", rows.tables(schema("mask"), found))
+        masked = rows.in_order(lambda name: _masked(name, pictures, files, splits, classes), sorted(files))
+        return SourceData(classes, "mask", rows.tables(schema("mask"), faults.sound(masked)), notes=faults.notes)
     annotations = _files(folder, "Annotations", (".xml",))
     splits = _published(folder / "ImageSets" / "Main", annotations)
-    annotated = [
-        _picture(name, path, _image(folder, name, pictures), splits.get(name))
-        for name, path in sorted(annotations.items())
-    ]
-    classes = rows.ordered(thing.label for picture in annotated for thing in picture.things)
+    every = (_picture(name, path, splits.get(name), faults) for name, path in sorted(annotations.items()))
+    annotated = [each for each in faults.kept(every) if each.things]
+    found = list(faults.kept(rows.in_order(lambda each: _framed(each, pictures), annotated)))
+    _add_boxes(found, source, faults, folder)
+    faults.tell()
+    things = [thing for each in found for thing, _ in each.things]
+    # Tools that know no flag leave it out, and where none has it, it groups nothing. VOC's own reader takes an object
+    # without it for an easy one (VOCreadrecxml.m).
+    flagged = any(thing.difficult is not None for thing in things)
+    groups = ("group_difficult", "group_image") if flagged else ("group_image",)
+    classes = rows.ordered(thing.label for thing in things)
     number = rows.numbers(classes)
-    taken = (row for some in rows.in_order(lambda each: _crops(each, number), annotated) for row in some)
-    return SourceData(classes, "class", rows.tables(schema("class", _GROUPS), taken), _GROUPS)
+    crops = cut.crops(_cutting(each, number, groups, pictures) for each in found if each.things)
+    taken = rows.tables(schema("class", groups), faults.sound(crops))
+    return SourceData(classes, "class", taken, groups, notes=faults.notes)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -94,10 +115,9 @@ def _files(folder: Path, name: str, suffixes: tuple[str, ...]) -> dict[str, Path
     return found
 
 
-def _image(folder: Path, name: str, pictures: dict[str, Path]) -> Path:
-    if name not in pictures:
-        raise DataError(f"{folder / 'JPEGImages' / name}.jpg: expected the image of an annotation, received none")
-    return pictures[name]
+def _image(name: str, pictures: dict[str, Path]) -> str:
+    """The image of an annotation or mask, in messages."""
+    return f"JPEGImages/{pictures[name].name if name in pictures else f'{name}.jpg'}"
 
 
 def _published(folder: Path, annotated: dict[str, Path]) -> dict[str, Split]:
@@ -120,91 +140,107 @@ def _published(folder: Path, annotated: dict[str, Path]) -> dict[str, Split]:
 # -- crops -----------------------------------------------------------------------------------------------------------
 
 
-def _picture(name: str, path: Path, image: Path, published: Split | None) -> Picture:
+def _picture(name: str, path: Path, published: Split | None, faults: Faults) -> Picture | Fault:
     try:
         root = fromstring(path.read_bytes(), forbid_dtd=True)
     except (ParseError, ValueError, LookupError) as error:  # a document type can be a bomb, and VOC has none
         why = "a document type, which is not read" if isinstance(error, DefusedXmlException) else error
-        raise DataError(f"{path}: expected Pascal VOC's XML, received {why}") from None
-    things = []
+        return Fault(BROKEN, f"{path.name}: {why}")
+    size = root.find("size")
+    stated = (None, None) if size is None else (size.findtext("width"), size.findtext("height"))
+    return Picture(name, stated, published, list(faults.kept(_things(name, path, root))))
+
+
+def _things(name: str, path: Path, root: Any) -> Iterator[Thing | Fault]:
     for index, item in enumerate(root.iter("object")):
-        where = f"{path}: object {index}"
+        where = f"{path.name}, object {index}"
         label = (item.findtext("name") or "").strip()
         if not label:
-            raise DataError(f"{where}: expected a name, received none")
+            yield Fault(NO_NAME, where)
+            continue
         flag = (item.findtext("difficult") or "").strip()
-        difficult = {"1": "yes", "0": "no"}.get(flag)
-        things.append(Thing(f"{name}#{index}", label, _box(item, where), difficult, where))
-    size = root.find("size")
-    stated = None if size is None else (_number(size, "width", str(path)), _number(size, "height", str(path)))
-    return Picture(name, image, None if stated is None else (int(stated[0]), int(stated[1])), published, things)
+        box = item.find("bndbox")
+        written = None if box is None else [box.findtext(key) for key in ("xmin", "ymin", "xmax", "ymax")]
+        yield Thing(f"{name}#{index}", label, written, {"1": True, "0": False}.get(flag), where)
 
 
-def _box(item: Any, where: str) -> cut.Box:
-    """VOC counts pixels from 1, the last one included."""
-    box = item.find("bndbox")
-    if box is None:
-        raise DataError(f"{where}: expected a bndbox, received none")
-    left, top, right, bottom = (_number(box, key, where) for key in ("xmin", "ymin", "xmax", "ymax"))
-    return (left - 1, top - 1, right, bottom)
+def _framed(picture: Picture, pictures: dict[str, Path]) -> Annotated | Fault:
+    path = pictures.get(picture.name) or Fault(frames.MISSING, _image(picture.name, pictures))
+    frame = frames.frame(path, picture.size, _image(picture.name, pictures))
+    return frame if isinstance(frame, Fault) else Annotated(picture, frame, [])
 
 
-def _number(item: Any, key: str, where: str) -> float:
-    text = item.findtext(key)
+def _add_boxes(found: list[Annotated], source: VocSource, faults: Faults, folder: Path) -> None:
+    """Add the boxes of their objects."""
+    taken: list[tuple[Annotated, Thing, Box]] = []
+    for each in found:
+        for thing in each.picture.things:
+            written = None if thing.box is None else boxes.numbers([_number(text) for text in thing.box])
+            if written is not None:
+                taken.append((each, thing, written))
+            elif thing.box is None:
+                faults.add(Fault(boxes.NO_BOX, thing.where))
+            else:
+                faults.add(Fault(boxes.NO_NUMBERS, f"{thing.where}, {shown(thing.box)}"))
+    found_boxes = [(thing.where, written, each.frame.size) for each, thing, written in taken]
+    for (each, thing, _), box in zip(
+        taken, boxes.placed(found_boxes, "xyxy", source.unit, folder, first=1), strict=True
+    ):
+        each.things.extend((thing, one) for one in faults.kept([box]))
+
+
+def _number(text: str | None) -> float | None:
     try:
-        return float(text)
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: expected a number as {key}, received {text!r}") from None
+        return float(text or "")
+    except ValueError:
+        return None
 
 
-def _crops(picture: Picture, number: dict[str, int]) -> list[dict[str, Any]]:
-    if not picture.things:
-        return []
-    where = str(picture.path)
-    pixels = cut.upright(picture.path, where)
-    if picture.size is not None and all(picture.size):  # some programs leave 0 there
-        cut.same_size((pixels.shape[1], pixels.shape[0]), picture.size, where)
-    return [
-        {
-            "id": thing.id,
-            "image": cut.crop(pixels, thing.box, thing.where),
-            "target": number[thing.label],
-            "published": picture.published,
-            "group_difficult": thing.difficult,
-            "group_image": picture.name,
-        }
-        for thing in picture.things
-    ]
+def _cutting(
+    each: Annotated, number: dict[str, int], groups: tuple[str, ...], pictures: dict[str, Path]
+) -> cut.Cutting:
+    picture = each.picture
+    return cut.Cutting(
+        each.frame,
+        f"JPEGImages/{each.frame.path.name}",
+        [(box, _row(picture, thing, number, groups)) for thing, box in each.things],
+    )
+
+
+def _row(picture: Picture, thing: Thing, number: dict[str, int], groups: tuple[str, ...]) -> dict[str, Any]:
+    values = {"group_difficult": "yes" if thing.difficult else "no", "group_image": picture.name}
+    return {
+        "id": thing.id,
+        "target": number[thing.label],
+        "published": picture.published,
+        **{group: values[group] for group in groups},
+    }
 
 
 # -- masks -----------------------------------------------------------------------------------------------------------
 
 
 def _masked(
-    folder: Path, name: str, pictures: dict[str, Path], masks: dict[str, Path], splits: dict[str, Split], classes: int
-) -> dict[str, Any]:
-    return {
-        "id": name,
-        "image": _image(folder, name, pictures).read_bytes(),
-        "target": images.encode(mask(masks[name], classes)[None])[0].as_py(),
-        "published": splits.get(name),
-    }
-
-
-def mask(path: Path, classes: int) -> images.Pixels:
-    """`(H, W)` indices of classes, the border as background; raises DataError for colours and for unknown indices."""
+    name: str, pictures: dict[str, Path], files: dict[str, Path], splits: dict[str, Split], classes: tuple[str, ...]
+) -> dict[str, Any] | Fault:
+    if name not in pictures:
+        return Fault(frames.MISSING, _image(name, pictures))
+    image = masks.File(pictures[name].read_bytes(), _image(name, pictures))
+    mask = masks.File(files[name].read_bytes(), f"SegmentationClass/{name}.png")
+    target = masks.aligned(image, mask)
+    if isinstance(target, Fault):
+        return target
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
-            mode = image.mode
-            pixels = np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: expected a PNG mask, received {error}") from None
-    if mode not in ("L", "P"):
-        raise DataError(
-            f"{path}: expected a mask whose pixels are numbers of classes (PNG of mode P or L), received mode {mode}"
-        )
+        pixels = np.array(decoding.indices(target))
+    except decoding.UndecodableError as error:
+        return Fault(masks.UNREADABLE, f"{mask.name} {error}")
     pixels[pixels == BORDER] = 0
     largest = int(pixels.max(initial=0))
-    if largest >= classes:
-        raise DataError(f"{path}: expected classes below {classes}, received {largest}; name them as source.names")
-    return pixels
+    if largest >= len(classes):
+        return Fault(UNKNOWN_CLASS, f"{mask.name} has {largest} of {len(classes)}")
+    return {
+        "id": name,
+        "image": image.content,
+        "target": images.encode(pixels[None])[0].as_py(),
+        "published": splits.get(name),
+    }

@@ -10,7 +10,7 @@ from typing import Literal
 
 from components.artifacts import SPLITS
 from components.config import DatasetConfig
-from components.data.images import MODE
+from components.decoding import MODE
 from components.tasks.protocol import Expectation
 
 Severity = Literal["error", "warning"]
@@ -34,7 +34,7 @@ def _of_form(config: DatasetConfig, target: str) -> list[Expectation]:
         _holds("split", "ExpectColumnValuesToBeInSet", {"value_set": list(SPLITS)}, "every sample is in a known split"),
         _holds("target_kind", "ExpectColumnValuesToBeInSet", {"value_set": [target]}, f"targets are a {target} each"),
         _holds("target", "ExpectColumnValuesToNotBeNull", {}, "every sample has a target that can be read"),
-        _holds("decodable", "ExpectColumnValuesToBeInSet", {"value_set": [True]}, "every image can be decoded"),
+        _holds("problem", "ExpectColumnValuesToBeNull", {}, "every image can be decoded"),
         _between("width", image.width, image.width, f"every image is {image.width} pixels wide ({resize})"),
         _between("height", image.height, image.height, f"every image is {image.height} pixels high ({resize})"),
         _holds("mode", "ExpectColumnValuesToBeInSet", {"value_set": [mode]}, f"every image has mode {mode} ({resize})"),

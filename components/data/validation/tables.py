@@ -6,7 +6,7 @@ is counted beforehand over hashes, eight bytes a sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,20 +117,20 @@ class Tables:
         plain = [name for name in batch.column_names if name not in ("target", "pixels_sha256")]
         frame: pd.DataFrame = batch.select(plain).to_pandas()
         targets = batch.column("target").combine_chunks()
-        masks = images.decode_masks(targets) if self.kind == "mask" else None
+        known: Iterator[Any] = images.decode_masks(targets) if self.kind == "mask" else iter(targets.to_pylist())
+        shown: list[Any] = []
+        facts: list[dict[str, Any]] = []
+        for each in known:  # masks are not kept
+            shown.append("mask" if each is not None and self.kind == "mask" else each)
+            facts.append(self.task.facts(each, self.dataset.card) if self.fits and each is not None else {})
         frame["target_kind"] = self.kind
-        frame["target"] = (
-            targets.to_pandas() if masks is None else ["mask" if mask is not None else None for mask in masks]
-        )
+        frame["target"] = shown
         for name, values in self._copies.items():
             frame[name] = values[rows]
         for name, ids in self._findings.items():
             frame[name] = frame["id"].isin(ids)
-        if self.fits:
-            known = masks if masks is not None else frame["target"].tolist()
-            facts = [self.task.facts(each, self.dataset.card) if each is not None else {} for each in known]
-            for name in sorted({name for row in facts for name in row}):
-                frame[name] = [row.get(name) for row in facts]
+        for name in sorted({name for row in facts for name in row}):
+            frame[name] = [row.get(name) for row in facts]
         return frame
 
     def _empty(self) -> pd.DataFrame:
@@ -226,7 +226,7 @@ def _shows(targets: pa.Array, classes: int) -> npt.NDArray[np.bool_]:
         number = targets.to_pandas().to_numpy(dtype=np.int64, na_value=-1)
         one: npt.NDArray[np.bool_] = number[:, None] == np.arange(classes)
         return one
-    masks: Sequence[Any] = images.decode_masks(targets)
-    seen = [np.bincount(mask.ravel(), minlength=256) if mask is not None else np.zeros(256) for mask in masks]
+    masks = images.decode_masks(targets)
+    seen = [images.class_counts(mask) if mask is not None else np.zeros(256) for mask in masks]
     several: npt.NDArray[np.bool_] = (np.array(seen).reshape(-1, 256) > 0)[:, :classes]
     return several

@@ -472,7 +472,7 @@ CASES = [
         "a box outside its image",
         _coco(_set("annotations.1.bbox", [35, 25, 30, 30])),
         "watch",
-        r"annotations.json.*101.*inside the image",
+        r"annotations.json.*inside their pictures.*101",
     ),
     Case("a box without an area", _coco(_set("annotations.1.bbox", [3, 4, 0, 9])), "watch", r"annotations.json.*101"),
     Case("an unknown category", _coco(_set("annotations.1.category_id", 99)), "watch", r"101.*category_id 99"),
@@ -491,7 +491,7 @@ CASES = [
     Case("pictures as floats", _arrays(images=np.zeros((12, 10, 12, 3))), "watch", r"images.npy: expected uint8"),
     Case("more labels than pictures", _arrays(labels=np.zeros(13, int)), "watch", r"labels.npy.*12.*13"),
     Case("no Hugging Face data set", _not_a_hugging_face_data_set, "watch", r"save_to_disk"),
-    Case("a mask of another size", _masks(np.ones((5, 5), np.uint8)), "validate", r"mask.*09.png"),
+    Case("a mask of another size", _masks(np.ones((5, 5), np.uint8)), "watch", r"09-mask.png is 5×5, 09.png 12×10"),
     Case("a mask with an unknown class", _masks(np.full((10, 12), 77, np.uint8)), "watch|validate", r"09(-mask)?.png"),
     Case("expectations that are not there", _expectations(None), "watch", r"checks.expectations.*own.yaml"),
     Case(

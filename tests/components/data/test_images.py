@@ -1,4 +1,4 @@
-"""Stored PNG against Pillow's decoder, and pictures that are not what they seem."""
+"""Stored PNG against Pillow's decoder, and masks that cannot be read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from components import decoding
 from components.data import images
 
 
@@ -25,7 +26,7 @@ def test_another_decoder_sees_the_same_pixels(height: int, width: int, channels:
     batch = _random(count, height, width, channels)
     encoded = images.encode(batch)
     for content, expected in zip(encoded.to_pylist(), batch, strict=True):
-        assert np.array_equal(images.to_array(Image.open(io.BytesIO(content))), expected)
+        assert np.array_equal(decoding.to_array(Image.open(io.BytesIO(content))), expected)
     unpacked = images.decode_stored(encoded)
     assert unpacked is not None
     assert np.array_equal(unpacked, batch)
@@ -34,7 +35,7 @@ def test_another_decoder_sees_the_same_pixels(height: int, width: int, channels:
 def test_pictures_larger_than_one_block_of_zlib_survive() -> None:
     batch = _random(2, 200, 180, 3)  # 108,200 bytes each: two blocks
     encoded = images.encode(batch)
-    assert np.array_equal(images.to_array(Image.open(io.BytesIO(encoded[1].as_py()))), batch[1])
+    assert np.array_equal(decoding.to_array(Image.open(io.BytesIO(encoded[1].as_py()))), batch[1])
     unpacked = images.decode_stored(encoded)
     assert unpacked is not None
     assert np.array_equal(unpacked, batch)
@@ -61,28 +62,40 @@ def test_somebody_elses_png_is_left_to_the_decoder() -> None:
     assert images.decode_stored(pa.array([file.getvalue()], pa.binary())) is None
 
 
-def test_a_file_cut_short_is_undecodable_rather_than_half_grey() -> None:
-    file = io.BytesIO()
-    Image.fromarray(_random(64, 64, 3)).save(file, "JPEG")
-    with pytest.raises(images.UndecodableError, match="received"):
-        images.open_image(file.getvalue()[:-400])
+def test_masks_are_decoded_a_few_at_a_time_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given masks as others encode them, of different sizes, and two that cannot be read
+    masks = [np.full((height, 30), height, dtype=np.uint8) for height in (3, 40, 5, 60, 7)]
+    column = pa.array([b"no mask", None, *map(_compressed, masks)], pa.binary())
+    at_once: list[int] = []
+    in_threads = images.in_threads
+
+    def counted(function: Any, some: Any) -> list[Any]:
+        at_once.append(len(some))
+        return in_threads(function, some)
+
+    monkeypatch.setattr(images, "in_threads", counted)
+    monkeypatch.setattr(images, "_MASK_PIXELS", 2000)
+    # when two thousand pixels may be in memory together, then no more are, and the masks are the same
+    decoded = list(images.decode_masks(column))
+    assert decoded[0] is decoded[1] is None
+    assert all(np.array_equal(found, mask) for found, mask in zip(decoded[2:], masks, strict=True))
+    assert at_once == [5, 1, 1]
+    # and classes are counted as NumPy does, also in masks larger than what is counted at a time
+    monkeypatch.setattr(images, "_COUNTED", 100)
+    mask = np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8)
+    assert np.array_equal(images.class_counts(mask), np.bincount(mask.ravel(), minlength=256))
 
 
-def test_sixteen_bit_greys_are_scaled_rather_than_clipped() -> None:
-    values = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
-    converted = images.convert(Image.fromarray(values), 1)
-    assert np.asarray(converted).tolist() == [[0, 1, 128, 255]]
-
-
-def test_transparent_pixels_become_white_not_what_lay_below() -> None:
-    image = Image.new("RGBA", (1, 1), (255, 0, 0, 0))
-    assert images.convert(image, 3).getpixel((0, 0)) == (255, 255, 255)
+def _compressed(mask: images.Pixels) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(mask).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def test_masks_that_cannot_be_read_are_none_and_the_others_stay() -> None:
     mask = _random(1, 4, 4)
     good = images.encode(mask)[0].as_py()
-    decoded = images.decode_masks(pa.array([good, b"no mask", None], pa.binary()))
+    decoded = list(images.decode_masks(pa.array([good, b"no mask", None], pa.binary())))
     assert decoded[1] is None
     assert decoded[2] is None
     assert decoded[0] is not None

@@ -53,7 +53,7 @@ def test_a_broken_sample_is_named(pictures: Callable[..., Path], tmp_path: Path)
         for path in (folder / label).iterdir():
             path.write_bytes(b"nothing")
     dataset, _ = build(tmp_path, "mine", **folder_entry(folder))
-    with pytest.raises(DataError, match=r"(cat|dog)/00\d\.png: expected an image"):
+    with pytest.raises(DataError, match=r"(cat|dog)/00\d\.png: is text, not a picture"):
         load_split(dataset, "train")
 
 

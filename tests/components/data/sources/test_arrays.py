@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.data import images
+from components import decoding
 from components.data.errors import DataError
 from components.data.sources import arrays, registry
 from tests.components.data.sources.source_builders import EACH, arrays_content, parse, read, write_arrays
@@ -32,7 +32,7 @@ def test_every_form_gives_the_arrays(tmp_path: Path, form: str) -> None:
     data, rows = read({**source, "names": ["cat", "dog"]}, tmp_path)
     content = arrays_content()
     assert (data.classes, data.groups, data.time) == (("cat", "dog"), ("group_site",), True)
-    decoded = np.stack([images.to_array(images.open_image(row["image"])) for row in rows])
+    decoded = np.stack([decoding.to_array(decoding.load(row["image"])) for row in rows])
     assert (decoded == content["images"]).all()
     assert [row["target"] for row in rows] == content["labels"].tolist()
     assert [row["published"] for row in rows] == [{"val": "validation"}.get(name, name) for name in content["split"]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,17 @@ from PIL import Image
 from pycocotools import mask as coding
 from pycocotools.coco import COCO
 
-from components.data import images
+from components import decoding
 from components.data.errors import DataError
 from tests.components.data.sources.source_builders import EACH, SCENE, coco_content, pixels, read, save, write_coco
 
 
 def _decoded(row: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return images.to_array(images.open_image(row["image"]))
+    return decoding.to_array(decoding.load(row["image"]))
 
 
 def _mask(row: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(images.open_image(row["target"]))
+    return np.asarray(decoding.load(row["target"]))
 
 
 def _written(base: Path, change: Callable[[dict[str, Any]], None] = lambda _: None, **keys: Any) -> dict[str, Any]:
@@ -202,17 +204,7 @@ def test_coordinates_are_those_of_the_upright_image(tmp_path: Path, take: str) -
     if take == "crops":
         assert (_decoded(row) == pixels(0, SCENE)[4:13, 3:11]).all()
     else:
-        assert images.open_image(row["image"]).size == _mask(row).shape[::-1] == SCENE
-
-    # when it was annotated sideways, then that is said
-    def sideways(content: dict[str, Any]) -> None:
-        change(content)
-        content["images"][0].update(width=SCENE[1], height=SCENE[0])
-
-    _written(tmp_path / "other", sideways)
-    (tmp_path / "images" / "000.png").rename(tmp_path / "other" / "images" / "000.png")
-    with pytest.raises(DataError, match=r"image 10 \(000.png\).*annotate it upright"):
-        read({**source, "path": str(tmp_path / "other"), "images": None, "annotations": "annotations.json"})
+        assert decoding.load(row["image"]).size == _mask(row).shape[::-1] == SCENE
 
 
 def test_greys_stay_greys_and_colours_colours(tmp_path: Path) -> None:
@@ -234,32 +226,47 @@ def _image(**changes: Any) -> Callable[[dict[str, Any]], None]:
 
 
 BAD: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
-    "box outside": (_annotation(bbox=[38, 2, 10, 5]), "annotation 103: expected a box inside the image of 40×30"),
-    "box before": (_annotation(bbox=[-3, 2, 10, 5]), "annotation 103: expected a box inside the image of 40×30"),
-    "box without area": (_annotation(bbox=[3, 2, 0, 5]), "annotation 103: expected a box with an area"),
-    "box of three": (_annotation(bbox=[3, 2, 5]), "annotation 103: expected a bbox of four numbers"),
-    "box of text": (_annotation(bbox=["3", 2, 5, 5]), "annotation 103: expected a bbox of four numbers"),
-    "box not a number": (_annotation(bbox=[float("nan"), 2, 5, 5]), "annotation 103: expected a bbox of four numbers"),
-    "no box": (_annotation(bbox=[]), "annotation 103: expected a bbox to cut it out by, received none"),
+    "box outside": (
+        _annotation(bbox=[38, 2, 10, 5]),
+        r"boxes inside their pictures, received 1 .*annotation 103 of image 11 \(001.png\), 38, 2 to 48, 7 of 40×30",
+    ),
+    "box before": (_annotation(bbox=[-3, 2, 10, 5]), "boxes inside .*annotation 103 .*-3, 2 to 7, 7 of 40×30"),
+    "box beside": (_annotation(bbox=[-1, 2, 1, 5]), "boxes inside .*annotation 103 .*-1, 2 to 0, 7 of 40×30"),
+    "box far away": (_annotation(bbox=[1e300, 2, 1e300, 5]), r"boxes inside .*annotation 103 .*1e\+300"),
+    "box without area": (_annotation(bbox=[3, 2, 0, 5]), "boxes with an area, received 1 .*annotation 103"),
+    "box turned": (_annotation(bbox=[9, 9, -3, 5]), "boxes with an area, received 1 .*annotation 103"),
+    "box of a sliver": (_annotation(bbox=[5, 2, 0.0005, 9]), "boxes with an area, received 1 .*annotation 103"),
+    "box of less than a pixel": (_annotation(bbox=[5, 2, 0.5, 0.5]), "boxes of a pixel at least, .*annotation 103"),
+    "box of three": (_annotation(bbox=[3, 2, 5]), r"boxes of four numbers, received 1 .*annotation 103 .*\[3, 2, 5\]"),
+    "box of text": (_annotation(bbox=["3", 2, 5, 5]), "boxes of four numbers, received 1 .*annotation 103"),
+    "box not a number": (_annotation(bbox=[float("nan"), 2, 5, 5]), "boxes of four numbers, .*annotation 103 .*nan"),
+    "box of a flag": (_annotation(bbox=[True, 2, 5, 5]), "boxes of four numbers, .*annotation 103"),
+    "box beyond any float": (_annotation(bbox=[10**400, 2, 5, 5]), "boxes of four numbers, .*annotation 103"),
+    "no box": (_annotation(bbox=[]), "objects with a bbox to cut them out by, received 1 .*annotation 103"),
     "unknown category": (
         _annotation(category_id=5),
-        "annotation 103: expected a category of 3, 7, received category_id 5",
+        r"annotations of categories that are listed, .*annotation 103 of image 11 \(001.png\), category_id 5",
     ),
     "unknown image": (
         _annotation(image_id=99),
-        "annotation 103: expected the id of one of its images, received image_id 99",
+        "annotations of images that are listed, received 1 .*annotation 103 of image_id 99",
     ),
-    "annotation twice": (_annotation(id=100), "annotation 100: expected an id of its own"),
+    "annotation twice": (
+        _annotation(id=100),
+        r"id of their own.* 100 of image 11 \(001.png\) has that of annotation 100 of image 10 \(000.png\)",
+    ),
     "annotation without id": (_annotation(id=None), "an annotation: expected a whole number or a text as id"),
     "image twice": (_image(id=10), "image 10: expected an id of its own"),
     "file twice": (_image(file_name="000.png"), r"expected an id of its own, received '000.png', which .*image 10"),
-    "image missing": (_image(file_name="absent.png"), r"image 12 \(absent.png\): expected a file"),
+    "image missing": (_image(file_name="absent.png"), r"files of all images, received 1 .*image 12 \(absent.png\)"),
     "image above": (_image(file_name="../secret.png"), "image 12 .*expected a path below"),
     "image of another size": (
         _image(width=41),
-        r"image 12 \(002.png\): expected an image of 41×30, as annotated, received 40×30",
+        r"pictures of the size that is stated, .*image 12 \(002.png\) is 40×30, stated 41×30",
     ),
-    "image without width": (_image(width=None), "image 12: expected a whole number as width"),
+    "image of no size": (_image(width=-40), "image 12 .*is 40×30, stated -40×30"),
+    "image of any size": (_image(width=1e300), "image 12 .*is 40×30, stated 1"),
+    "image of a size in words": (_image(height="high"), "image 12 .*is 40×30, stated 40×'high'"),
     "category twice": (
         lambda content: content["categories"].append({"id": 3, "name": "owl"}),
         "category 'owl': expected an id and a name of its own",
@@ -286,29 +293,43 @@ def test_what_is_wrong_is_named_by_its_id(tmp_path: Path, kind: str) -> None:
     assert "annotations.json" in str(caught.value)
 
 
+_LONG = coding.encode(np.ones((300, 400), np.uint8, order="F"))["counts"].decode()
 BAD_OUTLINES: dict[str, tuple[Any, str]] = {
-    "none": ([], "expected a segmentation"),
+    "none": ([], "outlines of polygons of at least three points"),
+    "missing": (None, "outlines of polygons of at least three points"),
     "two points": ([[1, 1, 5, 5]], "polygons of at least three points"),
     "odd": ([[1, 1, 5, 5, 9, 9, 3]], "polygons of at least three points"),
     "infinite": ([[1, 1, 5, 5, 9, float("inf")]], "polygons of at least three points"),
-    "text": ("polygon", "expected a segmentation"),
-    "another size": ({"size": [40, 30], "counts": [1200]}, r"expected run lengths of \[30, 40\]"),
-    "too short": ({"size": [30, 40], "counts": [600, 100]}, "expected runs of 1200 pixels, received 700"),
-    "too long": ({"size": [30, 40], "counts": [600, 10**9]}, "expected runs of 1200 pixels"),
-    "negative": ({"size": [30, 40], "counts": [1300, -100]}, "expected a segmentation"),
-    "compressed, cut": ({"size": [30, 40], "counts": "d"}, "expected runs of 1200 pixels"),
-    "compressed, too long": (
-        {"size": [30, 40], "counts": coding.encode(np.ones((300, 400), np.uint8, order="F"))["counts"].decode()},
-        "expected runs of 1200 pixels",
-    ),
+    "flags": ([[1, 1, 5, 5, 9, True]], "polygons of at least three points"),
+    "beyond any float": ([[1, 1, 5, 5, 9, 10**400]], "polygons of at least three points"),
+    "text": ("polygon", "polygons of at least three points"),
+    "far away": ([[2, 2, 1e300, 2, 6, 6]], r"outlines inside their pictures, .*2, 2 to 1e\+300, 6 of 40×30"),
+    "far before": ([[2, 2, -1e9, 2, 6, 6]], "outlines inside their pictures, .*-1e.09, 2 to 6, 6 of 40×30"),
+    "beside": ([[2, 2, 43.5, 2, 6, 6]], "outlines inside their pictures, .*2, 2 to 43.5, 6 of 40×30"),
+    "too long around": ([[0, 0, 40, 30] * 20_000], "outlines of at most .* received 1 beyond that"),
+    "too many": ([[1, 1, 5, 5, 9, 9]] * 3000, "outlines of at most .* received 1 beyond that: .*3,000 that are"),
+    "another size": ({"size": [40, 30], "counts": [1200]}, r"of size \[40, 30\] instead of \[30, 40\]"),
+    "no size": ({"counts": [1200]}, r"of size None instead of \[30, 40\]"),
+    "too short": ({"size": [30, 40], "counts": [600, 100]}, "run lengths cover .*700 of 1,200 pixels"),
+    "too long": ({"size": [30, 40], "counts": [600, 10**9]}, "run lengths cover .*counts of"),
+    "negative": ({"size": [30, 40], "counts": [1300, -100]}, "run lengths cover .*counts of"),
+    "many": ({"size": [30, 40], "counts": [0] * 5000 + [1200]}, "run lengths cover .*counts of"),
+    "compressed, cut": ({"size": [30, 40], "counts": "d"}, "run lengths cover .*counts of 'd'"),
+    "compressed, nothing": ({"size": [30, 40], "counts": ""}, "run lengths cover .*counts of ''"),
+    "compressed, too long": ({"size": [30, 40], "counts": _LONG}, "run lengths cover .*counts of"),
+    "compressed, without end": ({"size": [30, 40], "counts": "o" * 1_000_000}, "run lengths cover .*counts of 'ooo"),
+    "compressed, other letters": ({"size": [30, 40], "counts": "ü€" * 9}, "run lengths cover .*counts of"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD_OUTLINES)
 def test_an_outline_that_pycocotools_would_take_for_another_is_named(tmp_path: Path, kind: str) -> None:
     outline, says = BAD_OUTLINES[kind]
-    with pytest.raises(DataError, match=f"annotation 103: .*{says}"):
+    started = time.monotonic()
+    with pytest.raises(DataError, match=says) as caught:
         read(_written(tmp_path, _annotation(segmentation=outline), take="masks"))
+    assert "annotation 103 of image 11 (001.png)" in str(caught.value) and len(str(caught.value)) < 600
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
@@ -318,12 +339,23 @@ def test_a_json_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
         read({"kind": "coco", "path": str(tmp_path)})
 
 
-def test_an_image_that_is_none_is_named_when_it_is_to_be_cut(tmp_path: Path) -> None:
-    source = write_coco(tmp_path)
-    (tmp_path / "images" / "003.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"image 13 \(003.png\).*expected an image"):
+@pytest.mark.parametrize("take", ["crops", "masks"])
+def test_an_image_that_is_none_is_named_before_anything_of_the_stated_size_is_made(tmp_path: Path, take: str) -> None:
+    # given a file that is no image, which is said to be 30,000 pixels wide and high
+    source = _written(tmp_path, _image(width=30_000, height=30_000), take=take)
+    (tmp_path / "images" / "002.png").write_bytes(b"no image")
+    # when it is read, then the file is named, and no mask of that size (900 MB) was made
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"received 1 unreadable: image 12 \(002.png\) is text, not a picture"):
         read(source)
-    assert len(read({**source, "take": "masks"})[1]) == EACH  # found, with others of its kind, in `prepare`
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+    # and when what is faulty is left out, then the other images are there, and it is said
+    data, rows = read({**source, "faulty": "skip"})
+    assert len({row["group_image"] for row in rows} if take == "crops" else rows) == EACH - 1
+    assert data.notes() == (
+        "left out: 1 picture unreadable: image 12 (002.png) is text, not a picture: 'no image' (`faulty: skip`)",
+    )
 
 
 def test_several_jsons_are_not_guessed_among(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.data import images
+from components import decoding
 from components.data.errors import DataError
 from components.data.sources import fashion_mnist, idx, registry
 from tests.components.data.sources.source_builders import EACH, idx_bytes, parse, pixels, read, write_idx
 
 
 def _stored(rows: list[dict[str, Any]]) -> np.ndarray[Any, Any]:
-    return np.stack([images.to_array(images.open_image(row["image"]))[..., 0] for row in rows])
+    return np.stack([decoding.to_array(decoding.load(row["image"]))[..., 0] for row in rows])
 
 
 def test_images_and_labels_are_those_of_the_arrays(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_tables_are_bounded_and_colours_are_read(tmp_path: Path, monkeypatch: py
     data = registry.read(parse({"kind": "idx", "path": str(tmp_path), "images": "train-images-idx4-ubyte"}), tmp_path)
     tables = list(data.tables)
     assert [len(table) for table in tables] == [5, 5, 2]
-    first = images.to_array(images.open_image(tables[1]["image"][0].as_py()))
+    first = decoding.to_array(decoding.load(tables[1]["image"][0].as_py()))
     assert (first == colours[5]).all()
 
 

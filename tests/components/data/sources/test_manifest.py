@@ -115,7 +115,7 @@ def _mask(values: Any) -> bytes:
 @pytest.mark.parametrize("inside", [True, False])
 def test_masks_are_targets(tmp_path: Path, inside: bool) -> None:
     frame = _frame(tmp_path)
-    masks = [_mask([[0, 1, 2], [number % 3, 0, 0]]) for number in range(len(frame))]
+    masks = [_mask([[0, 1, 2] * 4, [number % 3] * 12, *([[0] * 12] * 8)]) for number in range(len(frame))]
     for number, content in enumerate(masks):
         (tmp_path / f"mask-{number}.png").write_bytes(content)
     frame["mask"] = masks if inside else [f"mask-{number}.png" for number in range(len(frame))]

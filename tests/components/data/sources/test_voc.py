@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data import images
+from components import decoding
 from components.data.errors import DataError
 from components.data.sources import voc
 from tests.components.data.sources.source_builders import EACH, SCENE, read, save, voc_xml, write_voc
@@ -20,7 +21,7 @@ XML = "Annotations/2007_000002.xml"
 
 
 def _decoded(row: dict[str, Any]) -> np.ndarray[Any, Any]:
-    return images.to_array(images.open_image(row["image"]))
+    return decoding.to_array(decoding.load(row["image"]))
 
 
 def test_crops_are_the_boxes_of_the_xml(tmp_path: Path) -> None:
@@ -38,6 +39,61 @@ def test_crops_are_the_boxes_of_the_xml(tmp_path: Path) -> None:
         assert row["group_difficult"] == {"0": "no", "1": "yes"}[str(difficult)]
         assert row["group_image"] == name.split("#")[0]
         assert (_decoded(row) == crop).all()
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "in one file"])
+def test_the_flag_difficult_is_a_group_where_some_file_has_it(tmp_path: Path, kind: str) -> None:
+    # given annotations as tools write them that know no such flag; or in which one file has it
+    source = write_voc(tmp_path)
+    for path in sorted((tmp_path / "Annotations").iterdir())[0 if kind == "nowhere" else 2 :]:
+        path.write_text(re.sub("<difficult>.</difficult>", "", path.read_text()))
+    data, rows = read(source)
+    # then nothing is missing: there is no such group; or what has no flag is not difficult, as VOC's own reader has it
+    assert len(rows) == 2 * EACH
+    if kind == "nowhere":
+        assert data.groups == ("group_image",) and "group_difficult" not in rows[0]
+    else:
+        assert data.groups == ("group_difficult", "group_image")
+        assert [row["group_difficult"] for row in rows] == ["no", "no", "no", "yes", *["no"] * (2 * EACH - 4)]
+
+
+def test_faulty_objects_are_left_out_where_the_entry_says_so(tmp_path: Path) -> None:
+    source = write_voc(tmp_path)
+    boxes = [("cat", (1, 1, 10, 8), 0), ("cat", (5, 9, 5, 8), 0), ("", (1, 1, 10, 8), 0), ("dog", (1, 1, 99, 8), 0)]
+    (tmp_path / XML).write_text(voc_xml("x", boxes))
+    (tmp_path / "Annotations" / "2007_000003.xml").write_text("<annotation>")
+    (tmp_path / "JPEGImages" / "2007_000004.jpg").unlink()
+    data, rows = read({**source, "faulty": "skip"})
+    assert [row["id"] for row in rows] == [
+        *(f"2007_00000{number}#{index}" for number in (0, 1) for index in (0, 1)),
+        "2007_000002#0",
+        *("2007_000005#0", "2007_000005#1"),
+    ]
+    assert [note.partition(":")[2].partition(":")[0].strip() for note in data.notes()] == [
+        "1 object without a name",
+        "1 file that cannot be read",
+        "1 file missing",
+        "1 box without an area",
+        "1 box outside of the picture",
+    ]
+
+
+def test_boxes_that_count_from_0_or_in_shares_are_read_as_meant(tmp_path: Path) -> None:
+    # given boxes from 0: the first pixel of all is one before VOC's, within what is cut off
+    source = write_voc(tmp_path)
+    (tmp_path / XML).write_text(voc_xml("x", [("cat", (0, 0, 10, 8), 0), ("dog", (3, 3, 39, 29), 0)]))
+    row = next(row for row in read(source)[1] if row["id"] == "2007_000002#0")
+    assert decoding.header(row["image"]).size == (10, 8)
+    # and boxes as shares of the picture, in every file
+    for path in (tmp_path / "Annotations").iterdir():
+        path.write_text(
+            re.sub(
+                r"<xmin>.*?</ymax>", "<xmin>0.25</xmin><ymin>0.5</ymin><xmax>1</xmax><ymax>1</ymax>", path.read_text()
+            )
+        )
+    with pytest.raises(DataError, match="expected boxes in pixels, received 12 boxes in shares"):
+        read(source)
+    assert {decoding.header(row["image"]).size for row in read({**source, "unit": "shares"})[1]} == {(30, 15)}
 
 
 @pytest.mark.parametrize("take", ["crops", "masks"])
@@ -75,7 +131,7 @@ def test_masks_are_the_palettes_indices_with_the_border_as_background(tmp_path: 
     for row in rows:
         published = np.array(Image.open(tmp_path / "SegmentationClass" / f"{row['id']}.png"))
         assert set(np.unique(published)) == {0, 8, 12, 255}
-        mask = np.asarray(images.open_image(row["target"]))
+        mask = np.asarray(decoding.load(row["target"]))
         assert (mask == np.where(published == 255, 0, published)).all()
         assert {data.classes[index] for index in np.unique(mask)} == {"background", "cat", "dog"}
         assert row["image"] == (tmp_path / "JPEGImages" / f"{row['id']}.jpg").read_bytes()
@@ -84,7 +140,7 @@ def test_masks_are_the_palettes_indices_with_the_border_as_background(tmp_path: 
 def test_masks_of_other_classes_are_named(tmp_path: Path) -> None:
     source = {**write_voc(tmp_path), "take": "masks", "names": ["background", *"abcdefghijkl"]}
     assert read(source)[0].classes[12] == "l"
-    with pytest.raises(DataError, match=r"2007_000000\.png: expected classes below 3, received 12; .*source\.names"):
+    with pytest.raises(DataError, match=r"that `source\.names` names, .*2007_000000\.png has 12 of 3"):
         read({**source, "names": ["background", "a", "b"]})
 
 
@@ -92,7 +148,7 @@ def test_a_mask_in_colours_is_refused(tmp_path: Path) -> None:
     source = {**write_voc(tmp_path), "take": "masks"}
     path = tmp_path / "SegmentationClass" / "2007_000001.png"
     Image.open(path).convert("RGB").save(path)
-    with pytest.raises(DataError, match=r"2007_000001\.png: expected a mask .*received mode RGB"):
+    with pytest.raises(DataError, match=r"masks of one channel .*SegmentationClass/2007_000001\.png has mode RGB"):
         read(source)
 
 
@@ -103,33 +159,36 @@ _BOMB = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 BAD: dict[str, tuple[str, str]] = {
     "entities that grow": (
         f'<!DOCTYPE a [<!ENTITY l0 "lol">{_BOMB}]><annotation><object><name>&l9;</name></object></annotation>',
-        "received a document type, which is not read",
+        "received 1 that cannot be read: .* a document type, which is not read",
     ),
     "an entity from a file": (
         '<!DOCTYPE a [<!ENTITY secret SYSTEM "file:///etc/passwd">]><annotation>&secret;</annotation>',
-        "received a document type, which is not read",
+        "received 1 that cannot be read: .* a document type, which is not read",
     ),
-    "not closed": ("<annotation><object>", "expected Pascal VOC's XML"),
-    "no xml": ("{}", "expected Pascal VOC's XML"),
-    "no name": (voc_xml("x", [("", CAT[1], 0)]), "object 0: expected a name"),
-    "no box": (voc_xml("x", [CAT]).replace("bndbox", "box"), "object 0: expected a bndbox"),
+    "not closed": ("<annotation><object>", "expected files of Pascal VOC's XML"),
+    "no xml": ("{}", "expected files of Pascal VOC's XML"),
+    "no name": (voc_xml("x", [("", CAT[1], 0)]), "objects with a name, received 1 .*object 0"),
+    "no box": (voc_xml("x", [CAT]).replace("bndbox", "box"), "objects with a bbox .*object 0"),
     "box of text": (
         voc_xml("x", [CAT]).replace("<xmax>10", "<xmax>ten"),
-        "object 0: expected a number as xmax, received 'ten'",
+        "boxes of four numbers, .*object 0, .*'ten'",
     ),
     "box cut": (
         voc_xml("x", [CAT]).replace("<xmax>10</xmax>", ""),
-        "object 0: expected a number as xmax, received None",
+        "boxes of four numbers, .*object 0, .*None",
     ),
-    "box not a number": (voc_xml("x", [CAT]).replace("<xmax>10", "<xmax>nan"), "object 0: expected a box with an area"),
+    "box not a number": (
+        voc_xml("x", [CAT]).replace("<xmax>10", "<xmax>nan"),
+        "four numbers, .*object 0, .*'nan'",
+    ),
     "box outside": (
         voc_xml("x", [CAT, ("dog", (1, 1, 42, 8), 0)]),
-        "object 1: expected a box inside the image of 40×30",
+        "boxes inside their pictures, .*object 1, 0, 0 to 42, 8 of 40×30",
     ),
-    "box turned": (voc_xml("x", [("cat", (10, 8, 1, 1), 0)]), "object 0: expected a box with an area"),
+    "box turned": (voc_xml("x", [("cat", (10, 8, 1, 1), 0)]), "boxes with an area, .*object 0, 9, 7 to 1, 1"),
     "another size": (
         voc_xml("x", [CAT]).replace("<width>40", "<width>30"),
-        "expected an image of 30×30, as annotated, received 40×30",
+        "of the size that is stated, .*2007_000002.jpg is 40×30, stated 30×30",
     ),
 }
 
@@ -152,7 +211,7 @@ def test_files_that_do_not_belong_together_are_named(tmp_path: Path, kind: str) 
     sets = tmp_path / "ImageSets" / "Main"
     if kind == "no image":
         (tmp_path / "JPEGImages" / "2007_000003.jpg").unlink()
-        says = r"2007_000003\.jpg: expected the image of an annotation, received none"
+        says = r"expected files of all images, received 1 missing: JPEGImages/2007_000003"
     elif kind == "two images":
         save(tmp_path / "JPEGImages" / "2007_000003.png", 1, SCENE)
         says = r"2007_000003\.png: expected one file of this name, received 2007_000003\.jpg too"

@@ -78,7 +78,7 @@ def test_defects_of_pictures_are_errors_that_name_them(pictures: Callable[..., P
     }
     assert set(by_start["no image is in two splits"]) == {"train/dog/001.png", "test/dog/copied.png"}
     assert "every image can be decoded: 1 of" in report.explanation
-    assert "train/cat/007.png" in report.explanation
+    assert "train/cat/007.png (is text, not a picture: 'not a picture')" in report.explanation
 
 
 def test_a_constant_picture_and_few_samples_warn_and_let_the_line_go_on(
