@@ -19,7 +19,8 @@ from components.config import ConfigurationError, DatasetConfig, FashionMnistSou
 from components.data.checking import detect
 from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
-from components.data.inspection.findings import TWINS, Inspection, leaks, load_findings
+from components.data.families import Families, joined, leaks
+from components.data.inspection.findings import TWINS, Inspection, load_findings
 from components.data.kinds import ERRORS
 from components.data.sources import fashion_mnist, registry
 from components.data.sources.place import is_remote
@@ -82,11 +83,12 @@ class Checked:
     looked: Looked
     inspection: Inspection
     findings: pa.Table  # columns of `inspection.findings.SCHEMA`, and `error` (bool): it would stop the line
+    refusal: str = ""  # why the splits cannot be drawn, where no finding says so
 
     @property
     def errors(self) -> int:
-        """How many findings are errors."""
-        return int(pc.sum(self.findings.column("error")).as_py() or 0)
+        """How many things would stop the line."""
+        return int(pc.sum(self.findings.column("error")).as_py() or 0) + bool(self.refusal)
 
 
 def look(path: str, wanted: Wanted, root: Path, advanced: Callable[[int], None] = lambda _: None) -> Looked:
@@ -118,40 +120,43 @@ def check(
     inspected = folder / INSPECTED
     inspection = inspect(replace(reading.data, tables=chain(ahead, tables)), provisional, root, inspected)
     looked = finish(reading)
-    return Checked(looked, inspection, _judged(load_findings(inspected), looked))
+    return _judged(looked, inspection, load_findings(inspected))
 
 
-def leaking(pairs: Sequence[tuple[str, str]], survey: Survey, config: DatasetConfig) -> set[str]:
+def leaking(families: Families, survey: Survey, config: DatasetConfig) -> set[str]:
     """Samples with a twin in another split, the splits being those that `prepare` would draw.
 
-    Where they cannot be drawn (a group is missing), every twin might be in two.
+    Raises DataError where they cannot be drawn.
     """
     split = config.split
-    try:
-        splits = assign(
-            survey.ids,
-            survey.strata,
-            survey.published,
-            split,
-            groups=survey.members[split.group] if split.group else None,
-            times=survey.times or None,
-        )
-    except DataError:
-        return {name for pair in pairs for name in pair}
-    return set(leaks(pairs, dict(zip(survey.ids, splits, strict=True))))
+    splits = assign(
+        survey.ids,
+        survey.strata,
+        survey.published,
+        split,
+        groups=survey.members[split.group] if split.group else None,
+        times=survey.times or None,
+        families=families,
+    )
+    return set(leaks(families, dict(zip(survey.ids, splits, strict=True))))
 
 
-def _judged(findings: pa.Table, looked: Looked) -> pa.Table:
+def _judged(looked: Looked, inspection: Inspection, findings: pa.Table) -> Checked:
     """The findings, and whether each would stop the line."""
     rows = findings.to_pylist()
-    pairs = [(row["id"], row["other"]) for row in rows if row["kind"] in TWINS]
-    stops = looked.config.checks.leakage == "error" and bool(pairs)
-    leaked = leaking(pairs, looked.survey, looked.config) if stops else set()
+    families = joined([(row["id"], row["other"]) for row in rows if row["kind"] in TWINS])
+    refusal, apart = "", {name for family in families for name in family}
+    try:
+        apart = leaking(families, looked.survey, looked.config)
+    except DataError as error:
+        missing = any(row["kind"] == "missing-group" and row["other"] == looked.config.split.group for row in rows)
+        refusal = "" if missing else str(error)  # every twin might be in two splits, once the groups are known
+    leaked = apart if looked.config.checks.leakage == "error" and not refusal else set()
     errors = [
         row["kind"] in ERRORS or (row["kind"] in TWINS and not leaked.isdisjoint((row["id"], row["other"])))
         for row in rows
     ]
-    return findings.append_column("error", pa.array(errors, pa.bool_()))
+    return Checked(looked, inspection, findings.append_column("error", pa.array(errors, pa.bool_())), refusal)
 
 
 def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Callable[[int], None]) -> Reading:

@@ -26,6 +26,8 @@ from components.data.validation.validate import ValidationReport
 from components.tasks.protocol import Expectation
 from tests.components.data.data_builders import DIGITS, build, folder_entry, judge
 
+ACROSS = tables.Across(frozenset({"a", "b"}), 3, 1)
+
 
 def _failed(report: ValidationReport, severity: str = "error") -> dict[str, validation.Result]:
     results = [result for result in report.results if not result.success and result.severity == severity]
@@ -163,7 +165,7 @@ def test_every_expectation_says_something_of_its_own() -> None:
     config = DatasetConfig.model_validate(DIGITS)
     words = [
         item.says
-        for item in (*suite.of_samples(config, "class", ["group_site"]), *suite.of_counts(), *suite.of_groups())
+        for item in (*suite.of_samples(config, "class", ["group_site"], ACROSS), *suite.of_counts(), *suite.of_groups())
     ]
     assert len(words) == len(set(words))
 
