@@ -264,7 +264,9 @@ def _leaky(pictures: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("leakage", "passed", "left"), [("error", False, 80), ("keep", True, 80), ("drop", True, 79)], ids=str
+    ("leakage", "passed", "left"),
+    [("error", False, 80), ("keep", True, 80), ("drop", True, 79)],
+    ids=str,
 )
 def test_a_re_encoded_picture_in_two_splits_is_an_error_unless_the_catalogue_says_otherwise(
     pictures: Callable[..., Path], tmp_path: Path, leakage: str, passed: bool, left: int
