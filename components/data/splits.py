@@ -99,7 +99,7 @@ def assign_folds(
                 drawn[index] = (offset + position) % folds
             offset += len(indices)  # the folds that get one more are others in each stratum
         units = _units(kin, ids)
-    found = _reunited(drawn, units, ids, strata, equal, salt, others_stay=groups is not None)
+    found = _reunited(drawn, units, ids, strata, equal, salt, groups)
     return [found[index] for index in range(len(ids))]
 
 
@@ -158,7 +158,7 @@ def _at_random(
         for position, index in enumerate(ordered):
             drawn[index] = "test" if position < test else "validation" if position < test + validation else "train"
     wanted = {split: share for split, share in shares.items() if share > 0}
-    return bound | _reunited(drawn, _units(kin, ids), ids, strata, wanted, str(seed), others_stay=False)
+    return bound | _reunited(drawn, _units(kin, ids), ids, strata, wanted, str(seed))
 
 
 def _by_time(
@@ -218,7 +218,7 @@ def _by_group(
     wanted = {split: share for split, share in shares.items() if share > 0}
     whole = whole_groups(loose, strata, groups, wanted, str(seed))
     units = _several(loose, groups, label)
-    return drawn | _reunited(whole, units, ids, strata, wanted, str(seed), others_stay=True)
+    return drawn | _reunited(whole, units, ids, strata, wanted, str(seed), groups)
 
 
 # -- twins -----------------------------------------------------------------------------------------------------------
@@ -276,20 +276,23 @@ def _reunited(
     strata: Sequence[int],
     shares: Mapping[Part, float],
     salt: str,
-    *,
-    others_stay: bool,
+    groups: Sequence[str] | None = None,
 ) -> dict[int, Part]:
-    """As `reunited`; raises DataError where a part that was drawn has nothing left."""
-    found = reunited(drawn, units, ids, strata, shares, salt, others_stay=others_stay)
+    """As `reunited`; raises DataError where there are fewer units than parts that were drawn.
+
+    With `groups` those of no unit are units themselves.
+    """
+    found = reunited(drawn, units, ids, strata, shares, salt, others_stay=groups is not None)
     there, left = set(drawn.values()), set(found.values())
-    if there != left:
+    wholes = {units.get(index, ids[index] if groups is None else groups[index]) for index in drawn}
+    if there != left and len(wholes) < len(there):
         empty = [str(part) if part in SPLITS else f"fold {part}" for part in shares if part in there - left]
-        (unit, number), *_ = Counter(units.values()).most_common(1)
-        alike = sorted(ids[index] for index in units if units[index] == unit)
+        one, *_, other = sorted(ids[index] for index in units)
+        what = "pictures that differ" if groups is None else "groups without a picture in common"
         raise DataError(
-            f"split: expected pictures that differ, to have some for {' and '.join(empty)}, received {len(drawn)} "
-            f"samples of which {number} are one family of twins, each all but the same picture as another of it (such "
-            f"as {alike[0]!r} and {alike[-1]!r}), and a family stays together; publish the splits in the source, or "
-            "set split.twins=ignore and checks.leakage=keep, for which no picture is like another"
+            f"split: expected at least {len(there)} {what}, to have some for {' and '.join(empty)}, received "
+            f"{len(drawn)} samples of {len(wholes)}, since copies, altered or not, stay together ({one!r} and "
+            f"{other!r}, for example); publish the splits in the source, or set split.twins=ignore and "
+            "checks.leakage=keep, for which no picture is like another"
         )
     return found

@@ -266,7 +266,7 @@ def test_splits_that_cannot_be_drawn_are_an_error_as_in_the_line(pictures: Pictu
 
     checked = check(str(base), Wanted(), tmp_path, tmp_path / "temporary")
 
-    assert "of which 41 are one family of twins" in checked.refusal
+    assert "received 41 samples of 1, since copies" in checked.refusal
     assert checked.errors == 3  # that, and two classes that are too small
     with pytest.raises(DataError) as told:
         _apart(checked, tmp_path)
