@@ -59,7 +59,7 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
             modes=dict(seen.modes),
             found={kind: number for kind in KINDS if (number := sum(one.kind == kind for one in found))},
             unreviewed=tuple(sorted({one.id for one in asked} - set(reviewed.verdicts))),
-            notes=(*notes, *_of_twins(decisions.twins, config)),
+            notes=(*notes, *_of_twins(decisions.twins, len(seen), config)),
         )
         table = as_table(found)
         save_findings(table, temporary)
@@ -101,7 +101,7 @@ def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> 
     return found, notes
 
 
-def _of_twins(families: Families, config: DatasetConfig) -> Iterator[str]:
+def _of_twins(families: Families, count: int, config: DatasetConfig) -> Iterator[str]:
     """What happens to twins where Convoy draws the splits."""
     if not families:
         return
@@ -112,6 +112,12 @@ def _of_twins(families: Families, config: DatasetConfig) -> Iterator[str]:
     elif split.order == "time":
         said = "time alone says which split they are in (split.order: time)"
     yield f"twins: {samples:,} samples in {len(families):,} {'families' if len(families) > 1 else 'family'}; {said}"
+    largest = max(map(len, families))
+    if split.twins == "together" and largest > count / 2:
+        yield (
+            f"twins: one family has {largest:,} of {count:,} samples, too many for the shares of the splits; if "
+            "they are different samples that look alike: split.twins=ignore and checks.leakage=keep"
+        )
 
 
 def _groups(seen: Seen) -> dict[str, dict[str, int]]:

@@ -268,6 +268,7 @@ def test_splits_that_cannot_be_drawn_are_an_error_as_in_the_line(pictures: Pictu
 
     assert "received 41 samples of 1, since copies" in checked.refusal
     assert checked.errors == 3  # that, and two classes that are too small
+    assert any("one family has 41 of 41 samples" in note for note in checked.inspection.notes)
     with pytest.raises(DataError) as told:
         _apart(checked, tmp_path)
     assert str(told.value) == checked.refusal
