@@ -53,7 +53,7 @@ def whole_groups(
 
 
 def reunited(
-    drawn: Mapping[int, Part],
+    drawn: dict[int, Part],
     units: Mapping[int, str],
     ids: Sequence[str],
     strata: Sequence[int],
@@ -74,9 +74,8 @@ def reunited(
     for index, unit in units.items():
         members[unit].append(index)
     torn = {unit: indices for unit, indices in members.items() if len({drawn[index] for index in indices}) > 1}
-    result = dict(drawn)
     if not torn:
-        return result
+        return drawn
     wanted = _tally(drawn, strata, shares)
     strata_of = {unit: Counter(int(strata[index]) for index in indices) for unit, indices in members.items()}
     scarce = _scarce(torn, strata_of, wanted, (int(strata[index]) for index in drawn if index not in units))
@@ -87,6 +86,7 @@ def reunited(
     total: Counter[int] = sum(wanted.values(), Counter())
     waiting = Counter(stratum for unit in torn for stratum in strata_of[unit])  # units, and samples without one
     waiting += Counter(int(strata[index]) for index in drawn if index not in fixed and index not in moving)
+    result = dict(drawn)
     for unit in sorted(torn, key=lambda unit: (-len(torn[unit]), rank(unit, salt), unit)):
         added = strata_of[unit]
         part = drawn[min(torn[unit], key=lambda index: rank(ids[index], f"twins {salt}"))]

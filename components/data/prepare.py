@@ -133,12 +133,16 @@ def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisio
         times=columns.get("time"),
         families=decisions.twins,
     )
-    place: dict[str, str] = dict(zip(ids, splits, strict=True))
+    concerned = {*decisions.drop, *decisions.verdicts, *(name for family in decisions.twins for name in family)}
+    whole = groups is not None and config.checks.leakage == "move"  # groups go along with what is moved
+    place: dict[str, str] = {name: where for name, where in zip(ids, splits, strict=True) if whole or name in concerned}
     dropped = _dropped(place, decisions, config.checks)
     left = {name: where for name, where in place.items() if name not in dropped}
-    moved = _moved(left, decisions, config.checks, dict(zip(ids, groups, strict=True)) if groups else None)
+    moved = _moved(left, decisions, config.checks, dict(zip(ids, groups or (), strict=True)) if whole else None)
     left |= {name: where for name, (where, _) in moved.items()}
-    members = np.array([left.get(name, DROPPED) for name in ids])
+    members = np.array(
+        [DROPPED if name in dropped else left.get(name, where) for name, where in zip(ids, splits, strict=True)]
+    )
     folds = np.full(len(ids), NO_FOLD, dtype=np.int8)
     if split.folds is not None:
         train = np.flatnonzero(members == "train").tolist()

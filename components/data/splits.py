@@ -158,7 +158,9 @@ def _at_random(
         for position, index in enumerate(ordered):
             drawn[index] = "test" if position < test else "validation" if position < test + validation else "train"
     wanted = {split: share for split, share in shares.items() if share > 0}
-    return bound | _reunited(drawn, _units(kin, ids), ids, strata, wanted, str(seed))
+    found = _reunited(drawn, _units(kin, ids), ids, strata, wanted, str(seed))
+    found.update(bound)
+    return found
 
 
 def _by_time(
@@ -270,7 +272,7 @@ def _several(indices: Sequence[int], groups: Sequence[str], label: Mapping[str, 
 
 
 def _reunited(
-    drawn: Mapping[int, Part],
+    drawn: dict[int, Part],
     units: Mapping[int, str],
     ids: Sequence[str],
     strata: Sequence[int],
@@ -284,8 +286,10 @@ def _reunited(
     """
     found = reunited(drawn, units, ids, strata, shares, salt, others_stay=groups is not None)
     there, left = set(drawn.values()), set(found.values())
+    if there == left:
+        return found
     wholes = {units.get(index, ids[index] if groups is None else groups[index]) for index in drawn}
-    if there != left and len(wholes) < len(there):
+    if len(wholes) < len(there):
         empty = [str(part) if part in SPLITS else f"fold {part}" for part in shares if part in there - left]
         one, *_, other = sorted(ids[index] for index in units)
         what = "pictures that differ" if groups is None else "groups without a picture in common"
