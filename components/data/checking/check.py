@@ -5,7 +5,7 @@ Nothing is written but the folder that the inspection is given. Reading is the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from components.artifacts import SPLITS, Split
 from components.config import ConfigurationError, DatasetConfig, FashionMnistSource, Located, Source, parse_entry
 from components.data.checking import detect
 from components.data.checking.survey import Survey, fitting
@@ -123,13 +124,10 @@ def check(
     return _judged(looked, inspection, load_findings(inspected))
 
 
-def leaking(families: Families, survey: Survey, config: DatasetConfig) -> set[str]:
-    """Samples with a twin in another split, the splits being those that `prepare` would draw.
-
-    Raises DataError where they cannot be drawn.
-    """
+def drawn(families: Families, survey: Survey, config: DatasetConfig) -> list[Split]:
+    """The split that `prepare` would give each sample. Raises DataError where they cannot be drawn."""
     split = config.split
-    splits = assign(
+    return assign(
         survey.ids,
         survey.strata,
         survey.published,
@@ -138,25 +136,44 @@ def leaking(families: Families, survey: Survey, config: DatasetConfig) -> set[st
         times=survey.times or None,
         families=families,
     )
-    return set(leaks(families, dict(zip(survey.ids, splits, strict=True))))
 
 
 def _judged(looked: Looked, inspection: Inspection, findings: pa.Table) -> Checked:
     """The findings, and whether each would stop the line."""
     rows = findings.to_pylist()
     families = joined([(row["id"], row["other"]) for row in rows if row["kind"] in TWINS])
-    refusal, apart = "", {name for family in families for name in family}
+    refusal, apart = "", set[str]()
     try:
-        apart = leaking(families, looked.survey, looked.config)
+        splits = drawn(families, looked.survey, looked.config)
+        apart = set(leaks(families, dict(zip(looked.survey.ids, splits, strict=True))))
+        refusal = _missing(splits, looked, {row["id"] for row in rows if row["kind"] == "small-class"})
     except DataError as error:
-        missing = any(row["kind"] == "missing-group" and row["other"] == looked.config.split.group for row in rows)
-        refusal = "" if missing else str(error)  # every twin might be in two splits, once the groups are known
-    leaked = apart if looked.config.checks.leakage == "error" and not refusal else set()
+        refusal = str(error)
+        if any(row["kind"] == "missing-group" and row["other"] == looked.config.split.group for row in rows):
+            refusal, apart = "", {name for family in families for name in family}  # once the groups are known, perhaps
+    leaked = apart if looked.config.checks.leakage == "error" else set()
     errors = [
         row["kind"] in ERRORS or (row["kind"] in TWINS and not leaked.isdisjoint((row["id"], row["other"])))
         for row in rows
     ]
     return Checked(looked, inspection, findings.append_column("error", pa.array(errors, pa.bool_())), refusal)
+
+
+def _missing(splits: Sequence[Split], looked: Looked, small: Container[str]) -> str:
+    """A class that is large enough and yet in some split not at all, since groups, twins or times left it none."""
+    names = list(looked.survey.classes)
+    if looked.config.task != _TASKS["class"]:
+        return ""
+    there = set(zip(looked.survey.strata, splits, strict=True))
+    other = "another split.seed, or " if looked.config.split.order == "random" else ""
+    for stratum, name in enumerate(names):
+        lacking = [split for split in SPLITS if (stratum, split) not in there]
+        if lacking and name not in small and name in (looked.config.classes or names):
+            return (
+                f"split: expected samples of every class in every split, received none of {name!r} for "
+                f"{' and '.join(lacking)}; set {other}other shares (split.validation, split.test)"
+            )
+    return ""
 
 
 def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Callable[[int], None]) -> Reading:

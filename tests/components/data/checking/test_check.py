@@ -277,6 +277,23 @@ def test_splits_that_cannot_be_drawn_are_an_error_as_in_the_line(pictures: Pictu
     assert check(str(base), ignoring, tmp_path, tmp_path / "again").errors == 0
 
 
+def test_a_class_that_is_in_no_new_picture_is_an_error_where_the_newest_are_tested_on(tmp_path: Path) -> None:
+    # given cats from the whole year and dogs from January
+    random, lines = np.random.default_rng(0), ["path,target,taken"]
+    (tmp_path / "photos").mkdir()
+    for number in range(60):
+        name = f"{number:03d}.png"
+        Image.fromarray(random.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(tmp_path / "photos" / name)
+        lines.append(f"{name},{'cat' if number >= 20 else 'dog'},2026-{max(1, (number - 8) // 4):02d}-01")
+    (tmp_path / "photos" / "table.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    settings = ("time=taken", "split.order=time")
+    checked = check(str(tmp_path / "photos" / "table.csv"), Wanted(settings=settings), tmp_path, tmp_path / "temporary")
+
+    assert "received none of 'dog' for validation and test; set other shares" in checked.refusal
+    assert checked.errors == 1
+
+
 @pytest.mark.parametrize("leakage", ["drop", "move", "keep"])
 def test_twins_are_no_errors_where_the_catalogue_deals_with_them(
     leakage: str, pictures: Pictures, tmp_path: Path
