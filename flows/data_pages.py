@@ -170,7 +170,7 @@ def card_page(summary: Summary, width: int) -> Group:
         "sizes": _most(summary.sizes, 4),
         "found": _most(summary.inspection.found, 9) if summary.inspection else "not inspected",
         "left out": _left_out(card.dropped) if card.dropped else "",
-        "moved": f"{_number(len(card.moved), 'sample')} beside their twins in a later split" if card.moved else "",
+        "moved": f"{_number(len(card.moved), 'sample')} beside twins in a later split" if card.moved else "",
         "twins": f"{_number(len(card.twins), 'judged sample')} with one in an earlier split" if card.twins else "",
         "validation": _verdict(summary.report),
     }
