@@ -77,7 +77,8 @@ def reunited(
     if not torn:
         return drawn
     wanted = _tally(drawn, strata, shares)
-    strata_of = {unit: Counter(int(strata[index]) for index in indices) for unit, indices in members.items()}
+    # In order of the strata, so that sums over them round alike whatever the order of the rows.
+    strata_of = {unit: Counter(sorted(int(strata[index]) for index in each)) for unit, each in members.items()}
     scarce = _scarce(torn, strata_of, wanted, (int(strata[index]) for index in drawn if index not in units))
     torn |= {unit: members[unit] for unit, own in strata_of.items() if not scarce.isdisjoint(own)}
     moving = {index for indices in torn.values() for index in indices}
