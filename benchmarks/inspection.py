@@ -23,10 +23,11 @@ from PIL import Image
 from benchmarks.machine import ROOT, show
 from components.config import DatasetConfig, FashionMnistSource
 from components.data import images
+from components.data.families import joined, leaks
 from components.data.inspection import outliers, sheets, twins
 from components.data.inspection.describing import describe
 from components.data.inspection.embedding import DIMENSIONS
-from components.data.inspection.findings import Finding, leaks, load_findings
+from components.data.inspection.findings import Finding, load_findings
 from components.data.inspection.inspect import inspect
 from components.data.inspection.label_noise import doubtful
 from components.data.inspection.thumbnails import SIDE, Rows, shrink
@@ -89,7 +90,7 @@ def whole(folder: Path, sheet: Path | None) -> None:
     found = [Finding(**one) for one in load_findings(folder / "fashion-mnist").to_pylist()]
     pairs = [one for one in found if one.kind in ("duplicate", "near-duplicate")]
     splits = {name: name.split("-")[0] for one in pairs for name in (one.id, one.other)}
-    leaving = leaks(((one.id, one.other) for one in pairs), splits)
+    leaving = leaks(joined([(one.id, one.other) for one in pairs]), splits)
     across = [one for one in pairs if splits[one.id] != splits[one.other]]
     show(
         "Near-duplicates of Fashion-MNIST in its published splits",

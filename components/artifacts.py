@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import stat
 import uuid
@@ -20,7 +21,7 @@ from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.config import NetworkConfig
 from components.own_files import remove
@@ -98,6 +99,10 @@ class DatasetCard(Card):
     fingerprint: str  # SHA-256 of the ingested source
     folds: int | None = None  # the training split has a column `fold` of 0 … folds - 1
     dropped: dict[str, str] = {}  # id → why it left the training split; its row is in `dropped-*.parquet`
+    # These two are in the file where there is something to say: data without twins keeps the digest it had before them.
+    moved: dict[str, str] = Field(default={}, exclude_if=operator.not_)  # id → why it is in another split than drawn
+    # id of a validation or test sample → a twin of it in an earlier split, so that it may have been learnt by heart
+    twins: dict[str, str] = Field(default={}, exclude_if=operator.not_)
 
 
 @dataclass(frozen=True)
@@ -262,6 +267,9 @@ class Predictions:
 
 
 # -- Evidence -------------------------------------------------------------------------------------------------------
+
+
+WITH_TWINS = "samples_with_twins"  # figure: samples that are judged on and have a twin in what was learnt from
 
 
 class Figure(Card):

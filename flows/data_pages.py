@@ -170,12 +170,16 @@ def card_page(summary: Summary, width: int) -> Group:
         "sizes": _most(summary.sizes, 4),
         "found": _most(summary.inspection.found, 9) if summary.inspection else "not inspected",
         "left out": _left_out(card.dropped) if card.dropped else "",
+        "moved": f"{_number(len(card.moved), 'sample')} beside twins in a later split" if card.moved else "",
+        "twins": f"{_number(len(card.twins), 'judged sample')} with one in an earlier split" if card.twins else "",
         "validation": _verdict(summary.report),
     }
     for what, said in rows.items():
         if said:
             about.add_row(what, Text(said))
     parts: list[Any] = [Text(card.name, style="bold"), about]
+    if summary.inspection:
+        parts += [Text(f"  {note}", style="dim", overflow="fold") for note in summary.inspection.notes]
     if summary.changed:
         again = offered.command("dvc", "repro", f"validate@{card.name}")
         parts.append(Text(f"! params.yaml has changed since: {again}", style="yellow"))
@@ -215,11 +219,12 @@ def _findings(checked: Checked, width: int, lines: int, *, everything: bool, kep
     heads = {key: _heading(key, len(rows)) for key, rows in found.items()}
     shown = {key: [_finding(row) for row in rows] for key, rows in found.items()}
     notes = [Text(f"  {note}", style="dim", overflow="fold") for note in checked.inspection.notes]
+    refusal = [Text.assemble(("✗ ", "bold red"), checked.refusal, overflow="fold")] if checked.refusal else []
     tail = [Text(), _conclusion(checked, twins=any(error and kind in TWINS for error, kind in found))]
     if not everything:
-        around = [*heads.values(), *notes, _more(len(checked.findings), kept), *tail]
+        around = [*refusal, *heads.values(), *notes, _more(len(checked.findings), kept), *tail]
         shown = _fitting(shown, width, lines - _height(around, width))
-    parts: list[Any] = []
+    parts: list[Any] = [*refusal]
     for key in sorted(found, key=lambda key: (not key[0], KINDS.index(key[1]))):
         parts += [heads[key], *shown[key]]
     hidden = len(checked.findings) - sum(map(len, shown.values()))
@@ -243,7 +248,11 @@ def _conclusion(checked: Checked, *, twins: bool) -> Text:
         said = Text.assemble(("✓ ", "bold green"), "no errors" if warnings else "nothing is wrong")
     said.append(f", {_number(warnings, 'warning')}" if warnings else "")
     if twins:
-        said.append("\n  -S checks.leakage=drop leaves out of training what has a twin in another split", style="dim")
+        said.append(
+            "\n  what has a twin in a later split: -S checks.leakage=drop leaves it out, move puts it beside its twin, "
+            "keep learns from it",
+            style="dim",
+        )
     return said
 
 

@@ -201,6 +201,9 @@ class SplitDeclaration(Section):
     group: str | None = None  # a column `group_*` none of whose values may be in two splits, such as a patient
     order: Literal["random", "time"] = "random"  # time: the newest samples are tested on, the next ones validate
     folds: Annotated[int, Field(ge=2, le=20)] | None = None  # the training split in k parts, for stacking
+    # Pictures that are (all but) the same go to one split and one fold. ignore: they are drawn like any others, which
+    # suits sets in which different samples look the same, such as one part photographed in one place.
+    twins: Literal["together", "ignore"] = "together"
 
     @model_validator(mode="after")
     def _one_way(self) -> SplitDeclaration:
@@ -220,7 +223,9 @@ class ChecksDeclaration(Section):
     what a person drops leaves whichever split it is in.
     """
 
-    leakage: Literal["error", "drop", "keep"] = "error"  # near-duplicates in two splits; drop: the training one leaves
+    # Near-duplicates in two splits. error: the line stops. drop: the one that would be learnt from leaves. move: it
+    # joins the other in the later split. keep: it is learnt from, and the report has the figure without its twins too.
+    leakage: Literal["error", "drop", "move", "keep"] = "error"
     outliers: Handling = "keep"
     label_noise: Handling = "keep"
     reviewed: str | None = None  # a CSV `id,verdict` with verdicts keep and drop, in the project

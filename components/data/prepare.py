@@ -6,7 +6,7 @@ validation judges), but what inspection has decided to drop is obeyed, and liste
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components import decoding
-from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec, Split, replacing
-from components.config import DatasetConfig, ImageDeclaration
+from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec, replacing
+from components.config import ChecksDeclaration, DatasetConfig, ImageDeclaration
 from components.data import facts, images
 from components.data.errors import DataError
+from components.data.families import leaks, learnt, moves
 from components.data.ingest import RawCard, raw_tables
-from components.data.inspection.findings import Decisions, leaks
+from components.data.inspection.findings import Decisions
 from components.data.processes import in_processes, inside
 from components.data.shards import SHARD_ROWS, ShardWriter
 from components.data.splits import assign, assign_folds
@@ -54,7 +55,8 @@ def schema(target: str, groups: tuple[str, ...], *, folds: bool = False) -> pa.S
 def prepare(name: str, config: DatasetConfig, raw: Path, folder: Path, decisions: Decisions | None = None) -> Dataset:
     """Write the data set into `folder`, in one move.
 
-    What `decisions` drop goes into `dropped-*.parquet` and `DatasetCard.dropped`; it belongs to no split.
+    What `decisions` drop goes into `dropped-*.parquet` and `DatasetCard.dropped`; it belongs to no split. Families of
+    twins stay together where splits are drawn; what is done about those in several is said by `checks.leakage`.
     """
     card = RawCard.load(raw)
     classes = config.classes or card.classes
@@ -93,6 +95,8 @@ def prepare(name: str, config: DatasetConfig, raw: Path, folder: Path, decisions
             fingerprint=card.fingerprint,
             folds=config.split.folds,
             dropped=layout.dropped,
+            moved=layout.moved,
+            twins=layout.twins,
         )
         (temporary / "dataset.json").write_text(written.to_json(), encoding="utf-8")
     return Dataset.load(folder)
@@ -108,6 +112,8 @@ class _Layout:
     members: npt.NDArray[np.str_]
     folds: npt.NDArray[np.int8]
     dropped: dict[str, str]
+    moved: dict[str, str]
+    twins: dict[str, str]
 
     def rows(self, start: int, count: int) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int8]]:
         return self.members[start : start + count], self.folds[start : start + count]
@@ -116,24 +122,46 @@ class _Layout:
 def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisions) -> _Layout:
     columns = _read_columns(raw, card, config)
     ids, strata = columns["id"], columns["strata"]
-    group = config.split.group
-    groups = columns.get(group) if group else None
+    split = config.split
+    groups = columns.get(split.group) if split.group else None
+    # Before anything is dropped: the other samples stay where they are.
     splits = assign(
-        ids, strata, columns["published"], config.split, groups=groups, times=columns.get("time")
-    )  # before anything is dropped: the other samples stay where they are
-    dropped = _dropped(ids, splits, decisions)
-    members = np.array([DROPPED if name in dropped else split for name, split in zip(ids, splits, strict=True)])
+        ids,
+        strata,
+        columns["published"],
+        split,
+        groups=groups,
+        times=columns.get("time"),
+        families=decisions.twins,
+    )
+    concerned = {*decisions.drop, *decisions.verdicts, *(name for family in decisions.twins for name in family)}
+    whole = groups is not None and config.checks.leakage == "move"  # groups go along with what is moved
+    place: dict[str, str] = {name: where for name, where in zip(ids, splits, strict=True) if whole or name in concerned}
+    dropped = _dropped(place, decisions, config.checks)
+    left = {name: where for name, where in place.items() if name not in dropped}
+    moved = _moved(left, decisions, config.checks, dict(zip(ids, groups or (), strict=True)) if whole else None)
+    left |= {name: where for name, (where, _) in moved.items()}
+    members = np.array(
+        [DROPPED if name in dropped else left.get(name, where) for name, where in zip(ids, splits, strict=True)]
+    )
     folds = np.full(len(ids), NO_FOLD, dtype=np.int8)
-    if config.split.folds is not None:
+    if split.folds is not None:
         train = np.flatnonzero(members == "train").tolist()
         folds[train] = assign_folds(
             [ids[index] for index in train],
             [strata[index] for index in train],
-            config.split.folds,
-            config.split.seed,
+            split.folds,
+            split.seed,
             groups=None if groups is None else [groups[index] for index in train],
+            families=decisions.twins if split.twins == "together" else (),
         )
-    return _Layout(members, folds, dropped)
+    return _Layout(
+        members,
+        folds,
+        dropped,
+        moved={name: why for name, (_, why) in moved.items()},
+        twins=learnt(decisions.twins, left),
+    )
 
 
 def _read_columns(raw: Path, card: RawCard, config: DatasetConfig) -> dict[str, list[Any]]:
@@ -165,17 +193,30 @@ def foreground(mask: npt.NDArray[np.uint8] | None) -> int:
     return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
 
 
-def _dropped(ids: Sequence[str], splits: Sequence[Split], decisions: Decisions) -> dict[str, str]:
+def _dropped(place: Mapping[str, str], decisions: Decisions, checks: ChecksDeclaration) -> dict[str, str]:
     """Id → why. Of twins in two splits the one that is learnt from leaves, so that the other stays a fair question."""
-    if not decisions.drop and not decisions.verdicts and not decisions.twins:
-        return {}
-    place: dict[str, Split] = dict(zip(ids, splits, strict=True))
     dropped = {name: why for name, why in decisions.drop.items() if place.get(name) == "train"}
     dropped |= {name: why for name, why in decisions.verdicts.items() if name in place}
-    left = {name: split for name, split in place.items() if name not in dropped}
-    for name, twin in leaks(decisions.twins, left).items():
-        dropped[name] = f"all but the same picture as {twin}, which is in the {place[twin]} split"
+    if checks.leakage == "drop":
+        left = {name: split for name, split in place.items() if name not in dropped}
+        for name, twin in leaks(decisions.twins, left).items():
+            dropped[name] = f"all but the same picture as {twin}, which is in the {place[twin]} split"
     return dropped
+
+
+def _moved(
+    place: Mapping[str, str], decisions: Decisions, checks: ChecksDeclaration, groups: Mapping[str, str] | None
+) -> dict[str, tuple[str, str]]:
+    """Id → the split it goes to, and why: that of its latest twin, and with it its group where groups stay together."""
+    if checks.leakage != "move":
+        return {}
+    own = leaks(decisions.twins, place)
+    known = None if groups is None else {name: groups[name] for name in place}
+    moved = {}
+    for name, other in moves(decisions.twins, place, known).items():
+        what = f"all but the same picture as {own[name]}" if name in own else "it goes with its group"
+        moved[name] = (place[other], f"{place[name]} → {place[other]}: {what}")
+    return moved
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------

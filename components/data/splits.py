@@ -1,20 +1,25 @@
-"""Which sample belongs to which split, and to which fold: a pure function of ids, strata, groups, times and a seed."""
+"""Which sample belongs to which split, and to which fold.
+
+A pure function of ids, strata, published splits, groups, times, families of twins and a seed; how parts are drawn by
+lot is `drawing`'s.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from components.artifacts import SPLITS, Split
 from components.config import SplitDeclaration
+from components.data.drawing import Part, counts, rank, reunited, whole_groups
 from components.data.errors import DataError
+from components.data.families import Families, joined
 
 T = TypeVar("T")
-Part = TypeVar("Part", Split, int)
 
 
 def assign(
@@ -25,6 +30,7 @@ def assign(
     *,
     groups: Sequence[str | None] | None = None,
     times: Sequence[float | None] | None = None,
+    families: Families = (),
 ) -> list[Split]:
     """A split for each of N samples.
 
@@ -33,7 +39,13 @@ def assign(
     With `groups` (the declared column) all samples of a group go to one split, and shares and strata are met as nearly
     as the groups allow. With `order: time` the newest samples are the test split and the next ones validate; samples of
     one moment stay together. A sample's split never depends on the order of the rows.
-    Raises DataError for a group or a time that is needed and missing, and where nothing would be left to train on.
+
+    `families` are ids of twins, each id in one family at most. Drawn at random or by group, a family goes to one split,
+    that of its published samples where the source has put some aside; samples that the source trains on stay with it,
+    and time goes before twins. A draw that tears no family apart stays as it is, and of another no more is changed than
+    must be: strata keep their shares within one sample as long as there are samples without twins to make up for it.
+    Raises DataError for a group or a time that is needed and missing, and where nothing would be left to train on, or
+    (all pictures being alike) for a split.
     """
     if not len(ids) == len(strata) == len(published):
         raise DataError(f"expected as many ids as strata, received {len(ids)}, {len(strata)}, {len(published)}")
@@ -46,13 +58,14 @@ def assign(
     fixed: dict[str, Split] = {"validation": "validation", "test": "test"}
     result: list[Split] = [fixed.get(name or "", "train") for name in published]
     free = [index for index, name in enumerate(published) if name not in fixed]
+    kin = _kin(families if declaration.twins == "together" else (), ids, published)
     if declaration.order == "time":
         drawn = _by_time(free, ids, _present(times, free, ids, "time", "split.order"), shares)
     elif declaration.group is not None:
         members = _present(groups, range(len(ids)), ids, declaration.group, "split.group")
-        drawn = _by_group(free, ids, strata, members, result, shares, declaration.seed)
+        drawn = _by_group(free, ids, strata, shares, kin, members, result, declaration.seed)
     else:
-        drawn = _at_random(free, ids, strata, shares, declaration.seed)
+        drawn = _at_random(free, ids, strata, shares, kin, result, declaration.seed)
     for index, split in drawn.items():
         result[index] = split
     return result
@@ -65,22 +78,29 @@ def assign_folds(
     seed: int,
     *,
     groups: Sequence[str] | None = None,
+    families: Families = (),
 ) -> list[int]:
-    """A fold, 0 … `folds` - 1, for each of N training samples: stratified, and no group in two folds.
+    """A fold, 0 … `folds` - 1, for each of N training samples: stratified, and no group or family in two folds.
 
-    Without groups every fold has a k-th of each stratum, give or take one sample.
+    Without groups every fold has a k-th of each stratum, give or take one sample; with families as in `assign`.
+    Raises DataError where nothing would be left for a fold.
     """
     salt = f"folds {seed}"
+    equal = dict.fromkeys(range(folds), 1.0 / folds)
+    kin = _kin(families, ids, [None] * len(ids))
     if groups is not None:
-        equal = dict.fromkeys(range(folds), 1.0 / folds)
-        return list(_whole_groups(range(len(ids)), strata, groups, equal, salt).values())
-    result = [0] * len(ids)
-    offset = 0
-    for indices in _strata(range(len(ids)), strata).values():
-        for position, index in enumerate(sorted(indices, key=lambda index: _rank(ids[index], salt))):
-            result[index] = (offset + position) % folds
-        offset += len(indices)  # the folds that get one more are others in each stratum
-    return result
+        label = _labels(groups, kin)
+        drawn = whole_groups(range(len(ids)), strata, groups, equal, salt)
+        units = _several(range(len(ids)), groups, label)
+    else:
+        drawn, offset = {}, 0
+        for indices in _strata(range(len(ids)), strata).values():
+            for position, index in enumerate(sorted(indices, key=lambda index: rank(ids[index], salt))):
+                drawn[index] = (offset + position) % folds
+            offset += len(indices)  # the folds that get one more are others in each stratum
+        units = _units(kin, ids)
+    found = _reunited(drawn, units, ids, strata, equal, salt, groups)
+    return [found[index] for index in range(len(ids))]
 
 
 def _shares(published: Sequence[str | None], declaration: SplitDeclaration) -> dict[Split, float]:
@@ -117,16 +137,30 @@ def _strata(indices: Sequence[int], strata: Sequence[int]) -> dict[int, list[int
 
 
 def _at_random(
-    free: Sequence[int], ids: Sequence[str], strata: Sequence[int], shares: Mapping[Split, float], seed: int
+    free: Sequence[int],
+    ids: Sequence[str],
+    strata: Sequence[int],
+    shares: Mapping[Split, float],
+    kin: Sequence[Kin],
+    given: Sequence[Split],
+    seed: int,
 ) -> dict[int, Split]:
+    """By lot in each stratum; of twins, those that follow a published one first, and the others together."""
+    bound: dict[int, Split] = {}
+    for each in kin:
+        for index in each.free if each.published else ():
+            bound[index] = max((given[other] for other in each.published), key=SPLITS.index)
     drawn: dict[int, Split] = {}
-    for indices in _strata(free, strata).values():
-        ordered = sorted(indices, key=lambda index: (_rank(ids[index], seed), ids[index]))
-        counts = _counts(len(ordered), shares)
-        test, validation = counts["test"], counts["validation"]
-        for position, index in enumerate(ordered[: test + validation]):
-            drawn[index] = "test" if position < test else "validation"
-    return drawn
+    for indices in _strata([index for index in free if index not in bound], strata).values():
+        ordered = sorted(indices, key=lambda index: (rank(ids[index], seed), ids[index]))
+        number = counts(len(ordered), shares)
+        test, validation = number["test"], number["validation"]
+        for position, index in enumerate(ordered):
+            drawn[index] = "test" if position < test else "validation" if position < test + validation else "train"
+    wanted = {split: share for split, share in shares.items() if share > 0}
+    found = _reunited(drawn, _units(kin, ids), ids, strata, wanted, str(seed))
+    found.update(bound)
+    return found
 
 
 def _by_time(
@@ -138,9 +172,9 @@ def _by_time(
         raise DataError(f"split.order: expected times that are numbers, received others for {', '.join(unfit[:5])}")
     ordered = sorted(free, key=lambda index: (times[index], ids[index]))
     moments = [times[index] for index in ordered]
-    counts = _counts(len(ordered), shares)
-    validation = _after_ties(moments, counts["train"])
-    test = _after_ties(moments, counts["train"] + counts["validation"])
+    number = counts(len(ordered), shares)
+    validation = _after_ties(moments, number["train"])
+    test = _after_ties(moments, number["train"] + number["validation"])
     parts: dict[Split, list[int]] = {
         "train": ordered[:validation],
         "validation": ordered[validation:test],
@@ -164,59 +198,105 @@ def _by_group(
     free: Sequence[int],
     ids: Sequence[str],
     strata: Sequence[int],
+    shares: Mapping[Split, float],
+    kin: Sequence[Kin],
     groups: Sequence[str],
     given: Sequence[Split],
-    shares: Mapping[Split, float],
     seed: int,
 ) -> dict[int, Split]:
-    """A group that the source has put somewhere follows its published samples; the others are drawn whole."""
-    taken = set(free)
-    bound = {groups[index]: given[index] for index in range(len(ids)) if index not in taken}
-    drawn: dict[int, Split] = {index: bound[groups[index]] for index in free if groups[index] in bound}
-    loose = [index for index in free if groups[index] not in bound]
-    wanted = {split: share for split, share in shares.items() if share > 0}
-    return drawn | _whole_groups(loose, strata, groups, wanted, str(seed))
+    """A group that the source has put somewhere follows its published samples; the others are drawn whole.
 
-
-def _whole_groups(
-    indices: Sequence[int], strata: Sequence[int], groups: Sequence[str], shares: Mapping[Part, float], salt: str
-) -> dict[int, Part]:
-    """Each group into the part whose strata it brings nearest to their share: the largest groups choose first."""
-    counts: dict[str, Counter[int]] = defaultdict(Counter)
-    for index in indices:
-        counts[groups[index]][int(strata[index])] += 1
-    total: Counter[int] = sum(counts.values(), Counter())
-    held: dict[Part, Counter[int]] = {part: Counter() for part in shares}
-    place: dict[str, Part] = {}
-    for group in sorted(counts, key=lambda group: (-counts[group].total(), _rank(group, salt), group)):
-        place[group] = min(shares, key=lambda part: _cost(held[part], counts[group], total, shares[part]))
-        held[place[group]] += counts[group]
-    return {index: place[groups[index]] for index in indices}
-
-
-def _cost(held: Counter[int], added: Counter[int], total: Counter[int], share: float) -> float:
-    """How much further from their shares (nearer, if negative) the part's strata come by taking the group."""
-    change = 0.0
-    for stratum, count in added.items():
-        wanted = total[stratum] * share
-        before, after = held[stratum] / wanted - 1.0, (held[stratum] + count) / wanted - 1.0
-        change += share * (after**2 - before**2)
-    return change
-
-
-def _rank(sample: str, seed: int | str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{sample}".encode()).digest()
-
-
-def _counts(samples: int, shares: Mapping[Split, float]) -> dict[Split, int]:
-    """Largest remainders: whole numbers that add up to `samples`, each within one of its share.
-
-    Ties go to the test split first: a class without a test sample cannot be judged.
+    Groups that twins join are one, and follow or are drawn together.
     """
-    quotas = {split: samples * share for split, share in shares.items()}
-    counts = {split: int(quota) for split, quota in quotas.items()}
-    left = samples - sum(counts.values())
-    by_remainder = sorted(quotas, key=lambda split: round(counts[split] - quotas[split], 9))
-    for split in by_remainder[:left]:
-        counts[split] += 1
-    return counts
+    taken = set(free)
+    label = _labels(groups, kin)
+    bound: dict[str, Split] = {}
+    for index, group in enumerate(groups):
+        if index not in taken:
+            before = bound.get(label[group], given[index])
+            bound[label[group]] = max(before, given[index], key=SPLITS.index)
+    drawn = {index: bound[label[groups[index]]] for index in free if label[groups[index]] in bound}
+    loose = [index for index in free if index not in drawn]
+    wanted = {split: share for split, share in shares.items() if share > 0}
+    whole = whole_groups(loose, strata, groups, wanted, str(seed))
+    units = _several(loose, groups, label)
+    return drawn | _reunited(whole, units, ids, strata, wanted, str(seed), groups)
+
+
+# -- twins -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kin:
+    """Places of samples that must be in one split; where the source has published some, the others follow those."""
+
+    free: list[int]
+    published: list[int]
+
+
+def _kin(families: Families, ids: Sequence[str], published: Sequence[str | None]) -> list[Kin]:
+    """Of each family the samples whose split is Convoy's to draw, and what they follow.
+
+    A sample that the source trains on does not follow its twin into a split that the source publishes too: both sides
+    are the publisher's word then, and `checks.leakage` says what becomes of it. It stays with others like it.
+    """
+    place = {name: index for index, name in enumerate(ids)} if families else {}
+    found = []
+    for family in families:
+        members = [place[name] for name in family if name in place]
+        aside = [index for index in members if published[index] in ("validation", "test")]
+        trained = [index for index in members if published[index] == "train"]
+        unsaid = [index for index in members if published[index] is None]
+        found += [Kin(unsaid, aside), Kin(trained, [])] if aside else [Kin(trained + unsaid, [])]
+    return [kin for kin in found if kin.free and len(kin.free) + len(kin.published) > 1]
+
+
+def _units(kin: Sequence[Kin], ids: Sequence[str]) -> dict[int, str]:
+    """Place → what it must stay in one part with, of samples that have twins and follow nobody."""
+    loose = [each.free for each in kin if not each.published]
+    return {index: name for free in loose for name in [min(ids[index] for index in free)] for index in free}
+
+
+def _labels(groups: Sequence[str], kin: Sequence[Kin]) -> dict[str, str]:
+    """Group → the first of the groups that twins join it with: itself, mostly."""
+    label = dict(zip(groups, groups, strict=True))
+    for whole in joined([[groups[index] for index in (*each.free, *each.published)] for each in kin]):
+        label |= dict.fromkeys(whole, whole[0])
+    return label
+
+
+def _several(indices: Sequence[int], groups: Sequence[str], label: Mapping[str, str]) -> dict[int, str]:
+    """Place → label, of groups that are joined with another."""
+    number = Counter(label.values())
+    return {index: label[groups[index]] for index in indices if number[label[groups[index]]] > 1}
+
+
+def _reunited(
+    drawn: dict[int, Part],
+    units: Mapping[int, str],
+    ids: Sequence[str],
+    strata: Sequence[int],
+    shares: Mapping[Part, float],
+    salt: str,
+    groups: Sequence[str] | None = None,
+) -> dict[int, Part]:
+    """As `reunited`; raises DataError where there are fewer units than parts that were drawn.
+
+    With `groups` those of no unit are units themselves.
+    """
+    found = reunited(drawn, units, ids, strata, shares, salt, others_stay=groups is not None)
+    there, left = set(drawn.values()), set(found.values())
+    if there == left:
+        return found
+    wholes = {units.get(index, ids[index] if groups is None else groups[index]) for index in drawn}
+    if len(wholes) < len(there):
+        empty = [str(part) if part in SPLITS else f"fold {part}" for part in shares if part in there - left]
+        one, *_, other = sorted(ids[index] for index in units)
+        what = "pictures that differ" if groups is None else "groups without a picture in common"
+        raise DataError(
+            f"split: expected at least {len(there)} {what}, to have some for {' and '.join(empty)}, received "
+            f"{len(drawn)} samples of {len(wholes)}, since copies, altered or not, stay together ({one!r} and "
+            f"{other!r}, for example); publish the splits in the source, or set split.twins=ignore and "
+            "checks.leakage=keep, for which no picture is like another"
+        )
+    return found

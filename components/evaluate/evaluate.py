@@ -7,14 +7,14 @@ computed is NaN and stays NaN. Limits are not looked at here: that is what the g
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from fairlearn.metrics import MetricFrame
 
-from components.artifacts import Dataset, Evidence, Figure, GroupFigure, Model, Predictions, Split
+from components.artifacts import WITH_TWINS, Dataset, Evidence, Figure, GroupFigure, Model, Predictions, Split
 from components.config import EvaluateConfig
 from components.data.reading.loading import load_split
 from components.evaluate import cost, slices
@@ -35,7 +35,8 @@ def evaluate(
     """Let the model answer on the split, and on corrupted pictures of it; measure the answers, its size and its speed.
 
     Figures: every metric of the task, `worst_group_PRIMARY`, `robustness_PRIMARY`, `parameters`, `size_bytes`, and on
-    one thread `latency_ms` (median for one image) and `throughput_64` (images/s, 64 at a time).
+    one thread `latency_ms` (median for one image) and `throughput_64` (images/s, 64 at a time); those of `twin_figures`
+    where samples of the split have twins that were learnt from.
     """
     evidence, predictions = quality(model, dataset, config, split=split)
     return timed({"model": model}, {"model": evidence})["model"], predictions
@@ -47,7 +48,7 @@ def quality(
     """All of `evaluate` but the speed, which is better measured of several models in one go."""
     task, answer = tasks.get(model.card.task), cost.answerer(model)
     predictions = predict(model, dataset, split, slice_count=config.slices, answer=answer)
-    evidence = measure(predictions, task, config, split=split)
+    evidence = measure(predictions, task, config, split=split, twins=dataset.card.twins)
     figures, notes = evidence.figures | cost.weight(model), evidence.notes
     if config.corruptions is not None:
         some = load_split(dataset, split, limit=config.corruptions.samples, seed=config.seed)
@@ -66,10 +67,22 @@ def timed(models: Mapping[str, Model], found: Mapping[str, Evidence]) -> dict[st
     }
 
 
-def measure(predictions: Predictions, task: Task, config: EvaluateConfig, *, split: Split = "test") -> Evidence:
-    """The quality half of the Evidence: figures with bootstrap intervals, classes, groups and their disparity."""
+def measure(
+    predictions: Predictions,
+    task: Task,
+    config: EvaluateConfig,
+    *,
+    split: Split = "test",
+    twins: Container[str] = frozenset(),
+) -> Evidence:
+    """The quality half of the Evidence: figures with bootstrap intervals, classes, groups and their disparity.
+
+    `twins` are ids of samples that have a twin in what was learnt from.
+    """
     primary = task.spec.primary_metric
     figures = metric_figures(predictions, task, config)
+    alike = twin_figures(predictions, task, config, twins)
+    figures |= alike
     groups = group_figures(predictions, task, config)
     own = [row for row in groups if row.metric == primary]
     if own:
@@ -84,7 +97,7 @@ def measure(predictions: Predictions, task: Task, config: EvaluateConfig, *, spl
         classes=task.by_class(predictions),
         groups=groups,
         disparity=disparity(predictions, task),
-        notes=_notes(predictions, own),
+        notes=(*_notes_on_twins(alike, primary, len(predictions.table)), *_notes(predictions, own)),
     )
 
 
@@ -96,6 +109,31 @@ def metric_figures(predictions: Predictions, task: Task, config: EvaluateConfig)
         lambda weights: task.measure(predictions, weights), samples, config.bootstrap, config.seed
     )
     return {name: _figure(float(value[0]), spread[name], config.confidence) for name, value in values.items()}
+
+
+def twin_figures(
+    predictions: Predictions, task: Task, config: EvaluateConfig, twins: Container[str]
+) -> dict[str, Figure]:
+    """What samples that may have been learnt by heart make of the primary metric; nothing where there are none.
+
+    `PRIMARY_without_twins` is the metric of all others, `PRIMARY_change_by_twins` that of all less that of the others,
+    resampled together (paired bootstrap), and `samples_with_twins` how many they are. `twins` are their ids.
+    """
+    ids = predictions.table.column("id").to_pylist()
+    others = np.array([name not in twins for name in ids], dtype=np.float64)
+    number = len(ids) - int(others.sum())
+    if not number:
+        return {}
+    primary = task.spec.primary_metric
+
+    def measured(weights: Floats) -> dict[str, Floats]:
+        whole, rest = (task.measure(predictions, each)[primary] for each in (weights, weights * others))
+        return {f"{primary}_without_twins": rest, f"{primary}_change_by_twins": whole - rest}
+
+    values = measured(np.ones((1, len(ids))))
+    spread = bootstrap.distribution(measured, len(ids), config.bootstrap, config.seed)
+    figures = {name: _figure(float(value[0]), spread[name], config.confidence) for name, value in values.items()}
+    return {**figures, WITH_TWINS: Figure(value=number, unit="samples")}
 
 
 def group_figures(predictions: Predictions, task: Task, config: EvaluateConfig) -> tuple[GroupFigure, ...]:
@@ -193,6 +231,18 @@ def _worst(rows: list[GroupFigure], *, higher_is_better: bool) -> Figure:
         return Figure(value=math.nan)
     pick = min if higher_is_better else max
     return pick(rows, key=lambda row: row.figure.value).figure
+
+
+def _notes_on_twins(figures: Mapping[str, Figure], primary: str, samples: int) -> tuple[str, ...]:
+    if not figures:
+        return ()
+    without, change = figures[f"{primary}_without_twins"], figures[f"{primary}_change_by_twins"]
+    interval = "" if change.low is None else f" [{change.low:+.4f}, {change.high:+.4f}]"
+    return (
+        f"{figures[WITH_TWINS].value:,.0f} of {samples:,} samples are all but the same picture as one that was learnt "
+        f"from: they change {primary.replace('_', ' ')} by {change.value:+.4f}{interval}, and without them it is "
+        f"{without.value:.4f}.",
+    )
 
 
 def _notes(predictions: Predictions, rows: list[GroupFigure]) -> tuple[str, ...]:

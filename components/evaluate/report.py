@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jinja2
 
-from components.artifacts import Evidence, Figure, Predictions, Verdict, writing
+from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict, writing
 from components.evaluate import plots
 from components.tasks import registry as tasks
 
@@ -33,6 +33,7 @@ MEANINGS = {
     "throughput_64": "images a second, 64 at a time, one thread",
     "size_bytes": "size of the file that is executed",
     "parameters": "numbers that were learnt",
+    WITH_TWINS: "samples that are all but the same picture as one that was learnt from",
 }
 AS_GIVEN = {"log_loss", "brier_score"}  # quantities that are no shares
 
@@ -59,7 +60,8 @@ def write_report(data: ReportData, folder: Path) -> Path:
     files = plots.draw(data.evidence, data.predictions.classes, confusion, sums, folder / "plots")
     evidence = data.evidence
     stages = data.stages or {"this model": evidence}
-    first = (evidence.primary, f"worst_group_{evidence.primary}", "calibration_error", "latency_ms")
+    without = f"{evidence.primary}_without_twins"
+    first = (evidence.primary, without, f"worst_group_{evidence.primary}", "calibration_error", "latency_ms")
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -71,6 +73,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
             stages=stages,
             plots={name: _data_uri(path) for name, path in files.items()},
             confusion=confusion.tolist(),
+            with_twins=evidence.figures.get(WITH_TWINS),
             rejected=[verdict for verdict in data.verdicts if not verdict.passed],
         )
     )
@@ -115,6 +118,10 @@ def meaning(name: str) -> str:
         return "the lowest of the groups' or slices' figures"
     if name.startswith("robustness_"):
         return "mean on pictures with noise, blur, other light and other contrast"
+    if name.endswith("_without_twins"):
+        return "the same without samples that have a twin in what was learnt from"
+    if name.endswith("_change_by_twins"):
+        return "what those samples add to the figure, or take from it"
     if name.startswith("corrupted_"):
         return f"the same with {readable(name.removeprefix('corrupted_').rpartition('_')[0])} alone"
     return MEANINGS.get(name, "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from components.artifacts import DatasetCard, Evidence, Figure, ModelCard, Verdict
+from components.artifacts import WITH_TWINS, DatasetCard, Evidence, Figure, ModelCard, Verdict
 
 
 def model_card(
@@ -73,7 +73,19 @@ def _data(dataset: DatasetCard, evidence: Evidence) -> str:
     return (
         f"`{dataset.name}`, {splits} samples; classes: {', '.join(dataset.classes)}; declared groups: {groups}. "
         f"Source fingerprint `{dataset.fingerprint}`. All figures here are of the {evidence.split} split, which "
-        "neither training nor compression has seen."
+        "neither training nor compression has seen." + _twins(evidence)
+    )
+
+
+def _twins(evidence: Evidence) -> str:
+    """What samples that may have been learnt by heart make of the figure, where there are any."""
+    without = evidence.figures.get(f"{evidence.primary}_without_twins")
+    number = evidence.figures.get(WITH_TWINS)
+    if without is None or number is None:
+        return ""
+    return (
+        f" {number.value:,.0f} of its samples are all but the same picture as one that was learnt from; without them "
+        f"{_words(evidence.primary)} is {_text(without)}."
     )
 
 

@@ -116,12 +116,19 @@ def _validation(run: StepRun, dataset: Dataset, report: ValidationReport, inspec
     run.show(places.validated(root, name), "validation")
     run.show(places.inspected(root, name), "inspection")
     found = {f"found_{kind}": count for kind, count in inspection.found.items()}
-    line().tracking.log_metrics(run.id, {"dropped": len(dataset.card.dropped), **found})
+    card = dataset.card
+    told = {"moved": len(card.moved), "judged_with_twins": len(card.twins)}  # of most data nothing
+    there = {name: number for name, number in told.items() if number}
+    line().tracking.log_metrics(run.id, {"dropped": len(card.dropped), **there, **found})
     said = [f"{len(report.results)} expectations checked, {len(report.warnings)} warnings"]
     if inspection.found:
         said.append(f"found: {', '.join(f'{count:,} {kind}' for kind, count in inspection.found.items())}")
-    if dataset.card.dropped:
-        said.append(f"{len(dataset.card.dropped):,} dropped from the training split")
+    if card.dropped:
+        said.append(f"{len(card.dropped):,} dropped from the training split")
+    if card.moved:
+        said.append(f"{len(card.moved):,} moved into the split of their twins")
+    if card.twins:
+        said.append(f"{len(card.twins):,} of validation and test have a twin in an earlier split")
     run.summary = "; ".join(said)
     run.table = [
         {"expectation": each.expectation, "severity": each.severity, "rows that fail": each.unexpected_count}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.artifacts import Dataset, Decision, Evidence, Model, Predictions, digest_values
+from components.artifacts import WITH_TWINS, Dataset, Decision, Evidence, Model, Predictions, digest_values
 from components.config import DriftConfig, EvaluateConfig, Gate
 from flows.context import line
 from flows.step import StepRun, step
@@ -74,6 +74,9 @@ def _evaluate(
     evidence = stages[SERVED]
     line().tracking.log_evidence(run.id, evidence)
     run.summary = f"{evidence.primary} {said(evidence)}"
+    if (alike := evidence.figures.get(WITH_TWINS)) is not None:
+        without = said(evidence, f"{evidence.primary}_without_twins")
+        run.summary += f"; without {alike.value:,.0f} with a twin in what was learnt from {without}"
     run.table = [dict(row) for row in chain.rows(stages)]
 
 
@@ -99,9 +102,9 @@ def evaluate(
     return _evaluate(tuple(stages.values()), tuple(stages), dataset, config)
 
 
-def said(evidence: Evidence) -> str:
-    """The primary metric with its interval, as people write it."""
-    figure = evidence.figures[evidence.primary]
+def said(evidence: Evidence, name: str | None = None) -> str:
+    """The primary metric, or another figure, with its interval, as people write it."""
+    figure = evidence.figures[name or evidence.primary]
     interval = f" [{figure.low:.4f}, {figure.high:.4f}]" if figure.low is not None else ""
     return f"{figure.value:.4f}{interval}"
 

@@ -137,6 +137,31 @@ def test_errors_are_named_with_their_files_and_end_in_1(shell: Shell, photos: Ca
     assert "when that is put right: convoy data add" in said(done)
 
 
+def test_twins_stop_nothing_where_splits_are_drawn_and_are_dealt_with_where_they_are_published(
+    shell: Shell, photos: Callable[..., Path]
+) -> None:
+    base = photos({"cat": 25, "dog": 20})
+    for number in range(6):
+        shutil.copy(base / "cat" / f"{number:03d}.png", base / "cat" / f"copy-{number:03d}.png")
+
+    drawn = shell("check", str(base))
+
+    assert drawn.exit_code == 0, drawn.output
+    assert "! 6 duplicate" in said(drawn) and "✓ no errors, 6 warnings" in said(drawn)
+    assert "twins: 12 samples in 6 families; a family stays together where splits are drawn" in said(drawn)
+
+    shutil.copytree(base, base / "train")
+    for label in ("cat", "dog"):
+        shutil.rmtree(base / label)
+        shutil.copytree(base / "train" / label, base / "test" / label)
+    published = shell("check", str(base))
+
+    assert published.exit_code == 1
+    assert "the same pixels as another, and in two splits" in said(published)
+    assert "-S checks.leakage=drop leaves it out, move puts it beside its twin, keep learns from it" in said(published)
+    assert shell("check", str(base), "-S", "checks.leakage=move").exit_code == 0
+
+
 def test_a_source_that_cannot_be_read_ends_in_1_without_a_page_of_stack(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("x")

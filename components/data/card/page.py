@@ -25,7 +25,7 @@ MOST_CLASSES = 24  # rows of the contact sheet: as many as fit a page that is st
 MOST_BARS = 40  # of a histogram; the tail is folded into one line
 EACH = 10  # pictures a class: a row of the page
 MOST_FINDINGS = 8  # shown of a kind, the worst first
-MOST_DROPPED = 60  # named on the page
+MOST_DROPPED = 60  # named on the page, and as many that were moved
 ABOUT_WHOLES = ("narrow-range", "small-class", "confounded-group")  # findings whose `id` is a key, a class or a column
 
 
@@ -85,6 +85,7 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
             brightness=_outlines(summary),
             kinds=[_kind(kind, summary, rows, small) for kind, rows in shown.items()],
             dropped=[(name, why, small.get(name)) for name, why in dropped],
+            moved=list(card.moved.items())[:MOST_DROPPED],
             entry=written(summary.name, summary.entry),
             about=about or {},
         )

@@ -5,7 +5,7 @@ Nothing is written but the folder that the inspection is given. Reading is the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.artifacts import SPLITS, Split
 from components.config import (
     ConfigurationError,
     DatasetConfig,
@@ -27,7 +28,8 @@ from components.config import (
 from components.data.checking import detect
 from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
-from components.data.inspection.findings import TWINS, Inspection, leaks, load_findings
+from components.data.families import Families, joined, leaks
+from components.data.inspection.findings import TWINS, Inspection, load_findings
 from components.data.kinds import ERRORS
 from components.data.sources import apart, fashion_mnist, registry
 from components.data.sources.place import is_remote
@@ -90,11 +92,12 @@ class Checked:
     looked: Looked
     inspection: Inspection
     findings: pa.Table  # columns of `inspection.findings.SCHEMA`, and `error` (bool): it would stop the line
+    refusal: str = ""  # why the splits cannot be drawn, where no finding says so
 
     @property
     def errors(self) -> int:
-        """How many findings are errors."""
-        return int(pc.sum(self.findings.column("error")).as_py() or 0)
+        """How many things would stop the line."""
+        return int(pc.sum(self.findings.column("error")).as_py() or 0) + bool(self.refusal)
 
 
 def look(path: str, wanted: Wanted, root: Path, advanced: Callable[[int], None] = lambda _: None) -> Looked:
@@ -126,40 +129,59 @@ def check(
     inspected = folder / INSPECTED
     inspection = inspect(replace(reading.data, tables=chain(ahead, tables)), provisional, root, inspected)
     looked = finish(reading)
-    return Checked(looked, inspection, _judged(load_findings(inspected), looked))
+    return _judged(looked, inspection, load_findings(inspected))
 
 
-def leaking(pairs: Sequence[tuple[str, str]], survey: Survey, config: DatasetConfig) -> set[str]:
-    """Samples with a twin in another split, the splits being those that `prepare` would draw.
-
-    Where they cannot be drawn (a group is missing), every twin might be in two.
-    """
+def drawn(families: Families, survey: Survey, config: DatasetConfig) -> list[Split]:
+    """The split that `prepare` would give each sample. Raises DataError where they cannot be drawn."""
     split = config.split
-    try:
-        splits = assign(
-            survey.ids,
-            survey.strata,
-            survey.published,
-            split,
-            groups=survey.members[split.group] if split.group else None,
-            times=survey.times or None,
-        )
-    except DataError:
-        return {name for pair in pairs for name in pair}
-    return set(leaks(pairs, dict(zip(survey.ids, splits, strict=True))))
+    return assign(
+        survey.ids,
+        survey.strata,
+        survey.published,
+        split,
+        groups=survey.members[split.group] if split.group else None,
+        times=survey.times or None,
+        families=families,
+    )
 
 
-def _judged(findings: pa.Table, looked: Looked) -> pa.Table:
+def _judged(looked: Looked, inspection: Inspection, findings: pa.Table) -> Checked:
     """The findings, and whether each would stop the line."""
     rows = findings.to_pylist()
-    pairs = [(row["id"], row["other"]) for row in rows if row["kind"] in TWINS]
-    stops = looked.config.checks.leakage == "error" and bool(pairs)
-    leaked = leaking(pairs, looked.survey, looked.config) if stops else set()
+    families = joined([(row["id"], row["other"]) for row in rows if row["kind"] in TWINS])
+    refusal, apart = "", set[str]()
+    try:
+        splits = drawn(families, looked.survey, looked.config)
+        apart = set(leaks(families, dict(zip(looked.survey.ids, splits, strict=True))))
+        refusal = _missing(splits, looked, {row["id"] for row in rows if row["kind"] == "small-class"})
+    except DataError as error:
+        refusal = str(error)
+        if any(row["kind"] == "missing-group" and row["other"] == looked.config.split.group for row in rows):
+            refusal, apart = "", {name for family in families for name in family}  # once the groups are known, perhaps
+    leaked = apart if looked.config.checks.leakage == "error" else set()
     errors = [
         row["kind"] in ERRORS or (row["kind"] in TWINS and not leaked.isdisjoint((row["id"], row["other"])))
         for row in rows
     ]
-    return findings.append_column("error", pa.array(errors, pa.bool_()))
+    return Checked(looked, inspection, findings.append_column("error", pa.array(errors, pa.bool_())), refusal)
+
+
+def _missing(splits: Sequence[Split], looked: Looked, small: Container[str]) -> str:
+    """A class that is large enough and yet in some split not at all, since groups, twins or times left it none."""
+    names = list(looked.survey.classes)
+    if looked.config.task != _TASKS["class"]:
+        return ""
+    there = set(zip(looked.survey.strata, splits, strict=True))
+    other = "another split.seed, or " if looked.config.split.order == "random" else ""
+    for stratum, name in enumerate(names):
+        lacking = [split for split in SPLITS if (stratum, split) not in there]
+        if lacking and name not in small and name in (looked.config.classes or names):
+            return (
+                f"split: expected samples of every class in every split, received none of {name!r} for "
+                f"{' and '.join(lacking)}; set {other}other shares (split.validation, split.test)"
+            )
+    return ""
 
 
 def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Callable[[int], None]) -> Reading:

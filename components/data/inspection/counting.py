@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from components.config import SplitDeclaration
 
@@ -41,6 +43,23 @@ def groups_of_classes(groups: Codes, classes: Codes, number: int) -> npt.NDArray
     pairs = np.unique(np.stack([groups[known], classes[known]]), axis=1)
     counted: npt.NDArray[np.int64] = np.bincount(pairs[1], minlength=number)
     return counted
+
+
+def joined(groups: Codes, families: Codes) -> npt.NDArray[np.int64]:
+    """A number a sample `(N,)`: the same for samples of one group, of one family, or joined through others.
+
+    Negative groups, which are unknown, stay negative.
+    """
+    known = groups >= 0
+    count, own = len(families), np.arange(len(families))
+    many = count + int(groups.max(initial=0)) + 1
+    # Each sample is joined with the first place of its family, and with a node that stands for its group.
+    _, first, inverse = np.unique(families, return_index=True, return_inverse=True)
+    ends = np.concatenate([first[inverse], count + groups[known]])
+    edges = (np.concatenate([own, own[known]]), ends)
+    graph = coo_array((np.ones(len(ends)), edges), shape=(many, many))
+    numbers: npt.NDArray[np.int64] = connected_components(graph, directed=False)[1][:count].astype(np.int64)
+    return np.where(known, numbers, -1)
 
 
 def _at_least(share: float) -> int:

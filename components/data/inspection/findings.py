@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from components.artifacts import SPLITS, ArtifactError, Card, writing
+from components.artifacts import ArtifactError, Card, writing
 
 Kind = Literal[
     "corrupt",  # cannot be decoded to its end
@@ -50,11 +50,11 @@ class Finding(NamedTuple):
 
 
 class Decisions(Card):
-    """`decisions.json`: what `prepare` is to do. Empty unless the catalogue says `drop` or a person has said so."""
+    """`decisions.json`: what `prepare` is to do. What is dropped is what the catalogue or a person says."""
 
     drop: dict[str, str] = Field(default={})  # id → why: it leaves the training split
     verdicts: dict[str, str] = Field(default={})  # id → why: it leaves whichever split it is in, since a person says so
-    twins: tuple[tuple[str, str], ...] = ()  # pairs that may not be in two splits: the training one leaves
+    twins: tuple[tuple[str, ...], ...] = ()  # families of ids, none in two of them: each is to stay in one split
 
     @classmethod
     def load(cls, folder: Path) -> Decisions:
@@ -84,40 +84,6 @@ def as_table(found: Iterable[Finding]) -> pa.Table:
     ordered = sorted(found, key=lambda one: (place[one.kind], -one.score, one.id, one.other))
     columns = zip(*ordered, strict=True) if ordered else [[] for _ in SCHEMA]
     return pa.table([pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
-
-
-def families(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """The samples that pairs of twins join, directly or through others: each family sorted, in order of its first."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for one, other in pairs:
-        first, second = sorted((root(one), root(other)))
-        parent[second] = first
-    gathered: dict[str, list[str]] = {}
-    for name in sorted(parent):
-        gathered.setdefault(root(name), []).append(name)
-    return [gathered[name] for name in sorted(gathered)]
-
-
-def leaks(pairs: Iterable[tuple[str, str]], splits: Mapping[str, str]) -> dict[str, str]:
-    """Samples that have a twin in a later split (train, validation, test), and one such twin.
-
-    Of a family only a tree of pairs is listed, so that one may be in two splits though no pair is: what counts is the
-    family. Samples that `splits` does not name (what was dropped) count for nothing, but still join the others.
-    """
-    found: dict[str, str] = {}
-    for family in families(pairs):
-        members = [name for name in family if name in splits]
-        latest = max((SPLITS.index(splits[name]) for name in members), default=0)
-        stays = next((name for name in members if splits[name] == SPLITS[latest]), "")
-        found |= {name: stays for name in members if splits[name] != SPLITS[latest]}
-    return found
 
 
 def load_findings(folder: Path) -> pa.Table:

@@ -6,7 +6,7 @@ Nothing is judged: what to do about what is found is the catalogue's word (`revi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 from components import decoding
 from components.artifacts import replacing
 from components.config import DatasetConfig
+from components.data.families import Families
 from components.data.inspection import counting, embedding, label_noise, outliers, sheets, twins
 from components.data.inspection.describing import describe
 from components.data.inspection.findings import KINDS, TWINS, Finding, Inspection, Kind, as_table, save_findings
@@ -60,7 +61,7 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
             modes=dict(seen.modes),
             found={kind: number for kind in KINDS if (number := sum(one.kind == kind for one in found))},
             unreviewed=tuple(sorted({one.id for one in asked} - set(reviewed.verdicts))),
-            notes=tuple(notes),
+            notes=(*notes, *_of_twins(decisions.twins, len(seen), config)),
         )
         table = as_table(found)
         save_findings(table, temporary)
@@ -82,8 +83,10 @@ def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> 
     found += _blank(seen, np.flatnonzero(blank))
     exact, different = twins.copies(seen.digests, np.flatnonzero(seen.decodable))
     near = twins.near_copies(thumbnails, different[~blank[different]], folder)
+    faint = twins.same_thumbnails(thumbnails, different[blank[different]])
     found += _pairs(seen, "duplicate", exact)
     found += _pairs(seen, "near-duplicate", near)
+    found += _pairs(seen, "near-duplicate", faint)
     notes += near.notes
     with Rows(folder, (embedding.DIMENSIONS,), np.float32) as embedded:
         distances = describe(thumbnails, clear, embedded)
@@ -94,11 +97,30 @@ def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> 
     if len(clear) < outliers.LEAST:
         notes.append(f"outliers: not looked for among {len(clear)} pictures, too few to know what is usual")
     found += _missing_groups(seen)
-    found += _small_classes(seen, config)
+    found += _small_classes(seen, config, [exact, near, faint])
     found += _confounded(seen, config)
     if seen.kind == "mask" and seen.groups:
         notes.append("confounded groups: not looked for, since a mask shows several classes at once")
     return found, notes
+
+
+def _of_twins(families: Families, count: int, config: DatasetConfig) -> Iterator[str]:
+    """What happens to twins where Convoy draws the splits."""
+    if not families:
+        return
+    samples, split = sum(map(len, families)), config.split
+    said = "a family stays together where splits are drawn"
+    if split.twins == "ignore":
+        said = "they are drawn like others (split.twins: ignore)"
+    elif split.order == "time":
+        said = "time alone says which split they are in (split.order: time)"
+    yield f"twins: {samples:,} samples in {len(families):,} {'families' if len(families) > 1 else 'family'}; {said}"
+    largest = max(map(len, families))
+    if split.twins == "together" and largest > count / 2:
+        yield (
+            f"twins: one family has {largest:,} of {count:,} samples, too many for the shares of the splits; if "
+            "they are different samples that look alike: split.twins=ignore and checks.leakage=keep"
+        )
 
 
 def _groups(seen: Seen) -> dict[str, dict[str, int]]:
@@ -186,32 +208,40 @@ def _missing_groups(seen: Seen) -> Iterator[Finding]:
             yield Finding("missing-group", seen.id(index), name, 1.0, f"no value in {name}")
 
 
-def _small_classes(seen: Seen, config: DatasetConfig) -> Iterator[Finding]:
+def _small_classes(seen: Seen, config: DatasetConfig, pairs: Sequence[twins.Twins]) -> Iterator[Finding]:
     published = {name: int(counts.sum()) for name, counts in seen.shown.items() if name}
     least, why = counting.needed(config.split, published)
     have = dict(zip(seen.classes, counting.loose(seen.shown, config.split).tolist(), strict=True))
     aside = {"validation", "test"} & set(published) if config.split.published == "keep" else set()
-    spread = _groups_of_classes(seen, config)
+    wholes, group = _wholes_of_classes(seen, config, pairs), config.split.group
     parts = counting.parts(config.split, published)
     for name in config.classes or seen.classes:
         number = have.get(name, 0)
         if number < least:
             said = f"{number} samples to split, and every split and fold needs one: at least {least} ({why})"
             yield Finding("small-class", name, "", float(least - number), said)
-        elif spread.get(name, parts) < parts:
-            said = f"in {spread[name]} of {config.split.group}, and each of {parts} splits and folds needs its own"
-            yield Finding("small-class", name, config.split.group or "", float(parts - spread[name]), said)
+        elif wholes.get(name, parts) < parts:
+            own = f"in {wholes[name]} of {group}" if group else f"of {number} samples {wholes[name]} differ"
+            said = f"{own}, and each of {parts} splits and folds needs its own"
+            yield Finding("small-class", name, group or "", float(parts - wholes[name]), said)
         for split in sorted(aside):
             if name not in have or seen.shown[split][seen.classes.index(name)] == 0:
                 yield Finding("small-class", name, split, 1.0, f"none in {split}, a split that the source publishes")
 
 
-def _groups_of_classes(seen: Seen, config: DatasetConfig) -> dict[str, int]:
-    """Class → groups it occurs in, where splits are drawn by group."""
-    if seen.kind == "mask" or config.split.group not in seen.groups:
+def _wholes_of_classes(seen: Seen, config: DatasetConfig, pairs: Sequence[twins.Twins]) -> dict[str, int]:
+    """Class → how many units that no draw tears apart it occurs in: groups where they are declared, families of twins.
+
+    Nothing where no such units are drawn.
+    """
+    split = config.split
+    alike = [each for each in pairs if each.pairs.size] if split.twins == "together" else []
+    if seen.kind == "mask" or split.order == "time" or not (alike or split.group in seen.groups):
         return {}
-    codes = _codes(seen.groups[config.split.group])
-    counted = counting.groups_of_classes(codes, seen.targets, len(seen.classes))
+    wholes: counting.Codes = twins.families_of(len(seen), *alike) if alike else np.arange(len(seen))
+    if split.group in seen.groups:
+        wholes = counting.joined(_codes(seen.groups[split.group]), wholes)
+    counted = counting.groups_of_classes(wholes, seen.targets, len(seen.classes))
     return dict(zip(seen.classes, counted.tolist(), strict=True))
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from components.artifacts import writing
 from components.config import ChecksDeclaration
 from components.data.errors import DataError
+from components.data.families import joined
 from components.data.inspection.findings import TWINS, Decisions, Finding
 
 VERDICTS = ("keep", "drop")
@@ -87,22 +88,24 @@ def decide(found: Iterable[Finding], checks: ChecksDeclaration, reviewed: Review
     """What `prepare` is to do, and the findings that a person is asked about (with or without a verdict yet).
 
     A person's `drop` counts in every split, for whatever sample it names; a `keep` spares it from being dropped for
-    what was found.
+    what was found. Families of twins are handed on whatever `checks.leakage` says: splits are drawn by them.
     """
     handling = {"outlier": checks.outliers, "label-noise": checks.label_noise}
     verdicts = {name: "a person has said so" for name, verdict in reviewed.verdicts.items() if verdict == "drop"}
     drop: dict[str, str] = {}
-    twins: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     asked: list[Finding] = []
     for finding in found:
-        if finding.kind in TWINS and checks.leakage == "drop":
-            twins.append((finding.id, finding.other))
+        if finding.kind in TWINS:
+            pairs.append((finding.id, finding.other))
         if handling.get(finding.kind) == "review":
             asked.append(finding)
         if handling.get(finding.kind) == "drop" and reviewed.verdicts.get(finding.id) != "keep":
             drop.setdefault(finding.id, f"{finding.kind}: {finding.says}")
     decisions = Decisions(
-        drop=dict(sorted(drop.items())), verdicts=dict(sorted(verdicts.items())), twins=tuple(sorted(twins))
+        drop=dict(sorted(drop.items())),
+        verdicts=dict(sorted(verdicts.items())),
+        twins=tuple(tuple(family) for family in joined(pairs)),
     )
     return decisions, asked
 

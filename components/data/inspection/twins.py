@@ -6,6 +6,7 @@ so that the pairs are the same on every machine. What may not be in two splits i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from components.data.inspection import hashing
+from components.data.inspection.looking import DIGEST
 from components.data.inspection.thumbnails import Rows, luminance
 
 # Bits of 64 in which the hashes of twins may differ. Of altered copies (JPEG at quality 70, noise, another brightness,
@@ -51,6 +53,26 @@ def copies(digests: npt.NDArray[np.void], samples: npt.NDArray[np.int64]) -> tup
     copied = samples != earliest
     pairs = np.stack([earliest[copied], samples[copied]])
     return Twins(pairs, np.ones(pairs.shape[1])), samples[~copied]
+
+
+def same_thumbnails(thumbnails: Rows, samples: npt.NDArray[np.int64]) -> Twins:
+    """Samples whose 32×32 pictures have the same values, each with the first of its kind.
+
+    For pictures in which there is nothing to be seen, and so nothing that could correlate: of one value, but of another
+    size or mode, they become the same pixels when they are prepared.
+    """
+    pictures = (picture for part in _parts(samples) for picture in thumbnails.take(part))
+    digests = b"".join(hashlib.blake2b(picture.tobytes(), digest_size=DIGEST.itemsize).digest() for picture in pictures)
+    found, _ = copies(np.frombuffer(digests, dtype=DIGEST), np.arange(len(samples)))
+    return Twins(samples[found.pairs], found.correlation)
+
+
+def families_of(count: int, *found: Twins) -> npt.NDArray[np.int64]:
+    """A number a sample `(count,)`, the same for those that pairs join, directly or through others."""
+    pairs = np.concatenate([each.pairs for each in found], axis=1)
+    graph = coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(count, count))
+    numbers: npt.NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return numbers
 
 
 def near_copies(thumbnails: Rows, samples: npt.NDArray[np.int64], folder: Path, seed: int = 0) -> Twins:

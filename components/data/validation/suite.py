@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from components.artifacts import SPLITS
-from components.config import DatasetConfig
+from components.config import ChecksDeclaration, DatasetConfig
+from components.data.validation.tables import Across
 from components.decoding import MODE
 from components.tasks.protocol import Expectation
 
@@ -19,9 +20,12 @@ Severity = Literal["error", "warning"]
 FEW_SAMPLES = 10
 
 
-def of_samples(config: DatasetConfig, target: str, groups: Sequence[str]) -> list[Expectation]:
-    """About the table with a row a sample; `target` is what the task learns from, `class` or `mask`."""
-    return [*_of_form(config, target), *_of_groups(config, groups), *_of_content(config)]
+def of_samples(config: DatasetConfig, target: str, groups: Sequence[str], across: Across) -> list[Expectation]:
+    """About the table with a row a sample; `target` is what the task learns from, `class` or `mask`.
+
+    `across` is what is known of twins in several splits: what would help is said with its numbers.
+    """
+    return [*_of_form(config, target), *_of_groups(config, groups), *_of_content(config, across)]
 
 
 def _of_form(config: DatasetConfig, target: str) -> list[Expectation]:
@@ -54,14 +58,15 @@ def _of_groups(config: DatasetConfig, groups: Sequence[str]) -> list[Expectation
     return known
 
 
-def _of_content(config: DatasetConfig) -> list[Expectation]:
+def _of_content(config: DatasetConfig, across: Across) -> list[Expectation]:
     checks = config.checks
     # Leakage: a figure measured on such a sample is a memory, not a skill. Fashion-MNIST's published splits share
     # no exact pixels (counted over all 70,000), nor do scikit-learn's digits, so nothing is tolerated.
     leakage: Severity = "warning" if checks.leakage == "keep" else "error"
+    ways = _ways(checks, across)
     expected = [
         _between("splits_with_same_pixels", 1, 1, "no image is in two splits", leakage),
-        _never("twin_in_other_split", "no image has a near-duplicate in another split (see checks.leakage)", leakage),
+        _never("twin_in_other_split", f"no image has a near-duplicate in another split ({ways})", leakage),
         _between("copies_in_split", None, 1, "no image is twice in one split", "warning"),
         _never("blank", "no image is of one value, or nearly so", "warning"),
         _never("outlier", f"no image is far from all others (checks.outliers: {checks.outliers})", "warning"),
@@ -71,6 +76,22 @@ def _of_content(config: DatasetConfig) -> list[Expectation]:
         where = checks.reviewed or "a file that checks.reviewed names"
         expected.append(_never("unreviewed", f"a person has a verdict on every finding to be reviewed (in {where})"))
     return expected
+
+
+def _ways(checks: ChecksDeclaration, across: Across) -> str:
+    """What `checks.leakage` says, and what it could say where that stops the line."""
+    if checks.leakage != "error" or not across.leaking:
+        return f"checks.leakage: {checks.leakage}"
+    left, moving, judged = (_samples(number) for number in (len(across.leaking), across.moving, across.judged))
+    return (
+        f"checks.leakage in params.yaml: `error` stops here, `drop` leaves {left} out of what is learnt from, `move` "
+        f"puts {moving} into the later split beside their twins, `keep` learns from them and gives the figure without "
+        f"{judged} of the test split too"
+    )
+
+
+def _samples(number: int) -> str:
+    return f"{number:,} sample{'' if number == 1 else 's'}"
 
 
 def of_counts() -> list[Expectation]:

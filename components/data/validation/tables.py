@@ -20,7 +20,8 @@ import pyarrow as pa
 from components.artifacts import SPLITS, Dataset
 from components.config import DatasetConfig
 from components.data import images
-from components.data.inspection.findings import TWINS, Inspection, leaks, load_findings
+from components.data.families import joined, leaks, learnt, moves
+from components.data.inspection.findings import TWINS, Inspection, load_findings
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
@@ -29,6 +30,15 @@ _IMAGELESS = 10_000  # masks that are decoded at a time
 
 Codes = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Across:
+    """Twins in several splits, and how many samples each way to deal with them would concern."""
+
+    leaking: frozenset[str]  # ids that have a twin in a later split
+    moving: int  # that and later splits would gain, whole groups where they are declared
+    judged: int  # test samples with a twin in what is learnt from
 
 
 @dataclass(frozen=True)
@@ -169,7 +179,7 @@ class Tables:
             "blank": self._found("blank"),
             "outlier": self._found("outlier"),
             "doubtful_label": self._found("label-noise"),
-            "twin_in_other_split": self._twins(),
+            "twin_in_other_split": self.across.leaking,
             "unreviewed": frozenset(self.inspection.unreviewed),
         }
 
@@ -181,15 +191,31 @@ class Tables:
     def _found(self, kind: str) -> frozenset[str]:
         return frozenset(self._table.loc[self._table["kind"] == kind, "id"])
 
-    def _twins(self) -> frozenset[str]:
-        """Samples that have a near-duplicate in a later split; what was dropped is in none."""
+    @cached_property
+    def across(self) -> Across:
+        """Near-duplicates in several splits; what was dropped is in none."""
         pairs = self._table.loc[self._table["kind"].isin(TWINS), ["id", "other"]]
-        wanted = set(pairs["id"]) | set(pairs["other"])
-        place: dict[str, str] = {}
-        for split in SPLITS if wanted else ():
-            for batch in self.dataset.batches(split, ["id"], rows=CHUNK_ROWS):
-                place |= {name: split for name in batch.column("id").to_pylist() if name in wanted}
-        return frozenset(leaks(pairs.itertuples(index=False, name=None), place))
+        families = joined(pairs.itertuples(index=False, name=None))
+        wanted = {name for family in families for name in family}
+        place = {name: split for name, split, _ in self._places(None) if name in wanted} if wanted else {}
+        leaking, group = leaks(families, place), self.config.split.group
+        if not leaking:
+            return Across(frozenset(), 0, 0)
+        moving = len(leaking)
+        if group is not None:
+            whole = list(self._places(group))
+            groups = {name: value for name, _, value in whole if value is not None}
+            moving = len(moves(families, {name: split for name, split, _ in whole}, groups))
+        judged = sum(place[name] == "test" for name in learnt(families, place))
+        return Across(frozenset(leaking), moving, judged)
+
+    def _places(self, group: str | None) -> Iterator[tuple[str, str, str | None]]:
+        """Id, split and value of the group of every sample."""
+        for split in SPLITS:
+            for batch in self.dataset.batches(split, ["id", *([group] if group else [])], rows=CHUNK_ROWS):
+                ids = batch.column("id").to_pylist()
+                values = batch.column(group).to_pylist() if group else [None] * len(ids)
+                yield from zip(ids, [split] * len(ids), values, strict=True)
 
 
 def _codes(column: pa.ChunkedArray, start: int) -> Codes:

@@ -75,7 +75,7 @@ def validate(
     """
     tables = Tables(dataset, config, inspected)
     card, own = dataset.card, expectations.read(project, config.checks.expectations)
-    samples = [*suite.of_samples(config, tables.task.spec.target, card.groups), *own["samples"]]
+    samples = [*suite.of_samples(config, tables.task.spec.target, card.groups, tables.across), *own["samples"]]
     judged = [Judged("samples", tables.samples, samples)]
     if tables.fits:
         samples.extend(tables.task.expectations(card))

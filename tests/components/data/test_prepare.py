@@ -217,7 +217,8 @@ def test_what_is_dropped_leaves_the_training_split_alone_and_is_listed(
     pictures: Callable[..., Path], tmp_path: Path
 ) -> None:
     # given decisions about a sample of each split, and twins in two splits
-    plain, config = build(tmp_path, "mine", **folder_entry(pictures(each=30)))
+    plain, config = build(tmp_path, "mine", **folder_entry(pictures(each=30), checks={"leakage": "drop"}))
+    config = config.model_copy(update={"split": config.split.model_copy(update={"twins": "ignore"})})
     ids = {split: plain.table(split)["id"].to_pylist() for split in SPLITS}
     drop = {ids[split][0]: "an outlier" for split in SPLITS}
     twins = ((ids["train"][1], ids["validation"][1]), (ids["validation"][2], ids["test"][2]))

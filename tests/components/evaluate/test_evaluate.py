@@ -93,6 +93,43 @@ def test_without_groups_there_is_no_worst_group_and_no_perfect_fairness() -> Non
     assert "neither groups nor slices" in " ".join(evidence.notes)
 
 
+def test_what_twins_change_is_what_numpy_says() -> None:
+    # given 400 answers, of which the 60 to pictures that were learnt by heart are all right
+    predictions = classify(400, 0.8)
+    target, answer = labels(predictions, "target"), labels(predictions, "prediction")
+    answer[:60] = target[:60]
+    table = predictions.table.set_column(predictions.table.column_names.index("prediction"), "prediction", [answer])
+    predictions = Predictions(table, predictions.model, predictions.data, predictions.classes)
+    twins = {f"sample-{number}": "whichever" for number in range(60)} | {"a validation sample": "whichever"}
+
+    evidence = measure(predictions, TASK, CONFIG, twins=twins)
+
+    right = (target == answer).astype(np.float64)
+    without, change = evidence.figures["accuracy_without_twins"], evidence.figures["accuracy_change_by_twins"]
+    assert evidence.figures["accuracy"].value == pytest.approx(right.mean())
+    assert without.value == pytest.approx(right[60:].mean())
+    assert change.value == pytest.approx(right.mean() - right[60:].mean())
+    assert evidence.figures["samples_with_twins"].value == 60
+    # and the intervals are those of the same resamples, taken one by one
+    drawn = np.random.default_rng(CONFIG.seed).integers(0, 400, size=(CONFIG.bootstrap, 400))
+    rest = np.array([right[rows[rows >= 60]].mean() for rows in drawn])
+    whole = np.array([right[rows].mean() for rows in drawn])
+    assert (without.low, without.high) == pytest.approx(np.quantile(rest, [0.025, 0.975]))
+    assert (change.low, change.high) == pytest.approx(np.quantile(whole - rest, [0.025, 0.975]))
+    assert any("60 of 400 samples are all but the same picture" in note for note in evidence.notes)
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_where_all_samples_have_twins_nothing_is_known_and_where_none_have_nothing_is_said(task: str) -> None:
+    predictions = classify(40, 0.8) if task == "classification" else segment(40, 0.9)
+    plain = measure(predictions, tasks.get(task), CONFIG)
+    assert not any("twins" in name for name in plain.figures)
+    assert measure(predictions, tasks.get(task), CONFIG, twins={"of another split"}) == plain
+    all_of_them = measure(predictions, tasks.get(task), CONFIG, twins=set(labels(predictions, "id").tolist()))
+    assert math.isnan(all_of_them.figures[f"{plain.primary}_without_twins"].value)
+    assert all_of_them.figures[plain.primary] == plain.figures[plain.primary]
+
+
 class Unmeasurable:
     """A task whose metric has no value on one group."""
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from components.artifacts import ArtifactError, Dataset, DatasetCard, InputSpec,
 from components.compress.export import export
 from components.config import NetworkConfig
 from components.evaluate import slices
-from components.evaluate.evaluate import evaluate
+from components.evaluate.evaluate import evaluate, quality
 from components.evaluate.predict import predict
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
@@ -96,6 +97,12 @@ def test_graph_and_network_give_the_same_table(task: str, tmp_path: Path) -> Non
     assert evidence.model == graph.digest and evidence.data == dataset.digest
     assert evidence.figures["size_bytes"].value == graph.onnx.stat().st_size
     assert 0 < evidence.figures["latency_ms"].value < 1000 and evidence.figures["throughput_64"].value > 1
+    # and what twins that were learnt from change, where the data knows of any
+    assert "samples_with_twins" not in evidence.figures
+    known = dataset.card.model_copy(update={"twins": {"digit-3": "digit-1700", "digit-149": "digit-1701"}})
+    alike, _ = quality(graph, replace(dataset, card=known), CONFIG)
+    assert alike.figures["samples_with_twins"].value == 2
+    assert f"{alike.primary}_without_twins" in alike.figures
 
 
 def test_answers_are_those_of_the_network_itself(tmp_path: Path) -> None:

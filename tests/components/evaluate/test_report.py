@@ -85,6 +85,20 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
         assert said in page.text, said
 
 
+def test_what_may_have_been_learnt_by_heart_is_said_beside_the_figure(tmp_path: Path) -> None:
+    predictions, plain = pair("classification")
+    evidence = measure(predictions, tasks.get("classification"), CONFIG, twins={"sample-3", "sample-4"})
+
+    page = Page(write_report(ReportData("Zoo", evidence, predictions, "classification"), tmp_path).read_text("utf-8"))
+
+    without = value_text(evidence.figures["accuracy_without_twins"].value, "accuracy")
+    assert "though 2 of them are all but the same picture as one that it has learnt from." in page.text
+    assert "accuracy without twins" in page.text and without in page.text
+    assert "all but the same" not in write_report(
+        ReportData("Zoo", plain, predictions, "classification"), tmp_path / "plain"
+    ).read_text("utf-8")
+
+
 def test_names_from_the_data_are_text_and_not_markup(tmp_path: Path) -> None:
     predictions, evidence = pair("classification")
     text = write_report(ReportData("<i>x</i>", evidence, predictions, "classification"), tmp_path).read_text("utf-8")

@@ -6,6 +6,7 @@ from pathlib import Path
 from components.artifacts import Ancestor, DatasetCard, Figure
 from components.registry.card import model_card
 from components.registry.gates import judge
+from components.registry.tracking import evidence_metrics
 from tests.components.registry.registry_builders import (
     CLASSES,
     DATA,
@@ -57,3 +58,20 @@ def test_missing_figures_are_called_missing(tmp_path: Path) -> None:
     facts = {"model": model.card, "dataset": DATASET, "evidence": evidence}
     card = model_card(name="digits", **facts, stages={}, provenance={}, intended_use="Toy.")  # type: ignore[arg-type]
     assert "accuracy nan" in card and "Toy." in card and "Not judged" in card and "Not recorded." in card
+
+
+def test_the_card_says_what_twins_change_where_some_were_learnt_from(tmp_path: Path) -> None:
+    model = build_model(tmp_path / "model")
+    plain = build_evidence(model.digest)
+    known = {
+        "samples_with_twins": Figure(value=7, unit="samples"),
+        "accuracy_without_twins": Figure(value=0.875, low=0.85, high=0.9),
+        "accuracy_change_by_twins": Figure(value=0.025, low=0.01, high=0.04),
+    }
+    facts = {"name": "digits", "model": model.card, "dataset": DATASET, "stages": {}, "provenance": {}}
+    told = "7 of its samples are all but the same picture as one that was learnt from; without them accuracy is 0.8750"
+    with_twins = plain.model_copy(update={"figures": plain.figures | known})
+    assert told in model_card(evidence=with_twins, **facts)  # type: ignore[arg-type]
+    assert "twins" not in model_card(evidence=plain, **facts)  # type: ignore[arg-type]
+    assert evidence_metrics(with_twins)["test.accuracy_without_twins"] == 0.875
+    assert evidence_metrics(with_twins)["test.accuracy_without_twins.low"] == 0.85

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
+from rich.console import Console
 
 from components.artifacts import SPLITS
 from components.config import ConfigurationError, DatasetConfig
@@ -34,6 +35,7 @@ from components.data.inspection.findings import Decisions
 from components.data.inspection.inspect import inspect
 from components.data.prepare import prepare
 from components.data.validation.validate import validate
+from flows.data_pages import card_page
 from tests.components.data.data_builders import DIGITS, SCENES, folder_entry
 
 
@@ -158,6 +160,34 @@ def test_what_was_found_and_what_was_left_out_is_on_the_page(spoilt: Path) -> No
     assert f"{cats}/002.png" in page.titles  # with its picture, though it is in no split
     assert {f"{cats}/001.png", f"{cats}/copy.png"} <= set(page.titles)
     assert "not valid" in page.text and "every image can be decoded" in page.text
+
+
+@pytest.mark.parametrize(
+    ("leakage", "said"),
+    [
+        ("move", "1 sample is in a later split than drawn or published, beside its twin"),
+        ("keep", "1 sample of validation and test has a twin in an earlier split"),
+    ],
+)
+def test_what_becomes_of_twins_in_two_published_splits_is_on_the_page(
+    leakage: str, said: str, tmp_path: Path, pictures: Callable[..., Path]
+) -> None:
+    base = pictures(each=20, under="train")
+    pictures(each=8, under="test")
+    shutil.copy(base / "train" / "cat" / "003.png", base / "test" / "cat" / "copy.png")
+
+    root = make(tmp_path, "mine", folder_entry(base, checks={"leakage": leakage}), judged=False)
+
+    summary = summarise(root, "mine")
+    page = Page(write_card(summary).read_text(encoding="utf-8"))
+    assert page.open == []
+    assert said in page.text
+    assert "twins: 2 samples in 1 family" in page.text
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(card_page(summary, 100))
+    shown = re.sub(r"\s+", " ", console.export_text())
+    rows = {"move": "moved 1 sample beside", "keep": "twins 1 judged sample with one in an earlier split"}
+    assert rows[leakage] in shown and "twins: 2 samples in 1 family" in shown
 
 
 def test_names_from_the_data_are_text_and_not_markup(spoilt: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,11 @@ import pytest
 from PIL import Image
 
 from components.config import ConfigurationError
-from components.data.checking.check import Wanted, check, command, look
+from components.data.checking.check import INSPECTED, Checked, Wanted, check, command, look
 from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
 from components.data.ingest import ingest
+from components.data.inspection.findings import Decisions
 from components.data.prepare import prepare
 
 Pictures = Callable[..., Path]
@@ -210,36 +212,96 @@ def test_damage_and_small_classes_are_errors_and_blank_pictures_are_not(pictures
     assert checked.errors == sum(found.values())
 
 
-def test_twins_are_errors_where_prepare_would_put_them_into_two_splits(pictures: Pictures, tmp_path: Path) -> None:
-    """The independent word: what `prepare` really does with the same entry."""
+def _apart(checked: Checked, tmp_path: Path) -> list[bool]:
+    """The independent word: whether each pair of twins is in two splits once `prepare` has done the same entry."""
+    config = checked.looked.config
+    ingest(config.source, tmp_path, tmp_path / "raw")
+    decisions = Decisions.load(tmp_path / "temporary" / INSPECTED)
+    dataset = prepare("pictures", config, tmp_path / "raw", tmp_path / "prepared", decisions)
+    splits = {
+        name: split
+        for split in ("train", "validation", "test")
+        for name in dataset.table(split, ["id"]).column("id").to_pylist()
+    }
+    return [splits[row["id"]] != splits[row["other"]] for row in _duplicates(checked)]
+
+
+def _duplicates(checked: Checked) -> list[dict[str, Any]]:
+    return [row for row in checked.findings.to_pylist() if row["kind"] == "duplicate"]
+
+
+def test_twins_are_no_errors_where_convoy_draws_the_splits(pictures: Pictures, tmp_path: Path) -> None:
     base = pictures(each=20)
     for number in range(12):
         shutil.copy(base / "cat" / f"{number:03d}.png", base / "cat" / f"copy-{number:03d}.png")
 
     checked = check(str(base), Wanted(), tmp_path, tmp_path / "temporary")
 
-    config = checked.looked.config
-    ingest(config.source, tmp_path, tmp_path / "raw")
-    dataset = prepare("pictures", config, tmp_path / "raw", tmp_path / "prepared")
-    splits = {
-        name: split
-        for split in ("train", "validation", "test")
-        for name in dataset.table(split, ["id"]).column("id").to_pylist()
-    }
-    twins = [row for row in checked.findings.to_pylist() if row["kind"] == "duplicate"]
-    assert len(twins) == 12
-    apart = [splits[row["id"]] != splits[row["other"]] for row in twins]
-    assert [row["error"] for row in twins] == apart
-    assert True in apart and False in apart
+    assert [row["error"] for row in _duplicates(checked)] == _apart(checked, tmp_path) == [False] * 12
+    assert checked.errors == 0
+    assert (
+        "twins: 24 samples in 12 families; a family stays together where splits are drawn" in checked.inspection.notes
+    )
 
 
-@pytest.mark.parametrize("leakage", ["drop", "keep"])
+def test_twins_are_errors_where_the_source_has_put_them_into_two_splits(pictures: Pictures, tmp_path: Path) -> None:
+    base = pictures(each=20, under="train")
+    pictures(each=8, under="test")
+    for number in range(12):
+        place = base / ("train" if number < 7 else "test") / "cat" / f"copy-{number:03d}.png"
+        shutil.copy(base / "train" / "cat" / f"{number:03d}.png", place)
+
+    checked = check(str(base), Wanted(), tmp_path, tmp_path / "temporary")
+
+    apart = _apart(checked, tmp_path)
+    assert [row["error"] for row in _duplicates(checked)] == apart
+    assert apart.count(True) == 5
+
+
+def test_splits_that_cannot_be_drawn_are_an_error_as_in_the_line(pictures: Pictures, tmp_path: Path) -> None:
+    base = pictures(each=1)
+    for number in range(20):  # the same picture everywhere
+        shutil.copy(base / "cat" / "000.png", base / "cat" / f"copy-{number:03d}.png")
+        shutil.copy(base / "cat" / "000.png", base / "dog" / f"{number:03d}.png")
+
+    checked = check(str(base), Wanted(), tmp_path, tmp_path / "temporary")
+
+    assert "received 41 samples of 1, since copies" in checked.refusal
+    assert checked.errors == 3  # that, and two classes that are too small
+    assert any("one family has 41 of 41 samples" in note for note in checked.inspection.notes)
+    with pytest.raises(DataError) as told:
+        _apart(checked, tmp_path)
+    assert str(told.value) == checked.refusal
+    # and the way that it offers is one
+    ignoring = Wanted(settings=("split.twins=ignore", "checks.leakage=keep"))
+    assert check(str(base), ignoring, tmp_path, tmp_path / "again").errors == 0
+
+
+def test_a_class_that_is_in_no_new_picture_is_an_error_where_the_newest_are_tested_on(tmp_path: Path) -> None:
+    # given cats from the whole year and dogs from January
+    random, lines = np.random.default_rng(0), ["path,target,taken"]
+    (tmp_path / "photos").mkdir()
+    for number in range(60):
+        name = f"{number:03d}.png"
+        Image.fromarray(random.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(tmp_path / "photos" / name)
+        lines.append(f"{name},{'cat' if number >= 20 else 'dog'},2026-{max(1, (number - 8) // 4):02d}-01")
+    (tmp_path / "photos" / "table.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    settings = ("time=taken", "split.order=time")
+    checked = check(str(tmp_path / "photos" / "table.csv"), Wanted(settings=settings), tmp_path, tmp_path / "temporary")
+
+    assert "received none of 'dog' for validation and test; set other shares" in checked.refusal
+    assert checked.errors == 1
+
+
+@pytest.mark.parametrize("leakage", ["drop", "move", "keep"])
 def test_twins_are_no_errors_where_the_catalogue_deals_with_them(
     leakage: str, pictures: Pictures, tmp_path: Path
 ) -> None:
-    base = pictures(each=20)
+    base = pictures(each=20, under="train")
+    pictures(each=8, under="test")
     for number in range(12):
-        shutil.copy(base / "cat" / f"{number:03d}.png", base / "cat" / f"copy-{number:03d}.png")
+        shutil.copy(base / "train" / "cat" / f"{number:03d}.png", base / "test" / "cat" / f"copy-{number:03d}.png")
     checked = check(str(base), Wanted(settings=(f"checks.leakage={leakage}",)), tmp_path, tmp_path / "temporary")
     assert checked.errors == 0
     assert len(checked.findings) >= 12

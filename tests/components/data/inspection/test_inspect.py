@@ -252,22 +252,47 @@ def test_masks_are_counted_by_what_they_show(tmp_path: Path) -> None:
 # -- decisions --------------------------------------------------------------------------------------------------------
 
 
-def test_leakage_drop_hands_on_every_pair_of_twins(tmp_path: Path) -> None:
-    pictures = crops(70)
-    contents = [encoded(one) for one in np.concatenate([pictures, altered(pictures[:5], "noisy"), pictures[:2]])]
+def test_families_of_twins_are_handed_on_for_the_splits_to_be_drawn_by(tmp_path: Path) -> None:
+    pictures = photographs(70, side=64)
+    contents = [encoded(one) for one in np.concatenate([pictures, altered(pictures[:5], "brighter"), pictures[:2]])]
+
+    looked = looked_at(tmp_path, source(contents, [0] * len(contents), classes=("one",)), **PHOTOGRAPHS)
+
+    again, copied = 70, 75
+    assert Decisions.load(tmp_path / "inspected").twins == (
+        ("s0000", f"s{again:04d}", f"s{copied:04d}"),
+        ("s0001", f"s{again + 1:04d}", f"s{copied + 1:04d}"),
+        *((f"s{index:04d}", f"s{again + index:04d}") for index in range(2, 5)),
+    )
+    assert looked.notes[-1] == "twins: 12 samples in 5 families; a family stays together where splits are drawn"
+
+
+def test_empty_pictures_of_any_size_are_twins_since_they_become_the_same_pixels(tmp_path: Path) -> None:
+    pictures = [encoded(one) for one in crops(70)[:20]]
+    first = len(pictures)
+    empty = [np.zeros((side, side, 3), dtype=np.uint8) for side in (20, 30, 40)] + [np.zeros((30, 30), dtype=np.uint8)]
+    contents = [*pictures, *map(encoded, empty), encoded(np.full((30, 30, 3), 9, dtype=np.uint8))]
 
     looked_at(tmp_path, source(contents, [0] * len(contents), classes=("one",)), **PHOTOGRAPHS)
-    assert Decisions.load(tmp_path / "inspected").twins == ()
-    checks = {"leakage": "drop"}
-    looked_at(tmp_path, source(contents, [0] * len(contents), classes=("one",)), **PHOTOGRAPHS, checks=checks)
 
-    twins = set(Decisions.load(tmp_path / "inspected").twins)
-    assert twins == {
-        (row["id"], row["other"])
-        for kind in ("duplicate", "near-duplicate")
-        for row in findings(tmp_path / "inspected", kind)
-    }
-    assert {(f"s{len(pictures) + 5 + index:04d}", f"s{index:04d}") for index in range(2)} <= twins
+    assert Decisions.load(tmp_path / "inspected").twins == (tuple(f"s{first + index:04d}" for index in range(4)),)
+
+
+def test_a_class_of_copies_is_too_small_to_be_split(tmp_path: Path) -> None:
+    pictures = crops(70)[:40]
+    # given a class of twelve copies of two pictures
+    copies = [encoded(one) for one in np.repeat(pictures[:2], 6, axis=0)]
+    contents, targets = [*map(encoded, pictures[2:]), *copies], [0] * (len(pictures) - 2) + [1] * 12
+
+    looked_at(tmp_path, source(contents, targets, classes=("many", "few")), **PHOTOGRAPHS)
+
+    (row,) = findings(tmp_path / "inspected", "small-class")
+    assert row["id"] == "few"
+    assert row["says"] == "of 12 samples 2 differ, and each of 3 splits and folds needs its own"
+    # and drawn as if they were different pictures, they are enough
+    split = {"twins": "ignore"}
+    looked_at(tmp_path, source(contents, targets, classes=("many", "few")), **PHOTOGRAPHS, split=split)
+    assert findings(tmp_path / "inspected", "small-class") == []
 
 
 def test_a_review_is_asked_for_filled_in_and_obeyed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from components.config import ChecksDeclaration
 from components.data.errors import DataError
-from components.data.inspection.findings import Decisions, Finding, families, leaks
+from components.data.inspection.findings import Decisions, Finding
 from components.data.inspection.reviewing import Reviewed, decide, read_reviewed, write_review
 
 FOUND = [
@@ -69,10 +69,10 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         read_reviewed(ChecksDeclaration(reviewed="missing.csv"), tmp_path)
 
 
-def test_by_default_nothing_is_decided_and_nobody_asked() -> None:
+def test_by_default_nothing_but_the_families_of_twins_is_handed_on_and_nobody_asked() -> None:
     decisions, asked = decide(FOUND, ChecksDeclaration(), Reviewed())
 
-    assert decisions == Decisions()
+    assert decisions == Decisions(twins=(("c", "d", "e"),))
     assert asked == []
 
 
@@ -82,7 +82,7 @@ def test_what_the_catalogue_drops_is_dropped_unless_a_person_keeps_it() -> None:
     decisions, asked = decide(FOUND, checks, Reviewed(verdicts={"b": "keep"}))
 
     assert decisions.drop == {"a": "outlier: strange"}
-    assert decisions.twins == (("d", "c"), ("e", "c"))
+    assert decisions.twins == (("c", "d", "e"),)
     assert asked == []
 
 
@@ -118,22 +118,3 @@ def test_nothing_is_written_where_nothing_is_asked(tmp_path: Path) -> None:
     write_review([], {}, tmp_path / "review.csv")
 
     assert not list(tmp_path.iterdir())
-
-
-# -- families ---------------------------------------------------------------------------------------------------------
-
-
-def test_families_are_joined_through_others_in_whatever_order_the_pairs_come() -> None:
-    pairs = [("b", "a"), ("x", "y"), ("c", "b"), ("d", "c")]
-
-    assert families(pairs) == families(reversed(pairs)) == [["a", "b", "c", "d"], ["x", "y"]]
-    assert families([]) == []
-
-
-def test_a_family_in_two_splits_leaks_though_no_pair_of_the_tree_does() -> None:
-    splits = {"a": "train", "b": "train", "c": "test", "d": "validation", "x": "test", "y": "test"}
-
-    found = leaks([("a", "b"), ("b", "gone"), ("gone", "c"), ("c", "d"), ("x", "y")], splits)
-
-    assert found == {"a": "c", "b": "c", "d": "c"}
-    assert leaks([("a", "b"), ("x", "y")], splits) == {}

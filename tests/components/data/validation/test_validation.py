@@ -26,6 +26,8 @@ from components.data.validation.validate import ValidationReport
 from components.tasks.protocol import Expectation
 from tests.components.data.data_builders import DIGITS, build, folder_entry, judge
 
+ACROSS = tables.Across(frozenset({"a", "b"}), 3, 1)
+
 
 def _failed(report: ValidationReport, severity: str = "error") -> dict[str, validation.Result]:
     results = [result for result in report.results if not result.success and result.severity == severity]
@@ -163,7 +165,7 @@ def test_every_expectation_says_something_of_its_own() -> None:
     config = DatasetConfig.model_validate(DIGITS)
     words = [
         item.says
-        for item in (*suite.of_samples(config, "class", ["group_site"]), *suite.of_counts(), *suite.of_groups())
+        for item in (*suite.of_samples(config, "class", ["group_site"], ACROSS), *suite.of_counts(), *suite.of_groups())
     ]
     assert len(words) == len(set(words))
 
@@ -262,7 +264,9 @@ def _leaky(pictures: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("leakage", "passed", "left"), [("error", False, 80), ("keep", True, 80), ("drop", True, 79)], ids=str
+    ("leakage", "passed", "left"),
+    [("error", False, 80), ("keep", True, 80), ("drop", True, 79)],
+    ids=str,
 )
 def test_a_re_encoded_picture_in_two_splits_is_an_error_unless_the_catalogue_says_otherwise(
     pictures: Callable[..., Path], tmp_path: Path, leakage: str, passed: bool, left: int

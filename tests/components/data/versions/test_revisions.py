@@ -415,8 +415,8 @@ def test_twenty_thousand_untouched_files_cost_seconds(project: Project, tmp_path
         values = np.frombuffer(number.to_bytes(4, "little") * 16, dtype=np.uint8).reshape(8, 8)
         Image.fromarray(values).save(picture)
     image = {"height": 8, "width": 8, "channels": 1}
-    checks = {"leakage": "keep"}  # so little of each is noise that many look alike
-    _write_params(project.root, many=folder_entry(tmp_path / "many", image=image, checks=checks))
+    alike = {"checks": {"leakage": "keep"}, "split": {"twins": "ignore"}}  # so little of each is noise that many are
+    _write_params(project.root, many=folder_entry(tmp_path / "many", image=image, **alike))
     first = project.reproduce("many")
     # then a run that finds nothing changed looks the files over, and no more
     started = _worked()
