@@ -26,7 +26,8 @@ MOST_BARS = 40  # of a histogram; the tail is folded into one line
 EACH = 10  # pictures a class: a row of the page
 MOST_FINDINGS = 8  # shown of a kind, the worst first
 MOST_DROPPED = 60  # named on the page
-ABOUT_WHOLES = ("small-class", "confounded-group")  # findings whose `id` is a class or a column, not a sample
+# Findings whose `id` is a class, a group's value or a column, not a sample.
+ABOUT_WHOLES = ("small-class", "confounded-group", "spelling", "several-labels")
 
 
 @dataclass(frozen=True)

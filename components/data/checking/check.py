@@ -19,7 +19,8 @@ from components.config import ConfigurationError, DatasetConfig, FashionMnistSou
 from components.data.checking import detect
 from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
-from components.data.inspection.findings import TWINS, Inspection, leaks, load_findings
+from components.data.inspection import naming
+from components.data.inspection.findings import TWINS, Finding, Inspection, leaks, load_findings
 from components.data.kinds import ERRORS
 from components.data.sources import fashion_mnist, registry
 from components.data.sources.place import is_remote
@@ -73,6 +74,11 @@ class Looked:
     config: DatasetConfig
     survey: Survey
     reasons: tuple[str, ...]  # why `image:` is what it is
+
+    def doubts(self) -> list[Finding]:
+        """Names in several spellings, and several names in one cell: by the counts alone."""
+        counts = {name: sum(splits.values()) for name, splits in self.survey.classes.items()}
+        return list(naming.doubtful(counts, self.survey.groups, self.config.split.group))
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,8 @@ def _complete(reading: Reading) -> Looked:
     image = fitting(reading.survey, height=said.height, width=said.width, channels=said.channels, resize=said.resize)
     whole = {**entry, "task": entry["task"] or _TASKS[reading.data.target], "image": image.section | entry["image"]}
     whole = {key: value for key, value in whole.items() if value}
-    return Looked(reading.says, whole, parse_entry(reading.wanted.name, whole), reading.survey, image.reasons)
+    reasons = (*image.reasons, *(f"joined: {each}" for each in reading.survey.joined))
+    return Looked(reading.says, whole, parse_entry(reading.wanted.name, whole), reading.survey, reasons)
 
 
 def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from components import spelling, texts
 from components.artifacts import Split
 from components.data.errors import DataError
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS
+from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, is_text
 
 _WORDS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -45,7 +46,17 @@ def tables(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.
 
 
 def _table(schema: pa.Schema, rows: list[Mapping[str, Any]]) -> pa.Table:
-    return pa.table({field.name: pa.array([row[field.name] for row in rows], field.type) for field in schema})
+    return pa.table({field.name: _column([row[field.name] for row in rows], field) for field in schema})
+
+
+def _column(values: list[Any], field: pa.Field) -> pa.Array:
+    try:
+        return pa.array(values, field.type)
+    except UnicodeEncodeError:
+        wrong = next(value for value in values if isinstance(value, str) and not is_text(value))
+        raise DataError(
+            f"{texts.shown(field.name)}: expected whole characters, received {texts.exact(wrong)}; write it anew"
+        ) from None
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -87,13 +98,13 @@ def numbers(classes: Iterable[str]) -> dict[str, int]:
 
 def published(name: str | None, where: str) -> Split | None:
     """The split that a source's own word for it means; None for none. Raises DataError for a word that means none."""
-    if name is None or not name.strip():
+    if name is None or not (word := spelling.key(name)):
         return None
     try:
-        return SPLIT_NAMES[name.strip().lower()]
+        return SPLIT_NAMES[word]
     except KeyError:
         raise DataError(
-            f"{where}: expected a split of {', '.join(SPLIT_NAMES)}, or nothing, received {name!r}"
+            f"{where}: expected a split of {', '.join(SPLIT_NAMES)}, or nothing, received {texts.exact(name)}"
         ) from None
 
 
