@@ -148,10 +148,11 @@ def lists(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
             there.setdefault(key(part), set()).add(name)
     found = {}
     for name, parts in listed.items():
+        joined = _parts(_JOINED, name)
         if len(parts) > 1 and all(key(part) in alone or there[key(part)] - {name} for part in parts):
             found[name] = parts
-        elif len(parts := _parts(_JOINED, name)) > 1 and all(key(part) in alone for part in parts):
-            found[name] = parts
+        elif len(joined) > 1 and all(key(part) in alone for part in joined):
+            found[name] = joined
     return found
 
 

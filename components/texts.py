@@ -61,7 +61,7 @@ def shown(text: str, most: int = LONGEST) -> str:
 
 
 def exact(text: str, most: int = LONGEST) -> str:
-    """One value in quotes, with escapes for whatever looks like something else: odd blanks, marks apart from letters."""
+    """One value in quotes, with escapes for what looks like something else: odd blanks, loose marks."""
     whole = unicodedata.is_normalized("NFC", text)
     told = "".join(
         char if char == " " or not (char.isspace() or (not whole and unicodedata.combining(char))) else _escape(char)
@@ -164,11 +164,7 @@ def file_name(text: str, most: int = FILE) -> str:
 
     Also where the file system does not tell `A` from `a`, or one Unicode form from another.
     """
-    plain = (
-        re.fullmatch(r"[a-z0-9][a-z0-9._-]*", text)
-        and not text.endswith(".")
-        and text.partition(".")[0] not in _RESERVED
-    )
+    plain = re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9_-])?", text) and text.partition(".")[0] not in _RESERVED
     if plain and len(text) <= most and not _marked(text):
         return text
     folded = unicodedata.normalize("NFKD", text[:most]).encode("ascii", "ignore").decode("ascii").lower()

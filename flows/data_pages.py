@@ -272,13 +272,13 @@ def _heading(key: Key, count: int) -> Text:
 
 def _fitting(found: Mapping[Key, list[Text]], width: int, lines: int) -> dict[Key, list[Text]]:
     """The first findings of each kind, one of each in turn as long as there are lines; one of each there always is."""
-    shown: dict[Key, list[Text]] = {key: texts[:1] for key, texts in found.items()}
-    left = lines - sum(_height(texts, width) for texts in shown.values())
+    shown: dict[Key, list[Text]] = {key: told[:1] for key, told in found.items()}
+    left = lines - sum(_height(told, width) for told in shown.values())
     for number in range(1, MOST_FINDINGS):
-        for key, texts in found.items():
-            needed = _height(texts[number : number + 1], width)
+        for key, told in found.items():
+            needed = _height(told[number : number + 1], width)
             if needed and needed <= left:
-                shown[key].append(texts[number])
+                shown[key].append(told[number])
                 left -= needed
     return shown
 

@@ -1,4 +1,4 @@
-"""Names that are probably one, and cells that are probably several: by classes and groups' values, counted. No pixels."""
+"""Names that are probably one, and cells that are probably several: by classes and groups' values, counted."""
 
 from __future__ import annotations
 
