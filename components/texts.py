@@ -13,7 +13,7 @@ import json
 import re
 import shlex
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 LONGEST = 200  # characters of one value that people are shown: two and a half lines of a terminal
@@ -107,6 +107,11 @@ def html(text: object) -> str:
     return entities.escape(visible(str(text)), quote=True)
 
 
+def on_page(value: Any) -> Any:
+    """What a template is about to write (jinja's `finalize`): text is `visible`, what is HTML already stays."""
+    return visible(value) if type(value) is str else value
+
+
 # -- Markdown --------------------------------------------------------------------------------------------------------
 
 
@@ -115,6 +120,11 @@ def markdown(text: str) -> str:
     escaped = re.sub(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", visible(text))
     escaped = re.sub(r"^(\s*)([#+=-]|\d+[.)])", lambda found: f"{found[1]}{found[2][:-1]}\\{found[2][-1]}", escaped)
     return re.sub(r"://|\bwww\.", lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};", escaped)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already: from `markdown`, `code` or our own words."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def unmarked(text: str) -> str:
@@ -127,29 +137,33 @@ def code(text: str) -> str:
     return markdown(text) if re.search(r"[`|]|^\s|\s$|^$", text) else f"`{visible(text)}`"
 
 
+def storable(text: str) -> str:
+    """Text for a database: line ends and tabs stay; what some databases refuse, and no page shows, is an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in "\n\t" else _seen(text, place) for place, char in enumerate(text))
+
+
 # -- names elsewhere -------------------------------------------------------------------------------------------------
 
 
-def mlflow_key(text: str, most: int = KEY) -> str:
+def mlflow_key(text: str, most: int = KEY, *, dots: bool = True) -> str:
     """A name of a metric or parameter in MLflow, or a part of one between dots. Different texts stay different.
 
     MLflow takes letters, digits, `_`, `-`, `.`, blanks, `:` and `/`, and reads the name as a path. Names that fit stay
     as they are; others are written as nearly as they can be, with a digest of what they were behind them.
     """
-    path = text.split("/")
-    fits = len(text) <= most and not re.search(r"[^\w\-. /:]", text) and not {"", ".", ".."} & set(path)
+    refused = r"[^\w\-. /:]" if dots else r"[^\w\- /:]"
+    fits = len(text) <= most and not re.search(refused, text) and not {"", ".", ".."} & set(text.split("/"))
     if fits and not _marked(text):
         return text
-    near = re.sub(r"_{2,}", "_", re.sub(r"[^\w\-. :]", "_", text[:most])).strip("_. ") or "name"
+    near = re.sub(r"_{2,}", "_", re.sub(r"[^\w\- :]", "_", text[:most])).strip("_ ") or "name"
     return f"{near[: most - DIGEST - 1]}-{_digest(text)}"
 
 
 def mlflow_name(*parts: str) -> str:
     """Parts with dots between them: only the last but one may have dots of its own, so none is taken for another."""
-    keys = [mlflow_key(part) for part in parts]
-    inner = [mlflow_key(part.replace(".", "\\")) if "." in part and place != len(parts) - 2 else keys[place]
-             for place, part in enumerate(parts)]  # fmt: skip
-    return ".".join(inner)
+    return ".".join(mlflow_key(part, dots=place == len(parts) - 2) for place, part in enumerate(parts))
 
 
 def mlflow_filter(value: str) -> str | None:

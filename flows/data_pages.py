@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +22,7 @@ from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.inspection.findings import KINDS, TWINS, Kind
 from components.data.kinds import NAMED, SAYS
 from components.data.sources.remote import shown
+from flows.screen import Screen
 
 if TYPE_CHECKING:
     from components.data.validation.validate import ValidationReport
@@ -314,4 +315,4 @@ def _bytes(size: int) -> str:
 
 def _height(parts: Iterable[Any], width: int) -> int:
     """Lines that the parts take."""
-    return len(Console(width=width, file=io.StringIO()).render_lines(Group(*parts), pad=False))
+    return len(Screen(width=width, file=io.StringIO()).render_lines(Group(*parts), pad=False))

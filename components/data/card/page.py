@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from components import texts
 from components.artifacts import SPLITS, writing
 from components.data.card import pictures
 from components.data.card.pictures import Picture
@@ -152,6 +153,7 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,  # class and group names, ids and messages come from the data
+        finalize=texts.on_page,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
