@@ -19,8 +19,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from components import offered
+from components import offered, texts
 from components.config import ConfigurationError
+from components.data.errors import LONGEST_NAME
 from flows import terminal
 from flows.project import Project, find
 from flows.screen import Screen, say_json
@@ -287,4 +288,5 @@ def _print_json(value: Any) -> None:
 def _name_for(path: str) -> str:
     """A name that an entry can have, by the path's own."""
     stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "NAME"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:LONGEST_NAME].strip("-_") or "NAME"
+    return name if texts.is_word(name) else f"set-{name}"

@@ -129,12 +129,8 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
         for done in outcome.done
     ]
     # The page shows the first lines and folds the rest.
-    note = [
-        ways.inside(run, decision),
-        "",
-        f"**{decision.action} version {decision.version}**: {texts.markdown(decision.reason)}",
-        "",
-    ]
+    why = texts.markdown(decision.reason)
+    note = [ways.inside(run, decision), "", f"**{decision.action} version {decision.version}**: {why}", ""]
     note += [*(["Nothing new: every step was found done.", ""] if outcome.unchanged else []), compared.said(), ""]
     note += [texts.markdown_table(("step", "run", "", "done because"), rows)]
     create_table_artifact(compared.table(), key="compared", description=compared.said())

@@ -113,13 +113,8 @@ def ledger_tables(told: Ledger) -> Group:
     for number, each in enumerate(told.decisions):
         evidence = (each.evidence or "–")[:8]
         mark = " !" if number in told.problems else ""
-        about = (
-            str(each.version),
-            each.alias or "–",
-            texts.shown(each.by),
-            evidence,
-            texts.shown(each.reason, LONGEST_REASON),
-        )
+        by, why = Text(texts.shown(each.by)), Text(texts.shown(each.reason, LONGEST_REASON))
+        about = (str(each.version), each.alias or "–", by, evidence, why)
         decisions.add_row(_minute(each.at), each.action + mark, *about)
     standing = Table(title=f"{told.name}{f' at {told.at}' if told.at else ' now'}", title_justify="left",
                      box=box.SIMPLE_HEAD)  # fmt: skip
@@ -130,9 +125,9 @@ def ledger_tables(told: Ledger) -> Group:
         if held is None:
             standing.add_row(alias, "–", "", "", "")
             continue
-        why = held.decision
-        said = f"{why.action}: {texts.shown(why.reason, LONGEST_REASON)}"
-        standing.add_row(alias, str(held.version), _minute(why.at), texts.shown(why.by), said)
+        decision = held.decision
+        said = Text(f"{decision.action}: {texts.shown(decision.reason, LONGEST_REASON)}")
+        standing.add_row(alias, str(held.version), _minute(decision.at), Text(texts.shown(decision.by)), said)
     wrong = [*told.problems.values(), *told.lost]
     notes = [Text(f"! {each}\n", style="yellow") for each in wrong]
     if wrong:

@@ -58,9 +58,7 @@ def markdown(stages: Mapping[str, Evidence], *, higher_is_better: bool = True) -
     table = rows(stages)
     said = texts.markdown_table(list(table[0]), [[texts.markdown(cell) for cell in row.values()] for row in table])
     each = changes(stages, higher_is_better=higher_is_better)
-    told = [
-        f"- **{texts.markdown(one.stage)}**, of {texts.markdown(one.of)}: {texts.markdown(one.words)}" for one in each
-    ]
+    told = [(texts.markdown(one.stage), texts.markdown(one.of), texts.markdown(one.words)) for one in each]
     return "\n".join([said, "", *(f"- **{stage}**, of {of}: {words}" for stage, of, words in told), ""])
 
 

@@ -207,6 +207,7 @@ def _complete(reading: Reading) -> Looked:
 def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:
     """The words of the `convoy data add` that writes this entry; an address with secrets in it is not repeated."""
     place = path if shown(path) == path else "URL"
+    place = f"./{place}" if place.startswith("-") else place  # else it would be an option
     words = ["convoy", "data", "add", wanted.name, place, "--kind", looked.config.source.kind]
     options = {
         "--task": wanted.task,
