@@ -34,7 +34,7 @@ def _blanks(text: str) -> str:
 
 def _unseen(text: str) -> str:
     """Without soft hyphens, byte-order marks, zero-width and bidirectional characters, variation selectors."""
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
     kept = (c for c in text if unicodedata.category(c) not in ("Cf", "Cc") and not "\ufe00" <= c <= "\ufe0f")
     return _blanks("".join(kept))
@@ -100,13 +100,14 @@ class Spellings:
 
     @property
     def differ(self) -> str:
-        """By what, in words."""
+        """By what, in words: what makes two of them equal, or changes one of them and another not."""
         forms = {name for name, _ in self.counts}
         found = []
         for what, way in _WAYS:
-            made = {way(form) for form in forms}
-            found += [what] if len(made) < len(forms) else []
-            forms = made
+            made = {form: way(form) for form in forms}
+            changed = {form != other for form, other in made.items()}
+            found += [what] if len(set(made.values())) < len(forms) or len(changed) > 1 else []
+            forms = set(made.values())
         return _listed(found)
 
     def said(self, column: str = "") -> str:

@@ -129,7 +129,8 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def unmarked(text: str) -> str:
     """What `markdown` was given, as far as it was visible."""
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", entities.unescape(text))
+    made = r"\\([!-/:-@\[-`{-~])|&#(\d+);"
+    return re.sub(made, lambda found: found[1] or chr(int(found[2])), text)
 
 
 def code(text: str) -> str:
@@ -231,7 +232,7 @@ def is_word(text: str) -> bool:
 
 
 _YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
-_YAML_NUMBER = r"[0-9][0-9_]*(e[+-]?[0-9]+)?|0x[0-9a-f_]+|0o[0-7_]+|0b[01_]+|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(t[0-9].*)?"
+_YAML_NUMBER = r"[0-9][0-9_]*(e[+-]?[0-9]+)?|0x[0-9a-f_]+|0o[0-7_]+|0b[01_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
 def _marked(text: str) -> bool:
