@@ -107,27 +107,22 @@ def where_to_look(outcome: Outcome, seconds: float) -> Text:
 def ledger_tables(told: Ledger) -> Group:
     """Who decided what, when and why, and which version was what after it."""
     until = f" up to {told.at}" if told.at else ""
-    decisions = Table(title=f"decisions about {told.name}{until} (UTC)", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("when", "what", "version", "alias", "by", "evidence", "why"):
-        decisions.add_column(heading, no_wrap=heading != "why")
+    decisions = _rows(f"decisions about {told.name}{until} (UTC)")
     for number, each in enumerate(told.decisions):
-        evidence = (each.evidence or "–")[:8]
         mark = " !" if number in told.problems else ""
-        by, why = Text(texts.shown(each.by)), Text(texts.shown(each.reason, LONGEST_REASON))
-        about = (str(each.version), each.alias or "–", by, evidence, why)
-        decisions.add_row(_minute(each.at), each.action + mark, *about)
-    standing = Table(title=f"{told.name}{f' at {told.at}' if told.at else ' now'}", title_justify="left",
-                     box=box.SIMPLE_HEAD)  # fmt: skip
-    for heading in ("alias", "version", "since", "by", "why"):
-        standing.add_column(heading, no_wrap=heading != "why")
+        moved = f" → {each.alias}" if each.alias else ""
+        evidence = f", on evidence {each.evidence[:8]}" if each.evidence else ""
+        head = f"{each.action}{mark} version {each.version}{moved} · {texts.shown(each.by)}{evidence}"
+        decisions.add_row(_minute(each.at), Text(f"{head}\n{texts.shown(each.reason, LONGEST_REASON)}"))
+    standing = _rows(f"{told.name}{f' at {told.at}' if told.at else ' now'}")
     for alias in ("production", "previous", "staging"):
         held = told.aliases.get(alias)
         if held is None:
-            standing.add_row(alias, "–", "", "", "")
+            standing.add_row(alias, Text("–"))
             continue
-        decision = held.decision
-        said = Text(f"{decision.action}: {texts.shown(decision.reason, LONGEST_REASON)}")
-        standing.add_row(alias, str(held.version), _minute(decision.at), Text(texts.shown(decision.by)), said)
+        why = held.decision
+        head = f"version {held.version} since {_minute(why.at)} · {texts.shown(why.by)}"
+        standing.add_row(alias, Text(f"{head}\n{why.action}: {texts.shown(why.reason, LONGEST_REASON)}"))
     wrong = [*told.problems.values(), *told.lost]
     notes = [Text(f"! {each}\n", style="yellow") for each in wrong]
     if wrong:
@@ -135,6 +130,14 @@ def ledger_tables(told: Ledger) -> Group:
             Text("The other figures of such a decision are its run's tags in MLflow, which are still there.\n")
         )
     return Group(decisions, *notes, standing)
+
+
+def _rows(title: str) -> Table:
+    """What a row is about, and what is said of it: a line of its own for words, which may be long."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    return table
 
 
 def _minute(at: str) -> str:
