@@ -17,7 +17,7 @@ from components.registry import ledger, tracking, versions
 from tests.hostile_texts import WORDS
 
 CLASSES = ("markup", "mathematics", "tag", "line end", "address", "pipes", "long", "formula")
-RECIPE = "it's [/docs] $x^2$ | “a” --help; `id`"
+RECIPE = "it's [bold] $x^2$ | “a” --help; `id`"
 NAME, MODEL = "hostile", "1.e3-x"
 
 
