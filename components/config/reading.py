@@ -142,7 +142,7 @@ def parse_override(text: str) -> dict[str, Any]:
         )
     try:
         nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # `2024-13-45` looks like a date, and is none
         raise ConfigurationError(f"-S {texts.shown(text)}: the value is not YAML: {error}") from None
     for part in reversed(parts):
         nested = {part: nested}

@@ -174,7 +174,9 @@ def _create(
     """Build, try and store the package, then create the version. A failure leaves no version and no usable model."""
     client, run_id = tracking.client, labels[RUN]
     experiment = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=dict(labels))
+    # Registered models may have dots in their names, logged ones may not.
+    called = texts.mlflow_key(name, dots=False)
+    logged = client.create_logged_model(experiment, name=called, source_run_id=run_id, tags=dict(labels))
     try:
         package = Package(artifact_path=f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
         with TemporaryDirectory() as temporary:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from components import texts
 from components.config import ConfigurationError, DatasetConfig, FashionMnistSource, Located, Source, parse_entry
 from components.data.checking import detect
 from components.data.checking.survey import Survey, fitting
@@ -261,13 +262,15 @@ def _setting(text: str) -> tuple[list[str], Any]:
     key, equals, value = text.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
-        raise ConfigurationError(f"-S {text}: expected key=value with a key of the source, for example target=label")
+        raise ConfigurationError(
+            f"-S {texts.shown(text)}: expected key=value with a key of the source, for example target=label"
+        )
     if parts == ["sha256"]:
         return parts, value.strip()  # which may be all digits, or a number with an exponent
     try:
         return parts, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"-S {text}: the value is not YAML: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # `2024-13-45` looks like a date, and is none
+        raise ConfigurationError(f"-S {texts.shown(text)}: the value is not YAML: {error}") from None
 
 
 def _nearest(source: Source, root: Path) -> Source:
