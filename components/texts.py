@@ -91,10 +91,11 @@ def _cut(text: str, most: int) -> str:
 def as_json(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
     """JSON for programs that people read too: what is not `visible` is escaped in JSON's own way."""
     written = json.dumps(value, indent=2, ensure_ascii=False, default=default)
-    if written.isascii():
-        return written
-    plain = (char == "\n" or unicodedata.category(char) not in _UNSEEN for char in written)
-    return "".join(char if kept else json.dumps(char)[1:-1] for char, kept in zip(written, plain, strict=True))
+    return re.sub(r"[^\n -~]", lambda found: found[0] if visible(found[0]) == found[0] else _in_json(found[0]), written)
+
+
+def _in_json(char: str) -> str:
+    return json.dumps(char)[1:-1]
 
 
 def plot(text: str, most: int = LABEL) -> str:

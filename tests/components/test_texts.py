@@ -53,7 +53,7 @@ def test_a_message_keeps_its_lines_and_its_paths_and_loses_endless_words() -> No
 
 
 def test_json_for_programs_is_the_same_values_and_moves_no_cursor() -> None:
-    for text in EVERY:
+    for text in [*EVERY, "a\x7fb"]:
         said = texts.as_json({text: [text]})
         assert json.loads(said) == {text: [text]}
         assert not any(char in said for char in UNSEEN)

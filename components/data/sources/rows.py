@@ -98,14 +98,19 @@ def numbers(classes: Iterable[str]) -> dict[str, int]:
 
 def published(name: str | None, where: str) -> Split | None:
     """The split that a source's own word for it means; None for none. Raises DataError for a word that means none."""
-    if name is None or not (word := spelling.key(name)):
+    if name is None or not spelling.key(name):
         return None
-    try:
-        return SPLIT_NAMES[word]
-    except KeyError:
+    split = split_named(name)
+    if split is None:
         raise DataError(
             f"{where}: expected a split of {', '.join(SPLIT_NAMES)}, or nothing, received {texts.exact(name)}"
-        ) from None
+        )
+    return split
+
+
+def split_named(name: str) -> Split | None:
+    """The split that a name is one of the words for, however it is written; None where it is none of them."""
+    return SPLIT_NAMES.get(spelling.key(name))
 
 
 def group_columns(columns: Iterable[str], named: Iterable[str], where: str) -> dict[str, str]:

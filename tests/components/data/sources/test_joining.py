@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from components.data import images
+from components.data.checking import detect
 from components.data.errors import DataError
 from components.data.ingest import fingerprint, ingest, ingested
 from components.data.sources import registry
@@ -178,3 +179,17 @@ def test_a_published_split_is_the_same_however_it_is_written(word: str, tmp_path
     (tmp_path / "t.csv").write_text(f"path,target,split\na.png,x,{word}\n", encoding="utf-8")
     _, rows = sources.read({"kind": "manifest", "path": str(tmp_path / "t.csv")}, tmp_path)
     assert rows[0]["published"] == "train"
+
+
+@pytest.mark.parametrize(
+    "words", [("train", "valid", "test"), ("Train", "VAL", "Testing"), ("training", "dev", "test ")]
+)
+def test_folders_of_splits_are_known_by_every_documented_word(words: tuple[str, ...], tmp_path: Path) -> None:
+    for split in words:
+        for number, name in enumerate(("cat", "dog")):
+            sources.save(tmp_path / "set" / split / name / "0.png", number)
+    data, rows = sources.read({"kind": "folder", "path": str(tmp_path / "set")}, tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert Counter(row["published"] for row in rows) == {"train": 2, "validation": 2, "test": 2}
+    found = detect.detect(tmp_path / "set", "set")
+    assert [candidate.kind for candidate in found.candidates] == ["folder"]
