@@ -113,6 +113,11 @@ def on_page(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
+def script(written: str) -> str:
+    """JSON within a page's `<script>`, which would end where a text in it says so."""
+    return written.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
 # -- Markdown --------------------------------------------------------------------------------------------------------
 
 

@@ -77,12 +77,12 @@ def test_hostile_texts_go_down_the_line_and_harm_nowhere(
     assert first.decision.alias == "staging", first.decision.reason
     store = tracking.connect(project, MODEL)
     assert set(first.assessment.evidence.classes) == {WORDS[name] for name in CLASSES}
-    measured = store.get(next(done.run_id for done in first.done if done.step == "evaluate")).metrics
+    measured = store.get(_run(first, "evaluate")).metrics
     groups = [name for name in measured if name.startswith("test.group_site.") and name.endswith(".accuracy")]
     assert len(groups) == len({row.group for row in first.assessment.evidence.groups if row.column == "group_site"})
     card = versions.version_card(store, MODEL, first.decision.version)
     assert "<script>" not in card.replace("\\<script", "")
-    report = store.artifact_folder(_promoted(first), "report/report.html")
+    report = store.artifact_folder(_run(first, "promote"), "report/report.html")
     assert "<script>alert" not in report.read_text(encoding="utf-8")
     convoy("data", "show", NAME)
     page = (project / ".convoy" / "cards" / f"{NAME}.html").read_text(encoding="utf-8")
@@ -99,6 +99,9 @@ def test_hostile_texts_go_down_the_line_and_harm_nowhere(
     second = line(RECIPE, ["evaluate.bootstrap=150"])
     assert second.compared.earlier == first.run_id and "drift" in {done.step for done in second.done}
     convoy("compare", first.run_id, second.run_id)
+    pages = [store.artifact_folder(_run(second, "drift"), "drift/drift.html")]
+    pages += (project / "data" / "validation" / NAME / "docs").rglob("*.html")
+    assert len(pages) > 5 and not any("<script>alert" in page.read_text(encoding="utf-8") for page in pages)
     # and it can be taken along
     convoy("export", f"{MODEL}@production", "--output", str(tmp_path / "out [x]"))
     labels = (tmp_path / "out [x]" / "labels.txt").read_text(encoding="utf-8").splitlines()
@@ -106,5 +109,5 @@ def test_hostile_texts_go_down_the_line_and_harm_nowhere(
     assert not (project / "x").exists() and Path.cwd() == project.resolve()
 
 
-def _promoted(outcome: Any) -> str:
-    return next(str(done.run_id) for done in outcome.done if done.step == "promote")
+def _run(outcome: Any, step: str) -> str:
+    return next(str(done.run_id) for done in outcome.done if done.step == step)
