@@ -7,15 +7,16 @@ activated, the address of MLflow's store. What a command does is nobody's busine
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
 
+from components import texts
+
 
 def command(*words: str) -> str:
     """The words as one line for a shell. One that stands for what only a person knows is `…`, and is left as it is."""
-    return f"{_path(words[0])}{' '.join(word if word == '…' else shlex.quote(word) for word in words)}"
+    return f"{_path(words[0])}{' '.join(word if word == '…' else texts.shell(word) for word in words)}"
 
 
 def mlflow(uri: str, *words: str) -> str:
@@ -23,7 +24,7 @@ def mlflow(uri: str, *words: str) -> str:
 
     An address is set by the user where it has a password, and is never repeated then.
     """
-    store = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
+    store = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={texts.shell(uri)} "
     return f"{store}{command('mlflow', *words)}"
 
 
@@ -33,7 +34,7 @@ def _path(name: str) -> str:
     found = shutil.which(name)
     if not (here / name).is_file() or (found is not None and Path(found).parent == here):
         return ""
-    return f'PATH={shlex.quote(str(here))}:"$PATH" '
+    return f'PATH={texts.shell(str(here))}:"$PATH" '
 
 
 def installing(extra: str) -> str:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from components import texts
 from flows import terminal
+from flows.screen import Screen, say_json
 
 if TYPE_CHECKING:
     from components.compress.bench.measure import Bench
@@ -40,7 +42,7 @@ def export(
 ) -> None:
     """Write a model's artifact with its signature, labels, provenance and checksums into a folder."""
     project = terminal.project()
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with terminal.explained(console, project.logs / terminal.ERRORS, NOTHING_WRITTEN):
         from components.compress import formats
         from components.registry import finding, tracking
@@ -49,7 +51,8 @@ def export(
         if output is not None:
             formats.check_replaceable(output)
         found = finding.find(tracking.connect(project.root), model)
-        folder = output or Path(f"{found.experiment or found.served.card.name}-{format}")
+        # A model's own name is a file's word, and may be a path.
+        folder = output or Path(f"{found.experiment or texts.file_name(found.served.card.name)}-{format}")
         formats.check_replaceable(folder)  # before an hour's reading: whatever is no export stays, also with --force
         if folder.exists() and any(folder.iterdir()) and not force:
             terminal.stop(
@@ -60,13 +63,14 @@ def export(
             )
         with console.status(f"writing {folder} …"):
             file = formats.write(formats.Source(found.served, found.weights, found.about), format, folder)
-        out = Console()
+        out = Screen()
         card = found.served.card
         precision = "float32" if formats.FORMATS[format].trained else card.precision
-        out.print(f"[green]✓[/] {found.said} as {format} ({precision}, {card.task})", highlight=False)
+        out.print(Text.assemble(("✓", "green"), f" {found.said} as {format} ({precision}, {card.task})"))
         for path in sorted(file.parent.iterdir()):
             out.print(f"  {terminal.short(path.absolute()):<44} {path.stat().st_size:>10,} bytes", highlight=False)
-        out.print(f"[dim]check it:[/] cd {folder} && sha256sum --check SHA256SUMS", highlight=False)
+        way = f"cd {texts.shell(str(folder))} && sha256sum --check SHA256SUMS"
+        out.print(Text.assemble(("check it: ", "dim"), way), soft_wrap=True)  # it is copied
 
 
 def bench(
@@ -83,7 +87,7 @@ def bench(
 ) -> None:
     """Latency percentiles, throughput, cold start, peak memory and energy of a model, by engine and threads."""
     project = terminal.project()
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with terminal.explained(console, project.logs / terminal.ERRORS, NOTHING_WRITTEN):
         counts, batches = numbers("threads", threads), numbers("batch", batch)
         from components.compress.bench import energy, measure
@@ -109,14 +113,14 @@ def bench(
             found, done = _measured(connection, model, runtime or [], measured)
         said = found.said if found else model
         if json:
-            typer.echo(done.to_json(), nl=False)
+            say_json(done.model_dump(mode="json"))
         else:
-            out = Console()
+            out = Screen()
             out.print(table(done, said, out.width))
             out.print(below(done), highlight=False)
         if log:
             run_id = _remember(connection, found, done, said)
-            console.print(f"[dim]in MLflow's run[/] {run_id}", highlight=False)
+            console.print(Text.assemble(("in MLflow's run ", "dim"), run_id))
 
 
 def numbers(option: str, text: str) -> list[int]:

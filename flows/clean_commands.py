@@ -14,6 +14,7 @@ from rich.text import Text
 
 from flows import terminal
 from flows.project import Project
+from flows.screen import Screen
 
 if TYPE_CHECKING:
     from flows.cleaning import Removable, Survey
@@ -40,15 +41,15 @@ def clean(
     Never what a registered version, an alias or the ledger stands on, and nothing that a running line uses.
     """
     project = terminal.project()
-    console = Console()
-    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "interrupted; clean again any time"):
+    console = Screen()
+    with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "interrupted; clean again any time"):
         from flows import cleaning
         from flows.cleaning import removing
 
         try:
             found = cleaning.survey(project, only or None, older_than)
         except ValueError as error:
-            terminal.stop(Console(stderr=True), str(error), terminal.WRONG)
+            terminal.stop(Screen(stderr=True), str(error), terminal.WRONG)
         _show(console, project, found, every=dry_run)
         if dry_run or not found.removable:
             return

@@ -6,7 +6,6 @@ import signal
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flows import (
     artifact_commands,
@@ -23,6 +22,7 @@ from flows import (
     terminal,
 )
 from flows.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT
+from flows.screen import Screen, say
 
 app = typer.Typer(
     name="convoy",
@@ -125,8 +125,8 @@ def ui(
     project = terminal.project()
     from flows import pages
 
-    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended"):
-        pages.serve(project, pages.Ports(port, mlflow_port, prefect_port, evidently_port), say=typer.echo)
+    with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "ended"):
+        pages.serve(project, pages.Ports(port, mlflow_port, prefect_port, evidently_port), say=say)
 
 
 for command in (*schedule_commands.COMMANDS, *decision_commands.COMMANDS):
@@ -152,7 +152,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        terminal.stop(Console(stderr=True), "interrupted", terminal.INTERRUPTED)
+        terminal.stop(Screen(stderr=True), "interrupted", terminal.INTERRUPTED)
 
 
 if __name__ == "__main__":

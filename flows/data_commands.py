@@ -5,7 +5,6 @@ Imports no engine until a command needs it.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
@@ -19,11 +18,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from components import offered
+from components import offered, texts
 from components.config import ConfigurationError
+from components.data.errors import LONGEST_NAME
 from flows import terminal
 from flows.project import Project, find
 from flows.scratch import scratch, user_cache
+from flows.screen import Screen, say_json
 
 NOTHING_DONE = "interrupted; nothing was written"
 SILENT = 30.0  # seconds without a terminal after which a line says that the command lives
@@ -79,7 +80,7 @@ def check(
     wanted = Wanted(
         _name_for(path), kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ())
     )
-    console = Console()
+    console = Screen()
     with _looking() as root, scratch("convoy-check-") as folder:
         from components.artifacts import replacing
         from components.data import outputs
@@ -120,7 +121,7 @@ def add(
     from components.data.checking.check import Wanted
 
     wanted = Wanted(name, kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ()))
-    console = Console()
+    console = Screen()
     with _in_project() as project:
         from components.data import catalogue, outputs
         from components.data.checking.check import look
@@ -148,15 +149,15 @@ def list_(as_json: JsonOption = False) -> None:
         if as_json:
             _print_json([asdict(each) for each in listed])
         else:
-            Console().print(catalogue_table(listed))
+            Screen().print(catalogue_table(listed))
 
 
 @app.command()
 def show(name: NameArgument) -> None:
     """The card of a prepared data set: printed, and as a page with pictures."""
     with _in_project() as project:
-        console = Console()
-        with Console(stderr=True).status("counting …"):
+        console = Screen()
+        with Screen(stderr=True).status("counting …"):
             from components.data.card.page import write_card
             from components.data.card.summary import summarise
             from flows.data_pages import card_page, places
@@ -177,7 +178,7 @@ def diff(
 ) -> None:
     """What came, went and changed between two versions of a data set, by class, split and group."""
     with _in_project() as project:
-        with Console(stderr=True).status("comparing …"):
+        with Screen(stderr=True).status("comparing …"):
             from components.data import versions
             from flows.data_difference import difference_json, difference_page
             from flows.data_revisions import named
@@ -187,7 +188,7 @@ def diff(
         if as_json:
             _print_json(difference_json(difference))
         else:
-            Console().print(difference_page(difference, (before, after), ids), highlight=False)
+            Screen().print(difference_page(difference, (before, after), ids), highlight=False)
 
 
 @app.command()
@@ -199,13 +200,13 @@ def restore(
 ) -> None:
     """Put back the data that a run worked on, byte for byte."""
     with _in_project() as project:
-        with Console(stderr=True).status("restoring …"):
+        with Screen(stderr=True).status("restoring …"):
             from components.data import versions
             from flows.data_revisions import named
 
             name, (wanted,) = named(project.root, name, (revision,))
             folder = versions.restore(project.root, name, wanted, to, force=force)
-        console = Console()
+        console = Screen()
         console.print(Text.assemble(("✓ ", "green"), f"{name} of {revision} is in {terminal.short(folder)}"))
         if to is None:
             back = offered.command("dvc", "repro", f"validate@{name}")
@@ -228,7 +229,7 @@ def _told(log: Path) -> Iterator[None]:
     from components.artifacts import ArtifactError
     from components.data.errors import DataError
 
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with terminal.explained(console, log, NOTHING_DONE):
         try:
             yield
@@ -266,7 +267,7 @@ def _in_project() -> Iterator[Project]:
 @contextmanager
 def _counting(what: str) -> Iterator[Callable[[int], None]]:
     """What is told how many images have been read: a line that moves on a terminal, else one every half minute."""
-    console = Console(stderr=True)  # what is asked for goes to standard output, and may be piped
+    console = Screen(stderr=True)  # what is asked for goes to standard output, and may be piped
     last = time.monotonic()
     with console.status(f"{what} …") as status:
 
@@ -290,10 +291,11 @@ def _say(console: Console, note: str, text: str) -> None:
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    say_json(value)
 
 
 def _name_for(path: str) -> str:
     """A name that an entry can have, by the path's own."""
     stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "NAME"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:LONGEST_NAME].strip("-_") or "NAME"
+    return name if texts.is_word(name) else f"set-{name}"

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from components import offered
+from components import offered, texts
 from components.data.card.summary import Listed, Summary
 from components.data.catalogue import written
 from components.data.checking.check import Checked, Looked
 from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.inspection.findings import KINDS, TWINS, Kind
-from components.data.kinds import SAYS
+from components.data.kinds import NAMED, SAYS
 from components.data.sources.remote import shown
+from flows.screen import Screen
 
 if TYPE_CHECKING:
     from components.data.validation.validate import ValidationReport
@@ -30,6 +31,8 @@ PAGE = 60  # lines: what a person sees without scrolling back, on a large termin
 Key = tuple[bool, Kind]  # whether it is an error, and its kind
 MOST_CLASSES, MOST_GROUPS, MOST_VALUES, MOST_FINDINGS = 14, 3, 5, 6  # rows; what is left is counted
 BAR, MIN_BAR = 24, 4  # cells of the longest bar, and of one that still says something
+MOST_SAID = 600  # characters of a sentence
+JOIN = "-S spellings=join gives each of these names its most frequent spelling"
 NUMBER, MIN_NAME = 12, 14  # cells of a column of numbers, its gap included, and those that a name keeps
 
 
@@ -45,8 +48,18 @@ def added_page(name: str, looked: Looked) -> Group:
     return Group(
         Text.assemble(("✓ ", "green"), ("datasets:", "bold"), " in params.yaml has a new entry"),
         Text(written(name, looked.entry, indent=2).rstrip()),
-        *(Text(f"  {reason}", style="dim") for reason in looked.reasons),
+        *(Text(f"  {texts.shown(reason, MOST_SAID)}", style="dim") for reason in looked.reasons),
+        *_doubts(looked),
     )
+
+
+def _doubts(looked: Looked) -> list[Text]:
+    """What is doubtful about the names: the first ones, and the key that settles it."""
+    found = looked.doubts()
+    told = [Text(f"! {texts.shown(each.says, MOST_SAID)}", style="yellow") for each in found[:MOST_FINDINGS]]
+    if len(found) > MOST_FINDINGS:
+        told.append(Text(f"  … {len(found) - MOST_FINDINGS:,} more", style="dim"))
+    return [*told, *([Text(f"  {JOIN}", style="dim")] if any(each.kind == "spelling" for each in found) else [])]
 
 
 # -- counts ----------------------------------------------------------------------------------------------------------
@@ -220,7 +233,9 @@ def _findings(checked: Checked, width: int, lines: int, *, everything: bool, kep
     shown = {key: [_finding(row) for row in rows] for key, rows in found.items()}
     notes = [Text(f"  {note}", style="dim", overflow="fold") for note in checked.inspection.notes]
     refusal = [Text.assemble(("✗ ", "bold red"), checked.refusal, overflow="fold")] if checked.refusal else []
-    tail = [Text(), _conclusion(checked, twins=any(error and kind in TWINS for error, kind in found))]
+    twins = any(error and kind in TWINS for error, kind in found)
+    spellings = any(kind == "spelling" for _, kind in found)
+    tail = [Text(), _conclusion(checked, twins=twins, spellings=spellings)]
     if not everything:
         around = [*refusal, *heads.values(), *notes, _more(len(checked.findings), kept), *tail]
         shown = _fitting(shown, width, lines - _height(around, width))
@@ -240,13 +255,15 @@ def _more(hidden: int, kept: Path | None) -> Text:
     return Text(f"  … {hidden:,} more: {where}", style="dim")
 
 
-def _conclusion(checked: Checked, *, twins: bool) -> Text:
+def _conclusion(checked: Checked, *, twins: bool, spellings: bool) -> Text:
     warnings = len(checked.findings) - checked.errors
     if checked.errors:
         said = Text.assemble(("✗ ", "bold red"), f"{_number(checked.errors, 'error')} to be put right")
     else:
         said = Text.assemble(("✓ ", "bold green"), "no errors" if warnings else "nothing is wrong")
     said.append(f", {_number(warnings, 'warning')}" if warnings else "")
+    if spellings:
+        said.append(f"\n  {JOIN}", style="dim")
     if twins:
         said.append(
             "\n  what has a twin in a later split: -S checks.leakage=drop leaves it out, move puts it beside its twin, "
@@ -265,20 +282,22 @@ def _heading(key: Key, count: int) -> Text:
 
 def _fitting(found: Mapping[Key, list[Text]], width: int, lines: int) -> dict[Key, list[Text]]:
     """The first findings of each kind, one of each in turn as long as there are lines; one of each there always is."""
-    shown: dict[Key, list[Text]] = {key: texts[:1] for key, texts in found.items()}
-    left = lines - sum(_height(texts, width) for texts in shown.values())
+    shown: dict[Key, list[Text]] = {key: told[:1] for key, told in found.items()}
+    left = lines - sum(_height(told, width) for told in shown.values())
     for number in range(1, MOST_FINDINGS):
-        for key, texts in found.items():
-            needed = _height(texts[number : number + 1], width)
+        for key, told in found.items():
+            needed = _height(told[number : number + 1], width)
             if needed and needed <= left:
-                shown[key].append(texts[number])
+                shown[key].append(told[number])
                 left -= needed
     return shown
 
 
 def _finding(row: Mapping[str, Any]) -> Text:
-    name, says = str(row["id"]), str(row["says"])
-    return Text(f"    {says}" if name in says else f"    {name}: {says}", overflow="fold")
+    says = texts.shown(str(row["says"]), MOST_SAID)
+    return Text(
+        f"    {says}" if row["kind"] in NAMED else f"    {texts.shown(str(row['id']))}: {says}", overflow="fold"
+    )
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
@@ -305,4 +324,4 @@ def _bytes(size: int) -> str:
 
 def _height(parts: Iterable[Any], width: int) -> int:
     """Lines that the parts take."""
-    return len(Console(width=width, file=io.StringIO()).render_lines(Group(*parts), pad=False))
+    return len(Screen(width=width, file=io.StringIO()).render_lines(Group(*parts), pad=False))

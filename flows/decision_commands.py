@@ -5,18 +5,17 @@ The flows of `flows.promotion` do the same from Prefect's page.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from components import offered
+from components import offered, texts
 from components.environment import who
 from flows import completion, terminal
 from flows.project import find
+from flows.screen import Screen, say, say_json
 
 if TYPE_CHECKING:
     from components.artifacts import Decision
@@ -55,15 +54,15 @@ def approve(name: NameArgument, reason: WhyOption, by: ByOption = None, version:
         from components.registry import approvals
 
         said = approvals.approve(store, name, _who(by), reason, version=version)
-        typer.echo(f"{name}: version {said.version} is approved by {said.by} ({said.reason})")
+        say(f"{name}: version {said.version} is approved by {said.by} ({texts.shown(said.reason)})")
         waiting = approvals.waiting(store, name)
         if waiting is None:
             words = ("convoy", "promote", name, "--to", "production", "--version", str(said.version))
-            typer.echo(f"next: {offered.command(*words)}")
+            say(f"next: {offered.command(*words)}")
         elif waiting.rejected_by:
-            typer.echo(f"rejected by {', '.join(waiting.rejected_by)}: it does not go into production")
+            say(f"rejected by {', '.join(waiting.rejected_by)}: it does not go into production")
         else:
-            typer.echo(f"{waiting.missing} more must approve: {len(waiting.approved_by)} of {waiting.required} so far")
+            say(f"{waiting.missing} more must approve: {len(waiting.approved_by)} of {waiting.required} so far")
 
 
 def reject(name: NameArgument, reason: WhyOption, by: ByOption = None, version: VersionOption = None) -> None:
@@ -72,7 +71,7 @@ def reject(name: NameArgument, reason: WhyOption, by: ByOption = None, version: 
         from components.registry import approvals
 
         said = approvals.reject(store, name, _who(by), reason, version=version)
-        typer.echo(f"{name}: version {said.version} is rejected by {said.by} ({said.reason})")
+        say(f"{name}: version {said.version} is rejected by {said.by} ({texts.shown(said.reason)})")
 
 
 def rollback(name: NameArgument, by: ByOption = None, reason: ReasonOption = "rolled back by hand") -> None:
@@ -93,7 +92,7 @@ def retire(name: NameArgument, reason: WhyOption, by: ByOption = None) -> None:
         from flows import notices
 
         done = decisions.retire(store, name, _who(by), reason)
-        typer.echo(f"{name}: version {done.version} is in production no longer, and nothing is ({done.reason})")
+        say(f"{name}: version {done.version} is in production no longer, and nothing is ({texts.shown(done.reason)})")
         notices.of_decision(find(), done)
 
 
@@ -108,12 +107,12 @@ def ledger(
 
         told = replayed.ledger(store, name, at)
         if as_json:
-            typer.echo(json.dumps(told.to_json(), indent=2))
+            say_json(told.to_json())
             return
         from flows.status import show
         from flows.summary import ledger_tables
 
-        show(Console(), ledger_tables(told))
+        show(Screen(), ledger_tables(told))
 
 
 COMMANDS: tuple[Callable[..., Any], ...] = (promote, approve, reject, rollback, retire, ledger)
@@ -122,15 +121,15 @@ COMMANDS: tuple[Callable[..., Any], ...] = (promote, approve, reject, rollback, 
 @contextmanager
 def _deciding() -> Iterator[Tracking]:
     project = terminal.project()
-    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS):
+    with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS):
         from components.registry import tracking
 
         yield tracking.connect(project.root)
 
 
 def _who(by: str | None) -> str:
-    return by or who()
+    return who() if by is None else by
 
 
 def _tell(decision: Decision) -> None:
-    typer.echo(f"{decision.name}: version {decision.version} is {decision.alias} now ({decision.reason})")
+    say(f"{decision.name}: version {decision.version} is {decision.alias} now ({texts.shown(decision.reason)})")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json as serialization
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from components.config import ConfigurationError, load
 from flows import completion, terminal
 from flows.project import Project, find
+from flows.screen import Screen, say_json
 
 if TYPE_CHECKING:
     from components.config import Recipe
@@ -41,7 +40,7 @@ def doctor(
     try:
         project = find()
     except ConfigurationError as error:
-        terminal.stop(Console(stderr=True), str(error), terminal.WRONG)
+        terminal.stop(Screen(stderr=True), str(error), terminal.WRONG)
     from flows import preflight
 
     found: list[Finding] = []
@@ -50,9 +49,9 @@ def doctor(
     if store:
         found += _of_store(project)
     if json:
-        typer.echo(serialization.dumps([dataclasses.asdict(each) for each in found], indent=2, ensure_ascii=False))
+        say_json([dataclasses.asdict(each) for each in found])
     else:
-        console = Console()
+        console = Screen()
         for each in found:
             console.print(line(each), soft_wrap=True)
         console.print(_sum(found), soft_wrap=True)
@@ -97,7 +96,7 @@ def _of_store(project: Project) -> list[Finding]:
     from components.registry import inspection, tracking
     from flows.preflight import Finding
 
-    with Console(stderr=True).status("looking through the store …") as status:
+    with Screen(stderr=True).status("looking through the store …") as status:
         problems = inspection.check_store(
             tracking.connect(project.root),
             lambda what, done, total: status.update(f"{what}: {done} of {total} …"),

@@ -22,6 +22,7 @@ from rich.text import Text
 from components.config import ConfigurationError
 from flows import terminal
 from flows.project import Project
+from flows.screen import Screen
 
 if TYPE_CHECKING:
     from components.artifacts import Dataset
@@ -54,7 +55,7 @@ def batch_size(
 
         job = _job(settings)
         limit = None if memory is None else int(memory * 2**20)
-        with Console(stderr=True).status("measuring …") as status:
+        with Screen(stderr=True).status("measuring …") as status:
             found = find_batch_size(
                 job,
                 dataset,
@@ -81,7 +82,7 @@ def learning_rate(
         from components.training.finding.rates import find_learning_rate
 
         job = _job(settings)
-        with Console(stderr=True).status("measuring …") as status:
+        with Screen(stderr=True).status("measuring …") as status:
             import torch
 
             cpus = job.training.cpus_per_worker
@@ -226,10 +227,10 @@ def _remember(
 @contextmanager
 def _looking() -> Iterator[tuple[Project, Console]]:
     project = terminal.project()
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with terminal.explained(console, project.logs / terminal.ERRORS, NOTHING_DONE):
         try:
-            yield project, Console(width=max(100, shutil.get_terminal_size().columns))
+            yield project, Screen(width=max(100, shutil.get_terminal_size().columns))
         except ConfigurationError as error:
             terminal.stop(console, str(error), terminal.WRONG)
 
@@ -237,7 +238,7 @@ def _looking() -> Iterator[tuple[Project, Console]]:
 @contextmanager
 def _prepared(project: Project, recipe: str, overrides: list[str]) -> Iterator[tuple[Recipe, Dataset]]:
     """The whole configuration, checked, and its data set, made where it is not there."""
-    with Console(stderr=True).status("preparing the data …"):
+    with Screen(stderr=True).status("preparing the data …"):
         from flows.check import complete
 
         settings = complete(project, recipe, overrides)

@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run as this_flow_run
 
+from components import texts
 from components.artifacts import Dataset, Decision
 from components.config import LineConfig
 from components.registry import tracking as memory
@@ -135,11 +136,15 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
     if any(step.step == "promote" and not step.cached for step in outcome.done):
         notices.of_decision(run.project, decision)  # once: a run that finds it decided has no news
     primary = assessment.evidence.primary
-    rows = [f"| {done.step} | {_linked(run, done)} | {done.summary} | {done.because} |" for done in outcome.done]
+    rows = [
+        (done.step, _linked(run, done), texts.markdown(done.summary), texts.markdown(done.because))
+        for done in outcome.done
+    ]
     # The page shows the first lines and folds the rest.
-    note = [ways.inside(run, decision), "", f"**{decision.action} version {decision.version}**: {decision.reason}", ""]
+    why = texts.markdown(decision.reason)
+    note = [ways.inside(run, decision), "", f"**{decision.action} version {decision.version}**: {why}", ""]
     note += [*(["Nothing new: every step was found done.", ""] if outcome.unchanged else []), compared.said(), ""]
-    note += ["| step | run | | done because |", "|---|---|---|---|", *rows]
+    note += [texts.markdown_table(("step", "run", "", "done because"), rows)]
     create_table_artifact(compared.table(), key="compared", description=compared.said())
     better = tasks.get(data.card.task).spec.higher_is_better
     said = chain.markdown(assessment.stages, higher_is_better=better)

@@ -6,6 +6,7 @@ Imports no engine.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,12 +21,14 @@ from rich.console import Console
 from flows import journal, terminal
 from flows.progress import Display
 from flows.project import Project
+from flows.screen import Screen, say
 
 if TYPE_CHECKING:
     from flows.leases import Lease
 
 KINDS = ("line", "tune", "backfill")  # commands that are supervised, as their logs are called
 START_SECONDS = 30.0  # until a detached command has begun; Python itself takes most of a second
+COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as engines print it, whatever they print to
 STOP_SECONDS = 20.0  # until one that is asked to end is gone: it takes ten at most
 
 RunArgument = Annotated[
@@ -39,14 +42,15 @@ def logs(
     engines: Annotated[bool, typer.Option("--engines", help="What the engines printed instead.")] = False,
 ) -> None:
     """Show again what a run told its terminal, or has told so far. Ctrl-C ends the showing, never the run."""
-    project, console = terminal.project(), Console()
+    project, console = terminal.project(), Screen()
     file = _named(project, run)
     if file is None:
         known = ", ".join(each.stem for each in _journals(project)[-5:]) or "none yet; `convoy run` makes one"
-        terminal.stop(Console(stderr=True), f"{run}: no log of that name; there are: {known}", terminal.FAILED)
-    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended; the run goes on"):
+        terminal.stop(Screen(stderr=True), f"{run}: no log of that name; there are: {known}", terminal.FAILED)
+    with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "ended; the run goes on"):
         if engines:
-            typer.echo(file.with_suffix(".log").read_text(encoding="utf-8", errors="replace"), nl=False)
+            said = file.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
+            say(COLOUR.sub("", said), nl=False)
             return
         with Display(console) as display:
             code = None
@@ -63,7 +67,7 @@ def stop(
     process: Annotated[int | None, typer.Argument(help="Its number, where several are under way.")] = None,
 ) -> None:
     """End a run that is under way, as Ctrl-C in its terminal does. The same command goes on later."""
-    project, console = terminal.project(), Console(stderr=True)
+    project, console = terminal.project(), Screen(stderr=True)
     under_way = {int(lease.content["pid"]): lease for lease in _under_way(project)}
     if process is not None:
         under_way = {number: lease for number, lease in under_way.items() if number == process}
@@ -80,7 +84,7 @@ def stop(
         if time.monotonic() > limit:
             terminal.stop(console, f"process {number} has not ended within {STOP_SECONDS:.0f} s", terminal.FAILED)
         time.sleep(0.1)
-    typer.echo(f"{lease.content['command']} was ended; the same command goes on from the last finished step")
+    say(f"{lease.content['command']} was ended; the same command goes on from the last finished step")
 
 
 def detached(project: Project, arguments: Sequence[str]) -> None:
@@ -100,11 +104,11 @@ def detached(project: Project, arguments: Sequence[str]) -> None:
     while not any(lease.content["pid"] == process.pid for lease in _under_way(project)):
         if process.poll() is not None or time.monotonic() > limit:
             said = printed.read_text(encoding="utf-8", errors="replace").strip()
-            terminal.stop(Console(stderr=True), f"it did not begin:\n{said}", process.poll() or terminal.FAILED)
+            terminal.stop(Screen(stderr=True), f"it did not begin:\n{said}", process.poll() or terminal.FAILED)
         time.sleep(0.1)
-    typer.echo(f"under way as process {process.pid}")
-    typer.echo("  see it   convoy logs -f")
-    typer.echo(f"  end it   convoy stop {process.pid}")
+    say(f"under way as process {process.pid}")
+    say("  see it   convoy logs -f")
+    say(f"  end it   convoy stop {process.pid}")
 
 
 def _followed(project: Project, file: Path) -> Iterator[journal.Record]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from components import offered
+from components import offered, texts
 from components.secrecy import scrub
 from flows.deployments import FILE, Channel, Occasion, read
 from flows.project import Project, find
@@ -38,7 +38,7 @@ def tell(project: Project, occasion: Occasion, subject: str, body: str) -> dict[
         return {}
     outcome = {}
     for channel in open_channels(read(project.root).notices, occasion):
-        outcome[_name(channel)] = _sent(channel, occasion, scrub(subject), scrub(body))
+        outcome[_name(channel)] = _sent(channel, occasion, texts.shown(scrub(subject)), texts.printable(scrub(body)))
     for name, said in outcome.items():
         log.log(logging.INFO if said == "sent" else logging.WARNING, "notice of %s by %s: %s", occasion, name, said)
     return outcome
@@ -114,7 +114,7 @@ def _sent(channel: Channel, occasion: Occasion, subject: str, body: str) -> str:
     try:
         block = _block(channel, occasion)
         with block.raise_on_failure():
-            block.notify(body, subject)  # type: ignore[unused-coroutine]  # outside of an event loop it is none
+            block.notify(*(_worded(channel, words) for words in (body, subject)))  # type: ignore[unused-coroutine]  # outside of an event loop it is none
     except httpx.HTTPStatusError as error:
         return f"the receiver answered {error.response.status_code}"
     except NotificationError as error:
@@ -122,6 +122,11 @@ def _sent(channel: Channel, occasion: Occasion, subject: str, body: str) -> str:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
         return _without(os.environ[channel.address], f"{type(error).__name__}: {error}")
     return "sent"
+
+
+def _worded(channel: Channel, words: str) -> str:
+    """As the channel takes it for words: Slack would call everybody for `<!channel>`, and somebody for `<@name>`."""
+    return words.translate({ord("<"): "‹", ord(">"): "›"}) if channel.kind == "slack" else words
 
 
 def _block(channel: Channel, occasion: Occasion) -> NotificationBlock:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from prefect.runtime import flow_run as this_flow_run
 
-from components import provenance
+from components import provenance, texts
 from components.artifacts import digest_values
 from components.config import Recipe
 from components.environment import who
@@ -54,12 +54,17 @@ def opened(
             try:
                 if run_id is not None:
                     status: memory.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
-                    connection.log_note(run_id, f"**{status.lower()}**: {error}")
+                    connection.log_note(run_id, f"**{status.lower()}**: {_lines(str(error))}")
                     connection.finish(run_id, status)
                 leases.close_runs(project, lease)  # what an interruption has left open, wherever it came
             except TrackingError:
                 lease.leave_open()  # MLflow is what failed; the error under way says so, and the next start closes it
             raise
+
+
+def _lines(message: str) -> str:
+    """A message of several lines as Markdown."""
+    return "  \n".join(texts.markdown(line) for line in message.splitlines())
 
 
 def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
@@ -71,7 +76,7 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
         "convoy.lock": digest_values(provenance.libraries(project.root)),
         "convoy.prefect_flow_run": str(this_flow_run.get_id()),
         "mlflow.source.git.commit": provenance.git_commit(project.root),
-        "mlflow.source.name": f"convoy run --recipe {recipe}",
+        "mlflow.source.name": f"convoy run --recipe {texts.shell(recipe)}",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": who(),
     }

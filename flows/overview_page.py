@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from components import texts
 from flows.overview import Disk, Overview, Part
 from flows.preflight.finding import size
 
@@ -189,7 +189,7 @@ def _class(alias: str) -> str:
 
 
 def _text(text: object) -> str:
-    return html.escape(str(text), quote=True)
+    return texts.html(text)
 
 
 def _when(seconds: float) -> str:

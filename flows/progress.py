@@ -11,6 +11,7 @@ from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 
 class Reporter(Protocol):
@@ -44,9 +45,9 @@ class Display:
         self.console = console
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -78,11 +79,13 @@ class Display:
         self._clear()
         mark, style = ("=", "cyan") if cached else ("✓", "green")
         seconds = "cached" if cached else f"{time.monotonic() - self._since:.1f} s"
-        self.console.print(f"[{style}]{mark}[/] [bold]{step:<10}[/] {summary} [dim]({seconds})[/]", highlight=False)
+        said = Text.assemble((mark, style), " ", (f"{step:<10}", "bold"), f" {summary} ", (f"({seconds})", "dim"))
+        self.console.print(said)
 
     def failed(self, step: str, reason: str) -> None:
         self._clear()
-        self.console.print(f"[red]✗[/] [bold]{step:<10}[/] {reason.splitlines()[0] if reason else ''}", highlight=False)
+        why = reason.split("\n", maxsplit=1)[0]
+        self.console.print(Text.assemble(("✗", "red"), " ", (f"{step:<10}", "bold"), f" {why}"))
 
     def advanced(self, what: str, done: int, total: int, note: str = "") -> None:
         if self._task is not None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from components import texts
 from components.config import ConfigurationError
 from components.environment import keep_inside, prepare_environment, who
 from components.secrecy import part_accounts
@@ -148,7 +148,7 @@ def _check_code(project: Project) -> None:
         raise ConfigurationError(
             f"{project.root}: expected this project's own code to run, and it is that of {CODE}: the environment was "
             f"made there; `make setup` mends one that was copied with the project. Then use .venv/bin/convoy of this "
-            f"folder, or set CONVOY_ROOT={shlex.quote(str(project.root))} to have that code run here"
+            f"folder, or set CONVOY_ROOT={texts.shell(str(project.root))} to have that code run here"
         )
 
 

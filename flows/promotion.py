@@ -17,6 +17,7 @@ from prefect.input import RunInput
 from prefect.runtime import deployment as this_deployment
 from prefect.runtime import flow_run as this_flow_run
 
+from components import texts
 from components.artifacts import Decision
 from components.registry import approvals, decisions
 from components.registry import tracking as memory
@@ -116,11 +117,12 @@ def _store() -> Tracking:
 def _tell(decision: Decision) -> None:
     """The decision on Prefect's page, and to whoever is told of such."""
     notices.of_decision(find(), decision)
-    head = f"**{decision.action}** {decision.name} version {decision.version}, by {decision.by}: {decision.reason}"
+    by, reason = texts.markdown(decision.by), texts.markdown(decision.reason)
+    head = f"**{decision.action}** {decision.name} version {decision.version}, by {by}: {reason}"
     rows = [
-        f"| {each.gate} | {'passed' if each.passed else 'REJECTED'} | {each.reason} |" for each in decision.verdicts
+        (each.gate, "passed" if each.passed else "REJECTED", texts.markdown(each.reason)) for each in decision.verdicts
     ]
-    table = ["", "| gate | verdict | reason |", "|---|---|---|", *rows] if rows else []
+    table = ["", texts.markdown_table(("gate", "verdict", "reason"), rows)] if rows else []
     where = f"\n\n`{decision.alias}` is version {decision.version} now." if decision.alias else ""
     get_run_logger().info("%s version %s: %s by %s", decision.name, decision.version, decision.action, decision.by)
-    create_markdown_artifact(key="decision", markdown="\n".join([head, *table]) + where, description=decision.reason)
+    create_markdown_artifact(key="decision", markdown="\n".join([head, *table]) + where, description=reason)

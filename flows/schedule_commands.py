@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from components import offered
 from flows import completion, terminal
 from flows.project import PREFECT_PORT, Project
+from flows.screen import Screen, say
 
 if TYPE_CHECKING:
     from flows.backfill import Dated
@@ -55,15 +55,15 @@ def schedule(
         else:
             values = deployments.single(recipe or "default", overrides or [], cron or NIGHTLY, timezone)
         flows = deployments.checked(project.root, values)
-    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended")
+    explained = terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "ended")
     with explained, family.sheltering(), pages.lasting_prefect_server(project, prefect_port) as address:
         from flows import schedules
 
         for sentence in leases.settle(project):
-            typer.echo(sentence)
+            say(sentence)
         for name, entry in values.deployments.items():
-            typer.echo(f"{flows[name].name}/{name} runs at {deployments.said(entry)}")
-        typer.echo(f"their page is {address}/deployments{pages.login(project)}. Ctrl-C ends it.")
+            say(f"{flows[name].name}/{name} runs at {deployments.said(entry)}")
+        say(f"their page is {address}/deployments{pages.login(project)}. Ctrl-C ends it.")
         schedules.serve(values.deployments, flows)
 
 
@@ -74,12 +74,12 @@ def deploy(prefect_port: PortOption = PREFECT_PORT) -> None:
 
     with terminal.wrong_is_told(project):
         deployments.checked(project.root, deployments.read(project.root))
-    explained = terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended")
+    explained = terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "ended")
     with explained, pages.lasting_prefect_server(project, prefect_port) as address:
         for sentence in deployments.deploy(project.root):
-            typer.echo(sentence)
+            say(sentence)
         worker = pages.let_into_prefect(project) + offered.command("prefect", "worker", "start", "--pool", "NAME")
-        typer.echo(f"registered with {address}; `{worker}` runs what is in a pool")
+        say(f"registered with {address}; `{worker}` runs what is in a pool")
 
 
 def backfill(
@@ -104,7 +104,7 @@ def notices(
 
     with terminal.wrong_is_told(project):
         values = deployments.read(project.root)
-    Console().print(_channels(values))
+    Screen().print(_channels(values))
     if test and not _tested(project):
         raise typer.Exit(terminal.FAILED)
 
@@ -117,9 +117,9 @@ def _tested(project: Project) -> bool:
 
     said = room.test(project)
     for name, outcome in said.items():
-        typer.echo(f"{name}: {outcome}")
+        say(f"{name}: {outcome}")
     if not said:
-        typer.echo("no channel's address is set: nothing was sent")
+        say("no channel's address is set: nothing was sent")
     return bool(said) and set(said.values()) == {"sent"}
 
 

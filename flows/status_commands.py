@@ -6,7 +6,6 @@ Imports no engine until a command needs it.
 from __future__ import annotations
 
 import dataclasses
-import json as serialization
 import os
 import signal
 import webbrowser
@@ -15,10 +14,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from flows import terminal
 from flows.project import MLFLOW_PORT, PREFECT_PORT, Project
+from flows.screen import Screen, say, say_json
 
 if TYPE_CHECKING:
     from components.registry.tracking import Tracking
@@ -46,7 +45,7 @@ def status(json: JsonOption = False) -> None:
         if json:
             _print_json({"runs": latest, "standings": standings, "waiting": wants, "planned": plans})
         else:
-            said.show(Console(), said.page(latest, standings, wants, plans))
+            said.show(Screen(), said.page(latest, standings, wants, plans))
 
 
 def runs(
@@ -63,9 +62,9 @@ def runs(
         if json:
             _print_json(found)
         elif found:
-            said.show(Console(), said.runs_page(found))
+            said.show(Screen(), said.runs_page(found))
         else:
-            typer.echo(said.none_yet())
+            say(said.none_yet())
 
 
 def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> None:
@@ -79,10 +78,10 @@ def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> N
         if json:
             _print_json(found)
             return
-        said.show(Console(), said.comparison(found))
+        said.show(Screen(), said.comparison(found))
         if mlflow := pages.running(project).get("MLflow"):
             both = (found.one, found.other)
-            typer.echo(f"{mlflow}/{addresses.comparison([x.experiment_id for x in both], [x.id for x in both])}")
+            say(f"{mlflow}/{addresses.comparison([x.experiment_id for x in both], [x.id for x in both])}")
 
 
 def open_page(
@@ -105,20 +104,20 @@ def open_page(
         name = "Prefect" if prefect else "MLflow"
         started = name not in up
         if started:
-            typer.echo(f"starting {name} …")
+            say(f"starting {name} …")
             start = pages.lasting_prefect_server if prefect else pages.mlflow_server
             up[name] = stack.enter_context(start(project, PREFECT_PORT if prefect else MLFLOW_PORT))
         below = f"runs/flow-run/{line.flow_run}" if prefect else addresses.run(line.experiment_id, line.id)
         _browse(f"{up[name]}/{below}")
         if started:
-            typer.echo("Ctrl-C ends it.")
+            say("Ctrl-C ends it.")
             signal.pause()
 
 
 @contextmanager
 def _asking() -> Iterator[tuple[Project, Tracking]]:
     project = terminal.project()
-    with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended"):
+    with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "ended"):
         from components.registry import tracking
 
         yield project, tracking.connect(project.root)
@@ -143,7 +142,7 @@ def _plans(project: Project) -> list[Planned] | None:
 
 def _browse(address: str) -> None:
     """Say the address, and open it where there is a browser."""
-    typer.echo(address)
+    say(address)
     webbrowser.open(address)
 
 
@@ -152,4 +151,4 @@ def _print_json(value: object) -> None:
         known = dataclasses.is_dataclass(entry) and not isinstance(entry, type)
         return dataclasses.asdict(entry) if known else str(entry)
 
-    typer.echo(serialization.dumps(value, default=plain, indent=2, ensure_ascii=False))
+    say_json(value, default=plain)

@@ -27,7 +27,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from components import machine
+from components import machine, texts
 from components.artifacts import ArtifactError, Dataset, digest_values
 from components.config import Section
 from components.own_files import remove
@@ -249,7 +249,7 @@ class Step(Generic[P, T]):
             (work / FILE).write_text(known.to_json(), encoding="utf-8")
             tracking.log_artifact(run_id, work / FILE, KNOWN)
             manifest.record(tracking, run_id, folder)
-            tracking.log_note(run_id, step_run.summary)
+            tracking.log_note(run_id, texts.markdown(step_run.summary))
             tracking.finish(run_id)
         except BaseException as error:
             stopped = isinstance(error, Exception)
@@ -352,18 +352,15 @@ def _show(title: str, run_id: str, *, cached: bool) -> None:
     shared = line()
     told = _told(shared.tracking.artifact_folder(run_id, RESULT))
     link = shared.tracking.run_link(run_id)
-    parts = [f"**{told['summary']}**", f"MLflow run [{run_id}]({link})" if link else f"MLflow run {run_id}"]
+    summary = texts.markdown(told["summary"])
+    parts = [f"**{summary}**", f"MLflow run [{run_id}]({link})" if link else f"MLflow run {run_id}"]
     if cached:
         parts.append("Nothing that this step depends on has changed: the result of that run was reused.")
     else:
-        parts.append(f"It was done because {shared.tracking.get(run_id).tags[BECAUSE]}.")
+        parts.append(f"It was done because {texts.markdown(shared.tracking.get(run_id).tags[BECAUSE])}.")
     if told["table"]:
         columns = list(told["table"][0])
-        rows = [
-            columns,
-            ["---"] * len(columns),
-            *[[row.get(column, "") for column in columns] for row in told["table"]],
-        ]
-        parts.append("\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows))
-    get_run_logger().info("%s: %s", "cached" if cached else "done", told["summary"])
-    create_markdown_artifact(key=title, markdown="\n\n".join(parts), description=told["summary"])
+        rows = [[texts.markdown(str(row.get(column, ""))) for column in columns] for row in told["table"]]
+        parts.append(texts.markdown_table([texts.markdown(column) for column in columns], rows))
+    get_run_logger().info("%s: %s", "cached" if cached else "done", texts.shown(told["summary"], LONGEST))
+    create_markdown_artifact(key=title, markdown="\n\n".join(parts), description=summary)

@@ -10,9 +10,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from components import offered
+from components import offered, texts
 from components.artifacts import Evidence
 from flows.project import LOOPBACK, MLFLOW_PORT, PREFECT_PORT
+
+LONGEST_REASON = 2000  # characters: nothing of what was said is left out
 
 if TYPE_CHECKING:
     from components.registry.ledger import Ledger
@@ -28,13 +30,14 @@ def table(outcome: Outcome, width: int = 120) -> Group:
     better = tasks.get(outcome.data.card.task).spec.higher_is_better
     changes = Table(title="paid and bought, one image at a time", title_justify="left", box=None, padding=(0, 2, 0, 1))
     for change in chain.changes(outcome.assessment.stages, higher_is_better=better):
-        changes.add_row(change.stage, f"[dim]of {change.of}[/]", change.words)
+        changes.add_row(change.stage, Text(f"of {change.of}", style="dim"), change.words)
     changes.show_header = False
     gates = Table(title="gates", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("gate", "verdict", "reason"):
         gates.add_column(heading)
     for verdict in outcome.decision.verdicts:
-        gates.add_row(verdict.gate, "[green]passed" if verdict.passed else "[red]rejected", verdict.reason)
+        said = Text("passed", style="green") if verdict.passed else Text("rejected", style="red")
+        gates.add_row(verdict.gate, said, verdict.reason)
     return Group(*stage_tables(outcome.assessment.stages, title, width), changes, "", gates)
 
 
@@ -73,21 +76,22 @@ def _packed(columns: Sequence[str], room: Mapping[str, int], width: int) -> list
     return parts
 
 
-def where_to_look(outcome: Outcome, seconds: float) -> str:
+def where_to_look(outcome: Outcome, seconds: float) -> Text:
     """The alias that moved, and the addresses."""
     decision = outcome.decision
     asked = any(verdict.gate == "approvals" for verdict in decision.verdicts)
     if decision.alias:
-        head = f"[bold green]{decision.name} version {decision.version} is {decision.alias}[/]"
+        head, style = f"{decision.name} version {decision.version} is {decision.alias}", "bold green"
     else:
-        head = f"[bold red]{decision.name} version {decision.version} is rejected[/]: {decision.reason}"
+        head, style = f"{decision.name} version {decision.version} is rejected", "bold red"
     name, alias = decision.name, decision.alias
     served = f"models:/{name}@{alias or 'candidate'}"
     uri = "sqlite:///.convoy/mlflow.db"  # from the project's folder
+    why = "" if decision.alias else f": {decision.reason}"
     nothing = "Nothing new: every step was found done." if outcome.unchanged else ""
-    return "\n".join(
+    lines = "\n".join(
         [
-            f"{head} after {seconds:.0f} s. {nothing}",
+            f"{why} after {seconds:.0f} s. {nothing}",
             f"  {outcome.compared.said()}",
             f"  look     {offered.command('convoy', 'ui')}, then",
             f"           MLflow   http://{LOOPBACK}:{MLFLOW_PORT} (run {outcome.run_id})",
@@ -97,31 +101,28 @@ def where_to_look(outcome: Outcome, seconds: float) -> str:
             *([f"  promote  {offered.command('convoy', 'promote', name, '--to', 'production')}"] if alias else []),
         ]
     )
+    return Text.assemble((head, style), lines)
 
 
 def ledger_tables(told: Ledger) -> Group:
     """Who decided what, when and why, and which version was what after it."""
     until = f" up to {told.at}" if told.at else ""
-    decisions = Table(title=f"decisions about {told.name}{until} (UTC)", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("when", "what", "version", "alias", "by", "evidence", "why"):
-        decisions.add_column(heading, no_wrap=heading != "why")
+    decisions = _rows(f"decisions about {told.name}{until} (UTC)")
     for number, each in enumerate(told.decisions):
-        evidence = (each.evidence or "–")[:8]
         mark = " !" if number in told.problems else ""
-        about = (str(each.version), each.alias or "–", Text(each.by), evidence, Text(each.reason))
-        decisions.add_row(_minute(each.at), each.action + mark, *about)
-    standing = Table(title=f"{told.name}{f' at {told.at}' if told.at else ' now'}", title_justify="left",
-                     box=box.SIMPLE_HEAD)  # fmt: skip
-    for heading in ("alias", "version", "since", "by", "why"):
-        standing.add_column(heading, no_wrap=heading != "why")
+        moved = f" → {each.alias}" if each.alias else ""
+        evidence = f", on evidence {each.evidence[:8]}" if each.evidence else ""
+        head = f"{each.action}{mark} version {each.version}{moved} · {texts.shown(each.by)}{evidence}"
+        decisions.add_row(_minute(each.at), Text(f"{head}\n{texts.shown(each.reason, LONGEST_REASON)}"))
+    standing = _rows(f"{told.name}{f' at {told.at}' if told.at else ' now'}")
     for alias in ("production", "previous", "staging"):
         held = told.aliases.get(alias)
         if held is None:
-            standing.add_row(alias, "–", "", "", "")
+            standing.add_row(alias, Text("–"))
             continue
         why = held.decision
-        said = Text(f"{why.action}: {why.reason}")
-        standing.add_row(alias, str(held.version), _minute(why.at), Text(why.by), said)
+        head = f"version {held.version} since {_minute(why.at)} · {texts.shown(why.by)}"
+        standing.add_row(alias, Text(f"{head}\n{why.action}: {texts.shown(why.reason, LONGEST_REASON)}"))
     wrong = [*told.problems.values(), *told.lost]
     notes = [Text(f"! {each}\n", style="yellow") for each in wrong]
     if wrong:
@@ -129,6 +130,14 @@ def ledger_tables(told: Ledger) -> Group:
             Text("The other figures of such a decision are its run's tags in MLflow, which are still there.\n")
         )
     return Group(decisions, *notes, standing)
+
+
+def _rows(title: str) -> Table:
+    """What a row is about, and what is said of it: a line of its own for words, which may be long."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    return table
 
 
 def _minute(at: str) -> str:

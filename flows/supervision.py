@@ -32,6 +32,7 @@ from flows.family import Family
 from flows.leases import Lease
 from flows.progress import Display
 from flows.project import Project
+from flows.screen import Screen
 
 GRACE_SECONDS = 4.0  # how long the worker may take to close what it has open
 SETTLE_SECONDS = 5.0  # how long closing what it has left open may take; a server that is away is not waited for
@@ -89,7 +90,7 @@ class _Run:
     ) -> None:
         self.project, self.command, self.console, self.family = project, command, console, mine
         self.lease, self.signals, self.kept = lease, signals, kept
-        self.display, self.errors = Display(console), Console(stderr=True)
+        self.display, self.errors = Display(console), Screen(stderr=True)
         self.code: int | None = None  # what the worker says that it came to
         self.trouble: str | None = None  # why it is ended, where nobody has asked for it
         self._rest = b""

@@ -15,11 +15,13 @@ from typing import Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from components import texts
 from components.config import ConfigurationError, load, recipes
 from components.secrecy import scrub
 from flows.project import Project, enter, find
+from flows.screen import Screen
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
 LITTLE_ROOM = 50 * 2**20  # bytes: a line writes about that much besides its data
@@ -33,7 +35,7 @@ def project() -> Project:
         found = find()
         enter(found)
     except ConfigurationError as error:
-        stop(Console(stderr=True), str(error), WRONG)
+        stop(Screen(stderr=True), str(error), WRONG)
     return found
 
 
@@ -70,8 +72,8 @@ def supervised(
     ready(project, recipe, arguments["overrides"])
     log = project.logs / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     called = "convoy" if kind == "line" else f"convoy {kind}"
-    console = Console()
-    console.print(f"[bold]{called}[/] {escape(recipe)} [dim]· log {escape(short(log))}[/]", highlight=False)
+    console = Screen()
+    console.print(Text.assemble((called, "bold"), f" {texts.shown(recipe)} ", (f"· log {short(log)}", "dim")))
     with explained(console, log, interrupted):
         command = Command(kind, {**arguments, "began": began}, f"{called} {recipe}", interrupted, log)
         sys.exit(supervise(project, command, console))
@@ -87,7 +89,7 @@ def ready(project: Project, recipe: str, overrides: list[str]) -> None:
 
     with wrong_is_told(project):
         settings = load(project.root, None if recipe == "default" else recipe, overrides)
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     try:
         for each in preflight.required(project, settings):
             console.print(line(each), soft_wrap=True)
@@ -112,16 +114,14 @@ def wrong_is_told(project: Project, console: Console | None = None) -> Iterator[
         text = "\n".join(
             ["the configuration is wrong; nothing was started", *(f"  {line}" for line in mistakes), known]
         )
-        stop(console or Console(stderr=True), text, WRONG)
+        stop(console or Screen(stderr=True), text, WRONG)
 
 
 def stop(console: Console, text: str, code: int) -> NoReturn:
     """Say why, and end the command."""
     with suppress(OSError):  # of a terminal that was closed
-        console.print("[bold red]✗[/]", end=" ")
-        console.print(
-            scrub(text), highlight=False, markup=False, soft_wrap=True
-        )  # what it offers is copied as it stands
+        console.print("✗", style="bold red", end=" ")
+        console.print(Text(texts.printable(scrub(text))), soft_wrap=True)  # what it offers is copied as it stands
     sys.exit(code)
 
 

@@ -16,6 +16,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from components import texts
 from components.artifacts import Dataset, digest_values
 from components.config import ConfigurationError
 from components.provenance import code_digest
@@ -208,24 +209,27 @@ def _write_csv(rows: Sequence[dict[str, Any]], file: Path) -> None:
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            {key: texts.cell(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows
+        )
 
 
 def _note(
     study: Study, findings: Findings, rows: Sequence[dict[str, Any]], target: Path, opened: dict[int, str]
 ) -> str:
     best = findings.best
-    found = ", ".join(f"{key} {_plain(best.values[key])}" for key in study.space)
+    found = texts.markdown(", ".join(f"{key} {_plain(best.values[key])}" for key in study.space))
     columns = list(rows[0])
     lines = [
         f"**{study.metric} {best.value:.4f}** in trial {best.number} ({opened[best.number][:8]}): {found}",
         "",
-        f"The recipe is {target.name}, also among the artifacts. The figure is the best of several on the validation "
-        "split, and so a flattering one.",
+        f"The recipe is {texts.markdown(target.name)}, also among the artifacts. The figure is the best of several on "
+        "the validation split, and so a flattering one.",
         "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
-        *("| " + " | ".join(_plain(row[column]) for column in columns) + " |" for row in rows),
+        texts.markdown_table(
+            [texts.markdown(column) for column in columns],
+            [[texts.markdown(_plain(row[column])) for column in columns] for row in rows],
+        ),
     ]
     return "\n".join(lines)
 

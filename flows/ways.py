@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from components import texts
 from components.artifacts import Decision
 from components.registry import addresses
 from flows.context import Done, Line
@@ -38,7 +39,7 @@ def steps(run: Line, done: Sequence[Done]) -> list[str]:
     for each in done:
         link = run.tracking.run_link(each.run_id)
         said = f"{each.run_id[:8]}{' (reused)' if each.cached else ''}"
-        rows.append(f"| {each.step} | {each.summary} | {f'[{said}]({link})' if link else said} |")
+        rows.append(f"| {each.step} | {texts.markdown(each.summary)} | {f'[{said}]({link})' if link else said} |")
     return rows
 
 

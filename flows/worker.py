@@ -20,10 +20,11 @@ from types import FrameType
 from typing import IO, Any, cast
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from flows import family, journal, leases, terminal
 from flows.project import Project, enter, find
+from flows.screen import Screen
 
 LAST_SECONDS = family.CLOSING_SECONDS - 0.5  # after so long this process ends itself, before the reaper does
 
@@ -49,7 +50,7 @@ class Task:
 
         with terminal.wrong_is_told(self.project, self.errors):
             for text in advice(complete(self.project, *self.recipe)):
-                self.errors.print(f"[yellow]![/] {escape(text)}", highlight=False, soft_wrap=True)
+                self.errors.print(Text.assemble(("!", "yellow"), f" {text}"), soft_wrap=True)
 
 
 def line(task: Task) -> int:
@@ -128,7 +129,7 @@ def main() -> None:
     shown = order["console"]
     kind = {"width": shown["width"], "force_terminal": shown["color"] is not None, "color_system": shown["color"]}
     streams = reporter.stream(), reporter.stream(error=True)
-    console, errors = (Console(file=cast(IO[str], stream), **kind) for stream in streams)
+    console, errors = (Screen(file=cast(IO[str], stream), **kind) for stream in streams)
     try:
         with terminal.explained(console, Path(order["log"])):
             project = find()

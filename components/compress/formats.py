@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from components import texts
 from components.artifacts import Model, ModelCard, replacing
 from components.compress.errors import CompressionError
 from components.compress.export import OPSET, export, program, quiet
@@ -121,7 +122,8 @@ def write(source: Source, name: str, folder: Path) -> Path:
         largest = _compared(model, given, _reference(model), tried, wanted)
         shutil.rmtree(temporary / ".float32", ignore_errors=True)
         card = model.card
-        (temporary / "labels.txt").write_text("".join(f"{label}\n" for label in card.classes), encoding="utf-8")
+        labels = "".join(f"{texts.visible(label)}\n" for label in card.classes)  # a line a class, whatever it is called
+        (temporary / "labels.txt").write_text(labels, encoding="utf-8")
         _write_json(temporary / "signature.json", signature(card, given, wanted, file))
         _write_json(temporary / "provenance.json", provenance(source, model, wanted, largest))
         (temporary / SUMS).write_text(checksums(temporary), encoding="utf-8")
@@ -162,7 +164,8 @@ def signature(card: ModelCard, given: Answers, wanted: Format, file: Path) -> di
     outputs = [
         {"name": name, "type": str(values.dtype), "shape": [count, *values.shape[1:]]} for name, values in given.items()
     ]
-    about: dict[str, Any] = {"task": card.task, "format": wanted.name, "inputs": inputs, "outputs": outputs}
+    about: dict[str, Any] = {"task": card.task, "format": wanted.name, "classes": list(card.classes)}
+    about |= {"inputs": inputs, "outputs": outputs}
     if file.suffix == ".onnx":
         graph = onnx.load(file, load_external_data=False)
         about |= {"opset": {entry.domain or "ai.onnx": entry.version for entry in graph.opset_import}}

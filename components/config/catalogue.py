@@ -43,6 +43,9 @@ class Located(Section):
     checksums: str | None = None  # of a folder: a file in it, as `sha256sum` writes it; every file it names is checked
     # fsspec's options for the URL, such as `endpoint_url`. Secrets belong into the environment, never in here.
     options: dict[str, str | int | bool] = Field(default={})
+    # join: of classes, and of a group's values, that differ only in how they are written (`cat`, `Cat `), the most
+    # frequent spelling counts for all (`components.spelling`); the source is read once more for it.
+    spellings: Literal["keep", "join"] = "keep"
 
 
 class FolderSource(Located):

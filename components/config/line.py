@@ -13,6 +13,13 @@ from components.config.section import Fraction, Section, different
 from components.config.training import AugmentConfig, NetworkConfig, TrainingConfig
 
 
+def _not_mlflows(model: str) -> str:
+    """A validator: not the experiment that MLflow makes by itself, which no page of ours shows."""
+    if model == "Default":
+        raise ValueError("another name than Default, which MLflow's own experiment has")
+    return model
+
+
 class DriftConfig(Section):
     """How the data is compared with what the production model was trained on (Evidently)."""
 
@@ -95,7 +102,8 @@ class LineConfig(Section):
     """What the line does with one data set: a recipe."""
 
     dataset: str
-    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # name in the registry, and of the experiment
+    # Name in the registry, of the experiment, and of what is exported.
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100), AfterValidator(_not_mlflows)]
     seed: int = 0
     drift: DriftConfig = DriftConfig()
     augment: AugmentConfig = AugmentConfig()

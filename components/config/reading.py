@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from components import texts
 from components.config.catalogue import DatasetConfig
 from components.config.line import LineConfig
 from components.config.plain_yaml import YamlError, read_yaml
@@ -17,7 +19,6 @@ from components.config.section import ConfigurationError, Section
 S = TypeVar("S", bound=Section)
 
 MOST = 20  # mistakes that are listed: a screen of them
-SHOWN = 120  # characters of a value in a message
 
 
 class Recipe(Section):
@@ -139,12 +140,12 @@ def parse_override(text: str) -> dict[str, Any]:
     parts = [part.strip() for part in key.removeprefix("line.").split(".")]
     if not equals or not all(parts):
         raise ConfigurationError(
-            f"-S {_cut(text)}: expected key=value with a key of `line:`, for example training.batch_size=64"
+            f"-S {texts.shown(text)}: expected key=value with a key of `line:`, for example training.batch_size=64"
         )
     try:
         nested = read_yaml(value)
     except YamlError as error:
-        raise ConfigurationError(f"-S {_cut(text)}: the value is not YAML: {error}") from None
+        raise ConfigurationError(f"-S {texts.shown(text)}: the value is not YAML: {error}") from None
     for part in reversed(parts):
         nested = {part: nested}
     return dict(nested)
@@ -156,12 +157,14 @@ def recipes(root: Path) -> list[str]:
 
 
 def _recipe_path(root: Path, recipe: str) -> Path:
-    named = root / "recipes" / f"{recipe}.yaml"
-    if named.is_file():
-        return named
-    if Path(recipe).is_file():
-        return Path(recipe)
-    raise ConfigurationError(f"recipe: expected one of {', '.join(recipes(root))} or a file, received {recipe!r}")
+    known = f"recipe: expected one of {', '.join(recipes(root))} or a file"
+    if texts.visible(recipe) != recipe:  # it is a name in MLflow and on pages, too
+        raise ConfigurationError(f"{known} whose name can be seen, received {texts.exact(recipe)}; rename it")
+    for path in (root / "recipes" / f"{recipe}.yaml", Path(recipe)):
+        with suppress(OSError):  # longer than any file's name
+            if path.is_file():
+                return path
+    raise ConfigurationError(f"{known}, received {texts.exact(recipe)}")
 
 
 def _recipe_line(path: Path) -> Mapping[str, Any]:
@@ -208,33 +211,30 @@ def _explain(error: ValidationError, values: Any, prefix: str = "") -> list[str]
         key, expected, received = _mistake(item, values)
         mistakes.setdefault((f"{prefix}{key}", received), []).append(expected)
     told = [
-        f"{_cut(key)}: expected {' or '.join(dict.fromkeys(expected))}, received {received}"
+        f"{texts.shown(key)}: expected {' or '.join(dict.fromkeys(expected))}, received {received}"
         for (key, received), expected in mistakes.items()
     ]
     return told if len(told) <= MOST else [*told[:MOST], f"and {len(told) - MOST} more"]
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
-
-
 def _mistake(item: Any, values: Any) -> tuple[str, str, str]:
     """Key, what was expected and what was received, of one of pydantic's errors."""
     key, context = _key(item["loc"], values), item.get("ctx", {})
+    received = texts.shown(repr(item["input"]))
     match item["type"]:
         case "extra_forbidden":
-            return key, "no such key", _cut(repr(item["input"]))
+            return key, "no such key", received
         case "missing":
             return key, "a value", "nothing"
         case "union_tag_not_found":
             return f"{key}.{context['discriminator'].strip(chr(39))}", "a value", "nothing"
         case "union_tag_invalid":
             tag = f"{key}.{context['discriminator'].strip(chr(39))}"
-            return tag, f"one of {context['expected_tags']}", _cut(repr(context["tag"]))
+            return tag, f"one of {context['expected_tags']}", texts.exact(str(context["tag"]))
         case "model_type" | "dict_type":
-            return key, "a mapping", _cut(repr(item["input"]))
+            return key, "a mapping", received
     said = re.sub(r"^\w+ should be |^Value error, ", "", item["msg"])
-    return key, re.sub(r"^\w+ should ", "to ", said), _cut(repr(item["input"]))
+    return key, re.sub(r"^\w+ should ", "to ", said), received
 
 
 def _key(location: tuple[int | str, ...], values: Any) -> str:

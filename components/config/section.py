@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components import texts
+
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -19,6 +21,9 @@ BY_CONTENT = {"by": "content"}
 
 class ConfigurationError(ValueError):
     """Everything that is wrong with the configuration, one line a key."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(texts.printable(message))
 
 
 class Section(BaseModel):

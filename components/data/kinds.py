@@ -15,6 +15,10 @@ SAYS: dict[Kind, str] = {
     "missing-group": "no value in a group's column",
     "small-class": "fewer samples than the splits need",
     "confounded-group": "a group that all but tells the class",
+    "spelling": "one name in several spellings",
+    "several-labels": "several labels in one cell",
 }
+# What is said of these begins with what they are about; of all others the `id` stands before it.
+NAMED: tuple[Kind, ...] = ("confounded-group", "spelling", "several-labels")
 # What stops the line; everything else is a warning. Twins do where they are in two splits (`check.leaking`).
 ERRORS: tuple[Kind, ...] = ("corrupt", "missing-group", "small-class")

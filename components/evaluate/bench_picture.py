@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure as Picture
 
+from components import texts
 from components.compress.bench.measure import Bench
 from components.evaluate.plots import BLUE, GREEN, GREY, ORANGE, RED, plain, save
 
@@ -40,7 +41,7 @@ def draw(bench: Bench, title: str, path: Path) -> Path:
     right.legend(frameon=False, fontsize=7)
     for axes in (left, right):
         plain(axes)
-    picture.suptitle(title, fontsize=10, x=0.01, ha="left")
+    picture.suptitle(texts.plot(title, texts.LONGEST), fontsize=10, x=0.01, ha="left")
     return save(picture, path)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components import texts
 from components.artifacts import Evidence, Figure, writing
 from components.evaluate.pareto import draw
 
@@ -55,10 +56,10 @@ def changes(stages: Mapping[str, Evidence], *, higher_is_better: bool = True) ->
 def markdown(stages: Mapping[str, Evidence], *, higher_is_better: bool = True) -> str:
     """Table and changes for pages that show Markdown."""
     table = rows(stages)
-    lines = [list(table[0]), ["---"] * len(table[0]), *[list(row.values()) for row in table]]
-    said = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    said = texts.markdown_table(list(table[0]), [[texts.markdown(cell) for cell in row.values()] for row in table])
     each = changes(stages, higher_is_better=higher_is_better)
-    return "\n".join([said, "", *(f"- **{one.stage}**, of {one.of}: {one.words}" for one in each), ""])
+    told = [(texts.markdown(one.stage), texts.markdown(one.of), texts.markdown(one.words)) for one in each]
+    return "\n".join([said, "", *(f"- **{stage}**, of {of}: {words}" for stage, of, words in told), ""])
 
 
 def write(stages: Mapping[str, Evidence], folder: Path, *, higher_is_better: bool = True) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
+from components import texts
 from components.artifacts import Evidence, Figure, GroupFigure, writing
 
 Floats = npt.NDArray[np.float64]
@@ -52,8 +53,9 @@ def confusion_matrix(counts: npt.NDArray[np.int64], classes: Sequence[str]) -> P
     picture, axes = canvas(side, side)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     ticks = range(len(classes))
-    axes.set_xticks(ticks, classes, rotation=45, ha="right")
-    axes.set_yticks(ticks, classes)
+    names = [texts.plot(name) for name in classes]
+    axes.set_xticks(ticks, names, rotation=45, ha="right")
+    axes.set_yticks(ticks, names)
     axes.set(xlabel="the model's answer", ylabel="the truth")
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -95,7 +97,7 @@ def class_bars(classes: Mapping[str, Mapping[str, float]]) -> Picture:
     for number, (metric, colour) in enumerate(zip(metrics, (BLUE, ORANGE, GREEN, RED, GREY), strict=False)):
         values = [classes[name].get(metric, math.nan) for name in classes]
         axes.barh(places + number * height - 0.4 + height / 2, values, height * 0.9, color=colour, label=metric)
-    axes.set_yticks(places, list(classes))
+    axes.set_yticks(places, [texts.plot(name) for name in classes])
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.6 / len(classes)), ncols=len(metrics))
@@ -116,7 +118,7 @@ def group_bars(groups: Sequence[GroupFigure], overall: Figure | None) -> Picture
     if overall is not None and math.isfinite(overall.value):
         axes.axvline(overall.value, color=INK, linestyle="--", linewidth=1, label="all samples")
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    labels = [f"{row.column.partition('_')[2]}: {row.group}" for row in groups]
+    labels = [f"{texts.plot(row.column.partition('_')[2])}: {texts.plot(row.group)}" for row in groups]
     axes.set_yticks(range(len(groups)), labels)
     axes.invert_yaxis()
     axes.set_xlabel(groups[0].metric.replace("_", " "))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jinja2
 
+from components import texts
 from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict, writing
 from components.evaluate import plots
 from components.tasks import registry as tasks
@@ -141,6 +142,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,  # class and group names come from the data
+        finalize=texts.on_page,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from components import texts
 from components.artifacts import WITH_TWINS, DatasetCard, Evidence, Figure, ModelCard, Verdict
 
 
@@ -33,14 +34,14 @@ def model_card(
         f"of the {evidence.split} split.",
         "## Intended use",
         intended_use
-        or f"Answers for images like those of the data set `{dataset.name}`. Nobody has stated a purpose beyond that; "
-        "state one before the model decides anything about people.",
+        or f"Answers for images like those of the data set {texts.code(dataset.name)}. Nobody has stated a purpose "
+        "beyond that; state one before the model decides anything about people.",
         "## Data",
         _data(dataset, evidence),
         "## Training",
         _training(model),
         "## Metrics",
-        _table(
+        texts.markdown_table(
             ("figure", "value", "interval"),
             [(_words(key), _text(figure, False), _interval(figure)) for key, figure in evidence.figures.items()],
         ),
@@ -53,14 +54,14 @@ def model_card(
         "## Gates",
         _gates(verdicts),
         "## Provenance",
-        _table(
+        texts.markdown_table(
             ("what", "value"),
             [
                 ("artifact measured", f"`{evidence.model}`"),
                 ("data measured on", f"`{evidence.data}`"),
                 ("data trained on", f"`{model.data}`"),
                 *((f"{ancestor.role}", f"`{ancestor.digest}`") for ancestor in model.parents),
-                *((key, f"`{value}`") for key, value in provenance.items()),
+                *((texts.markdown(key), texts.code(value)) for key, value in provenance.items()),
             ],
         ),
     ]
@@ -69,9 +70,10 @@ def model_card(
 
 def _data(dataset: DatasetCard, evidence: Evidence) -> str:
     splits = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
-    groups = ", ".join(f"`{name}`" for name in dataset.groups) or "none"
+    classes = ", ".join(map(texts.markdown, dataset.classes))
+    groups = ", ".join(map(texts.code, dataset.groups)) or "none"
     return (
-        f"`{dataset.name}`, {splits} samples; classes: {', '.join(dataset.classes)}; declared groups: {groups}. "
+        f"{texts.code(dataset.name)}, {splits} samples; classes: {classes}; declared groups: {groups}. "
         f"Source fingerprint `{dataset.fingerprint}`. All figures here are of the {evidence.split} split, which "
         "neither training nor compression has seen." + _twins(evidence)
     )
@@ -90,7 +92,7 @@ def _twins(evidence: Evidence) -> str:
 
 
 def _training(model: ModelCard) -> str:
-    arguments = ", ".join(f"{key}={value}" for key, value in model.network.arguments.items())
+    arguments = ", ".join(texts.markdown(f"{key}={value}") for key, value in model.network.arguments.items())
     text = f"Architecture `{model.network.name}`" + (f" ({arguments})" if arguments else "")
     text += f", {len(model.network.shapes)} of its tensors narrowed by pruning" if model.network.shapes else ""
     text += f", seed {model.seed}" if model.seed is not None else ""
@@ -100,14 +102,20 @@ def _training(model: ModelCard) -> str:
 
 def _groups(evidence: Evidence) -> str:
     if not evidence.groups:
-        return "\n\n".join(evidence.notes) or "None were measured."
+        return "\n\n".join(map(texts.markdown, evidence.notes)) or "None were measured."
     rows = [
-        (f"`{row.column}`", _escape(row.group), str(row.samples), _text(row.figure, False), _interval(row.figure))
+        (
+            texts.code(row.column),
+            texts.markdown(row.group),
+            str(row.samples),
+            _text(row.figure, False),
+            _interval(row.figure),
+        )
         for row in evidence.groups
     ]
-    between = ", ".join(f"{key} {_value(value)}" for key, value in evidence.disparity.items())
-    table = _table(("column", "group", "samples", _words(evidence.primary), "interval"), rows)
-    return "\n\n".join([*evidence.notes, table, f"Between groups (Fairlearn): {between}."])
+    between = ", ".join(f"{texts.markdown(key)} {_value(value)}" for key, value in evidence.disparity.items())
+    table = texts.markdown_table(("column", "group", "samples", _words(evidence.primary), "interval"), rows)
+    return "\n\n".join([*map(texts.markdown, evidence.notes), table, f"Between groups (Fairlearn): {between}."])
 
 
 def _compression(stages: Mapping[str, Evidence], primary: str) -> str:
@@ -118,13 +126,13 @@ def _compression(stages: Mapping[str, Evidence], primary: str) -> str:
         size, latency = measured.figures.get("size_bytes"), measured.figures.get("latency_ms")
         rows.append(
             (
-                _escape(stage),
+                texts.markdown(stage),
                 _text(measured.figures.get(primary)),
                 f"{size.value / 1000:.1f} kB" if size else "–",
                 f"{latency.value:.3g} ms" if latency else "–",
             )
         )
-    return _table(("model", _words(primary), "size", "one image, one thread"), rows)
+    return texts.markdown_table(("model", _words(primary), "size", "one image, one thread"), rows)
 
 
 def _limits(model: ModelCard, dataset: DatasetCard, evidence: Evidence) -> str:
@@ -148,20 +156,22 @@ def _weakest(evidence: Evidence) -> str:
         return ""
     name = min(known, key=lambda key: known[key][1])
     metric, value = known[name]
-    rest = f" Nothing is known about {', '.join(unknown)}: the split holds too few." if unknown else ""
-    return f"Weakest class: {name} ({_words(metric)} {value:.4f}).{rest}"
+    rest = (
+        f" Nothing is known about {', '.join(map(texts.markdown, unknown))}: the split holds too few."
+        if unknown
+        else ""
+    )
+    return f"Weakest class: {texts.markdown(name)} ({_words(metric)} {value:.4f}).{rest}"
 
 
 def _gates(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "Not judged when this card was written; see the decisions recorded for this version."
-    rows = [(v.gate, "passed" if v.passed else "**not passed**", _value(v.limit), _escape(v.reason)) for v in verdicts]
-    return _table(("gate", "verdict", "limit", "why"), rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    rows = [
+        (v.gate, "passed" if v.passed else "**not passed**", _value(v.limit), texts.markdown(v.reason))
+        for v in verdicts
+    ]
+    return texts.markdown_table(("gate", "verdict", "limit", "why"), rows)
 
 
 def _text(figure: Figure | None, with_interval: bool = True) -> str:
@@ -184,7 +194,3 @@ def _value(value: float | None) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from mlflow.entities import ViewType
 from mlflow.entities.model_registry import ModelVersion
 
+from components import texts
 from components.registry.store import TrackingError, every, explained
 from components.registry.tracking import UNUSED, Run, Status, Tracking, deleted_experiment, run_of
 from components.registry.versions import ARTIFACT
@@ -57,7 +58,7 @@ def runs(
 ) -> list[tuple[Tracking, Run]]:
     """Runs with all these tags in several experiments, newest first, each with its experiment."""
     by_id = {str(place.experiment_id): place for place in within}
-    conditions = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    conditions = [f"tags.`{key}` = {texts.mlflow_filter(value)}" for key, value in tags.items()]
     conditions += [f"attributes.status = '{status}'"] if status is not None else []
     return [(by_id[place], run) for place, run in _search(tracking, list(by_id), " and ".join(conditions), limit=limit)]
 

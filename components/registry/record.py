@@ -5,12 +5,14 @@ Nothing moves here: `decisions` decides, `approvals` asks people, `ledger` repla
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from components import spelling, texts
 from components.artifacts import ArtifactError, Decision
 from components.own_files import remove
 from components.registry.store import MissingError
@@ -19,6 +21,7 @@ from components.registry.versions import RegistryError, UnreadableError
 
 FILE = "decision.json"
 GATES = "gates"  # who decides where nobody does
+PERSON, REASON = 100, 2000  # characters: MLflow keeps 8,000 of a description
 TAKEN_BACK = ("roll back", "retire")  # actions that take a version out of production
 # Tags of the record.
 MODEL, VERSION, ACTION, ALIAS = "convoy.model", "convoy.version", "convoy.action", "convoy.alias"
@@ -46,17 +49,30 @@ def moment(text: str, *, end_of_day: bool = False) -> datetime:
 
 
 def person(name: str) -> str:
-    """The name of somebody who decides; RegistryError for none, and for that of the gates."""
-    if not name.strip() or name.strip().casefold() == GATES:
-        raise RegistryError(f"by: expected the name of a person, received {name!r}")
-    return name.strip()
+    """The name of somebody who decides, in Unicode's plain form (NFKC); RegistryError for none, and the gates'.
+
+    `spelling.key` says which names are one person's.
+    """
+    plain = " ".join(unicodedata.normalize("NFKC", name).split())
+    if not spelling.key(plain) or spelling.key(plain) == GATES or plain != texts.visible(plain) or len(plain) > PERSON:
+        raise RegistryError(
+            f"by: expected the name of a person, at most {PERSON} characters that can be seen, received "
+            f"{texts.exact(name)}; give another with --by"
+        )
+    return plain
 
 
 def worded(reason: str) -> str:
-    """Why; RegistryError where nothing is said."""
-    if not reason.strip():
+    """Why, as it was said; RegistryError where nothing is said, or what cannot be kept."""
+    said = reason.strip()
+    if not spelling.key(said):
         raise RegistryError("reason: expected words, received none; decisions are recorded with their reason")
-    return reason.strip()
+    if len(said) > REASON or texts.storable(said.replace("\r\n", "\n")) != said.replace("\r\n", "\n"):
+        raise RegistryError(
+            f"reason: expected at most {REASON:,} characters that can be seen, received {len(said):,}: "
+            f"{texts.exact(said, 80)}; say it in plain words"
+        )
+    return said
 
 
 def write(tracking: Tracking, decision: Decision, before: int | None, tags: dict[str, str]) -> str:
@@ -70,7 +86,7 @@ def write(tracking: Tracking, decision: Decision, before: int | None, tags: dict
         FROM: "" if before is None else str(before),
         BY: decision.by,
         AT: decision.at,
-        NOTE: f"**{decision.action}** version {decision.version}, by {decision.by}: {decision.reason}",
+        NOTE: _note(decision.action, str(decision.version), decision.by) + texts.markdown(decision.reason),
     }
     run_id = tracking.start_run(f"{decision.action} {decision.name} v{decision.version}", tags=labels | tags)
     try:
@@ -113,7 +129,11 @@ def told(tracking: Tracking, run: Run) -> tuple[Decision | None, str | None]:
         return read(tracking, run), None
     except UnreadableError as error:
         wrong = str(error)
-    reason = run.tags.get(NOTE, "").partition(": ")[2] or "its reason is lost"
+    note = run.tags.get(NOTE, "")
+    before = _note(*(run.tags.get(tag, "") for tag in (ACTION, VERSION, BY)))
+    # Records of older releases have the words as they were said.
+    said = texts.unmarked(note.removeprefix(before)) if note.startswith(before) else note.partition(": ")[2]
+    reason = said or "its reason is lost"
     known = {
         "action": run.tags.get(ACTION),
         "name": run.tags.get(MODEL),
@@ -128,6 +148,11 @@ def told(tracking: Tracking, run: Run) -> tuple[Decision | None, str | None]:
         return Decision.model_validate(known), wrong
     except ValueError:
         return None, wrong
+
+
+def _note(action: str, version: str, by: str) -> str:
+    """How the description of a record begins: Markdown, the reason follows."""
+    return f"**{action}** version {version}, by {texts.markdown(by)}: "
 
 
 def runs(
@@ -178,9 +203,9 @@ def statements(
     last: dict[str, Run] = {}
     for run in runs(tracking, name, "FINISHED", known, version=str(version)):
         if run.tags.get(ACTION) in {"approve", "reject"} and not _is_judgement(run) and run.tags.get(AT, "") > void:
-            person = run.tags.get(BY, "").strip().casefold()
-            last.pop(person, None)
-            last[person] = run
+            name = spelling.key(run.tags.get(BY, ""))
+            last.pop(name, None)
+            last[name] = run
     said = [read(tracking, run) for run in last.values()]
     return [decision for decision in said if decision.evidence == evidence]
 

@@ -24,11 +24,11 @@ from mlflow.models import Model as Package
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
-from components import decoding
+from components import decoding, texts
 from components.artifacts import Evidence, Model, Predictions
 from components.registry import manifest
 from components.registry.store import explained
-from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics, metric_name
+from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,
@@ -180,7 +180,9 @@ def _create(
     """Build, try and store the package, then create the version. A failure leaves no version and no usable model."""
     client, run_id = tracking.client, labels[RUN]
     experiment = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=dict(labels))
+    # Registered models may have dots in their names, logged ones may not.
+    called = texts.mlflow_key(name, dots=False)
+    logged = client.create_logged_model(experiment, name=called, source_run_id=run_id, tags=dict(labels))
     try:
         package = Package(artifact_path=f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
         with TemporaryDirectory() as temporary:
@@ -221,14 +223,15 @@ def _log_figures(tracking: Tracking, evidence: Evidence, run_id: str, model_id: 
     now = int(time.time() * 1000)
     about = {"model_id": model_id, "dataset_name": dataset, "dataset_digest": evidence.data[:DIGEST], "run_id": run_id}
     known = {key: value for key, value in evidence_metrics(evidence).items() if math.isfinite(value)}  # else shown as 0
-    entries = [Metric(metric_name(key), value, now, 0, **about) for key, value in known.items()]
+    entries = [Metric(key, value, now, 0, **about) for key, value in known.items()]
     for start in range(0, len(entries), BATCH):
         tracking.client.log_batch(run_id, metrics=entries[start : start + BATCH])
 
 
 def _ensure_name(tracking: Tracking, name: str, model: Model) -> None:
     try:
-        about = f"A network for {model.card.task}: {', '.join(model.card.classes)[:200]}."
+        classes = texts.shown(", ".join(model.card.classes))
+        about = f"A network for {model.card.task}: {texts.markdown(classes)}."
         tracking.client.create_registered_model(name, description=about)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":

@@ -25,7 +25,7 @@ from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, P
 from mlflow.entities import Run as RunEntity
 from mlflow.exceptions import MlflowException
 
-from components import offered
+from components import offered, texts
 from components.artifacts import Evidence, digest_values, replacing
 from components.registry import addresses, database, place
 from components.registry.store import (
@@ -51,6 +51,7 @@ MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else M
 
 DIGEST = 36  # characters of a data set's digest: MLflow keeps no more
 UNUSED = "Default"  # the experiment that MLflow makes by itself
+LONGEST_KEY = 250  # characters: MLflow's own limit
 BATCH = 100  # MLflow's own limit of params and tags a request; metrics may be 1,000
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
@@ -141,7 +142,9 @@ class Tracking:
         labels = dict(tags or {})
         if parent is not None:
             labels[PARENT] = parent
-        return str(self.client.create_run(self._experiment_id(), tags=labels, run_name=name).info.run_id)
+        kept = {key: texts.storable(str(value)) for key, value in labels.items()}
+        made = self.client.create_run(self._experiment_id(), tags=kept, run_name=texts.shown(name))
+        return str(made.info.run_id)
 
     @_asked("finishing a run")
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:
@@ -158,7 +161,7 @@ class Tracking:
     @_asked("logging parameters")
     def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         """Record settings. A parameter keeps its first value for ever: what may change belongs into tags."""
-        entries = [Param(metric_name(key), scrub(str(value))) for key, value in params.items()]
+        entries = [Param(_key(key), texts.printable(scrub(str(value)))) for key, value in params.items()]
         for start in range(0, len(entries), BATCH):
             self.client.log_batch(run_id, params=entries[start : start + BATCH])
 
@@ -166,7 +169,7 @@ class Tracking:
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record figures at one step, in one request. A repeated step overrides: the last value of a step counts."""
         now = int(time.time() * 1000)
-        entries = [Metric(metric_name(key), float(value), now, step) for key, value in metrics.items()]
+        entries = [Metric(_key(key), float(value), now, step) for key, value in metrics.items()]
         for start in range(0, len(entries), BATCH):
             self.client.log_batch(run_id, metrics=entries[start : start + BATCH])
 
@@ -177,7 +180,7 @@ class Tracking:
     @_asked("setting tags")
     def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set labels; a second value replaces the first."""
-        entries = [RunTag(key, scrub(str(value))) for key, value in tags.items()]
+        entries = [RunTag(key, texts.storable(scrub(str(value)))) for key, value in tags.items()]
         for start in range(0, len(entries), BATCH):
             self.client.log_batch(run_id, tags=entries[start : start + BATCH])
 
@@ -222,7 +225,7 @@ class Tracking:
         """The newest FINISHED run of this experiment with that key, or None."""
         runs = self.client.search_runs(
             [self._experiment_id()],
-            f"tags.`{KEY}` = '{_quoted(key)}' and attributes.status = 'FINISHED'",
+            f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'",
             max_results=1,
             order_by=["attributes.start_time DESC"],
         )
@@ -237,7 +240,10 @@ class Tracking:
         self, tags: Mapping[str, str] | None = None, status: Status | None = None, limit: int | None = None
     ) -> list[Run]:
         """Runs of this experiment with all these tags, newest first."""
-        conditions = [f"tags.`{key}` = '{_quoted(value)}'" for key, value in (tags or {}).items()]
+        wanted = {key: texts.storable(value) for key, value in (tags or {}).items()}
+        quoted = {key: texts.mlflow_filter(value) for key, value in wanted.items()}
+        apart = {key: wanted[key] for key, value in quoted.items() if value is None}  # what MLflow cannot be asked for
+        conditions = [f"tags.`{key}` = {value}" for key, value in quoted.items() if value is not None]
         if status is not None:
             conditions.append(f"attributes.status = '{status}'")
         found: list[Run] = []
@@ -247,15 +253,15 @@ class Tracking:
                 [self._experiment_id()],
                 " and ".join(conditions),
                 run_view_type=ViewType.ACTIVE_ONLY,
-                max_results=min(1000, limit - len(found)) if limit is not None else 1000,
+                max_results=min(1000, limit - len(found)) if limit is not None and not apart else 1000,
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
             )
-            found += [run_of(entity) for entity in page]
+            found += [run for run in map(run_of, page) if apart.items() <= run.tags.items()]
             token = page.token
             if not token:
                 break
-        return found
+        return found[:limit]
 
     def children(self, run_id: str) -> list[Run]:
         """The runs directly below a run, oldest first."""
@@ -375,12 +381,17 @@ def evidence_metrics(evidence: Evidence) -> dict[str, float]:
     """Every figure as `SPLIT.NAME`, its interval as `.low` and `.high`, the groups' as `SPLIT.COLUMN.GROUP.NAME`."""
     metrics: dict[str, float] = {}
     named = {f"{evidence.split}.{name}": figure for name, figure in evidence.figures.items()}
-    named |= {f"{evidence.split}.{row.column}.{row.group}.{row.metric}": row.figure for row in evidence.groups}
+    named |= {
+        texts.mlflow_name(evidence.split, row.column, row.group, row.metric): row.figure for row in evidence.groups
+    }
     for name, figure in named.items():
         metrics[name] = figure.value
         if figure.low is not None and figure.high is not None:
             metrics |= {f"{name}.low": figure.low, f"{name}.high": figure.high}
-    return metrics | {f"{evidence.split}.disparity.{name}": value for name, value in evidence.disparity.items()}
+    for name, value in evidence.disparity.items():
+        column, _, what = name.rpartition(".")
+        metrics[texts.mlflow_name(evidence.split, "disparity", column, what)] = value
+    return metrics
 
 
 def deleted_experiment(uri: str, name: str, identifier: str) -> str:
@@ -389,16 +400,9 @@ def deleted_experiment(uri: str, name: str, identifier: str) -> str:
     return f"experiment {name!r} was deleted with its runs; restore it: `{way}`"
 
 
-def metric_name(text: str) -> str:
-    """`text` with what MLflow refuses in names of metrics and parameters replaced."""
-    return re.sub(r"[^\w\-./ :]", "_", text, flags=re.ASCII).strip("/.")
-
-
-def _quoted(value: str) -> str:
-    """MLflow's filters know no escape for a quote, so a value with one is refused rather than searched wrongly."""
-    if "'" in value:
-        raise ValueError(f"tag value {value!r}: expected no apostrophe, which MLflow cannot search for")
-    return value
+def _key(name: str) -> str:
+    """A whole name of a metric or parameter; those of groups are made of parts (`evidence_metrics`) and fit already."""
+    return texts.mlflow_key(name, LONGEST_KEY)
 
 
 def run_of(entity: RunEntity) -> Run:

@@ -19,6 +19,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from components import texts
 from components.artifacts import ArtifactError, Evidence, Model, Predictions, digest_values, replacing
 from components.registry import manifest
 from components.registry.store import MissingError, every, explained, is_server, local_path
@@ -88,7 +89,7 @@ def aliases(tracking: Tracking, name: str) -> dict[str, int]:
 def versions(tracking: Tracking, name: str) -> dict[int, dict[str, str]]:
     """Version → its tags, for every version there is."""
     with explained(tracking.uri, f"reading the versions of {name}"):
-        found = tracking.client.search_model_versions(f"name = '{name}'")
+        found = tracking.client.search_model_versions(f"name = {texts.mlflow_filter(name)}")
     return {int(entry.version): dict(entry.tags) for entry in sorted(found, key=lambda entry: int(entry.version))}
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sqlite3
 from contextlib import closing
 
+from components import texts
 from components.secrecy import scrub
 from flows.prefect_server import StartupError, let_in
 from flows.preflight.finding import Finding, size
@@ -36,7 +36,7 @@ def _database(project: Project) -> Finding:
     file = project.prefect_home / "prefect.db"
     if not file.exists():
         return Finding("ok", CHECK, "a temporary server, for as long as a line runs")
-    here = shlex.quote(str(file))
+    here = texts.shell(str(file))
     # Of flow runs' history nothing is needed to go on: the steps are MLflow's to remember.
     way = f"`mv {here} {here}.damaged; rm -f {here}-wal {here}-shm`: Prefect's pages forget earlier flow runs"
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import tempfile
 import uuid
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
+from components import texts
 from flows.preflight.finding import Finding, size
 from flows.project import Project
 
@@ -38,7 +38,7 @@ def writable(check: str, folder: Path, way: str) -> Finding:
 
 def project_folder(project: Project) -> Finding:
     """The project's own folder."""
-    return writable("project", project.root, f"`sudo chown -R {os.getuid()} {shlex.quote(str(project.root))}`")
+    return writable("project", project.root, f"`sudo chown -R {os.getuid()} {texts.shell(str(project.root))}`")
 
 
 def temporary_folder() -> Finding:
@@ -62,7 +62,7 @@ def own_state(project: Project) -> Finding:
     first, owner = foreign[0]
     found = f"{first} belongs to user {owner} and cannot be written by {os.getuid()}"
     more = f", and so do {len(foreign) - 1} more" if len(foreign) > 1 else ""
-    way = f"`sudo chown -R {os.getuid()} {shlex.quote(str(state))} {shlex.quote(str(project.root / '.dvc'))}`"
+    way = f"`sudo chown -R {os.getuid()} {texts.shell(str(state))} {texts.shell(str(project.root / '.dvc'))}`"
     return Finding("error", "state", found + more, way)
 
 

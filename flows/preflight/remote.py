@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import configparser
 import os
-import shlex
 import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+from components import texts
 from components.secrecy import scrub
 from flows.preflight.finding import ANSWER_SECONDS, Finding
 from flows.preflight.places import writable
@@ -44,7 +44,7 @@ def git(project: Project) -> Finding:
     if inside.returncode == 0:
         return Finding("ok", "git", "the project is in a repository")
     if "dubious ownership" in inside.stderr:
-        way = f"`git config --global --add safe.directory {shlex.quote(str(project.root))}`"
+        way = f"`git config --global --add safe.directory {texts.shell(str(project.root))}`"
         return Finding("warning", "git", "the repository belongs to another user, and git does not read it", way)
     return Finding("ok", "git", "no repository here: runs do not know their commit")
 
@@ -61,7 +61,7 @@ def dvc_remote(project: Project, *, ask: bool = False) -> Finding:
     about = config.get(f'remote "{name}"', {})
     address = about.get("url")
     if address is None:
-        way = f"`dvc remote add --default {shlex.quote(name)} ADDRESS`"
+        way = f"`dvc remote add --default {texts.shell(name)} ADDRESS`"
         return Finding("error", CHECK, f"the default remote {name!r} has no address in .dvc/config", way)
     scheme = address.partition("://")[0] if "://" in address else ""
     if scheme in ("", "file", "local"):
@@ -73,7 +73,7 @@ def _folder(project: Project, name: str, address: str) -> Finding:
     # A relative address is meant from the folder of the file that names it.
     folder = Path(os.path.normpath(project.root / ".dvc" / Path(address.removeprefix("file://")).expanduser()))
     found = writable(
-        CHECK, folder, f"mount or make it, or name another: `dvc remote modify {shlex.quote(name)} url ADDRESS`"
+        CHECK, folder, f"mount or make it, or name another: `dvc remote modify {texts.shell(name)} url ADDRESS`"
     )
     if found.level != "ok" or folder.exists():
         return found

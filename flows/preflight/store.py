@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import shlex
 import socket
 import sqlite3
 import urllib.error
@@ -18,6 +17,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
+from components import texts
 from components.secrecy import scrub
 from flows.preflight.finding import ANSWER_SECONDS, Finding, size
 from flows.project import Project
@@ -48,7 +48,7 @@ def database(file: Path) -> Finding:
     """A file of SQLite's that MLflow keeps: opened as such, for writing, with a schema that is known here."""
     if not file.exists():
         return Finding("ok", CHECK, f"{file}, made by the first line")
-    here = shlex.quote(str(file))
+    here = texts.shell(str(file))
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=LOCKED_SECONDS)) as base:
             return _mlflows(file, base) or _damaged(file, base) or _writable(file, base)
@@ -76,7 +76,7 @@ def _mlflows(file: Path, base: sqlite3.Connection) -> Finding | None:
     if not known or there == head:
         return None
     if there in known:
-        way = f"back the file up, then `mlflow db upgrade {shlex.quote(f'sqlite:///{file.resolve()}')}`"
+        way = f"back the file up, then `mlflow db upgrade {texts.shell(f'sqlite:///{file.resolve()}')}`"
         return Finding("error", CHECK, f"{file} was made by an earlier MLflow (schema {there}, here {head})", way)
     way = "install the MLflow that made it, or name another store in MLFLOW_TRACKING_URI"
     return Finding("error", CHECK, f"{file} was made by a later MLflow (schema {there}, here {head})", way)
@@ -97,7 +97,7 @@ def _writable(file: Path, base: sqlite3.Connection) -> Finding:
 
 
 def _put_back(file: Path) -> str:
-    here = shlex.quote(str(file))
+    here = texts.shell(str(file))
     return f"restore it from a back-up, or `mv {here} {here}.damaged`: what it remembers is lost then"
 
 

@@ -168,8 +168,11 @@ def test_slack_is_posted_its_own_form(tmp_path: Path, receiver: Receiver, monkey
         "TEST_SLACK_URL", "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
     )
     project = project_with(tmp_path, {"kind": "slack", "address": "TEST_SLACK_URL"})
-    assert notices.tell(project, "approval", "digits 3 waits", "for two people") == {"slack (TEST_SLACK_URL)": "sent"}
+    hostile = "for two people <!channel> <@U1> <http://x.example|here> \x1b[31m"
+    assert notices.tell(project, "approval", "digits 3 waits", hostile) == {"slack (TEST_SLACK_URL)": "sent"}
     ((path, content),) = receiver.received
+    said = json.dumps(content)
+    assert "<" not in said and ">" not in said and "\\u001b" not in said
     assert path == "/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
     assert "digits 3 waits" in json.dumps(content) and "for two people" in json.dumps(content)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from components import texts
 from components.artifacts import SPLITS, writing
 from components.data.card import pictures
 from components.data.card.pictures import Picture
@@ -26,7 +27,8 @@ MOST_BARS = 40  # of a histogram; the tail is folded into one line
 EACH = 10  # pictures a class: a row of the page
 MOST_FINDINGS = 8  # shown of a kind, the worst first
 MOST_DROPPED = 60  # named on the page, and as many that were moved
-ABOUT_WHOLES = ("narrow-range", "small-class", "confounded-group")  # findings whose `id` is a key, a class or a column
+# Findings whose `id` is a key, a class, a group's value or a column, not a sample.
+ABOUT_WHOLES = ("narrow-range", "small-class", "confounded-group", "spelling", "several-labels")
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,  # class and group names, ids and messages come from the data
+        finalize=texts.on_page,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

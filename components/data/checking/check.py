@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components import texts
 from components.artifacts import SPLITS, Split
 from components.config import (
     ConfigurationError,
@@ -29,7 +30,8 @@ from components.data.checking import detect
 from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
 from components.data.families import Families, joined, leaks
-from components.data.inspection.findings import TWINS, Inspection, load_findings
+from components.data.inspection import naming
+from components.data.inspection.findings import TWINS, Finding, Inspection, load_findings
 from components.data.kinds import ERRORS
 from components.data.sources import apart, fashion_mnist, registry
 from components.data.sources.place import is_remote
@@ -83,6 +85,11 @@ class Looked:
     config: DatasetConfig
     survey: Survey
     reasons: tuple[str, ...]  # why `image:` is what it is, and what was left out of the source
+
+    def doubts(self) -> list[Finding]:
+        """Names in several spellings, and several names in one cell: by the counts alone."""
+        counts = {name: sum(splits.values()) for name, splits in self.survey.classes.items()}
+        return list(naming.doubtful(counts, self.survey.groups, self.config.split.group))
 
 
 @dataclass(frozen=True)
@@ -227,13 +234,15 @@ def _complete(reading: Reading) -> Looked:
     image = fitting(reading.survey, height=said.height, width=said.width, channels=said.channels, resize=said.resize)
     whole = {**entry, "task": entry["task"] or _TASKS[reading.data.target], "image": image.section | entry["image"]}
     whole = {key: value for key, value in whole.items() if value}
-    reasons = (*image.reasons, *reading.data.notes())
+    spellings = (f"joined: {each}" for each in reading.survey.joined)
+    reasons = (*image.reasons, *reading.data.notes(), *spellings)
     return Looked(reading.says, whole, parse_entry(reading.wanted.name, whole), reading.survey, reasons)
 
 
 def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:
     """The words of the `convoy data add` that writes this entry; an address with secrets in it is not repeated."""
     place = path if shown(path) == path else "URL"
+    place = f"./{place}" if place.startswith("-") else place  # else it would be an option
     words = ["convoy", "data", "add", wanted.name, place, "--kind", looked.config.source.kind]
     options = {
         "--task": wanted.task,
@@ -287,13 +296,15 @@ def _setting(text: str) -> tuple[list[str], Any]:
     key, equals, value = text.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
-        raise ConfigurationError(f"-S {text}: expected key=value with a key of the source, for example target=label")
+        raise ConfigurationError(
+            f"-S {texts.shown(text)}: expected key=value with a key of the source, for example target=label"
+        )
     if parts == ["sha256"]:
         return parts, value.strip()  # which may be all digits, or a number with an exponent
     try:
         return parts, read_yaml(value)
     except YamlError as error:
-        raise ConfigurationError(f"-S {text}: the value is not YAML: {error}") from None
+        raise ConfigurationError(f"-S {texts.shown(text)}: the value is not YAML: {error}") from None
 
 
 def _nearest(source: Source, root: Path) -> Source:

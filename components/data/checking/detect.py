@@ -6,14 +6,12 @@ source can be read is found out by reading it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import SPLITS
 from components.config import Located
 from components.data.checking import layouts
 from components.data.checking.layouts.arrays import is_idx
@@ -34,7 +32,6 @@ LAYOUTS = {
     "arrays": ".npz or .npy: images (N, H, W) or (N, H, W, 3), labels (N,)",
     "huggingface": "saved by Hugging Face's `datasets`, or its Parquet files",
 }
-_SPLIT_LIKE = re.compile(r"train(ing)?|val(id(ation)?)?|dev|test(ing)?", re.IGNORECASE)
 _MOST_NAMED = 6  # names of a kind that a sentence lists
 
 
@@ -164,13 +161,9 @@ def _further_down(named: str, inside: Contents) -> Iterator[str]:
 def _advice(inside: Contents) -> Iterator[str]:
     """What is nearly right, the surest first."""
     top = inside.top
-    splits = [name for name in top.folders if _SPLIT_LIKE.fullmatch(name)]
-    unnamed = [name for name in splits if name not in SPLITS]
     lowered = {name.lower() for name in top.folders}
     if lowered & {"labels", "annotations"} and any(each.suffixes[".txt"] for each in top.walk()):
         yield "this looks like YOLO's labels, which are not read: export them as COCO's JSON"
-    if unnamed and len(splits) == len(top.folders):
-        yield f"splits are called {', '.join(SPLITS)}: rename {_some(unnamed)}"
     if images_in(top) and not top.folders:
         yield "these pictures have no labels: put them into one folder a class, or write a manifest beside them"
     if "masks" in lowered:

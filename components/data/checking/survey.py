@@ -40,11 +40,13 @@ class Survey:
     published: list[str | None] = field(default_factory=list)
     members: dict[str, list[str | None]] = field(default_factory=dict)
     times: list[float | None] = field(default_factory=list)
+    joined: tuple[str, ...] = ()  # what has been made one name, a sentence each
 
     def watch(self, data: SourceData, advanced: Callable[[int], None] = lambda _: None) -> SourceData:
         """The same source, counted as it passes; `advanced` is told how many samples have been read."""
         self.classes = {name: Counter() for name in data.classes}
         self.groups = {name: Counter() for name in data.groups}
+        self.joined = data.joined
 
         def tables() -> Iterator[pa.Table]:
             for table in data.tables:

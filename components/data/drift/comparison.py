@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import uuid
 import warnings
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from components import texts
 from components.artifacts import writing
 from components.config import DriftConfig
 from components.data.drift import rule as drift_rule
@@ -38,6 +40,7 @@ PROJECT = "metadata.json"  # Evidently's file about a project
 LOCK_SECONDS = 60.0  # adding a run takes about 0.2 s
 _log = logging.getLogger(__name__)
 _HISTORY = uuid.UUID("6f0a9f0e-4c53-5c7e-9a35-3d3c5b9e6a11")  # namespace of the identifiers below, drawn once
+_DATA = re.compile(r"^(?P<name> {4}var \w+ = )(?P<json>\{.*\});$", re.MULTILINE)
 _PANELS = {"share": ("Share of drifted columns", "line"), "count": ("Drifted columns", "bar")}
 
 
@@ -85,7 +88,7 @@ def compare(
         report = judge(current, reference, config)
         shown = _shown(*drift_rule.paired(current, reference), report, history)
         with writing(folder / "drift.html") as page:
-            shown.save_html(str(page))
+            page.write_text(_harmless(shown.get_html_str(as_iframe=False)), encoding="utf-8")
         if history is not None:
             _remember(shown, report, history)
     with writing(folder / "drift.json") as temporary:
@@ -160,6 +163,19 @@ def _shown(now: pd.DataFrame, before: pd.DataFrame, report: DriftReport, history
             Table.from_pandas(now, definition), Table.from_pandas(before, definition), metadata=about,
             tags=["drift" if report.drifted else "no drift"],
         )  # fmt: skip
+
+
+def _harmless(page: str) -> str:
+    """Evidently's page, in whose data, one JSON per line, a class called `</script>` would end the script.
+
+    Raises DataError where the page has no such lines any more, rather than write one that may do anything.
+    """
+    mended, lines = _DATA.subn(lambda found: f"{found['name']}{texts.script(found['json'])};", page)
+    if not lines:
+        raise DataError(
+            "drift: expected Evidently's page to have its data in lines of JSON, received another form of page"
+        )
+    return mended
 
 
 # -- history --------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ Kind = Literal[
     "missing-group",  # no value in a `group_*` column, which `other` names
     "small-class",  # a class with fewer samples than its splits need: `id` is the class
     "confounded-group",  # a `group_*` column that all but tells the class: `id` is the column
+    "spelling",  # a class or a group's value in several spellings: `id` is the most frequent, `other` the column or ""
+    "several-labels",  # a class or a group's value that lists several: `id` is it, `other` the column or ""
 ]
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 

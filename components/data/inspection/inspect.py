@@ -18,7 +18,7 @@ from components import decoding
 from components.artifacts import replacing
 from components.config import DatasetConfig
 from components.data.families import Families
-from components.data.inspection import counting, embedding, label_noise, outliers, sheets, twins
+from components.data.inspection import counting, embedding, label_noise, naming, outliers, sheets, twins
 from components.data.inspection.describing import describe
 from components.data.inspection.findings import KINDS, TWINS, Finding, Inspection, Kind, as_table, save_findings
 from components.data.inspection.looking import UNKNOWN, Seen, look
@@ -99,6 +99,9 @@ def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> 
     found += _missing_groups(seen)
     found += _small_classes(seen, config, [exact, near, faint])
     found += _confounded(seen, config)
+    found += naming.doubtful(
+        dict(zip(seen.classes, seen.counts.tolist(), strict=True)), _groups(seen), config.split.group
+    )
     if seen.kind == "mask" and seen.groups:
         notes.append("confounded groups: not looked for, since a mask shows several classes at once")
     return found, notes

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from components import texts
 from components.artifacts import writing
 from components.config import ChecksDeclaration
 from components.data.errors import DataError
@@ -66,7 +67,7 @@ def _parse(path: Path, rows: csv.DictReader[str]) -> Reviewed:
     if not {"id", "verdict"} <= set(header):
         raise DataError(f"{path}, line 1: expected columns id and verdict, received {', '.join(header) or 'none'}")
     for row in rows:
-        name, verdict = row["id"] or "", (row["verdict"] or "").strip().lower()
+        name, verdict = texts.uncell(row["id"] or ""), (row["verdict"] or "").strip().lower()
         if not verdict and name:
             continue
         if verdict not in VERDICTS or not name:
@@ -112,7 +113,10 @@ def decide(found: Iterable[Finding], checks: ChecksDeclaration, reviewed: Review
 
 def write_review(asked: Iterable[Finding], verdicts: Mapping[str, str], path: Path) -> None:
     """A CSV to fill in: what is asked, the verdict where there is one already. Nothing where nothing is asked."""
-    rows = [(one.id, one.kind, f"{one.score:.4g}", one.says, verdicts.get(one.id, "")) for one in asked]
+    rows = [
+        (texts.cell(one.id), one.kind, f"{one.score:.4g}", texts.cell(one.says), verdicts.get(one.id, ""))
+        for one in asked
+    ]
     if not rows:
         return
     with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from components import texts
 from components.data.inspection.findings import Finding
 
 MOST = 24  # findings on a sheet: what one looks at before one looks away
@@ -14,6 +15,7 @@ COLUMNS = 6
 CELL = 96  # pixels a side
 GAP = 6
 LINES = 2  # of text below a cell
+MOST_CHARACTERS = 100  # of a line: more than fit
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 
 
@@ -40,7 +42,8 @@ def draw(
         score = f"{finding.score:.4f}"
         below = (f"{finding.id} | {finding.other}", score) if pairs else (finding.id, f"{score} {finding.other}")
         for line, text in enumerate(below):
-            pen.text((left, top + CELL + 1 + 13 * line), _fitting(text, font, wide), fill=_INK, font=font)
+            said = _fitting(texts.visible(text), font, wide)
+            pen.text((left, top + CELL + 1 + 13 * line), said, fill=_INK, font=font)
     sheet.save(path, format="PNG", optimize=False)
 
 
@@ -55,6 +58,7 @@ def _cell(image: Image.Image | None) -> Image.Image:
 
 def _fitting(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
     """The end of a text is what tells ids apart."""
+    text = text[-MOST_CHARACTERS:]
     while font.getlength(text) > width and len(text) > 4:
         text = "…" + text[2:]
     return text

@@ -1,4 +1,4 @@
-"""One's own images: `PATH/CLASS/*`, or `PATH/{train,validation,test}/CLASS/*`.
+"""One's own images: `PATH/CLASS/*`, or `PATH/{train,validation,test}/CLASS/*`, or other words for these splits.
 
 A class is named after its folder. Files are taken as they are; whether they are images is found out in `prepare` and
 judged in validation. Nothing outside the folder is read, whatever its links say.
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from components import decoding
-from components.artifacts import SPLITS
 from components.config import FolderSource
 from components.data.errors import DataError
 from components.data.sources import place, rows
@@ -46,10 +45,10 @@ def scan(folder: Path) -> tuple[tuple[str, ...], list[Entry]]:
     if not folder.is_dir():
         raise DataError(f"source.path: expected a folder with one folder a class, received {folder}, which is none")
     top = _folders(folder, folder)
-    names = {path.name for path in top}
-    if names and names <= set(SPLITS):
+    splits = {path: rows.split_named(path.name) for path in top}
+    if splits and all(splits.values()):
         labelled: list[tuple[str | None, Path]] = [
-            (split.name, label) for split in top for label in _folders(split, folder)
+            (splits[path], label) for path in top for label in _folders(path, folder)
         ]
     else:
         labelled = [(None, label) for label in top]

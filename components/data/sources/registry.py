@@ -10,9 +10,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from components import spelling, texts
 from components.config import Located
+from components.data.errors import DataError
 from components.data.sources import apart
 
+LONGEST_NAME = 1000  # characters of a class's name: whatever is longer is a file or a text, in the wrong column
 BATCH_ROWS = 10_000
 BATCH_BYTES = 64 * 2**20
 
@@ -32,6 +35,7 @@ class SourceData:
     groups: tuple[str, ...] = ()
     time: bool = False
     notes: Callable[[], tuple[str, ...]] = tuple  # what was left out, a sentence a kind; known at the tables' end
+    joined: tuple[str, ...] = ()  # what `spellings: join` has made one, a sentence each
 
     @property
     def schema(self) -> pa.Schema:
@@ -70,11 +74,44 @@ _PLACE = "components.data.sources.place"
 def read(source: Any, project: Path) -> SourceData:
     """The samples of a `source:` section; only that kind's module is imported. Relative paths are the project's.
 
-    Raises DataError for a source that lies where Convoy keeps things, and whatever its kind's module raises.
+    Every source's names pass here, and are joined where the section says so. Raises DataError for a name that is none,
+    for a source that lies where Convoy keeps things, and whatever its kind's module raises.
     """
     apart.check_source(source, project)
-    data: SourceData = importlib.import_module(_MODULES[source.kind]).read(source, project)
-    return data
+    module: Any = importlib.import_module(_MODULES[source.kind])
+    data: SourceData = module.read(source, project)
+    _named(data, source.kind)
+    if not isinstance(source, Located) or source.spellings == "keep":
+        return data
+    from components.data.sources.joining import joined
+
+    return joined(data, lambda: module.read(source, project))
+
+
+def _named(data: SourceData, kind: str) -> None:
+    """Raises DataError for a name that is empty, no text, or a whole document."""
+    for what, names in (("class", data.classes), ("group", [name.removeprefix("group_") for name in data.groups])):
+        for name in names:
+            wrong = None
+            if not spelling.key(name):
+                wrong = "a name that can be seen"
+            elif len(name) > LONGEST_NAME:
+                wrong = f"a name of at most {LONGEST_NAME:,} characters"
+            elif not is_text(name):
+                wrong = "whole characters"
+            if wrong:
+                raise DataError(
+                    f"source ({kind}): expected {wrong} for a {what}, received {texts.exact(name)}; rename it"
+                )
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written at all: JSON and file names may hold halves of characters."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def listing(source: Any, project: Path) -> str | None:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from components import spelling, texts
 from components.artifacts import Split
 from components.data.errors import DataError
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS
+from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, is_text
 
 _WORDS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -47,7 +48,17 @@ def tables(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.
 
 
 def _table(schema: pa.Schema, rows: list[Mapping[str, Any]]) -> pa.Table:
-    return pa.table({field.name: pa.array([row[field.name] for row in rows], field.type) for field in schema})
+    return pa.table({field.name: _column([row[field.name] for row in rows], field) for field in schema})
+
+
+def _column(values: list[Any], field: pa.Field) -> pa.Array:
+    try:
+        return pa.array(values, field.type)
+    except UnicodeEncodeError:
+        wrong = next(value for value in values if isinstance(value, str) and not is_text(value))
+        raise DataError(
+            f"{texts.shown(field.name)}: expected whole characters, received {texts.exact(wrong)}; write it anew"
+        ) from None
 
 
 def in_order(
@@ -99,14 +110,19 @@ def numbers(classes: Iterable[str]) -> dict[str, int]:
 
 def published(name: str | None, where: str) -> Split | None:
     """The split that a source's own word for it means; None for none. Raises DataError for a word that means none."""
-    if name is None or not name.strip():
+    if name is None or not spelling.key(name):
         return None
-    try:
-        return SPLIT_NAMES[name.strip().lower()]
-    except KeyError:
+    split = split_named(name)
+    if split is None:
         raise DataError(
-            f"{where}: expected a split of {', '.join(SPLIT_NAMES)}, or nothing, received {name!r}"
-        ) from None
+            f"{where}: expected a split of {', '.join(SPLIT_NAMES)}, or nothing, received {texts.exact(name)}"
+        )
+    return split
+
+
+def split_named(name: str) -> Split | None:
+    """The split that a name is one of the words for, however it is written; None where it is none of them."""
+    return SPLIT_NAMES.get(spelling.key(name))
 
 
 def group_columns(columns: Iterable[str], named: Iterable[str], where: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from components.artifacts import SPLITS
 from components.config import ChecksDeclaration, DatasetConfig
 from components.data.validation.tables import Across
 from components.decoding import MODE
+from components.spelling import IMAGE
 from components.tasks.protocol import Expectation
 
 Severity = Literal["error", "warning"]
@@ -54,7 +55,11 @@ def _of_groups(config: DatasetConfig, groups: Sequence[str]) -> list[Expectation
         _holds(group, "ExpectColumnValuesToNotBeNull", {}, f"every sample has a {group} ({told})") for group in groups
     ]
     if config.split.group is not None:
-        known.append(_between("splits_with_same_group", 1, 1, f"no {config.split.group} is in two splits"))
+        group = config.split.group
+        known.append(_between("splits_with_same_group", 1, 1, f"no {group} is in two splits"))
+        if group != IMAGE:
+            spelt = f"no {group} is in two splits under two spellings (source.spellings)"
+            known.append(_between("splits_with_same_name", None, 1, spelt, "warning"))
     return known
 
 

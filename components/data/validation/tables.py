@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from components import spelling
 from components.artifacts import SPLITS, Dataset
 from components.config import DatasetConfig
 from components.data import images
@@ -26,6 +27,7 @@ from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
 CHUNK_ROWS = 100_000
+NAME = "the group's name"  # however it is spelt; no column of the data
 _IMAGELESS = 10_000  # masks that are decoded at a time
 
 Codes = npt.NDArray[np.uint64]
@@ -148,16 +150,20 @@ class Tables:
 
     @cached_property
     def _copies(self) -> dict[str, Counts]:
-        """Of every sample: how often its id and pixels occur, and in how many splits its pixels and group do."""
+        """Of every sample: how often its id and pixels occur, and in how many splits its pixels and group do, however
+        the group's value is spelt."""
         group = self.config.split.group
         columns = ["id", "pixels_sha256", *([group] if group else [])]
-        codes: dict[str, list[Codes]] = {name: [] for name in columns}
+        codes: dict[str, list[Codes]] = {name: [] for name in (*columns, *([NAME] if group else []))}
         splits: list[npt.NDArray[np.uint8]] = []
         for number, split in enumerate(SPLITS):
             for batch in self.dataset.batches(split, columns, rows=CHUNK_ROWS):
                 splits.append(np.full(len(batch), number, dtype=np.uint8))
+                start = sum(map(len, codes["id"]))
                 for name in columns:
-                    codes[name].append(_codes(batch.column(name), sum(map(len, codes[name]))))
+                    codes[name].append(_codes(batch.column(name), start))
+                if group:
+                    codes[NAME].append(_codes(_keys(batch.column(group)), start))
         where = np.concatenate(splits) if splits else np.zeros(0, dtype=np.uint8)
         joined = {name: np.concatenate(parts) if parts else np.zeros(0, np.uint64) for name, parts in codes.items()}
         in_split = joined["pixels_sha256"] * np.uint64(4) + where  # distinct with the pixels: 62 bits are enough
@@ -168,6 +174,7 @@ class Tables:
         }
         if group:
             copies["splits_with_same_group"] = _splits_of(joined[group], where)
+            copies["splits_with_same_name"] = _splits_of(joined[NAME], where)
         return copies
 
     # -- findings ---------------------------------------------------------------------------------------------------
@@ -225,6 +232,13 @@ def _codes(column: pa.ChunkedArray, start: int) -> Codes:
     codes: Codes = pd.util.hash_array(values.to_numpy(dtype=object), categorize=False)
     places = pd.util.hash_array(np.arange(start, start + len(codes), dtype=np.uint64))
     return np.where(missing, places, codes)
+
+
+def _keys(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What all spellings of each value have in common."""
+    coded = column.combine_chunks().dictionary_encode()
+    keys = [spelling.key(value) for value in coded.dictionary.to_pylist()]
+    return pa.chunked_array([pa.array(keys, pa.string()).take(coded.indices)])
 
 
 def _times(codes: Codes) -> Counts:

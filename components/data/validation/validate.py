@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from components import texts
 from components.artifacts import Card, Dataset, replacing, writing
 from components.config import DatasetConfig
 from components.data.errors import DataError
@@ -267,7 +268,7 @@ def _result(expectation: Expectation, answers: Sequence[dict[str, Any]]) -> Resu
             success = judged == 0 or (judged - count) / judged >= float(expectation.arguments.get("mostly", 1.0))
         column = expectation.arguments.get("column")
         examples = [
-            f"{row['id']} ({row.get(column)})"
+            f"{texts.shown(str(row['id']))} ({texts.shown(str(row.get(column)), 60)})"
             for each in found
             for row in each.get("partial_unexpected_index_list") or []
         ]

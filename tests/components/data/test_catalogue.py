@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.config import ConfigurationError, dataset_entry
-from components.data.catalogue import add, with_entry
+from components.data.catalogue import add, check_free, with_entry
 from components.data.errors import DataError
 
 ROOT = Path(__file__).parents[3]
@@ -85,11 +85,17 @@ def test_the_project_s_own_file_only_gains_lines(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name != ".convoy"] == ["params.yaml"]
 
 
-@pytest.mark.parametrize("name", ["123", "true", "null", "on", "1e3", "2024-01-01"])
-def test_a_name_that_yaml_would_take_for_something_else_stays_a_name(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["123", "true", "null", "on", "1e3", "2024-01-01", "2024-13-45", "x" * 101])
+def test_a_name_that_a_reader_of_yaml_or_a_file_system_takes_for_something_else_is_refused(
+    name: str, tmp_path: Path
+) -> None:
     (tmp_path / "params.yaml").write_text(PLAIN, encoding="utf-8")
-    add(tmp_path, name, ENTRY)
-    assert dataset_entry(tmp_path, name).image.height == 64
+    for refused in (lambda: check_free(tmp_path, name), lambda: add(tmp_path, name, ENTRY)):
+        with pytest.raises(
+            DataError, match=rf"datasets\.{name[:9]}.*: expected a name .* received .*give the entry another"
+        ):
+            refused()
+    assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == PLAIN
 
 
 def test_a_name_that_is_taken_is_not_overwritten(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_run_keeps_what_it_was_told(tracking: Tracking, tmp_path: Path) -> Non
     run = tracking.get(child)
     assert run.parent == parent and [below.id for below in tracking.children(parent)] == [child]
     assert len(run.params) == 150 and run.metrics["loss"] == 0.5
-    assert run.metrics["recall T-shirt/top _new_"] == 0.5
+    assert run.metrics["recall T-shirt_top _new-1f8029f3b5"] == 0.5
     assert run.metrics["test.accuracy.low"] == pytest.approx(0.88)
     shown = tracking.client.get_run(child).inputs.dataset_inputs[0]
     assert shown.dataset.name == "digits" and {tag.value for tag in shown.tags} == {"training", "d" * 64}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from components.artifacts import SPLITS
 from components.data.checking.layouts.found import Found, images_in, split_in
 from components.data.checking.layouts.listing import Contents, Folder
+from components.data.sources.rows import split_named
 
 
 def classes(contents: Contents, top: Folder) -> list[Found]:
     """`PATH/CLASS/*`, or `PATH/{train,validation,test}/CLASS/*`."""
     if not top.folders or images_in(top):
         return []
-    if set(top.folders) <= set(SPLITS):
+    if all(map(split_named, top.folders)):
         labelled = [label for split in top.folders.values() for label in split.folders.values()]
         loose = any(images_in(split) for split in top.folders.values())
-        says = f"one folder a class, in {', '.join(name for name in SPLITS if name in top.folders)}"
+        says = f"one folder a class, in {', '.join(top.folders)}"
     else:
         labelled, loose, says = list(top.folders.values()), False, "one folder a class"
     names = {label.name for label in labelled}

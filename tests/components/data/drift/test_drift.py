@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from components.data.errors import DataError
 from components.data.reading.loading import Arrays, load_split
 from components.data.sources import digits as digits_source
 from tests.components.data.drift.drift_builders import SITES, drawn, embed, pool, table
+from tests.hostile_texts import WORDS
 
 # -- what is said where there is nothing to compare with ------------------------------------------------------------
 
@@ -176,3 +179,25 @@ def test_a_report_that_is_damaged_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / "drift.json").write_text('{"reference": true}')
     with pytest.raises(ArtifactError, match=r"drift\.json"):
         DriftReport.load(tmp_path)
+
+
+def test_names_from_the_data_end_no_script_of_the_page(tmp_path: Path) -> None:
+    names = [WORDS["tag"], "</script><script>alert(2)</script>", "<!-- <script>", "north"]
+    sides = [
+        pd.DataFrame(
+            {
+                "id": [str(row) for row in range(120)],
+                "split": "train",
+                "label": [names[(row + side) % 4] for row in range(120)],
+                f"group_{names[1]}": [names[row % (4 - side)] for row in range(120)],
+            }
+        )
+        for side in (0, 1)
+    ]
+    compare(*sides, DriftConfig(), tmp_path)
+
+    page = (tmp_path / "drift.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page and "</script><script>" not in page
+    told = [json.loads(each) for each in re.findall(r"^ {4}var \w+ = ({.*});$", page, re.MULTILINE)]
+    assert len(told) == 2 and told[0]["name"] == "Report"
+    assert all(name in str(told) for name in names)

@@ -1,0 +1,42 @@
+"""The terminal: the one door to it for what commands print.
+
+Names and messages come from data, files and other people: they are printed as they stand. No string is read as Rich's
+markup or as the name of an emoji, and what would move the cursor, colour the text or turn its direction is seen as an
+escape, wherever it was hidden. Styles are given by `Text` and `style=`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import typer
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from components import texts
+
+
+class Screen(Console):
+    """Rich's console without markup, emoji names and highlights, which shows what is not seen."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As Rich's, each piece of text being printable."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(texts.storable(segment.text), segment.style)
+
+
+def say(text: str, *, nl: bool = True) -> None:
+    """A line, or several, on the standard output: of any length, and not broken at the terminal's width."""
+    typer.echo(texts.printable(text), nl=nl)
+
+
+def say_json(value: Any, **options: Any) -> None:
+    """The same for programs."""
+    typer.echo(texts.as_json(value, **options))
