@@ -243,6 +243,6 @@ def test_a_broken_sample_is_named_and_nothing_half_decoded_is_left(
     images = table["image"].to_pylist()
     images[5] = b"nothing"
     pq.write_table(table.set_column(table.column_names.index("image"), "image", pa.array(images)), shard)
-    with pytest.raises(DataError, match=f"{table['id'][5].as_py()}: expected an image"):
+    with pytest.raises(DataError, match=f"{table['id'][5].as_py()}: is text, not a picture"):
         map_split(Dataset.load(tmp_path / "data"), "train", tmp_path / "cache")
     assert list((tmp_path / "cache").glob("*/*")) == []
