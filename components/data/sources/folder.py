@@ -106,6 +106,8 @@ def _told(path: Path) -> str:
     """What is in the place of an image, and what to do."""
     if path.is_dir():
         return "a folder; move it elsewhere"
+    if not path.is_file():  # reading a pipe waits for whoever writes into it
+        return "a pipe, a socket or a device; remove it"
     try:
         return f"a file that is {decoding.header(path.read_bytes()).format}; name it so"
     except decoding.UndecodableError as error:
