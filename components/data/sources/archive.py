@@ -28,6 +28,7 @@ from components.artifacts import replacing
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS
 from components.data.sources.keeping import alone, link
+from components.data.sources.rows import is_leftover
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ENTRIES = 2_000_000  # ImageNet's 1.4 million files fit; names alone can fill a file system
@@ -76,7 +77,7 @@ def unpacked(path: Path, project: Path, digest: str) -> Path:
 
 def inner(folder: Path) -> Path:
     """The folder itself, or what most archives wrap around their content: the only folder in it, as deep as it goes."""
-    children = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    children = [path for path in folder.iterdir() if not is_leftover(path.name)]
     return inner(children[0]) if len(children) == 1 and children[0].is_dir() else folder
 
 

@@ -22,7 +22,6 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".j2k"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
 )
-_IGNORED = frozenset({"Thumbs.db", "desktop.ini"})  # what file browsers leave behind, besides hidden files
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,7 @@ def scan(folder: Path) -> tuple[tuple[str, ...], list[Entry]]:
 
 
 def _children(directory: Path, folder: Path) -> list[Path]:
-    children = sorted(
-        path for path in directory.iterdir() if not path.name.startswith(".") and path.name not in _IGNORED
-    )
+    children = sorted(path for path in directory.iterdir() if not rows.is_leftover(path.name))
     for path in children:
         if path.is_symlink() and not path.exists():
             raise DataError(f"{path}: expected a file, received a link to nothing or to itself; remove it")

@@ -95,7 +95,7 @@ def _parquet(path: Path) -> list[Part]:
     """Parquet files, the split being a word of a file's or folder's name (`data/train-00000-of-00002.parquet`)."""
     library = _library(path)
     found = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-    files = [each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts)]
+    files = [each for each in found if not any(map(rows.is_leftover, each.relative_to(path).parts))]
     if not files or any(each.suffix != ".parquet" for each in files):
         raise DataError(f"{path}: expected what `save_to_disk` writes, or .parquet files, received neither")
     splits: dict[Split | None, list[Path]] = {}

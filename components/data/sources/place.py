@@ -17,7 +17,7 @@ from components.config import Located
 from components.data import images
 from components.data.errors import DataError
 from components.data.sources import archive, remote
-from components.data.sources.rows import inside
+from components.data.sources.rows import inside, is_leftover
 
 _LINE = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>.+)")  # as `sha256sum` writes them
 
@@ -118,8 +118,8 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     found: list[Path] = []
     for base, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found.extend(Path(base, name) for name in sorted(files) if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_leftover(name))
+        found.extend(Path(base, name) for name in sorted(files) if not is_leftover(name))
     return found
 
 

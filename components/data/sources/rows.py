@@ -173,6 +173,13 @@ def _since_1970(moment: datetime) -> float:
 
 # -- files -----------------------------------------------------------------------------------------------------------
 
+_LEFTOVERS = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or is what file browsers and packers leave behind."""
+    return name.startswith(".") or name in _LEFTOVERS
+
 
 def inside(root: Path, name: str, where: str) -> Path:
     """The file `root/name`; raises DataError where the name or a link leads out of `root`, or to no file.

@@ -107,7 +107,7 @@ def _files(folder: Path, name: str, suffixes: tuple[str, ...]) -> dict[str, Path
         raise DataError(f"{folder}: expected Pascal VOC's folder {name}, received none")
     found: dict[str, Path] = {}
     for path in sorted((folder / name).iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in suffixes:
+        if rows.is_leftover(path.name) or path.suffix.lower() not in suffixes:
             continue
         if path.stem in found:
             raise DataError(f"{path}: expected one file of this name, received {found[path.stem].name} too")

@@ -13,11 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from components.data.sources.folder import SUFFIXES
+from components.data.sources.rows import is_leftover
 
 _NAMES = 100  # names kept of a folder's files that are no images: more would tell nothing new
-_LEFTOVERS = frozenset(
-    {"Thumbs.db", "desktop.ini", "__MACOSX"}
-)  # what file browsers leave behind, besides hidden files
 
 
 @dataclass
@@ -72,7 +70,7 @@ def tree(paths: Iterable[str]) -> Folder:
     nodes = {"": top}
     for path in paths:
         parts = PurePosixPath(path).parts
-        if any(part.startswith(".") or part in _LEFTOVERS for part in parts):
+        if any(map(is_leftover, parts)):
             continue
         if path.endswith("/"):
             _folder("/".join(parts), nodes)
@@ -99,7 +97,7 @@ def _add(folder: Folder, name: str) -> None:
 def _walk(base: Path) -> Iterator[str]:
     """Paths below the folder in order of name; folders too, so that an empty one is seen."""
     for at, folders, files in os.walk(base):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_leftover(name))
         below = Path(at).relative_to(base).as_posix()
         before = "" if below == "." else f"{below}/"
         yield from (f"{before}{name}/" for name in folders)

@@ -81,3 +81,19 @@ def test_a_folder_without_classes_is_refused(tmp_path: Path, layout: str, says: 
     with pytest.raises(DataError, match=says) as caught:
         _read(tmp_path / layout)
     assert str(tmp_path / layout) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "left", ["__MACOSX/cat/._001.png", ".DS_Store", "cat/Thumbs.db", "cat/desktop.ini", "cat/.x/a"]
+)
+def test_what_packers_and_file_browsers_leave_is_no_class_and_no_image(
+    pictures: Callable[..., Path], left: str
+) -> None:
+    # given
+    folder = pictures(classes=("dog", "cat"), each=2)
+    expected = _read(folder)
+    stray = folder / left
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(bytes(3))
+    # when / then
+    assert _read(folder) == expected
