@@ -103,11 +103,14 @@ def dotted(name: str, value: Any) -> dict[str, str]:
         return {key: text for below, each in value.items() for key, text in dotted(f"{name}.{below}", each).items()}
     if isinstance(value, tuple | list) and any(isinstance(each, Section | Mapping) for each in value):
         found: dict[str, str] = {}
+        known: set[str] = set()
         for place, each in enumerate(value):
             entry = each.model_dump(mode="json", context=BY_CONTENT) if isinstance(each, Section) else each
             tags = [entry.get(tag) for tag in ("gate", "metric")] if isinstance(entry, Mapping) else []
             named = " ".join(filter(None, tags)) or str(place)
-            found |= dotted(f"{name}.{named if f'{name}.{named}' not in found else place}", entry)
+            named = str(place) if named in known else named
+            known.add(named)
+            found |= dotted(f"{name}.{named}", entry)
         return found
     return {name: json.dumps(value, ensure_ascii=False)}
 

@@ -29,7 +29,7 @@ from components.config.catalogue import (
 from components.config.compression import AwareConfig, DistillationConfig, EnsembleConfig, QuantizeConfig, StudentConfig
 from components.config.gates import Gate
 from components.config.line import CorruptionsConfig, DriftConfig, EvaluateConfig, LineConfig, MembersConfig, TuneConfig
-from components.config.plain_yaml import YamlError, read_yaml
+from components.config.plain_yaml import YamlError, read_yaml, write_yaml
 from components.config.pruning import (
     PruneConfig,
     Rounds,
@@ -110,4 +110,5 @@ __all__ = [
     "read_section",
     "read_yaml",
     "recipes",
+    "write_yaml",
 ]

@@ -52,6 +52,17 @@ def read_yaml(text: str | bytes) -> Any:
         raise YamlError(_cut(str(error).splitlines()[0] if str(error) else type(error).__name__)) from None
 
 
+def write_yaml(value: Any, *, flow: bool = False, width: int = 80) -> str:
+    """Plain values as YAML that this reader, and one of YAML 1.1, reads as they are; on one line with `flow`.
+
+    No value is written as a reference to another, and a text that looks like anything else is quoted.
+    """
+    written = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=width
+    )
+    return str(written).removesuffix("...\n")
+
+
 def _cut(said: str) -> str:
     return said if len(said) <= _SHOWN else f"{said[:_SHOWN]} …"
 
@@ -95,6 +106,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's own, which quotes the words of YAML 1.1, and those of YAML 1.2 as well."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     value = str(loader.construct_scalar(node))
     if len(value) > _DIGITS:
@@ -112,5 +130,6 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
 
 for _tag, (_pattern, _letters) in _WORDS.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_letters))
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_letters))
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)

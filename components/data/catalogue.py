@@ -5,7 +5,6 @@ A YAML library that writes the file anew would keep its comments, and still move
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ import yaml
 from filelock import FileLock
 
 from components.artifacts import writing
-from components.config import ConfigurationError, DatasetConfig, parse_entry
+from components.config import ConfigurationError, DatasetConfig, YamlError, parse_entry, read_yaml, write_yaml
 from components.data.errors import DataError, check_name
 
 _STEP = 2  # spaces a level, where the file has no entry to take it from
@@ -90,11 +89,7 @@ def written(name: str, entry: Mapping[str, Any], indent: int = 0, newline: str =
 
 def _flow(value: Any) -> str:
     """A value on one line, as YAML."""
-    stream = io.StringIO()
-    yaml.safe_dump(
-        value, stream, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9, explicit_end=False
-    )
-    return stream.getvalue().removesuffix("\n").removesuffix("\n...")
+    return write_yaml(value, flow=True, width=10**9).removesuffix("\n").removesuffix("\n...")
 
 
 def _into_empty(text: str, key: yaml.Node, value: yaml.Node, block: str) -> str:
@@ -151,15 +146,15 @@ def _text(path: Path) -> str:
 
 def _only_that_changed(before: str, after: str, name: str, entry: Mapping[str, Any], path: Path) -> None:
     """Read what is about to be written, and compare: a file that is written in an unforeseen way is left alone."""
-    old, new = yaml.safe_load(before), _loaded(after)
+    old, new = read_yaml(before), _loaded(after)
     expected = {**old, "datasets": {**(old.get("datasets") or {}), name: dict(entry)}}
-    if new != yaml.safe_load(yaml.safe_dump(expected)):
+    if new != read_yaml(write_yaml(expected)):
         text = written(name, entry, _STEP, "\n")
         raise DataError(f"{path}: expected a catalogue that an entry can be added to; add it by hand:\n{text}")
 
 
 def _loaded(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return read_yaml(text)
+    except YamlError:
         return None

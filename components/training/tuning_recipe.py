@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.artifacts import writing
-from components.config import ConfigurationError, LineConfig
+from components.config import ConfigurationError, LineConfig, write_yaml
 from components.own_files import text
 from components.training.tuning_space import with_values
 from components.training.tuning_study import Findings, Study
@@ -59,7 +57,7 @@ def write_recipe(study: Study, findings: Findings, path: Path, origin: Mapping[s
         *(f"  {key}={domain} → {_plain(best.values[key])}" for key, domain in study.space.items()),
     ]
     text = "".join(f"# {line}\n" for line in told)
-    text += yaml.safe_dump({"line": content}, sort_keys=False, allow_unicode=True, width=WIDTH)
+    text += write_yaml({"line": content}, width=WIDTH)
     with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

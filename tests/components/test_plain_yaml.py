@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from components.config import ConfigurationError, YamlError, load, parse_override, read_yaml
+from components.config import ConfigurationError, YamlError, load, parse_override, read_yaml, write_yaml
 
 PLAIN = """
 numbers: [1, -3, +3, 2.5, .5, 1., 1e-3, 1E+3, 012, 0o12, 0x1f]
@@ -93,3 +93,19 @@ def test_a_thousand_mistakes_are_a_screen(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"and \d+ more") as caught:
         load(tmp_path)
     assert len(str(caught.value).splitlines()) <= 25
+
+
+@pytest.mark.parametrize(
+    "text", ["1e3", "on", "null", "12:30", "2024-05-17", "0o12", "1_000", ".5", "=", "~", "", "a: b", "#"]
+)
+@pytest.mark.parametrize("flow", [True, False])
+def test_what_is_written_is_read_as_it_was_by_both_readers(text: str, flow: bool) -> None:
+    # given: also what PyYAML would write once and refer to
+    shared = [text, 1, True, None]
+    value = {text: shared, "again": shared}
+    # when
+    written = write_yaml(value, flow=flow)
+    # then
+    assert read_yaml(written) == value
+    assert YAML(typ="safe", pure=True).load(written) == value
+    assert "&" not in written

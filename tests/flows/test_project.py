@@ -18,8 +18,11 @@ def project(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["what? again", "a\nb", "\udcff"])
-def test_a_place_that_no_database_address_can_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_place_that_no_database_address_can_name_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # given
+    monkeypatch.delenv("CONVOY_ROOT", raising=False)
     root = project(tmp_path / name / "project")
     # when / then
     with pytest.raises(ConfigurationError, match="rename that folder"):
@@ -27,8 +30,9 @@ def test_a_place_that_no_database_address_can_name_is_refused(tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", ["plain", "with blank", "#1 100% [é] 'ünï' 写真\u3000\u00a0"])
-def test_any_other_place_is_as_good_as_the_next(tmp_path: Path, name: str) -> None:
+def test_any_other_place_is_as_good_as_the_next(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # given
+    monkeypatch.delenv("CONVOY_ROOT", raising=False)
     root = project(tmp_path / name / "project")
     # when / then
     assert find(root).root == root.resolve()

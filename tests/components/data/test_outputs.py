@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components.artifacts import ArtifactError, replacing
-from components.config import DatasetConfig
+from components.config import DatasetConfig, write_yaml
 from components.data import outputs, places, stages
 from components.data.checking.check import Wanted, look
 from components.data.checking.check import check as inspect
@@ -37,7 +36,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def _write(root: Path, **entries: Any) -> None:
-    (root / "params.yaml").write_text(yaml.safe_dump({"datasets": entries}), encoding="utf-8")
+    (root / "params.yaml").write_text(write_yaml({"datasets": entries}), encoding="utf-8")
 
 
 def _made(root: Path, name: str = "digits", until: str = "inspect") -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from components import decoding
 from components.config import ImageDeclaration
 from components.data.checking.check import Checked, Wanted, check
 from components.data.errors import DataError
 from components.data.inspection.thumbnails import shrink
 from components.data.reading.loading import load_split
-from components.data.sources import cut, folder
+from components.data.sources import cut, folder, frames
 from tests.components.data.data_builders import build, folder_entry
 from tests.components.picture_builders import chunk, encoded, exif, noise, png, tiff, with_exif
 
@@ -155,15 +158,22 @@ def test_a_see_through_colour_is_white_in_what_is_prepared(tmp_path: Path) -> No
     assert dataset.card.input.mean[0] == pytest.approx(float((arrays.images[..., 0] / 255.0).mean()))
 
 
+def cropped(photograph: Path) -> list[Any]:
+    """The whole of a picture of 20×24, cut out of it."""
+    whole = cut.Cutting(frames.Frame(photograph, (20, 24), (20, 24), 1), "here", [((0, 0, 20, 24), {"id": "a"})])
+    return list(cut.crops([whole]))
+
+
 def test_objects_are_cut_out_of_odd_photographs_and_numbers_without_a_range_are_refused_truthfully(
     tmp_path: Path,
 ) -> None:
     photograph = tmp_path / "a.jpg"
     photograph.write_bytes(with_exif(encoded(Image.fromarray(noise(20, 24)), "JPEG"), exif(6)))
-    assert cut.upright(photograph, "here").shape == (24, 20, 3)
+    (crop,) = cropped(photograph)
+    assert decoding.decode(crop["image"]).image.size == (20, 24)
     photograph.write_bytes(tiff(2, 1, struct.pack("<ff", 0, 9), bits=32, format=3))
-    with pytest.raises(DataError, match=r"outside of \[0, 1\].*before `image:` is read, so convert the image itself"):
-        cut.upright(photograph, "here")
+    (fault,) = cropped(photograph)
+    assert re.search(r"outside of \[0, 1\].*before `image:` is read, so convert the image itself", fault.says)
 
 
 @pytest.mark.parametrize("limits", [(5, 5), (9, 1), (0, float("nan")), (0, float("inf")), (0,)])
