@@ -1,4 +1,4 @@
-"""What docs/operations.md promises, as a table: each promise beside what its tests came to, *right* or *wrong*.
+"""What docs/operations.md and docs/data.md promise, as a table: each promise beside what its tests came to.
 
 `python -m tests.promises` runs all of them, the slow ones too (an hour, and alone on the machine); words in its
 arguments choose promises by name. Exit code 1 where one is not kept.
@@ -34,6 +34,26 @@ PROMISES = {  # what is promised: the tests that hold it against the real thing
     "ways out work when pasted": ["tests/components/registry/test_ways_out.py", "tests/components/test_offered.py"],
     "damage is named and made again": ["tests/components/registry/test_manifest.py", "tests/flows/test_damage.py"],
     "own files are read with doubt": ["tests/components/test_own_files.py", "tests/flows/test_spoilt.py"],
+    "what will run is told before": ["tests/flows/test_plan.py", "tests/flows/test_changes.py"],
+    "neighbours are shut out": ["tests/flows/test_guard.py", "tests/flows/test_neighbours.py"],
+    "secrets are written nowhere": ["tests/components/test_secrecy.py"],
+    "downloads are bounded": ["tests/components/data/sources/test_bounds.py"],
+    "originals stay as they are": ["tests/flows/test_originals.py", "tests/components/data/test_outputs.py"],
+    "what was made before is moved": ["tests/components/data/test_moving.py"],
+    "pictures are read or refused": ["tests/components/test_decoding.py", "tests/components/data/test_pictures.py"],
+    "what is trained is what is served": ["tests/components/registry/test_served_grid.py"],
+    "masks and boxes fit": [
+        f"tests/components/data/sources/test_{name}.py" for name in ("masks", "frames", "boxes", "outlines")
+    ],
+    "one name is one class and person": [
+        *("tests/components/test_spelling.py", "tests/components/data/sources/test_joining.py"),
+        *("tests/components/data/inspection/test_naming.py", "tests/components/registry/test_people.py"),
+    ],
+    "text from outside harms nowhere": ["tests/components/test_texts.py", "tests/flows/test_hostile.py"],
+    "twins stay together": [
+        *("tests/components/data/test_together.py", "tests/components/data/test_families.py"),
+        "tests/components/data/test_twins_down_the_line.py",
+    ],
 }
 
 
