@@ -146,7 +146,10 @@ def _text(path: Path) -> str:
 
 def _only_that_changed(before: str, after: str, name: str, entry: Mapping[str, Any], path: Path) -> None:
     """Read what is about to be written, and compare: a file that is written in an unforeseen way is left alone."""
-    old, new = read_yaml(before), _loaded(after)
+    try:
+        old, new = read_yaml(before), _loaded(after)
+    except YamlError as error:
+        raise ConfigurationError(f"{path}: not readable as YAML: {error}") from None
     expected = {**old, "datasets": {**(old.get("datasets") or {}), name: dict(entry)}}
     if new != read_yaml(write_yaml(expected)):
         text = written(name, entry, _STEP, "\n")

@@ -22,6 +22,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from components.config import write_yaml
 from components.data import moving, places, stages
 from flows.cli import app
 from tests.components.data.data_builders import DIGITS
@@ -119,7 +120,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def _declare(root: Path, *names: str) -> None:
     entries = {name: {"task": "classification", "image": IMAGE, **ENTRIES[name]} for name in names}
-    (root / "params.yaml").write_text(yaml.safe_dump({"datasets": entries, "line": {"dataset": "digits"}}), "utf-8")
+    (root / "params.yaml").write_text(write_yaml({"datasets": entries, "line": {"dataset": "digits"}}), "utf-8")
 
 
 def _stages(name: str, *wanted: str) -> Callable[[Place], object]:
