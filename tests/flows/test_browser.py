@@ -13,7 +13,7 @@ import pytest
 
 from components.registry import addresses, lines, tracking
 from flows import pages
-from flows.prefect_server import free_port
+from flows.prefect_server import account, free_port
 from flows.project import Project
 from tests.flows import test_pages
 from tests.flows.browsing import CHROMIUM, Browser, browsing
@@ -164,10 +164,12 @@ def test_a_registered_model_leads_to_its_run_and_data(browser: Browser, up: dict
 
 
 def test_a_flow_run_shows_its_steps_and_artifacts_and_the_way_to_mlflow(
-    browser: Browser, up: dict[str, str], known: list[lines.Line]
+    browser: Browser, up: dict[str, str], known: list[lines.Line], site: Project
 ) -> None:
     page, line = browser.page, known[0]
     page.goto(f"{up['Prefect']}/runs/flow-run/{line.flow_run}")
+    page.get_by_placeholder("admin:pass").fill(account(site))
+    page.get_by_role("button", name="Login").click()
     for step in ("validation", "train", "promote"):
         page.get_by_text(step, exact=True).first.wait_for()
     browser.picture("prefect")

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from components import texts
-from components.data import images
+from components.data import images, places
 from components.registry import ledger, tracking, versions
 from tests.hostile_texts import WORDS
 
@@ -100,7 +100,7 @@ def test_hostile_texts_go_down_the_line_and_harm_nowhere(
     assert second.compared.earlier == first.run_id and "drift" in {done.step for done in second.done}
     convoy("compare", first.run_id, second.run_id)
     pages = [store.artifact_folder(_run(second, "drift"), "drift/drift.html")]
-    pages += (project / "data" / "validation" / NAME / "docs").rglob("*.html")
+    pages += (places.validated(project, NAME) / "docs").rglob("*.html")
     assert len(pages) > 5 and not any("<script>alert" in page.read_text(encoding="utf-8") for page in pages)
     # and it can be taken along
     convoy("export", f"{MODEL}@production", "--output", str(tmp_path / "out [x]"))
