@@ -18,25 +18,29 @@ from pathlib import Path
 from packaging.markers import InvalidMarker, Marker
 from packaging.utils import canonicalize_name
 
+from components.members import Member
+
 PACKAGES = ("components",)
 CODE = Path(__file__).resolve().parent.parent
+_NAMED = re.compile(rf"({'|'.join(PACKAGES)})(\.[a-z0-9_]+)+$")  # a module of this project, in full
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^;\s]+)\s*(;\s*(?P<marker>[^#]+?))?\s*(#.*)?$")
 
 
-def code_digest(modules: Iterable[str]) -> str:
+def code_digest(modules: Iterable[str], used: Iterable[Member] = ()) -> str:
     """SHA-256 over the named modules and all of this project's modules that they import, directly or not.
 
-    Modules that are named in strings count as well: registries import their families by name.
+    Modules that are named in full in a string count as well. Of a registry's members those count that are `used`, and
+    only where the registry is reached.
     """
     total = hashlib.sha256()
-    for module, digest in code_parts(modules).items():
+    for module, digest in code_parts(modules, used).items():
         total.update(f"{module}\0{digest}\n".encode())
     return total.hexdigest()
 
 
-def code_parts(modules: Iterable[str]) -> dict[str, str]:
+def code_parts(modules: Iterable[str], used: Iterable[Member] = ()) -> dict[str, str]:
     """Module → SHA-256 of what it means, for all that `code_digest` is made of, in order of name."""
-    return {module: _digest(module) for module in sorted(_closure(frozenset(modules)))}
+    return {module: _digest(module) for module in sorted(_closure(frozenset(modules), frozenset(used)))}
 
 
 def meaning(source: str) -> str:
@@ -108,7 +112,7 @@ def git(root: Path, *arguments: str, seconds: float = 60.0) -> str | None:
     return done.stdout
 
 
-def _closure(modules: frozenset[str]) -> set[str]:
+def _closure(modules: frozenset[str], used: frozenset[Member] = frozenset()) -> set[str]:
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -116,6 +120,7 @@ def _closure(modules: frozenset[str]) -> set[str]:
         if module not in found:
             found.add(module)
             waiting.extend(_imports(module))
+            waiting.extend(member.module for member in used if member.registry.module == module)
     return found
 
 
@@ -157,7 +162,7 @@ def _imports(module: str) -> frozenset[str]:
             origin = _origin(module, node)
             names.add(origin)
             names.update(f"{origin}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("components."):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAMED.match(node.value):
             names.add(node.value)
     return frozenset(name for name in names if _path(name) is not None and name != module)
 

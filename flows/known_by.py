@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from components.artifacts import digest_values
-from components.config import BY_CONTENT, Section
+from components.artifacts import DatasetCard, ModelCard, digest_values
+from components.config import BY_CONTENT, NetworkConfig, Section
+from components.members import FAMILIES, TASKS, Member
 
 KINDS = ("inputs", "settings", "code", "libraries", "machine")
 FILE = "known-by.json"
@@ -86,6 +87,25 @@ def identity(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     raise TypeError(f"a step's input must be a noun, a section or a plain value, received {type(value).__name__}")
+
+
+def used(value: Any) -> set[Member]:
+    """The tasks and families of networks that a step's input speaks of, as far down as it goes.
+
+    Names that are none of ours (an ensemble's, another library's) have no file: that is not asked here.
+    """
+    if isinstance(value, NetworkConfig):
+        return {family} if (family := Member(FAMILIES, value.name)).exists else set()
+    if isinstance(value, Section):
+        return used([getattr(value, name) for name in type(value).model_fields])
+    if isinstance(value, tuple | list):
+        return set().union(*(used(item) for item in value))
+    if isinstance(value, ModelCard | DatasetCard):
+        networks = [value.network, *value.members] if isinstance(value, ModelCard) else []
+        return {Member(TASKS, value.task)} | used(networks)
+    if is_dataclass(value) and not isinstance(value, type):
+        return used([getattr(value, each.name) for each in fields(value)])
+    return set()
 
 
 def is_setting(value: Any) -> bool:

@@ -37,7 +37,7 @@ from components.registry.manifest import RESULT
 from components.registry.store import TrackingError
 from components.registry.tracking import KEY, KIND, Tracking
 from flows.context import Done, NotYet, Plan, line
-from flows.known_by import FILE, KnownBy, dotted, identity, is_setting
+from flows.known_by import FILE, KnownBy, dotted, identity, is_setting, used
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -158,11 +158,12 @@ class Step(Generic[P, T]):
             else:
                 inputs[name] = digest_values({name: identity(value)})
         body = meaning(textwrap.dedent(inspect.getsource(self.body)))
+        code = code_parts(self.code, used(list(given.values())))
         return KnownBy(
             {
                 "inputs": inputs,
                 "settings": settings,
-                "code": {f"the step {self.title}": digest_values({self.title: body}), **code_parts(self.code)},
+                "code": {f"the step {self.title}": digest_values({self.title: body}), **code},
                 "libraries": libraries(line().project.root),
                 "machine": machine.kind() if self.measures else {},
             }

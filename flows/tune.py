@@ -26,7 +26,7 @@ from components.training.tuning_study import Findings, Study, TrialEvent
 from flows import opening, progress, steps
 from flows.check import complete
 from flows.context import Line, line
-from flows.known_by import flat
+from flows.known_by import flat, used
 from flows.project import Project, enter, find
 from flows.step import LINE
 from flows.study import checked, recipe_file
@@ -159,7 +159,7 @@ def _workplace(project: Project, study: Study, dataset: Dataset) -> Iterator[Pat
             # More trials, or more time, are the same study.
             "line": study.line.model_dump(mode="json", exclude={"tune": {"trials", "seconds"}}),
             "data": dataset.digest,
-            "code": code_digest(["components.training.tuning_conductor"]),
+            "code": code_digest(["components.training.tuning_conductor"], used([study.line, dataset])),
         }
     )[:32]
     folder = project.work / f"tune-{key}"

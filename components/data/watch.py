@@ -96,13 +96,15 @@ def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> s
     """The source's content; None where it is not there, although what it was is known."""
     from components.data.ingest import fingerprint
     from components.data.sources import registry
+    from components.members import SOURCES, Member
     from components.provenance import code_digest
 
     listing = registry.listing(source, project)
     if listing is None:
         # Nothing to fall back to: reading it says what is wrong with it.
         return None if known else fingerprint(source, project)  # type: ignore[arg-type]
-    reader = digest_values({"source": source.digest(), "code": code_digest(["components.data.ingest"])})
+    code = code_digest(["components.data.ingest"], [Member(SOURCES, source.kind)])  # type: ignore[attr-defined]
+    reader = digest_values({"source": source.digest(), "code": code})
     memory = places.listing_file(project, name)
     remembered = _recall(memory)
     if remembered is not None and (remembered.listing, remembered.reader) == (listing, reader):

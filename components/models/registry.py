@@ -11,25 +11,16 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
-from importlib import import_module
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.config import ConfigurationError, NetworkConfig
+from components.members import FAMILIES
 from components.models.arguments import wrong_arguments
 from components.models.layers import Parts
 from components.models.narrowing import narrow
-
-# In full, since a step's code is found by the modules that it imports or names (`components.provenance`).
-FAMILIES = (
-    "components.models.convnext",
-    "components.models.densenet",
-    "components.models.mobilenet",
-    "components.models.residual",
-    "components.models.unet",
-)
 
 # Short names for what is asked for most; any other network is `torchvision:NAME` or `timm:NAME`.
 ALIASES = {
@@ -90,21 +81,19 @@ def register(name: str) -> Callable[[EntryPoint], EntryPoint]:
 
 def home(name: str) -> str:
     """The module that registered an architecture."""
-    _load_families()
-    return _entries[name].__module__
+    return _entry(name).__module__
 
 
 def names() -> list[str]:
-    """The registered families; besides them there are `ALIASES`, and whatever `external` finds."""
-    _load_families()
-    return sorted(_entries)
+    """The families; besides them there are `ALIASES`, and whatever `external` finds."""
+    return sorted({*FAMILIES.names(), *_entries})
 
 
 def arguments(name: str) -> dict[str, tuple[Any, Any]]:
     """A family's arguments: annotation and default of each, its own first."""
-    _load_families()
-    known = inspect.signature(_entries[name]).parameters
-    hints = get_type_hints(_entries[name], include_extras=True)
+    entry = _entry(name)
+    known = inspect.signature(entry).parameters
+    hints = get_type_hints(entry, include_extras=True)
     found = {
         argument: (hints[argument], parameter.default)
         for argument, parameter in known.items()
@@ -149,7 +138,7 @@ def _whole(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
         return external.build(config.model_copy(update={"name": name}), inputs, outputs)
     if wrong := problems(config):
         raise ConfigurationError("\n".join(wrong))
-    entry = _entries[name]
+    entry = _entry(name)
     own: Mapping[str, Any] = config.arguments
     if "parts" not in inspect.signature(entry).parameters:
         return entry(inputs, outputs, **own)
@@ -163,6 +152,8 @@ def _shared() -> dict[str, tuple[Any, Any]]:
     return {field.name: (hints[field.name], field.default) for field in fields(Parts)}
 
 
-def _load_families() -> None:
-    for module in FAMILIES:
-        import_module(module)
+def _entry(name: str) -> Callable[..., nn.Module]:
+    """A family's entry point, imported now."""
+    if name not in _entries:
+        FAMILIES.load(name)
+    return _entries[name]

@@ -105,6 +105,9 @@ class Classification(Softmax):
         return np.asarray(answer["probabilities"][np.arange(len(targets)), targets], dtype=np.float64)
 
 
+TASK = Classification()
+
+
 def _columns(predictions: Predictions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """Target and prediction `(N,)`, scores `(N, C)`."""
     table = predictions.table

@@ -1,33 +1,28 @@
-"""Tasks by name: one file a task, added by one line here."""
+"""Tasks by name: a file in this folder that says `TASK = …` is one."""
 
 from __future__ import annotations
 
+from functools import cache
+
 from components.config import ConfigurationError
-from components.tasks.classification import Classification
+from components.members import TASKS
 from components.tasks.protocol import Task
-from components.tasks.segmentation import Segmentation
-
-_tasks: dict[str, Task] = {}
 
 
-def register(task: Task) -> None:
-    """Add a task; a name in use raises."""
-    if task.spec.name in _tasks:
-        raise ValueError(f"task {task.spec.name!r} is registered already")
-    _tasks[task.spec.name] = task
+@cache
+def names() -> tuple[str, ...]:
+    """The tasks there are; none is imported."""
+    return tuple(TASKS.names())
 
 
-def names() -> list[str]:
-    """The registered tasks."""
-    return sorted(_tasks)
-
-
+@cache
 def get(name: str) -> Task:
-    """The task of that name; raises ConfigurationError where there is none."""
-    if name not in _tasks:
+    """The task of that name, imported now; raises ConfigurationError where there is none."""
+    if name not in names():
         raise ConfigurationError(f"task: expected one of {', '.join(names())}, received {name!r}")
-    return _tasks[name]
-
-
-register(Classification())
-register(Segmentation())
+    task: Task = TASKS.load(name).TASK
+    if task.spec.name != name:
+        raise ValueError(
+            f"{TASKS.folder}.{name}: expected a task that is called as its file, received {task.spec.name!r}"
+        )
+    return task

@@ -112,6 +112,9 @@ class Segmentation(Softmax):
         return at_target.ravel().astype(np.float64)
 
 
+TASK = Segmentation()
+
+
 def _dice_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """1 − mean soft Dice of the batch's classes (Milletari et al. 2016): `(N, C, H, W)`, `(N, H, W)` → scalar."""
     if targets.numel() == 0:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components import provenance
+from components.members import FAMILIES, SOURCES, TASKS, Member
 from components.provenance import code_digest, git_commit, libraries, meaning
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,10 +145,25 @@ def test_a_module_that_does_not_exist_is_an_error_and_not_an_empty_digest(write:
         code_digest(["components.typo"])
 
 
-def test_architectures_count_although_they_are_imported_by_name() -> None:
-    reached = provenance._closure(frozenset({"components.training.cluster"}))
-    assert {"components.models.residual", "components.models.unet", "components.tasks.segmentation"} <= reached
+def test_of_tasks_and_architectures_those_count_that_are_used() -> None:
+    mine = [Member(TASKS, "segmentation"), Member(FAMILIES, "unet"), Member(SOURCES, "fashion-mnist")]
+    reached = provenance._closure(frozenset({"components.training.cluster"}), frozenset(mine))
+    assert {"components.models.families.unet", "components.tasks.segmentation"} <= reached
+    others = {"components.models.families.residual", "components.tasks.classification"}
+    assert not reached & {*others, "components.data.sources.fashion_mnist"}  # training reads no source
     assert "components.registry.gates" not in reached  # a limit that moves does not train anything again
+
+
+def test_every_member_is_found_by_its_name_without_being_imported() -> None:
+    code = (
+        "import sys; from components import members as m;"
+        "print(m.TASKS.names(), m.FAMILIES.names(), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    families = ["convnext", "densenet", "mobilenet", "residual", "unet"]
+    assert done.stdout.strip() == f"{['classification', 'segmentation']} {families} False"
+    assert Member(SOURCES, "fashion-mnist").exists
+    assert not Member(FAMILIES, "ensemble").exists
 
 
 def test_a_digest_imports_neither_what_it_reads_nor_an_engine() -> None:

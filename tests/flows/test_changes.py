@@ -7,7 +7,7 @@ lock, MLflow and the flow are real.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,8 @@ import pytest
 from prefect.states import Completed
 
 from components import machine, provenance
-from components.artifacts import digest_values
+from components.artifacts import DatasetCard, InputSpec, ModelCard, digest_values
+from components.config import NetworkConfig
 from flows import line as flow
 from flows.known_by import KnownBy
 from flows.step import Step
@@ -48,10 +49,22 @@ class Noun:
             raise AttributeError(name) from None
 
 
+def model(name: str, networks: Sequence[NetworkConfig]) -> ModelCard:
+    """A card that names the networks: the model's own, and of those that it is made of."""
+    spec = InputSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.5,))
+    own, members = networks[0], tuple(networks)
+    return ModelCard(
+        name=name, task="classification", network=own, members=members, classes=("a", "b"), input=spec, data=""
+    )
+
+
 def handed_on(title: str, key: str, inputs: tuple[Any, ...]) -> Any:
     match title:
         case "train":
-            return tuple(Noun(f"{key}-{number}", SimpleNamespace(name=f"member-{number}")) for number in range(3))
+            networks = inputs[1].networks
+            return tuple(Noun(f"{key}-{number}", model(f"member-{number}", networks)) for number in range(3))
+        case "ensemble":
+            return Noun(key, model("ensemble", [NetworkConfig(name="ensemble"), *inputs[0][0].card.members]))
         case "distil":
             return Exchanged(cast(Any, Noun(f"{key}-model")), cast(Any, SimpleNamespace(loss=0.0)))
         case "quantize":
@@ -87,7 +100,12 @@ class Probe:
 
     def _dataset(self, name: str) -> Noun:
         digest = self.data if name == "digits" else self.further
-        return Noun(digest, SimpleNamespace(name=name, task="classification", splits={"train": 1}))
+        spec = InputSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.5,))
+        classes, splits = ("a", "b"), {"train": 1}
+        card = DatasetCard(
+            name=name, task="classification", classes=classes, groups=(), input=spec, splits=splits, fingerprint=""
+        )
+        return Noun(digest, card)
 
     def _call(self) -> Any:
         def call(step: Step[Any, Any], *args: Any, **kwargs: Any) -> Any:
@@ -216,7 +234,11 @@ def test_a_changed_parameter_touches_exactly(
         ("registry/card.py", {"register"}),
         ("evaluate/report.py", {"promote"}),
         ("registry/decisions.py", {"promote"}),
-        ("data/sources/coco.py", {"validation"}),  # whose report reads it; what it makes is in the data's digest
+        ("data/sources/coco.py", set()),  # what it makes is in the data's digest
+        ("tasks/classification.py", TRAIN | {"validation"}),
+        ("tasks/segmentation.py", set()),
+        ("models/families/residual.py", TRAIN),
+        ("models/families/unet.py", set()),
     ],
 )
 def test_changed_code_touches_exactly(probe: Probe, before: dict[str, str], module: str, expected: set[str]) -> None:
@@ -225,6 +247,29 @@ def test_changed_code_touches_exactly(probe: Probe, before: dict[str, str], modu
     try:
         path.write_text(f"{content}\n\nCHANGED = 1\n", encoding="utf-8")
         assert touched(before, probe.keys()) == expected
+    finally:
+        path.write_text(content, encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", ["tasks/depth.py", "models/families/wide.py", "data/sources/camera.py"])
+def test_a_new_member_of_a_registry_touches_nothing(probe: Probe, before: dict[str, str], module: str) -> None:
+    path = probe.root / "components" / module
+    path.write_text("from components.models.registry import register\n\nTASK = 1\n", encoding="utf-8")
+    try:
+        assert touched(before, probe.keys()) == set()
+        assert touched(before, probe.keys("student.network={name: mobilenet}")) == DISTIL
+    finally:
+        path.unlink()
+
+
+def test_the_code_of_another_family_counts_where_it_is_named(probe: Probe, before: dict[str, str]) -> None:
+    other = probe.keys("student.network={name: mobilenet}")
+    path = probe.root / "components" / "models" / "families" / "mobilenet.py"
+    content = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(f"{content}\n\nCHANGED = 1\n", encoding="utf-8")
+        assert touched(other, probe.keys("student.network={name: mobilenet}")) == DISTIL
+        assert touched(before, probe.keys()) == set()
     finally:
         path.write_text(content, encoding="utf-8")
 
@@ -265,11 +310,11 @@ def test_a_step_that_is_done_says_what_has_changed_by_name(probe: Probe, before:
 def test_changed_code_is_named(probe: Probe, before: dict[str, str]) -> None:
     probe.keys()
     first = dict(probe.known)
-    path = probe.root / "components" / "models" / "residual.py"
+    path = probe.root / "components" / "models" / "families" / "residual.py"
     content = path.read_text(encoding="utf-8")
     path.write_text(f"{content}\n\nCHANGED = 1\n", encoding="utf-8")
     try:
         probe.keys()
-        assert probe.known["train"].changed(first["train"]) == ["code: components.models.residual"]
+        assert probe.known["train"].changed(first["train"]) == ["code: components.models.families.residual"]
     finally:
         path.write_text(content, encoding="utf-8")

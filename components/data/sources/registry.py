@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from components import spelling, texts
 from components.config import Located
 from components.data.errors import DataError
 from components.data.sources import apart
+from components.members import SOURCES
 
 LONGEST_NAME = 1000  # characters of a class's name: whatever is longer is a file or a text, in the wrong column
 BATCH_ROWS = 10_000
@@ -56,21 +56,6 @@ def schema(target: Literal["class", "mask"], groups: tuple[str, ...] = (), time:
     )
 
 
-_MODULES = {
-    "fashion-mnist": "components.data.sources.fashion_mnist",
-    "digits": "components.data.sources.digits",
-    "digit-scenes": "components.data.sources.digit_scenes",
-    "folder": "components.data.sources.folder",
-    "manifest": "components.data.sources.manifest",
-    "coco": "components.data.sources.coco",
-    "voc": "components.data.sources.voc",
-    "idx": "components.data.sources.idx",
-    "arrays": "components.data.sources.arrays",
-    "huggingface": "components.data.sources.huggingface",
-}
-_PLACE = "components.data.sources.place"
-
-
 def read(source: Any, project: Path) -> SourceData:
     """The samples of a `source:` section; only that kind's module is imported. Relative paths are the project's.
 
@@ -78,7 +63,7 @@ def read(source: Any, project: Path) -> SourceData:
     for a source that lies where Convoy keeps things, and whatever its kind's module raises.
     """
     apart.check_source(source, project)
-    module: Any = importlib.import_module(_MODULES[source.kind])
+    module: Any = SOURCES.load(source.kind)
     data: SourceData = module.read(source, project)
     _named(data, source.kind)
     if not isinstance(source, Located) or source.spellings == "keep":
@@ -121,8 +106,10 @@ def listing(source: Any, project: Path) -> str | None:
     """
     if not isinstance(source, Located):
         return None
+    from components.data.sources import place
+
     apart.check_source(source, project)
     # Those whose images may lie elsewhere than `path` know where.
-    lister: Any = importlib.import_module(_MODULES[source.kind] if source.kind in ("manifest", "coco") else _PLACE)  # type: ignore[attr-defined]
-    found: str | None = lister.listing(source, project)
+    module = SOURCES.load(source.kind)  # type: ignore[attr-defined]
+    found: str | None = getattr(module, "listing", place.listing)(source, project)
     return found

@@ -6,6 +6,7 @@ Only what differs by the kind of target is written per target: a few real digits
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -427,13 +428,14 @@ def test_there_is_a_task_to_hold_to_the_contract() -> None:
     assert all(registry.get(name).spec.name == name for name in TASKS)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_a_second_task_of_one_name_is_refused_and_the_first_stays(name: str) -> None:
-    first = registry.get(name)
-    impostor = SimpleNamespace(spec=first.spec)
-    with pytest.raises(ValueError, match=f"'{name}' is registered already"):
-        registry.register(impostor)  # type: ignore[arg-type]
-    assert registry.get(name) is first
+def test_a_task_that_is_not_called_as_its_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    impostor = SimpleNamespace(TASK=SimpleNamespace(spec=SimpleNamespace(name="other")))
+    monkeypatch.setitem(sys.modules, "components.tasks.impostor", impostor)  # type: ignore[arg-type]
+    monkeypatch.setattr(registry, "names", lambda: ("impostor",))
+    with pytest.raises(
+        ValueError, match=r"tasks\.impostor: expected a task that is called as its file, received 'other'"
+    ):
+        registry.get("impostor")
 
 
 def test_an_unknown_task_is_answered_with_those_there_are() -> None:

@@ -1,0 +1,1 @@
+"""Compact networks of our own: one file per family, found by its name."""
