@@ -16,8 +16,8 @@ from components.compress.distil import student_job
 from components.compress.ensembling.combine import combine
 from components.config import DistillationConfig, EnsembleConfig, NetworkConfig, StudentConfig, load
 from components.environment import prepare_environment
-from components.training.job import Job
-from components.training.members import member_jobs
+from components.training.jobs.job import Job
+from components.training.jobs.members import member_jobs
 
 STUDENT = NetworkConfig(name="residual", arguments={"width": 8, "stride": 2})
 ALONE = "labels alone"

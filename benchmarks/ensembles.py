@@ -29,7 +29,7 @@ from components.config import EnsembleConfig, LineConfig, MembersConfig, load
 from components.data.reading.loading import load_split
 from components.environment import prepare_environment
 from components.tasks import registry as tasks
-from components.training.members import member_jobs
+from components.training.jobs.members import member_jobs
 
 MEMBERS = 4
 RESIDUAL: dict[str, Any] = {"name": "residual", "arguments": {"width": 16, "stride": 2}}

@@ -36,11 +36,11 @@ from components.data.sources import fashion_mnist
 from components.environment import prepare_environment
 from components.tasks import registry as tasks
 from components.tasks.protocol import network_answer
-from components.training.imbalance import balance_of
-from components.training.job import Job
-from components.training.loop import train
-from components.training.sampling import Epochs
-from components.training.surroundings import Data
+from components.training.jobs.imbalance import balance_of
+from components.training.jobs.job import Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.reading.sampling import Epochs
 
 RATIOS = (1, 10, 100)
 SEEDS = (0, 1, 2)

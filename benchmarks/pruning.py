@@ -25,7 +25,7 @@ from components.compress.pruning.prune import prune
 from components.compress.pruning.report import Round
 from components.config import LineConfig, NetworkConfig, PruneConfig, load
 from components.environment import prepare_environment
-from components.training.job import Job
+from components.training.jobs.job import Job
 
 NETWORK = NetworkConfig(name="residual", arguments={"width": 32, "stride": 2})
 WAYS: dict[str, dict[str, Any]] = {

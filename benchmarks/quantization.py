@@ -37,7 +37,7 @@ from components.data.reading.loading import Arrays, load_split
 from components.environment import prepare_environment
 from components.models.network import load_network
 from components.tasks import registry as tasks
-from components.training.job import Job
+from components.training.jobs.job import Job
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "residual": {"name": "residual", "arguments": {"width": 16, "stride": 2}},

@@ -35,8 +35,9 @@ from components.data import versions
 from components.data.reading.loading import layout_of
 from components.data.shards import ShardWriter
 from components.environment import prepare_environment
-from components.training import cluster, cluster_ray
-from components.training.job import Event, Job
+from components.training.cluster import fitting as cluster
+from components.training.cluster import starting as cluster_ray
+from components.training.jobs.job import Event, Job
 
 SIDE = 192  # pixels: between the 160 and 224 that such networks are mostly trained at
 PHOTOGRAPHS = 2000

@@ -37,10 +37,10 @@ from components.data import versions
 from components.data.reading.loading import load_split
 from components.environment import prepare_environment
 from components.models.registry import build
-from components.training.job import Event, Job
-from components.training.loop import train
-from components.training.surroundings import Data
-from components.training.workers import Workers
+from components.training.jobs.job import Event, Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.processes.workers import Workers
 
 BATCH = 512
 SIZES = [2**power for power in range(10, 25, 2)]  # bytes that are all-reduced

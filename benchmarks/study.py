@@ -23,10 +23,10 @@ from components.data import versions
 from components.data.reading.loading import load_split
 from components.models.network import load_network
 from components.tasks import registry as tasks
-from components.training import cluster_conductor
-from components.training.job import Event, Job
-from components.training.loop import train
-from components.training.workers import Workers
+from components.training.cluster import conductor as cluster_conductor
+from components.training.jobs.job import Event, Job
+from components.training.loop.loop import train
+from components.training.processes.workers import Workers
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 FOLDER = ROOT / ".convoy" / "benchmarks"

@@ -30,8 +30,9 @@ from components.data import versions
 from components.data.reading.loading import load_split
 from components.environment import prepare_environment
 from components.models.registry import build
-from components.training import cluster, cluster_ray
-from components.training.job import Event, Job
+from components.training.cluster import fitting as cluster
+from components.training.cluster import starting as cluster_ray
+from components.training.jobs.job import Event, Job
 
 STEPS, WARM_UP = 100, 10  # of the loops by hand: some seconds, after the first allocations
 

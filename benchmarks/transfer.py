@@ -32,9 +32,9 @@ from components.data.sources import fashion_mnist
 from components.environment import prepare_environment
 from components.models import pretrained, registry
 from components.models.sequence import blocks
-from components.training import transfer
-from components.training.optimization import rate
-from components.training.workers import deterministic
+from components.training.optimizing import transfer
+from components.training.optimizing.optimization import rate
+from components.training.processes.workers import deterministic
 
 NAME = "torchvision:mobilenet_v2"
 SEEDS = (0, 1, 2)

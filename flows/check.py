@@ -8,8 +8,8 @@ from components.config import ConfigurationError, Recipe
 from components.models import registry as models
 from components.models import weights
 from components.tasks import registry as tasks
-from components.training import imbalance, members, transfer
-from components.training.finding import scaling
+from components.training.jobs import imbalance, members
+from components.training.optimizing import scaling, transfer
 from flows.project import Project
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from components.registry.store import TrackingError
 from components.registry.tracking import KIND, Tracking
 from components.tasks import registry as tasks
-from components.training.job import Event, Job
+from components.training.jobs.job import Event, Job
 from flows.context import line
 from flows.known_by import flat
 from flows.step import LINE, StepRun

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from components.config import Recipe
     from components.training.finding.batch import BatchSizes
     from components.training.finding.rates import RangeTest
-    from components.training.job import Job
+    from components.training.jobs.job import Job
 
 app = typer.Typer(help="Measure the batch that fits and the rate that learns.", no_args_is_help=True)
 
@@ -103,7 +103,7 @@ def learning_rate(
 
 def _job(settings: Recipe) -> Job:
     """The first member's training: what the line does most of."""
-    from components.training.job import Job
+    from components.training.jobs.job import Job
 
     line = settings.line
     return Job(

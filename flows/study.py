@@ -9,10 +9,10 @@ from pathlib import Path
 from components.config import ConfigurationError, LineConfig, Recipe
 from components.models import registry as models
 from components.tasks import registry as tasks
-from components.training import imbalance
-from components.training.tuning_recipe import check_free
-from components.training.tuning_space import parse_search, space_of
-from components.training.tuning_study import Study
+from components.training.jobs import imbalance
+from components.training.tuning.recipe import check_free
+from components.training.tuning.space import parse_search, space_of
+from components.training.tuning.study import Study
 from flows.check import complete
 from flows.project import Project
 

@@ -21,8 +21,8 @@ from components.artifacts import Dataset, digest_values
 from components.config import ConfigurationError
 from components.provenance import code_digest
 from components.registry import tracking as memory
-from components.training.tuning_recipe import write_recipe
-from components.training.tuning_study import Findings, Study, TrialEvent
+from components.training.tuning.recipe import write_recipe
+from components.training.tuning.study import Findings, Study, TrialEvent
 from flows import opening, progress, steps
 from flows.check import complete
 from flows.context import Line, line
@@ -76,7 +76,7 @@ def reporting_to(reporter: progress.Reporter) -> None:
 @task(name="trials", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=7 * 24 * 3600)
 def _trials(study: Study, dataset: Dataset, storage: Path, runs: Runs) -> Findings:
     """Ray Tune: Optuna suggests, ASHA prunes, each trial trains one member network."""
-    from components.training.tuning import optimise
+    from components.training.tuning.tune import optimise
 
     findings = optimise(study, dataset, storage=storage, decoded=line().project.decoded, on_event=runs)
     create_table_artifact(
@@ -159,7 +159,7 @@ def _workplace(project: Project, study: Study, dataset: Dataset) -> Iterator[Pat
             # More trials, or more time, are the same study.
             "line": study.line.model_dump(mode="json", exclude={"tune": {"trials", "seconds"}}),
             "data": dataset.digest,
-            "code": code_digest(["components.training.tuning_conductor"], used([study.line, dataset])),
+            "code": code_digest(["components.training.tuning.conductor"], used([study.line, dataset])),
         }
     )[:32]
     folder = project.work / f"tune-{key}"
@@ -171,7 +171,7 @@ def _workplace(project: Project, study: Study, dataset: Dataset) -> Iterator[Pat
 
 def _concluded(run: Line, study: Study, findings: Findings, opened: dict[int, str], target: Path, recipe: str) -> Tuned:
     """Write the recipe, and the conclusion on the parent run."""
-    from components.training.tuning_picture import draw
+    from components.training.tuning.picture import draw
 
     best = findings.best
     origin = {

@@ -189,7 +189,7 @@ def _tell_all(seconds: int) -> None:
 
 def _leave_ray() -> None:
     """End Ray in its own way, where it was started."""
-    module = sys.modules.get("components.training.cluster_ray")
+    module = sys.modules.get("components.training.cluster.starting")
     if module is not None:
         module.stop()
 

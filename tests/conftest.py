@@ -21,7 +21,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """Ray on this machine, started once; `fit` uses the one that runs."""
-    from components.training import cluster_ray
+    from components.training.cluster import starting as cluster_ray
 
     cluster_ray.start()
     yield

@@ -16,7 +16,7 @@ from components.config import AugmentConfig, StudentConfig, TrainingConfig
 from components.data.reading.loading import load_split
 from components.models.network import load_network
 from components.tasks import registry as tasks
-from components.training.job import Job
+from components.training.jobs.job import Job
 
 STUDENT = "student"
 CONTROL = "control"  # the same student without a teacher

@@ -15,7 +15,7 @@ from flows.preflight.finding import ANSWER_SECONDS, Finding
 
 CHECK = "Ray"
 SOCKET_PATH = 107  # bytes that Linux has for a socket's path
-# What Ray puts below the folder that `components.training.cluster` makes for it.
+# What Ray puts below the folder that `components.training.cluster.fitting` makes for it.
 LONGEST = "convoy-ray-abcdefgh/session_2026-01-31_12-00-00_000000_4194304/sockets/plasma_store"
 _HEAD = re.compile(r"--gcs-address=(\S+)")
 

@@ -13,7 +13,7 @@ from flows.step import StepRun, step
 
 if TYPE_CHECKING:
     from components.compress.quantize import Quantized
-    from components.training.job import Job
+    from components.training.jobs.job import Job
 
 
 def _quantized(folder: Path) -> Quantized:
@@ -25,7 +25,11 @@ def _quantized(folder: Path) -> Quantized:
 @step(
     "quantize",
     load=_quantized,
-    code=["components.compress.quantize", "components.compress.quantization.aware", "components.training.cluster"],
+    code=[
+        "components.compress.quantize",
+        "components.compress.quantization.aware",
+        "components.training.cluster.fitting",
+    ],
     minutes=24 * 60,
     measures=True,
 )
@@ -102,7 +106,7 @@ def quantize(
 
 def _train_aware(run: StepRun, job: Job, float32: Model, dataset: Dataset, config: QuantizeConfig) -> Model:
     from components.compress.quantization.aware import aware_job
-    from components.training import cluster
+    from components.training.cluster import fitting as cluster
 
     assert config.aware is not None  # noqa: S101 — only then is anything trained here
     jobs = [aware_job(job, float32, config.aware)]

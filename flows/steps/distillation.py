@@ -16,7 +16,7 @@ from flows.steps.training import pinned_network, supports
 @step(
     "distil",
     load=Exchanged.load,
-    code=["components.compress.distil", "components.compress.allowance", "components.training.cluster"],
+    code=["components.compress.distil", "components.compress.allowance", "components.training.cluster.fitting"],
     minutes=24 * 60,
 )
 def _distil(
@@ -32,7 +32,7 @@ def _distil(
     """Train the student on the labels and on what the teacher says, through the same loop; maybe over generations."""
     from components.compress import allowance
     from components.compress.distil import report_on, student_jobs
-    from components.training import cluster
+    from components.training.cluster import fitting as cluster
 
     course = run.folder / "course"  # all that were trained on the way
     jobs = student_jobs(teacher, student, training, augment, seed=seed, folder=course, unlabelled=unlabelled)

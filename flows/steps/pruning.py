@@ -13,7 +13,7 @@ from flows.steps.exchanged import Exchanged
 @step(
     "prune",
     load=Exchanged.load,
-    code=["components.compress.pruning.prune", "components.compress.allowance", "components.training.cluster"],
+    code=["components.compress.pruning.prune", "components.compress.allowance", "components.training.cluster.fitting"],
     minutes=24 * 60,
 )
 def _prune(
@@ -33,7 +33,7 @@ def _prune(
     from components.compress.distil import training_of
     from components.compress.pruning.finetuning import fine_tuning
     from components.compress.pruning.prune import prune
-    from components.training import cluster
+    from components.training.cluster import fitting as cluster
 
     job = training_of(student, teacher, shape, training, augment, seed=seed, unlabelled=unlabelled)
 

@@ -13,7 +13,7 @@ from flows.curves import Curves
 from flows.step import StepRun, step
 
 if TYPE_CHECKING:
-    from components.training.job import Job
+    from components.training.jobs.job import Job
 
 
 def _members(folder: Path) -> tuple[Model, ...]:
@@ -28,7 +28,12 @@ def only(folder: Path) -> Model:
     return model
 
 
-@step("train", load=_members, code=["components.training.cluster", "components.training.members"], minutes=24 * 60)
+@step(
+    "train",
+    load=_members,
+    code=["components.training.cluster.fitting", "components.training.jobs.members"],
+    minutes=24 * 60,
+)
 def _train(
     run: StepRun,
     dataset: Dataset,
@@ -38,7 +43,7 @@ def _train(
     seed: int,
 ) -> None:
     """Train the ensemble's members in one worker group (Ray Train); `members` says by what they differ."""
-    from components.training.members import member_jobs
+    from components.training.jobs.members import member_jobs
 
     _fit(run, member_jobs(members, dataset.card.task, training, augment, seed=seed), dataset)
 
@@ -114,7 +119,7 @@ def pinned_network(network: NetworkConfig) -> NetworkConfig:
 
 
 def _fit(run: StepRun, jobs: Sequence[Job], dataset: Dataset) -> None:
-    from components.training import cluster
+    from components.training.cluster import fitting as cluster
 
     curves = Curves(run, jobs)
     storage, decoded = run.work / "storage", line().project.decoded

@@ -26,9 +26,9 @@ from components.data import places, stages
 from components.data.reading.loading import load_split
 from components.evaluate.predict import predict
 from components.models.network import save_weights
-from components.training.loop import train
-from components.training.members import member_jobs
-from components.training.surroundings import Data
+from components.training.jobs.members import member_jobs
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
 
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("golden.json")

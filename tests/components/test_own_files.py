@@ -25,9 +25,9 @@ from components.data.versions.repository import alone, lock_file
 from components.data.watch import watch
 from components.own_files import remove, set_aside, text
 from components.registry import database
-from components.training import checkpoint
-from components.training.job import TrainingError
-from components.training.rollback import Rollbacks
+from components.training.jobs.job import TrainingError
+from components.training.loop import checkpoint
+from components.training.loop.rollback import Rollbacks
 from tests.components.data.data_builders import DIGITS, build, folder_entry
 from tests.flows.spoiling import SPOILS, Spoil
 

@@ -147,7 +147,7 @@ def test_a_module_that_does_not_exist_is_an_error_and_not_an_empty_digest(write:
 
 def test_of_tasks_and_architectures_those_count_that_are_used() -> None:
     mine = [Member(TASKS, "segmentation"), Member(FAMILIES, "unet"), Member(SOURCES, "fashion-mnist")]
-    reached = provenance._closure(frozenset({"components.training.cluster"}), frozenset(mine))
+    reached = provenance._closure(frozenset({"components.training.cluster.fitting"}), frozenset(mine))
     assert {"components.models.families.unet", "components.tasks.segmentation"} <= reached
     others = {"components.models.families.residual", "components.tasks.classification"}
     assert not reached & {*others, "components.data.sources.fashion_mnist"}  # training reads no source
@@ -169,7 +169,7 @@ def test_every_member_is_found_by_its_name_without_being_imported() -> None:
 def test_a_digest_imports_neither_what_it_reads_nor_an_engine() -> None:
     code = (
         "import sys; from components.provenance import code_digest;"
-        "digest = code_digest(['components.training.cluster', 'components.data.validation.validate']);"
+        "digest = code_digest(['components.training.cluster.fitting', 'components.data.validation.validate']);"
         "heavy = {'torch', 'ray', 'numpy', 'mlflow', 'pydantic', 'components.config'} & set(sys.modules);"
         "print(len(digest), sorted(heavy))"
     )

@@ -225,8 +225,8 @@ def test_a_changed_parameter_touches_exactly(
         ("data/drift/comparison.py", {"drift", "promote"}),
         ("data/drift/profile.py", {"drift", "register", "promote"}),
         ("augment/preview.py", {"augmentation"}),
-        ("training/loop.py", TRAIN),
-        ("training/members.py", TRAIN),
+        ("training/loop/loop.py", TRAIN),
+        ("training/jobs/members.py", TRAIN),
         ("compress/ensembling/picture.py", ENSEMBLE),
         ("compress/distil.py", DISTIL),
         ("compress/quantize.py", QUANTIZE),
@@ -275,7 +275,7 @@ def test_the_code_of_another_family_counts_where_it_is_named(probe: Probe, befor
 
 
 def test_a_remark_in_code_touches_nothing(probe: Probe, before: dict[str, str]) -> None:
-    path = probe.root / "components" / "training" / "loop.py"
+    path = probe.root / "components" / "training" / "loop" / "loop.py"
     content = path.read_text(encoding="utf-8")
     path.write_text(f"{content}\n\n# a remark\n", encoding="utf-8")
     try:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from components.config import ConfigurationError, load
 from components.registry import tracking
-from components.training.tuning_study import Study
+from components.training.tuning.study import Study
 from flows import journal, worker
 from flows.project import Project
 from flows.study import checked, overrides_of, recipe_file

@@ -4,5 +4,5 @@
                       └─ diversity, cost ──────── its report (`report`, `picture`)
 
 The arithmetic inside the graph is `components.models.ensemble`'s; what makes members differ is
-`components.training.members`'s.
+`components.training.jobs.members`'s.
 """

@@ -19,8 +19,8 @@ from components.models.ensemble import Mirrored
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
-from components.training.boosting import mistakes_of, samme
-from components.training.workers import Workers
+from components.training.loop.boosting import mistakes_of, samme
+from components.training.processes.workers import Workers
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from components.artifacts import Model
 from components.config import Rounds, TrainingConfig, TransferConfig
 from components.models.weights import sha256
-from components.training.job import Job
+from components.training.jobs.job import Job
 
 
 def fine_tuning(job: Job, start: Model, config: Rounds) -> Job:

@@ -1,8 +1,8 @@
 """Weights that become zeros, in tensors that keep their shapes: single ones (Han et al. 2015), or two of each four.
 
 Kernels of convolutions and matrices are pruned, the head is not. Their zeros stay zeros in training
-(`components.training.sparsity`). They make a network smaller once it is compressed, and faster only where the hardware
-and its kernels know what to do with them; ONNX Runtime and OpenVINO on a CPU do not.
+(`components.training.optimizing.sparsity`). They make a network smaller once it is compressed, and faster only where
+the hardware and its kernels know what to do with them; ONNX Runtime and OpenVINO on a CPU do not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Quantization-aware training, as a job for the training room: the float network goes on learning while rounded.
 
-How it feels the rounding is `components.training.rounding`'s business; there is one training loop.
+How it feels the rounding is `components.training.optimizing.rounding`'s business; there is one training loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from components.artifacts import Model
 from components.compress.errors import CompressionError
 from components.config import AwareConfig, TrainingConfig, TransferConfig
 from components.models.weights import sha256
-from components.training.job import Job
+from components.training.jobs.job import Job
 
 NAME = "aware"
 

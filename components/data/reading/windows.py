@@ -3,8 +3,8 @@
 Row groups are shuffled and gathered into windows, and the rows of a window are shuffled: what is far apart on the disk
 comes together, yet a row group is read once, and no more than a window is in memory, still encoded. A window that holds
 the whole split shuffles it perfectly.
-Left to others: which part of the order is whose, and processes (`components.training.stream`). Imports no PyTorch:
-processes that only decode start sooner.
+Left to others: which part of the order is whose, and processes (`components.training.reading.stream`). Imports no
+PyTorch: processes that only decode start sooner.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import torch
 from components.artifacts import Dataset
 from components.config import ConfigurationError
 from components.training.finding.batch_process import Measured, Measuring
-from components.training.job import Job, TrainingError
-from components.training.memory import free_memory
+from components.training.jobs.job import Job, TrainingError
+from components.training.processes.memory import free_memory
 
 SMALLEST = 8  # of a worker: below it batch normalisation has too little to go by
 SHARE = 0.9  # of the memory that is free: the rest is for what else happens on the machine

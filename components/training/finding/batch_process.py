@@ -24,7 +24,7 @@ import psutil
 
 from components.artifacts import Dataset
 from components.data.reading.loading import layout_of
-from components.training.job import Job, TrainingError
+from components.training.jobs.job import Job, TrainingError
 
 WARM_UP = 2  # steps that are not timed: the first allocates, the second may still choose its kernels
 LEAST_STEPS = 3
@@ -109,7 +109,7 @@ class Measuring:
 @contextmanager
 def _workers_environment() -> Iterator[None]:
     """What a training worker finds in its environment when it starts: it decides how fast memory is had again."""
-    from components.training.cluster_conductor import MEMORY_KEPT
+    from components.training.cluster.conductor import MEMORY_KEPT
 
     before = {name: os.environ.get(name) for name in MEMORY_KEPT}
     os.environ.update(MEMORY_KEPT)
@@ -179,7 +179,7 @@ class _Meter:
         import numpy as np
         import torch
 
-        from components.training.workers import deterministic
+        from components.training.processes.workers import deterministic
 
         if self.cuda:
             torch.cuda.empty_cache()

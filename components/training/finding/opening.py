@@ -7,11 +7,11 @@ from pathlib import Path
 from components.artifacts import Dataset
 from components.data.reading.decoded import map_split
 from components.data.reading.loading import layout_of, load_split
-from components.training.job import Job
-from components.training.memory import memory
-from components.training.stream import way
-from components.training.surroundings import Data
-from components.training.workers import Workers
+from components.training.jobs.job import Job
+from components.training.loop.surroundings import Data
+from components.training.processes.memory import memory
+from components.training.processes.workers import Workers
+from components.training.reading.stream import way
 
 SHARE = 0.25  # of the memory that the part of a streamed split may have
 

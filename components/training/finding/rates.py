@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from components.training.finding.scaling import factor
 from components.training.finding.steps import Steps
-from components.training.job import Job, TrainingError
-from components.training.surroundings import Data
-from components.training.workers import deterministic
+from components.training.jobs.job import Job, TrainingError
+from components.training.loop.surroundings import Data
+from components.training.optimizing.scaling import factor
+from components.training.processes.workers import deterministic
 
 Floats = npt.NDArray[np.float64]
 

@@ -19,18 +19,18 @@ from components.models.sequence import blocks as blocks_of
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
 from components.training.finding.alone import alone
-from components.training.imbalance import balance_of
-from components.training.job import Job
-from components.training.objectives import objective_of
-from components.training.optimization import build_optimizer, set_rate
-from components.training.parallel.strategy import strategy_of
-from components.training.reading import Split
-from components.training.sampling import Epochs, Positions, mix
-from components.training.stream import Stream
-from components.training.surroundings import Data
-from components.training.transfer import begin_epoch
-from components.training.validation import channels_last
-from components.training.workers import Workers, autocast
+from components.training.jobs.imbalance import balance_of
+from components.training.jobs.job import Job
+from components.training.loop.surroundings import Data
+from components.training.loop.validation import channels_last
+from components.training.objectives.objective import objective_of
+from components.training.optimizing.optimization import build_optimizer, set_rate
+from components.training.optimizing.transfer import begin_epoch
+from components.training.parallel.choosing import strategy_of
+from components.training.processes.workers import Workers, autocast
+from components.training.reading.samples import Split
+from components.training.reading.sampling import Epochs, Positions, mix
+from components.training.reading.stream import Stream
 
 
 class Steps:

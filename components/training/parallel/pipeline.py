@@ -21,11 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from components.models.sequence import sequence
 from components.tasks.protocol import Batch
-from components.training.job import TrainingError
-from components.training.objectives import Objective
+from components.training.jobs.job import TrainingError
+from components.training.objectives.objective import Objective
 from components.training.parallel.pieces import equal_count, mean_of, micro_batches
 from components.training.parallel.strategy import Precision
-from components.training.workers import Workers
+from components.training.processes.workers import Workers
 
 Layers = Sequence[tuple[str, nn.Module]]
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 
 from components.tasks.protocol import Batch
-from components.training.objectives import Objective
+from components.training.objectives.objective import Objective
 from components.training.parallel.pieces import mean_of, micro_batches
 from components.training.parallel.strategy import Precision
-from components.training.workers import Workers
+from components.training.processes.workers import Workers
 
 
 class Replicated:

@@ -16,10 +16,10 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from components.tasks.protocol import Batch
-from components.training.objectives import Objective
+from components.training.objectives.objective import Objective
 from components.training.parallel.pieces import mean_of, micro_batches
 from components.training.parallel.strategy import Precision
-from components.training.workers import Workers
+from components.training.processes.workers import Workers
 
 LEAST_SHARDED = 2**14  # parameters of a block that is gathered by itself: smaller ones travel with the root
 

@@ -1,4 +1,4 @@
-"""What a way of using several workers must offer to the loop, and the choice of one by `training.strategy`.
+"""What a way of using several workers must offer to the loop; `choosing` takes one by `training.strategy`.
 
     strategy    a worker holds                replicas
     data        the whole network             each worker is one (DDP)
@@ -17,10 +17,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from components.config import TrainingConfig
 from components.tasks.protocol import Batch
-from components.training.objectives import Objective
-from components.training.workers import Workers
+from components.training.objectives.objective import Objective
 
 Precision = Callable[[], AbstractContextManager[None]]
 
@@ -75,24 +73,3 @@ class Strategy(Protocol):
     def mine(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Whole parameter-like tensors by their parameter's or buffer's name → this worker's pieces of them."""
         ...
-
-
-def strategy_of(
-    network: nn.Module, sample: Tensor, config: TrainingConfig, workers: Workers, precision: Precision
-) -> Strategy:
-    """The network laid over the workers as `training.strategy` says; alone, a worker holds it all.
-
-    `sample` is one image `(1, C, H, W)` on the worker's device, by which a pipeline's stages are weighed. Raises
-    ConfigurationError for a network that has no order of layers to be cut at.
-    """
-    if config.strategy == "sharded":
-        from components.training.parallel.sharded import Sharded
-
-        return Sharded(network, workers, config.replicas, config.accumulate, precision)
-    if config.strategy == "pipeline":
-        from components.training.parallel.pipeline import Pipeline
-
-        return Pipeline(network, sample, workers, config.replicas, config.accumulate, precision)
-    from components.training.parallel.replicated import Replicated
-
-    return Replicated(network, workers, config.accumulate, precision, compressed=config.compress_gradients)

@@ -20,7 +20,7 @@ from torchvision import models
 from components.config import AugmentConfig, ConfigurationError, MembersConfig, NetworkConfig, TrainingConfig
 from components.models import pretrained, weights
 from components.models.weights import Published, digest, locate, pinned, problems
-from components.training.members import member_jobs
+from components.training.jobs.members import member_jobs
 from tests.components.models.models_builders import OUTPUTS, compact, images, network, saved, spec
 
 MOBILENET = NetworkConfig(name="torchvision:mobilenet_v2", arguments={"width_mult": 0.25})

@@ -19,8 +19,8 @@ from components.registry import approvals, decisions, ledger, lines, tracking, v
 from components.registry.store import TrackingError
 from components.registry.tracking import Tracking
 from components.registry.versions import RegistryError
-from components.training.job import TrainingError
-from components.training.rollback import Rollbacks
+from components.training.jobs.job import TrainingError
+from components.training.loop.rollback import Rollbacks
 from flows import status
 from tests.components.registry.registry_builders import LIMITS, build_case
 

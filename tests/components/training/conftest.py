@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 
 from components.artifacts import Dataset, DatasetCard, InputSpec
 from components.config import AugmentConfig, NetworkConfig, TrainingConfig
-from components.training.job import Job
-from components.training.surroundings import Data
+from components.training.jobs.job import Job
+from components.training.loop.surroundings import Data
 
 TRAINING = 400
 VALIDATION = 101  # odd, so that two workers have parts of different sizes

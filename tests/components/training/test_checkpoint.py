@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.training import checkpoint
-from components.training.checkpoint import Checkpoint, CheckpointError
+from components.training.loop import checkpoint
+from components.training.loop.checkpoint import Checkpoint, CheckpointError
 
 
 def some(epoch: int) -> Checkpoint:

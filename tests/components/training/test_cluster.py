@@ -22,15 +22,15 @@ import torch
 from components.artifacts import Dataset, Model
 from components.models.network import load_network
 from components.tasks import registry as tasks
-from components.training import cluster_ray
-from components.training.cluster import claim, fit
-from components.training.cluster_conductor import check_turn
-from components.training.job import Event, Job, TrainingError
+from components.training.cluster import starting as cluster_ray
+from components.training.cluster.conductor import check_turn
+from components.training.cluster.fitting import claim, fit
+from components.training.jobs.job import Event, Job, TrainingError
+from components.training.loop.surroundings import Data
+from components.training.loop.validation import validate
 from components.training.parallel.replicated import Replicated
-from components.training.reading import Split
-from components.training.surroundings import Data
-from components.training.validation import validate
-from components.training.workers import Workers, autocast
+from components.training.processes.workers import Workers, autocast
+from components.training.reading.samples import Split
 
 Jobs = Callable[..., Job]
 EPOCHS = 3
@@ -164,7 +164,7 @@ DRIVER = """
     import sys
     from pathlib import Path
     from components.artifacts import Dataset
-    from components.training.cluster import fit
+    from components.training.cluster.fitting import fit
     from tests.components.training.conftest import make_job
     from tests.components.training.test_cluster import jobs_for_two
 

@@ -25,14 +25,14 @@ from components.tasks import registry as tasks
 from components.tasks.classification import Classification
 from components.tasks.protocol import Batch
 from components.tasks.segmentation import Segmentation
-from components.training import loop
-from components.training.cluster import fit
-from components.training.imbalance import Balance, balance_of, class_weights, deferred_epochs, log_prior
-from components.training.job import Event, Job, TrainingError
-from components.training.loop import train
-from components.training.objectives import BalancedSoftmax, Focal, Supervised, Weighted, objective_of
-from components.training.sampling import Epochs, global_batches, level, share
-from components.training.surroundings import Data
+from components.training.cluster.fitting import fit
+from components.training.jobs.imbalance import Balance, balance_of, class_weights, deferred_epochs, log_prior
+from components.training.jobs.job import Event, Job, TrainingError
+from components.training.loop import loop
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.objectives.objective import BalancedSoftmax, Focal, Supervised, Weighted, objective_of
+from components.training.reading.sampling import Epochs, global_batches, level, share
 from tests.components.training.conftest import make_job
 
 Jobs = Callable[..., Job]

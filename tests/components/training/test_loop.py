@@ -23,15 +23,16 @@ from components.models.network import save_weights
 from components.models.sequence import blocks
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
-from components.training import checkpoint, progress
-from components.training.job import Event, Job, TrainingError
-from components.training.loop import LossNotFiniteError, train
+from components.training.jobs.job import Event, Job, TrainingError
+from components.training.loop import checkpoint
+from components.training.loop.loop import LossNotFiniteError, train
+from components.training.loop.surroundings import Data
+from components.training.loop.validation import validate
 from components.training.parallel.replicated import Replicated
-from components.training.reading import Split
-from components.training.sampling import global_batches, mix
-from components.training.surroundings import Data
-from components.training.validation import validate
-from components.training.workers import Workers, autocast
+from components.training.processes import progress
+from components.training.processes.workers import Workers, autocast
+from components.training.reading.samples import Split
+from components.training.reading.sampling import global_batches, mix
 
 Jobs = Callable[..., Job]
 UNCHANGED = AugmentConfig()

@@ -23,21 +23,21 @@ from components.data.reading.folds import folds_of
 from components.data.splits import assign_folds
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
-from components.training import averaging, boosting, snapshots
-from components.training.averaging import TailAverage, first_averaged
-from components.training.boosting import mistakes_of, samme
-from components.training.cluster_conductor import Plan, data_of, folder_of, keep, model_of
-from components.training.job import Event, Job
-from components.training.loop import train
-from components.training.members import member_jobs, problems
-from components.training.objectives import Boosted, Supervised
+from components.training.cluster.conductor import Plan, data_of, folder_of, keep, model_of
+from components.training.jobs.job import Event, Job
+from components.training.jobs.members import member_jobs, problems
+from components.training.loop import averaging, boosting, snapshots
+from components.training.loop.averaging import TailAverage, first_averaged
+from components.training.loop.boosting import mistakes_of, samme
+from components.training.loop.loop import train
+from components.training.loop.schedule import cycle, rate_at
+from components.training.loop.surroundings import Data
+from components.training.loop.validation import channels_last
+from components.training.objectives.objective import Boosted, Supervised
 from components.training.parallel.pieces import micro_batches
-from components.training.reading import Split
-from components.training.sampling import Epochs
-from components.training.schedule import cycle, rate_at
-from components.training.surroundings import Data
-from components.training.validation import channels_last
-from components.training.workers import Workers
+from components.training.processes.workers import Workers
+from components.training.reading.samples import Split
+from components.training.reading.sampling import Epochs
 
 CPU = torch.device("cpu")
 Jobs = Callable[..., Job]

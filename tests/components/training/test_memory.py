@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.training.memory import free_memory, memory
+from components.training.processes.memory import free_memory, memory
 
 TOTAL = psutil.virtual_memory().total
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from components.config import TrainingConfig
-from components.training.muon import Muon, orthogonal
-from components.training.optimization import build_optimizer
+from components.training.optimizing.muon import Muon, orthogonal
+from components.training.optimizing.optimization import build_optimizer
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 72), (72, 16), (1, 9)])

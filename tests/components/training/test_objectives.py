@@ -18,10 +18,10 @@ from components.models.network import save_weights
 from components.tasks import registry as tasks
 from components.tasks.classification import Classification
 from components.tasks.protocol import Batch
-from components.training.job import Job
-from components.training.loop import train
-from components.training.objectives import Distilled, Supervised, objective_of
-from components.training.surroundings import Data
+from components.training.jobs.job import Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.objectives.objective import Distilled, Supervised, objective_of
 
 
 @pytest.fixture

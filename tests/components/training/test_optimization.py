@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, SequentialLR
 
 from components.config import TrainingConfig
-from components.training.optimization import MovingAverage, build_optimizer, rate
+from components.training.optimizing.optimization import MovingAverage, build_optimizer, rate
 
 
 def rates_of(build: Any, steps: int) -> list[float]:

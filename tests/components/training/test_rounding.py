@@ -12,10 +12,10 @@ from torch import nn
 from components.artifacts import InputSpec
 from components.config import NetworkConfig
 from components.models.registry import build
-from components.training.job import Job
-from components.training.loop import train
-from components.training.rounding import round_inputs, round_weights, rounded
-from components.training.surroundings import Data
+from components.training.jobs.job import Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.optimizing.rounding import round_inputs, round_weights, rounded
 
 
 def test_factors_are_rounded_to_levels_of_equal_width() -> None:

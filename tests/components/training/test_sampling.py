@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.training.job import TrainingError
-from components.training.sampling import global_batches, share, steps_per_epoch
+from components.training.jobs.job import TrainingError
+from components.training.reading.sampling import global_batches, share, steps_per_epoch
 
 
 @pytest.mark.parametrize(("samples", "batch_size"), [(100, 32), (96, 32), (5, 32), (33, 32)])

@@ -19,13 +19,13 @@ from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
 from components.tasks import registry as tasks
 from components.tasks.classification import Classification
-from components.training.imbalance import Balance, balance_of
-from components.training.job import Event, Job
-from components.training.loop import train
-from components.training.reading import Split
-from components.training.smote import fit_head, linear_head, refit_head, smote
-from components.training.surroundings import Data
-from components.training.workers import Workers
+from components.training.jobs.imbalance import Balance, balance_of
+from components.training.jobs.job import Event, Job
+from components.training.loop.loop import train
+from components.training.loop.smote import fit_head, linear_head, refit_head, smote
+from components.training.loop.surroundings import Data
+from components.training.processes.workers import Workers
+from components.training.reading.samples import Split
 
 Jobs = Callable[..., Job]
 KEPT = (40, 25, 3, 12, 1, 40, 2, 8, 30, 6)  # 1: no neighbour; 2, 3: fewer than five; 6: just enough

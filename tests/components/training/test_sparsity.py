@@ -10,9 +10,9 @@ import torch
 from components.compress.pruning.masks import unstructured
 from components.models.network import save_weights
 from components.models.registry import build
-from components.training.job import Job
-from components.training.loop import train
-from components.training.surroundings import Data
+from components.training.jobs.job import Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

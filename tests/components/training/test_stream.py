@@ -22,16 +22,16 @@ from components.data.reading.loading import load_split
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
-from components.training import stream
-from components.training.cluster import fit
-from components.training.cluster_conductor import Plan, data_of
-from components.training.job import Event, Job, TrainingError
-from components.training.loop import LossNotFiniteError, train
-from components.training.reading import Part, Split
-from components.training.sampling import Epochs
-from components.training.stream import Stream, Streamed, way
-from components.training.surroundings import Data
-from components.training.workers import Workers
+from components.training.cluster.conductor import Plan, data_of
+from components.training.cluster.fitting import fit
+from components.training.jobs.job import Event, Job, TrainingError
+from components.training.loop.loop import LossNotFiniteError, train
+from components.training.loop.surroundings import Data
+from components.training.processes.workers import Workers
+from components.training.reading import stream
+from components.training.reading.samples import Part, Split
+from components.training.reading.sampling import Epochs
+from components.training.reading.stream import Stream, Streamed, way
 
 Jobs = Callable[..., Job]
 CPU = torch.device("cpu")

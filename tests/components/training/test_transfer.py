@@ -13,7 +13,7 @@ from components.artifacts import InputSpec
 from components.config import NetworkConfig, TrainingConfig, TransferConfig
 from components.models import registry
 from components.models.sequence import blocks
-from components.training import transfer
+from components.training.optimizing import transfer
 
 INPUTS = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))
 NETWORKS = {

@@ -11,14 +11,14 @@ import yaml
 
 from components.artifacts import Dataset
 from components.config import ConfigurationError, LineConfig, merge
-from components.training import checkpoint
-from components.training.job import TrainingError
-from components.training.tuning import optimise
-from components.training.tuning_conductor import importances
-from components.training.tuning_picture import draw
-from components.training.tuning_recipe import check_free, tuned, write_recipe
-from components.training.tuning_space import Choices, space_of
-from components.training.tuning_study import Findings, Study, Trial, TrialEvent
+from components.training.jobs.job import TrainingError
+from components.training.loop import checkpoint
+from components.training.tuning.conductor import importances
+from components.training.tuning.picture import draw
+from components.training.tuning.recipe import check_free, tuned, write_recipe
+from components.training.tuning.space import Choices, space_of
+from components.training.tuning.study import Findings, Study, Trial, TrialEvent
+from components.training.tuning.tune import optimise
 
 EPOCHS = 3
 TRIALS = 6
@@ -106,8 +106,8 @@ def test_figures_are_those_of_the_loop_itself(
     undisturbed: tuple[Findings, list[TrialEvent]], dataset: Dataset, tmp_path: Path
 ) -> None:
     from components.data.reading.loading import load_split
-    from components.training.loop import train
-    from components.training.surroundings import Data
+    from components.training.loop.loop import train
+    from components.training.loop.surroundings import Data
 
     best = undisturbed[0].best
     data = Data(dataset.card, dataset.digest, load_split(dataset, "train"), load_split(dataset, "validation"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.config import ConfigurationError, LineConfig
-from components.training.tuning_space import (
+from components.training.tuning.space import (
     Choices,
     Domain,
     Range,
@@ -17,7 +17,7 @@ from components.training.tuning_space import (
     value_at,
     with_values,
 )
-from components.training.tuning_study import Study, Trial, best_of
+from components.training.tuning.study import Study, Trial, best_of
 
 
 def line(**changes: Any) -> LineConfig:

@@ -21,15 +21,15 @@ from components.config import AugmentConfig, NetworkConfig
 from components.models.network import save_weights
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
-from components.training.cluster_conductor import Plan, data_of
-from components.training.job import Event, Job, TrainingError
-from components.training.loop import train
-from components.training.objectives import Labelled, Supervised
+from components.training.cluster.conductor import Plan, data_of
+from components.training.jobs.job import Event, Job, TrainingError
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.objectives.objective import Labelled, Supervised
 from components.training.parallel.pieces import mean_of, micro_batches
-from components.training.reading import Split
-from components.training.surroundings import Data
-from components.training.unlabelled import joined
-from components.training.workers import Workers
+from components.training.processes.workers import Workers
+from components.training.reading.samples import Split
+from components.training.reading.unlabelled import joined
 from tests.components.training.conftest import Samples
 
 Jobs = Callable[..., Job]

@@ -25,7 +25,7 @@ from components.data.reading.loading import load_split
 from components.models.ensemble import Mirrored
 from components.models.network import load_network
 from components.tasks import registry as tasks
-from components.training.boosting import samme
+from components.training.loop.boosting import samme
 
 TASK = tasks.get("classification")
 

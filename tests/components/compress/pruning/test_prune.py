@@ -17,9 +17,9 @@ from components.compress.pruning.prune import NAME, Pruned, problems, prune
 from components.config import AugmentConfig, LineConfig, NetworkConfig, PruneConfig, TrainingConfig
 from components.data.reading.loading import load_split
 from components.models.network import load_network, save_weights, untrained
-from components.training.job import Job
-from components.training.loop import train as run_loop
-from components.training.surroundings import Data
+from components.training.jobs.job import Job
+from components.training.loop.loop import train as run_loop
+from components.training.loop.surroundings import Data
 
 
 def config(**values: Any) -> PruneConfig:

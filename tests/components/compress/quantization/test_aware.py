@@ -15,9 +15,9 @@ from components.compress.quantize import quantize
 from components.config import AugmentConfig, AwareConfig, QuantizeConfig, TrainingConfig
 from components.data.reading.loading import load_split
 from components.models.network import load_network, save_weights
-from components.training.job import Job
-from components.training.loop import train as run_loop
-from components.training.surroundings import Data
+from components.training.jobs.job import Job
+from components.training.loop.loop import train as run_loop
+from components.training.loop.surroundings import Data
 
 AWARE = AwareConfig(epochs=4, learning_rate=2e-4)
 CONFIG = QuantizeConfig(calibration_samples=256, batch=16, control_seconds=0.0, aware=AWARE)

@@ -11,7 +11,7 @@ from torch import nn
 from components.artifacts import Model, ModelCard, write_model
 from components.config import NetworkConfig
 from components.models.network import save_weights, untrained
-from components.training.surroundings import Data
+from components.training.loop.surroundings import Data
 
 
 def _write(place: Path, card: ModelCard) -> Path:

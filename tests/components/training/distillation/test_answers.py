@@ -19,14 +19,14 @@ from components.augment.policy import shown
 from components.config import AugmentConfig
 from components.models.network import load_network
 from components.tasks.protocol import Batch
-from components.training.distillation import answers
-from components.training.distillation.answers import Answers
-from components.training.distillation.teacher import Teacher
-from components.training.job import Event, Job
-from components.training.loop import train
-from components.training.reading import Part, Split
-from components.training.surroundings import Data
-from components.training.workers import Workers
+from components.training.jobs.job import Event, Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.objectives import answers
+from components.training.objectives.answers import Answers
+from components.training.objectives.teacher import Teacher
+from components.training.processes.workers import Workers
+from components.training.reading.samples import Part, Split
 
 Jobs = Callable[..., Job]
 MOVED = AugmentConfig(crop=1, flip=0.5)

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from components.artifacts import Model
 from components.config import AugmentConfig, ConfigurationError, DistillationConfig, TransferConfig
-from components.training import checkpoint
-from components.training.job import Event, Job
-from components.training.loop import train
-from components.training.surroundings import Data
+from components.training.jobs.job import Event, Job
+from components.training.loop import checkpoint
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
 
 Jobs = Callable[..., Job]
 ALL = {"hint": {}, "attention": {}, "relation": {}, "contrastive": {}}

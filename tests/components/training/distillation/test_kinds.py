@@ -15,13 +15,13 @@ from components.artifacts import InputSpec, Model
 from components.config import DistillationConfig, NetworkConfig
 from components.models.network import load_network
 from components.models.registry import build
-from components.training.distillation import copying
-from components.training.distillation.attention import AttentionTransfer
-from components.training.distillation.contrastive import Contrast
-from components.training.distillation.hint import Hint
-from components.training.distillation.relation import Angles, Distances
-from components.training.distillation.teacher import Teacher
-from components.training.distillation.watching import Seen, Watch
+from components.training.objectives import copying
+from components.training.objectives.attention import AttentionTransfer
+from components.training.objectives.contrastive import Contrast
+from components.training.objectives.hint import Hint
+from components.training.objectives.relation import Angles, Distances
+from components.training.objectives.teacher import Teacher
+from components.training.objectives.watching import Seen, Watch
 
 INPUT = InputSpec(height=16, width=16, channels=1, mean=(0.3,), std=(0.4,))
 

@@ -13,7 +13,7 @@ from components.artifacts import Dataset
 from components.config import AugmentConfig, ConfigurationError, NetworkConfig
 from components.training.finding.batch import Tried, find_batch_size, foretold, suggested
 from components.training.finding.batch_process import Measured, Measuring
-from components.training.job import Job, TrainingError
+from components.training.jobs.job import Job, TrainingError
 
 MEGABYTE = 2**20
 

@@ -12,8 +12,8 @@ import torch
 
 from components.training.finding.picture import draw
 from components.training.finding.rates import climb, configured, find_learning_rate, read, rising
-from components.training.job import Job, TrainingError
-from components.training.surroundings import Data
+from components.training.jobs.job import Job, TrainingError
+from components.training.loop.surroundings import Data
 
 CURVATURE = 4.0  # L: plain gradient descent on L/2 · x² diverges above 2/L
 LIMIT = 2 / CURVATURE
@@ -87,7 +87,7 @@ def test_a_range_that_is_none_is_refused(lowest: float, highest: float, steps: i
 def test_a_network_learns_at_what_is_found_and_not_at_the_rate_of_divergence(
     data: Data, job: Callable[..., Job], tmp_path: Path
 ) -> None:
-    from components.training.loop import train
+    from components.training.loop.loop import train
 
     # SGD, whose divergence is a matter of the rate alone.
     one = job(training={"optimizer": "sgd"})

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from components.config import TrainingConfig
-from components.training.finding.scaling import advice, factor, peak_rate
+from components.training.optimizing.scaling import advice, factor, peak_rate
 
 
 def config(**values: Any) -> TrainingConfig:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from components.training.finding.steps import Steps
-from components.training.job import Job
-from components.training.loop import train
-from components.training.optimization import rate
-from components.training.surroundings import Data
-from components.training.workers import deterministic
+from components.training.jobs.job import Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.optimizing.optimization import rate
+from components.training.processes.workers import deterministic
 
 CPU = torch.device("cpu")
 

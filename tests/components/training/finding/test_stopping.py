@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.training.finding.stopping import best_epoch, stop
+from components.training.optimizing.stopping import best_epoch, stop
 
 NAN = float("nan")
 ACCURACY = "validation_accuracy"

@@ -14,11 +14,11 @@ from torch import multiprocessing
 
 from components.artifacts import writing
 from components.models.network import save_weights
-from components.training.job import Event, Job
-from components.training.loop import train
-from components.training.rendezvous import Address, process_group
-from components.training.surroundings import Data
-from components.training.workers import Workers
+from components.training.jobs.job import Event, Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
+from components.training.processes.rendezvous import Address, process_group
+from components.training.processes.workers import Workers
 
 
 def train_together(jobs: Sequence[Job], data: Data, folder: Path, count: int) -> None:

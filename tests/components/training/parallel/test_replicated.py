@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from components.training.parallel.replicated import Replicated
-from components.training.workers import Workers
+from components.training.processes.workers import Workers
 
 
 class Told(Workers):

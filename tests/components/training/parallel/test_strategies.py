@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from components.config import AugmentConfig, NetworkConfig
-from components.training.job import Job
-from components.training.loop import train
-from components.training.surroundings import Data
+from components.training.jobs.job import Job
+from components.training.loop.loop import train
+from components.training.loop.surroundings import Data
 from tests.components.training.parallel.group import train_together
 
 Jobs = Callable[..., Job]

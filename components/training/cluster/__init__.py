@@ -1,0 +1,1 @@
+"""Trainings as Ray runs them on this machine or on several."""

@@ -1,0 +1,1 @@
+"""What a network learns by: its labels, and a teacher's answers and features."""

@@ -1,0 +1,190 @@
+"""What a network is asked to minimise: the task's own loss, and wrappers around it. None of them is a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from components.tasks.protocol import Batch, SupportsDistillation, Task
+from components.training.jobs.imbalance import Balance, class_weights, log_prior
+from components.training.jobs.job import Job
+from components.training.objectives.copying import Copying
+from components.training.objectives.teacher import Teacher, copying, teacher_of
+
+
+class Objective(Protocol):
+    """Raw outputs and their batch → `{"loss": scalar, …}`; the further scalars are logged."""
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """The task's loss against the labels."""
+
+    task: Task
+    label_smoothing: float = 0.0
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return self.task.loss(outputs, batch, self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Cross-entropy of each sample times its class's weight, mean over the samples.
+
+    Not divided by the batch's sum of weights, as PyTorch's `weight=` would be: which samples share a batch, or a
+    worker, must not decide how much each of them counts.
+    """
+
+    weights: Tensor  # (C,), mean 1 over the training samples
+    label_smoothing: float = 0.0
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
+        return {"loss": (self.weights[batch.targets] * each).mean()}
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Cross-entropy of each sample times its own weight, mean over the samples: see `boosting`."""
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
+        return {"loss": (each if batch.weights is None else batch.weights * each).mean()}
+
+
+@dataclass(frozen=True)
+class Focal:
+    """`(1 − p)^gamma` · cross-entropy, p the true class's probability (Lin et al. 2017, for a softmax).
+
+    What the network is sure of counts little, whatever its class. With gamma 0 it is the cross-entropy.
+    """
+
+    gamma: float
+    label_smoothing: float = 0.0
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
+        logarithm = F.log_softmax(outputs, dim=1).gather(1, batch.targets[:, None]).squeeze(1)
+        # Above 0: there a power below 1 has no finite derivative.
+        doubt = (-torch.expm1(logarithm)).clamp_min(torch.finfo(outputs.dtype).eps)
+        return {"loss": (doubt**self.gamma * each).mean()}
+
+
+@dataclass(frozen=True)
+class BalancedSoftmax:
+    """The objective on logits that are moved by the classes' log prior (Ren et al. 2020).
+
+    The network learns what would be right if all classes were equally frequent; the prior is added in training only,
+    so that what is validated, exported and served is its plain softmax.
+    """
+
+    objective: Objective
+    prior: Tensor  # (C,), logarithms
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return self.objective(outputs + self.prior, batch)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The objective on those samples of a batch that have a label: those whose weight is not 0.
+
+    As their weights are 1 on average over all samples, it does not matter how many of them share a batch or a worker.
+    """
+
+    objective: Objective
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        weights = cast(Tensor, batch.weights)
+        chosen = weights > 0
+        if not chosen.any():
+            chosen = torch.ones_like(chosen)  # whatever they come to, it counts for nothing
+        shown = replace(batch, images=batch.images[chosen], targets=batch.targets[chosen], answers=None, weights=None)
+        parts = self.objective(outputs[chosen], shown)
+        return {name: value * weights.mean() for name, value in parts.items()}
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """`(1 - weight)` · objective + `weight` · distance from a teacher (Hinton et al. 2015).
+
+    The teacher sees the very images that the student sees, augmented alike (Beyer et al. 2022); where the batch has its
+    answers, it is not asked.
+    """
+
+    objective: Objective
+    task: SupportsDistillation
+    teacher: Callable[[Tensor], Tensor]
+    temperature: float
+    weight: float
+    copying: Copying | None = None  # what is copied besides outputs: its losses come on top, each with its weight
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        further: dict[str, Tensor] = {}
+        if self.copying is not None:
+            answer, seen = self.copying.teacher.look(batch.images)
+            further = self.copying.losses(seen)
+        else:
+            answer = self.teacher(batch.images) if batch.answers is None else batch.answers
+        distance = self.task.distillation_loss(outputs, answer, self.temperature)
+        parts = self.objective(outputs, batch)
+        loss = (1.0 - self.weight) * parts["loss"] + self.weight * distance
+        for name, value in further.items():
+            loss = loss + cast(Copying, self.copying).weights[name] * value
+        return {
+            **parts,
+            "loss": loss,
+            "task_loss": parts["loss"].detach(),
+            "distillation_loss": distance.detach(),
+            **{f"{name}_loss": value.detach() for name, value in further.items()},
+        }
+
+
+def objective_of(
+    job: Job,
+    task: Task,
+    device: torch.device,
+    precision: Callable[[], AbstractContextManager[None]],
+    balance: Balance | None = None,
+    teacher: Teacher | None = None,
+    copied: Copying | None = None,
+) -> Callable[[int], Objective]:
+    """The job's objective of each epoch, counted from 1: balanced or not, and with its teacher, where it has one.
+
+    `teacher` and what is `copied` of its features are the job's, where they have been looked up. Raises
+    ConfigurationError for a teacher whose task cannot be copied.
+    """
+    natural: Objective = Supervised(task, job.training.label_smoothing)
+    if job.boosts is not None:
+        natural = Boosted(job.training.label_smoothing)
+    balanced = natural if balance is None else _balanced(natural, job.training.label_smoothing, balance, device)
+    if job.unlabelled is not None:
+        natural, balanced = Labelled(natural), Labelled(balanced)
+    teacher = teacher or teacher_of(job, task, device, precision)
+    if teacher is not None:
+        how = copying(task), teacher, job.temperature, job.teacher_weight, copied
+        natural, balanced = Distilled(natural, *how), Distilled(balanced, *how)
+    return lambda epoch: balanced if balance is not None and balance.on(epoch) else natural
+
+
+def _balanced(natural: Objective, label_smoothing: float, balance: Balance, device: torch.device) -> Objective:
+    """The objective against the labels, as `training.imbalance.loss` would have it."""
+    match balance.config.loss:
+        case "weighted":
+            weights = torch.from_numpy(class_weights(balance.counts)).float().to(device)
+            return Weighted(weights, label_smoothing)
+        case "focal":
+            return Focal(balance.config.focal_gamma, label_smoothing)
+        case "balanced-softmax":
+            return BalancedSoftmax(natural, torch.from_numpy(log_prior(balance.counts)).float().to(device))
+    return natural

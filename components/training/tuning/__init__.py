@@ -1,0 +1,1 @@
+"""A study of settings: its space, its trials, what it finds."""
