@@ -23,11 +23,11 @@ from components.compress.ensembling.combine import combine
 from components.compress.ensembling.combiners import COMBINERS, SOUP
 from components.compress.ensembling.report import read_report
 from components.compress.ensembling.soup import shares_origin
-from components.compress.errors import CompressionError
-from components.compress.judge import torch_answerer
 from components.config import EnsembleConfig, LineConfig, MembersConfig, load
 from components.data.reading.loading import load_split
 from components.environment import prepare_environment
+from components.export.errors import CompressionError
+from components.runtimes.judge import torch_answerer
 from components.tasks import registry as tasks
 from components.training.jobs.members import member_jobs
 

@@ -23,12 +23,12 @@ from benchmarks.machine import ROOT, show
 from components import config
 from components.artifacts import Dataset, Model, ModelCard, write_model
 from components.compress.quantize import quantize
-from components.compress.runtime import Answerer, Images, compare_calls, noise, open_model
-from components.compress.runtimes import registry
 from components.data import versions
 from components.data.reading.loading import load_split
 from components.environment import prepare_environment
 from components.models.network import save_weights, untrained
+from components.runtimes import registry
+from components.runtimes.execution import Answerer, Images, compare_calls, noise, open_model
 
 ROUNDS = 31
 ARTIFACT = "the int8 artifact"

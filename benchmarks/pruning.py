@@ -19,12 +19,12 @@ from pydantic import TypeAdapter
 
 from benchmarks import study
 from components.artifacts import Dataset, Model
-from components.compress.errors import CompressionError
 from components.compress.pruning.finetuning import fine_tuning
 from components.compress.pruning.prune import prune
 from components.compress.pruning.report import Round
 from components.config import LineConfig, NetworkConfig, PruneConfig, load
 from components.environment import prepare_environment
+from components.export.errors import CompressionError
 from components.training.jobs.job import Job
 
 NETWORK = NetworkConfig(name="residual", arguments={"width": 32, "stride": 2})

@@ -22,8 +22,6 @@ import onnx
 
 from benchmarks import study
 from components.artifacts import Dataset, Model
-from components.compress.export import export
-from components.compress.judge import Answerer, judge, session_answerer, torch_answerer
 from components.compress.quantization.aware import aware_job
 from components.compress.quantization.equalization import equalized
 from components.compress.quantization.integer import Int8, Looked, to_best_int8
@@ -31,11 +29,13 @@ from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.report import Int8Facts
 from components.compress.quantization.static import prepare, to_int8
 from components.compress.quantization.weights import STORAGES, stored
-from components.compress.runtime import open_session
 from components.config import AwareConfig, LineConfig, NetworkConfig, QuantizeConfig, load
 from components.data.reading.loading import Arrays, load_split
 from components.environment import prepare_environment
+from components.export.export import export
 from components.models.network import load_network
+from components.runtimes.execution import open_session
+from components.runtimes.judge import Answerer, judge, session_answerer, torch_answerer
 from components.tasks import registry as tasks
 from components.training.jobs.job import Job
 

@@ -17,11 +17,11 @@ import torch
 
 from benchmarks.machine import ROOT, describe, show
 from components.artifacts import Dataset, Model, Split, replacing, writing
-from components.compress.judge import judge, torch_answerer
 from components.config import load
 from components.data import versions
 from components.data.reading.loading import load_split
 from components.models.network import load_network
+from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
 from components.training.cluster import conductor as cluster_conductor
 from components.training.jobs.job import Event, Job

@@ -21,8 +21,8 @@ from flows import terminal
 from flows.screen import Screen, say_json
 
 if TYPE_CHECKING:
-    from components.compress.bench.measure import Bench
-    from components.compress.bench.targets import Target
+    from components.export.bench.measure import Bench
+    from components.export.bench.targets import Target
     from components.registry.finding import Found
     from components.registry.tracking import Tracking
 
@@ -44,7 +44,7 @@ def export(
     project = terminal.project()
     console = Screen(stderr=True)
     with terminal.explained(console, project.logs / terminal.ERRORS, NOTHING_WRITTEN):
-        from components.compress import formats
+        from components.export import formats
         from components.registry import finding, tracking
 
         formats.chosen(format)  # before anything is looked for
@@ -90,8 +90,8 @@ def bench(
     console = Screen(stderr=True)
     with terminal.explained(console, project.logs / terminal.ERRORS, NOTHING_WRITTEN):
         counts, batches = numbers("threads", threads), numbers("batch", batch)
-        from components.compress.bench import energy, measure
-        from components.compress.bench.targets import machine
+        from components.export.bench import energy, measure
+        from components.export.bench.targets import machine
         from components.registry import tracking
 
         connection = tracking.connect(project.root)
@@ -177,7 +177,7 @@ def _measured(
     measure: Callable[[Target], Bench],
 ) -> tuple[Found | None, Bench]:
     """Find what is to be measured, and measure it."""
-    from components.compress.bench import targets
+    from components.export.bench import targets
     from components.registry import finding
 
     if Path(text).is_file():

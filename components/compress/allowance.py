@@ -11,10 +11,10 @@ from pathlib import Path
 
 from components.artifacts import Card, Dataset, Model
 from components.compress.ensembling.report import REPORT, EnsembleReport, read_report
-from components.compress.errors import CompressionError
-from components.compress.judge import judge, torch_answerer
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError
 from components.models.network import load_network
+from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
 
 SAMPLES = 2_000  # of the validation split at most: two accuracies near 0.9 on these are known to 0.9 pp of difference

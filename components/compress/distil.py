@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.artifacts import Card, Dataset, Model
-from components.compress.errors import CompressionError
-from components.compress.judge import judge, torch_answerer
 from components.config import AugmentConfig, StudentConfig, TrainingConfig
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError
 from components.models.network import load_network
+from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
 from components.training.jobs.job import Job
 

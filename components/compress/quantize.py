@@ -26,20 +26,20 @@ from components.artifacts import (
     replacing,
     write_model,
 )
-from components.compress.errors import require_trained_on
-from components.compress.export import describe, export
-from components.compress.judge import judge, session_answerer, torch_answerer
 from components.compress.quantization.choice import Outcome, choose, points
 from components.compress.quantization.comparing import COMPARED, Made, compared
 from components.compress.quantization.integer import Looked, to_best_int8
 from components.compress.quantization.measuring import difference
 from components.compress.quantization.report import CandidateReport, QuantizationReport
+from components.compress.quantization.serving import RuntimeChoice, choose_runtime
 from components.compress.quantization.weights import stored
-from components.compress.runtime import open_session
-from components.compress.serving import RuntimeChoice, choose_runtime
 from components.config import QuantizeConfig
 from components.data.reading.loading import Arrays, load_split
+from components.export.errors import require_trained_on
+from components.export.export import describe, export
 from components.models.network import load_network
+from components.runtimes.execution import open_session
+from components.runtimes.judge import judge, session_answerer, torch_answerer
 from components.tasks import registry as tasks
 
 TrainAware = Callable[[Model], Model]  # a network → the same one, trained on while it feels int8's rounding

@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.figure import Figure as Picture
 
 from components import texts
-from components.compress.bench.measure import Bench
 from components.evaluate.plots import BLUE, GREEN, GREY, ORANGE, RED, plain, save
+from components.export.bench.measure import Bench
 
 
 def draw(bench: Bench, title: str, path: Path) -> Path:

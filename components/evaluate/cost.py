@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import torch
 
 from components.artifacts import Figure, Model
-from components.compress import runtime
-from components.compress.judge import torch_answerer
-from components.compress.runtime import Answerer
 from components.models.network import load_network, untrained
 from components.models.size import size
+from components.runtimes import execution as runtime
+from components.runtimes.execution import Answerer
+from components.runtimes.judge import torch_answerer
 from components.tasks import registry as tasks
 
 PYTORCH = "pytorch"

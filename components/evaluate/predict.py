@@ -9,10 +9,10 @@ from __future__ import annotations
 import pyarrow as pa
 
 from components.artifacts import ArtifactError, Dataset, Model, Predictions, Split
-from components.compress.runtime import Answerer
 from components.data.reading.loading import load_split
 from components.evaluate import slices
 from components.evaluate.cost import answerer
+from components.runtimes.execution import Answerer
 from components.tasks import registry as tasks
 from components.tasks.protocol import Columns
 

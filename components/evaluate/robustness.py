@@ -15,10 +15,10 @@ import pyarrow as pa
 from scipy import ndimage
 
 from components.artifacts import DatasetCard, Figure, Predictions
-from components.compress.runtimes.protocol import Answerer
 from components.config import CorruptionsConfig, EvaluateConfig
 from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
+from components.runtimes.protocol import Answerer
 from components.tasks.protocol import Columns, Task
 
 BATCH = 64  # images that are corrupted, and asked for, at a time

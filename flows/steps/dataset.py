@@ -156,7 +156,7 @@ def _drift_report(folder: Path) -> DriftReport:
     return DriftReport.load(folder)
 
 
-@step("drift", load=_drift_report, code=["components.data.drift.comparison", "components.compress.runtime"])
+@step("drift", load=_drift_report, code=["components.data.drift.comparison", "components.runtimes.execution"])
 def _drift(
     run: StepRun, dataset: Dataset, production: Model | None, name: str, config: DriftConfig, unreadable: str | None
 ) -> None:
@@ -164,10 +164,10 @@ def _drift(
 
     `unreadable` says what is wrong with the version in production, where it cannot be compared with.
     """
-    from components.compress.runtime import embedding
     from components.data.drift import comparison as drift
     from components.data.drift.profile import profile
     from components.registry import versions
+    from components.runtimes.execution import embedding
 
     shared = line()
     reference = None if unreadable else versions.production_reference(shared.tracking, name)

@@ -141,10 +141,10 @@ def _register(
     candidate: bool,
 ) -> None:
     """Make what will be served a version in MLflow's registry: with signature, example, model card and evidence."""
-    from components.compress.runtime import embedding
     from components.data.drift.profile import profile
     from components.registry import registration
     from components.registry.card import model_card
+    from components.runtimes.execution import embedding
 
     shared = line()
     served = quantized.served

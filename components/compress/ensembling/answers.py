@@ -16,9 +16,9 @@ import pyarrow as pa
 import torch
 
 from components.artifacts import DatasetCard, Predictions
-from components.compress.judge import Answerer, batches
-from components.compress.runtime import Answers
 from components.data.reading.loading import Arrays
+from components.runtimes.execution import Answers
+from components.runtimes.judge import Answerer, batches
 from components.tasks.protocol import SupportsEnsemble, Task
 
 Floats = npt.NDArray[np.float64]

@@ -12,11 +12,11 @@ from components.artifacts import Dataset, Model
 from components.compress.ensembling.answers import Said, Together, ask, together
 from components.compress.ensembling.combiners import Given
 from components.compress.ensembling.stacking import learners_of, out_of_fold
-from components.compress.errors import CompressionError, require_trained_on
-from components.compress.judge import torch_answerer
 from components.data.reading.loading import Arrays, load_split
+from components.export.errors import CompressionError, require_trained_on
 from components.models.ensemble import Mirrored
 from components.models.network import load_network
+from components.runtimes.judge import torch_answerer
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 from components.training.loop.boosting import mistakes_of, samme

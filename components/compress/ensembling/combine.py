@@ -23,12 +23,12 @@ from components.compress.ensembling.cost import Cost, cost_of
 from components.compress.ensembling.diversity import diversity
 from components.compress.ensembling.report import REPORT, CombinerFigures, EnsembleReport, MemberFigures, read_report
 from components.compress.ensembling.soup import SEEN, Chosen, Soups, shares_origin
-from components.compress.errors import CompressionError
-from components.compress.judge import torch_answerer
 from components.config import EnsembleConfig, NetworkConfig
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError
 from components.models.ensemble import BoostedVote, Ensemble, MeanProbability, VoteShare, as_trained
 from components.models.network import save_weights, untrained
+from components.runtimes.judge import torch_answerer
 from components.tasks.protocol import SupportsEnsemble
 
 __all__ = ["combine", "read_report"]

@@ -15,7 +15,7 @@ from torch import nn
 from components.compress.ensembling.answers import Floats, Together
 from components.compress.ensembling.stacking import fit_stacking
 from components.compress.ensembling.weights import fit_weights
-from components.compress.errors import CompressionError
+from components.export.errors import CompressionError
 from components.models.ensemble import BoostedVote, MeanProbability, VoteShare
 
 SOUP = "soup"  # the one that is no fusion: see `soup`

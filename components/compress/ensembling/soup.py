@@ -16,9 +16,9 @@ from torch.optim.swa_utils import update_bn
 
 from components.artifacts import DatasetCard, Model
 from components.compress.ensembling.answers import Rows, Said, ask
-from components.compress.judge import batches, preprocess, torch_answerer
-from components.compress.runtime import Images
 from components.data.reading.loading import Arrays
+from components.runtimes.execution import Images
+from components.runtimes.judge import batches, preprocess, torch_answerer
 from components.tasks.protocol import Task
 
 SEEN = 4096  # training images that batch normalisation's statistics are taken over: more change no figure that is shown

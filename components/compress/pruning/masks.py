@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from components.compress.errors import CompressionError
+from components.export.errors import CompressionError
 
 GROUP = 4
 ZEROS = 2  # of each group (Mishra et al. 2021)

@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 import torch
 
 from components.artifacts import Dataset, Model
-from components.compress.export import export
-from components.compress.judge import judge, torch_answerer
 from components.compress.pruning.report import PruningReport, Round
 from components.compress.quantization.measuring import loss, measured, predictions
-from components.compress.runtime import Timings, compare_latency, open_session
 from components.data.reading.loading import load_split
+from components.export.export import export
 from components.models.network import load_network
 from components.models.size import size
+from components.runtimes.execution import Timings, compare_latency, open_session
+from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
 
 BATCH = 64  # at which engines are near their best on a CPU

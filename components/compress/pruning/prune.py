@@ -17,17 +17,17 @@ import torch
 from torch import nn
 
 from components.artifacts import Ancestor, Dataset, InputSpec, Model, ModelCard, write_model
-from components.compress.errors import CompressionError, require_trained_on
-from components.compress.judge import preprocess
 from components.compress.pruning import masks, structured
 from components.compress.pruning.measuring import report_on, timed
 from components.compress.pruning.report import PruningReport
-from components.compress.runtime import noise
 from components.config import LineConfig, PruneConfig, StructuredConfig, TwoOfFourConfig, UnstructuredConfig
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError, require_trained_on
 from components.models.narrowing import shapes_of
 from components.models.network import load_network, save_weights, untrained
 from components.models.size import size
+from components.runtimes.execution import noise
+from components.runtimes.judge import preprocess
 from components.tasks import registry as tasks
 
 NAME = "pruned"

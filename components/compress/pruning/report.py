@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.artifacts import Card, Figure
 from components.compress.quantization.choice import FASTER, points
-from components.compress.runtime import LatencyFigures
+from components.runtimes.execution import LatencyFigures
 
 
 class Round(Card):

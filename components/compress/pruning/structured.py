@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
-from components.compress.errors import CompressionError
-from components.compress.judge import preprocess
-from components.compress.runtime import noise
 from components.config import StructuredConfig
 from components.data.reading.loading import Arrays
+from components.export.errors import CompressionError
 from components.models.attention import SelfAttention, SpatialAttention
 from components.models.registry import Network
+from components.runtimes.execution import noise
+from components.runtimes.judge import preprocess
 from components.tasks.protocol import Batch, Task
 
 STEPS = 100  # a step takes at most 1 % of the channels: the target is met as closely as that

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from components.artifacts import Model
-from components.compress.errors import CompressionError
 from components.config import AwareConfig, TrainingConfig, TransferConfig
+from components.export.errors import CompressionError
 from components.models.weights import sha256
 from components.training.jobs.job import Job
 

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts import DatasetCard, Model
-from components.compress.judge import session_answerer
 from components.compress.quantization.measuring import (
     difference,
     group_losses,
@@ -19,9 +18,10 @@ from components.compress.quantization.measuring import (
     predictions,
 )
 from components.compress.quantization.report import CandidateReport, Int8Facts
-from components.compress.runtime import Timings, compare_latency, open_session
 from components.config import QuantizeConfig
 from components.data.reading.loading import Arrays
+from components.runtimes.execution import Timings, compare_latency, open_session
+from components.runtimes.judge import session_answerer
 from components.tasks.protocol import Task
 
 COMPARED = 1_000  # validation images at most on which PyTorch's, float's and int8's answers are compared

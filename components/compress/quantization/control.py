@@ -14,11 +14,11 @@ from pathlib import Path
 
 import onnx
 
-from components.compress.judge import Answerer, session_answerer
 from components.compress.quantization.graphs import heads, layers
 from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.static import OPERATORS, Method, to_int8
-from components.compress.runtime import Images, open_session
+from components.runtimes.execution import Images, open_session
+from components.runtimes.judge import Answerer, session_answerer
 
 
 @dataclass(frozen=True)

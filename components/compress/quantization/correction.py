@@ -16,7 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from components.compress.quantization.graphs import weights
-from components.compress.runtime import INPUT, Images, open_session
+from components.runtimes.execution import INPUT, Images, open_session
 
 Floats = npt.NDArray[np.float32]
 

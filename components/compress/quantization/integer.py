@@ -8,14 +8,14 @@ from pathlib import Path
 
 import onnx
 
-from components.compress.judge import Answerer, session_answerer
 from components.compress.quantization.control import Search, floating_nodes, search, sensitivity
 from components.compress.quantization.equalization import equalized
 from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.report import Int8Facts
 from components.compress.quantization.static import METHODS, Method, prepare, to_int8
-from components.compress.runtime import Images, executed_kernels, open_session
 from components.config import QuantizeConfig
+from components.runtimes.execution import Images, executed_kernels, open_session
+from components.runtimes.judge import Answerer, session_answerer
 
 # Images on which layers are ranked: their order settles long before, and each layer is asked for all of them.
 RANKED_ON = 128

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.artifacts import DatasetCard, Figure, Predictions
-from components.compress.judge import Answerer, batches
 from components.compress.quantization.report import Difference, GroupLoss
-from components.compress.runtime import Images
 from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
+from components.runtimes.execution import Images
+from components.runtimes.judge import Answerer, batches
 from components.tasks.protocol import Task
 
 Floats = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from components.artifacts import Card, Figure, Precision
-from components.compress.runtime import LatencyFigures
+from components.runtimes.execution import LatencyFigures
 
 
 class Difference(Card):

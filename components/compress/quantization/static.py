@@ -14,10 +14,10 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from components.compress.errors import CompressionError
-from components.compress.export import quiet
 from components.compress.quantization.graphs import ARITHMETIC, heads, quantized_operators
-from components.compress.runtime import INPUT, Images
+from components.export.errors import CompressionError
+from components.export.export import quiet
+from components.runtimes.execution import INPUT, Images
 
 Method = Literal["minmax", "entropy", "percentile"]
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from components.compress.errors import CompressionError
 from components.compress.quantization.correction import corrected
 from components.compress.quantization.graphs import ARITHMETIC, Weights, weights
 from components.compress.quantization.rounding import rounded
-from components.compress.runtime import Images
+from components.export.errors import CompressionError
+from components.runtimes.execution import Images
 
 Storage = Literal["int8-weights", "int4-weights", "float16", "bfloat16"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)

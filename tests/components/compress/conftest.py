@@ -17,11 +17,11 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from components.artifacts import Dataset, DatasetCard, InputSpec, Model, ModelCard, write_model
-from components.compress.export import export
-from components.compress.judge import preprocess
 from components.config import NetworkConfig
 from components.data.reading.loading import load_split
+from components.export.export import export
 from components.models.network import save_weights
+from components.runtimes.judge import preprocess
 from components.tasks import registry as tasks
 from components.tasks.protocol import Batch
 

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from components.artifacts import Dataset, Model
 from components.compress.distil import report_on, student_jobs
-from components.compress.errors import CompressionError
 from components.config import LineConfig, NetworkConfig
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.training.jobs.job import Job

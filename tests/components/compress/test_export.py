@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from components.artifacts import ArtifactError, Dataset, Model
-from components.compress.export import OPSET, export, parity, read_metadata
-from components.compress.runtime import answers, open_session
 from components.data.reading.loading import load_split
+from components.export.export import OPSET, export, parity, read_metadata
 from components.models.network import load_network
+from components.runtimes.execution import answers, open_session
 
 
 @pytest.fixture(scope="module")

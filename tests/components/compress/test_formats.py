@@ -13,12 +13,12 @@ import pytest
 from onnx import numpy_helper
 
 from components.artifacts import Dataset, Model, digest_folder
-from components.compress import formats
-from components.compress.errors import CompressionError
-from components.compress.export import OPSET
-from components.compress.formats import Source, write
-from components.compress.runtimes import registry
 from components.data.reading.loading import load_split
+from components.export import formats
+from components.export.errors import CompressionError
+from components.export.export import OPSET
+from components.export.formats import Source, write
+from components.runtimes import registry
 
 
 @pytest.fixture(scope="module")

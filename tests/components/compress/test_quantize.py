@@ -12,15 +12,15 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from components.artifacts import Dataset, InputSpec, Model
-from components.compress.errors import CompressionError
-from components.compress.export import read_metadata
 from components.compress.quantization.graphs import heads, quantized_operators
 from components.compress.quantize import Quantized, quantize
-from components.compress.runtime import answers, executed_kernels
 from components.config import NetworkConfig, QuantizeConfig
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError
+from components.export.export import read_metadata
 from components.models import registry as models
 from components.models.network import load_network
+from components.runtimes.execution import answers, executed_kernels
 
 CONFIG = QuantizeConfig(calibration_samples=96, batch=16)
 

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from components.compress.resizing import any_size
+from components.export.resizing import any_size
 
 
 def resizer(folder: Path, channels: int, side: int = 28) -> onnxruntime.InferenceSession:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from components.compress.runtime import Timings, answers, compare_latency, latency, open_session
+from components.runtimes.execution import Timings, answers, compare_latency, latency, open_session
 
 
 def graph_of(path: Path, layers: int) -> Path:

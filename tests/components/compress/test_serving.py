@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from components.artifacts import Dataset, Model
-from components.compress.runtime import answers, open_model
-from components.compress.runtimes import openvino, registry
-from components.compress.serving import choose_runtime, decide
+from components.compress.quantization.serving import choose_runtime, decide
 from components.data.reading.loading import load_split
+from components.runtimes import openvino, registry
+from components.runtimes.execution import answers, open_model
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from components.artifacts import ArtifactError, Dataset, DatasetCard, InputSpec, Model, ModelCard, write_model
-from components.compress.export import export
 from components.config import NetworkConfig
 from components.evaluate import slices
 from components.evaluate.evaluate import evaluate, quality
 from components.evaluate.predict import predict
+from components.export.export import export
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
 from tests.components.evaluate.evaluate_builders import CONFIG

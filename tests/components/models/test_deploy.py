@@ -10,11 +10,11 @@ import onnx
 import pytest
 from torch import nn
 
-from components.compress.export import export, parity
 from components.compress.quantization.graphs import quantized_operators
 from components.compress.quantization.static import prepare, to_int8
-from components.compress.runtime import INPUT, answers, open_session
 from components.config import NetworkConfig
+from components.export.export import export, parity
+from components.runtimes.execution import INPUT, answers, open_session
 from tests.components.models.models_builders import OTHERS, VARIANTS, awaken, compact, network, saved, spec
 
 QUICK = [compact("residual", **VARIANTS[3][1]), compact("mobilenet", **VARIANTS[2][1])]

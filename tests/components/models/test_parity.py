@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from components.compress.export import export
-from components.compress.judge import torch_answerer
-from components.compress.runtimes import registry as runtimes
 from components.config import NetworkConfig
+from components.export.export import export
 from components.models import registry
 from components.models.network import load_network
+from components.runtimes import registry as runtimes
+from components.runtimes.judge import torch_answerer
 from components.tasks import registry as tasks
 from tests.components.models.models_builders import awaken, network, saved, spec
 

@@ -21,11 +21,11 @@ from sklearn.datasets import load_digits
 
 from components.artifacts import DatasetCard, InputSpec, Model, ModelCard, Predictions, write_model
 from components.compress.ensembling.combiners import COMBINERS, SOUP
-from components.compress.export import export
-from components.compress.runtime import answers, open_session
 from components.config import ConfigurationError, NetworkConfig
+from components.export.export import export
 from components.models.ensemble import FUSIONS, mean_probability
 from components.models.network import save_weights
+from components.runtimes.execution import answers, open_session
 from components.tasks import registry
 from components.tasks.protocol import Batch, Capability, Task, network_answer
 

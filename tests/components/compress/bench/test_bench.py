@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from components.artifacts import Model
-from components.compress.bench import targets
-from components.compress.bench.energy import meter
-from components.compress.bench.fresh import FreshError, start
-from components.compress.bench.measure import STRETCH, _pace, measure
-from components.compress.errors import CompressionError
-from components.compress.formats import Source, write
+from components.export.bench import targets
+from components.export.bench.energy import meter
+from components.export.bench.fresh import FreshError, start
+from components.export.bench.measure import STRETCH, _pace, measure
+from components.export.errors import CompressionError
+from components.export.formats import Source, write
 
 
 def sleeping(seconds: float) -> Any:
@@ -67,7 +67,7 @@ def test_a_cold_start_is_that_of_the_engine_alone(exported: Model) -> None:
     assert 0 < began.load_seconds + began.answer_seconds < began.seconds
     # PyTorch alone holds more: neither it nor this process is counted.
     assert 20 * 2**20 < began.peak_bytes < 200 * 2**20
-    program = "import sys, components.compress.bench.process; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
+    program = "import sys, components.export.bench.process; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4]
     )

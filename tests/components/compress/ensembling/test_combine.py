@@ -15,15 +15,15 @@ from components.compress.ensembling.combine import combine, read_report
 from components.compress.ensembling.picture import draw
 from components.compress.ensembling.soup import greedy, mean_weights
 from components.compress.ensembling.weights import fit_weights
-from components.compress.errors import CompressionError
-from components.compress.export import export, parity
-from components.compress.judge import preprocess, torch_answerer
-from components.compress.runtime import answers
 from components.config import EnsembleConfig, NetworkConfig
 from components.data.reading.folds import folds_of
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError
+from components.export.export import export, parity
 from components.models.ensemble import Mirrored
 from components.models.network import load_network
+from components.runtimes.execution import answers
+from components.runtimes.judge import preprocess, torch_answerer
 from components.tasks import registry as tasks
 from components.training.loop.boosting import samme
 

@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from components.compress.ensembling.answers import Together
 from components.compress.ensembling.combiners import COMBINERS, Given, combiner
-from components.compress.errors import CompressionError
+from components.export.errors import CompressionError
 from components.training.loop.boosting import samme
 
 MEMBERS, SAMPLES, CLASSES = 3, 400, 4

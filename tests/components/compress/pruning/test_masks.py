@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from components.compress.errors import CompressionError
 from components.compress.pruning.masks import two_of_four, unstructured
+from components.export.errors import CompressionError
 from tests.components.compress.pruning.pruning_builders import images, network
 
 

@@ -10,12 +10,12 @@ from pydantic import TypeAdapter
 
 from components.artifacts import Dataset, Model, write_model
 from components.compress.allowance import exchange
-from components.compress.errors import CompressionError
-from components.compress.export import export, parity, read_metadata
 from components.compress.pruning.finetuning import fine_tuning
 from components.compress.pruning.prune import NAME, Pruned, problems, prune
 from components.config import AugmentConfig, LineConfig, NetworkConfig, PruneConfig, TrainingConfig
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError
+from components.export.export import export, parity, read_metadata
 from components.models.network import load_network, save_weights, untrained
 from components.training.jobs.job import Job
 from components.training.loop.loop import train as run_loop

@@ -8,9 +8,9 @@ import torch
 import torch_pruning
 from torch import nn
 
-from components.compress.errors import CompressionError
 from components.compress.pruning.structured import cut
 from components.config import NetworkConfig
+from components.export.errors import CompressionError
 from components.models import registry
 from components.models.narrowing import shapes_of
 from components.models.size import size

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from components.compress.runtime import INPUT
+from components.runtimes.execution import INPUT
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from components.artifacts import Dataset, Model, ModelCard, write_model
-from components.compress.errors import CompressionError
 from components.compress.quantization.aware import aware_job
 from components.compress.quantize import quantize
 from components.config import AugmentConfig, AwareConfig, QuantizeConfig, TrainingConfig
 from components.data.reading.loading import load_split
+from components.export.errors import CompressionError
 from components.models.network import load_network, save_weights
 from components.training.jobs.job import Job
 from components.training.loop.loop import train as run_loop

@@ -9,14 +9,14 @@ import pytest
 from onnx import helper, numpy_helper
 
 from components.artifacts import Dataset, Model
-from components.compress.judge import session_answerer
 from components.compress.quantization.equalization import equalized, pairs
 from components.compress.quantization.integer import Looked, to_best_int8
 from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.static import prepare, to_int8
-from components.compress.runtime import INPUT, open_session
 from components.config import QuantizeConfig
 from components.data.reading.loading import load_split
+from components.runtimes.execution import INPUT, open_session
+from components.runtimes.judge import session_answerer
 
 RANDOM = np.random.default_rng(3)
 SHAPES = {"wide": (6, 3, 1, 1), "deep": (6, 1, 3, 3), "narrow": (4, 6, 1, 1)}  # a mobile block: its middle is depthwise

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
 
-from components.compress.errors import CompressionError
 from components.compress.quantization.graphs import layers, quantized_operators
 from components.compress.quantization.static import OPERATORS, prepare, to_int8
-from components.compress.runtime import INPUT, executed_kernels, open_session
+from components.export.errors import CompressionError
+from components.runtimes.execution import INPUT, executed_kernels, open_session
 
 IMAGES = np.random.default_rng(2).integers(0, 256, (40, 6, 6, 3), dtype=np.uint8)
 

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
 
-from components.compress.errors import CompressionError
 from components.compress.quantization.correction import corrected
 from components.compress.quantization.graphs import weights
 from components.compress.quantization.rounding import rounded
 from components.compress.quantization.weights import STORAGES, Storage, stored
-from components.compress.runtime import INPUT, open_session
+from components.export.errors import CompressionError
+from components.runtimes.execution import INPUT, open_session
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (70, 6, 6, 3), dtype=np.uint8)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from components.artifacts import Dataset, Model
-from components.compress.runtimes import openvino, registry
-from components.compress.runtimes.protocol import RuntimeMissingError
 from components.data.reading.loading import load_split
 from components.models.network import load_network
+from components.runtimes import openvino, registry
+from components.runtimes.protocol import RuntimeMissingError
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino", "pytorch"])

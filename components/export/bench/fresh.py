@@ -40,7 +40,7 @@ def start(runtime: str, path: Path, threads: int, shape: tuple[int, int, int], b
     began = time.time()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "components.compress.bench.process", *words],
+            [sys.executable, "-m", "components.export.bench.process", *words],
             capture_output=True, text=True, timeout=SECONDS, check=False, env=environment,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:

@@ -20,13 +20,13 @@ import onnx
 
 from components import texts
 from components.artifacts import Model, ModelCard, replacing
-from components.compress.errors import CompressionError
-from components.compress.export import OPSET, export, program, quiet
-from components.compress.resizing import any_size
-from components.compress.runtime import INPUT, noise, open_model
-from components.compress.runtimes import executorch, openvino, registry
-from components.compress.runtimes.protocol import Answerer, Answers
+from components.export.errors import CompressionError
+from components.export.export import OPSET, export, program, quiet
+from components.export.resizing import any_size
 from components.own_files import text
+from components.runtimes import executorch, openvino, registry
+from components.runtimes.execution import INPUT, noise, open_model
+from components.runtimes.protocol import Answerer, Answers
 
 SUMS = "SHA256SUMS"  # the file that lists the others, and by which a folder is known as an export
 TRIED = 16  # random images on which what was written is compared with what it was written from

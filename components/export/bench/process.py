@@ -1,6 +1,6 @@
 """The process that `fresh` starts: an engine opens a file and answers. Imports nothing that the engine does not need.
 
-python -m components.compress.bench.process RUNTIME PATH THREADS HEIGHT WIDTH CHANNELS BATCH
+python -m components.export.bench.process RUNTIME PATH THREADS HEIGHT WIDTH CHANNELS BATCH
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.compress.runtimes import registry
+from components.runtimes import registry
 
 
 def main(runtime: str, path: str, threads: str, *sizes: str) -> None:

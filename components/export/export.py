@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import Model, ModelCard, write_model
-from components.compress.errors import CompressionError
-from components.compress.judge import batches, preprocess, torch_answerer
-from components.compress.runtime import INPUT, OUTPUTS, Images, answers
+from components.export.errors import CompressionError
 from components.models.network import load_network
 from components.models.registry import Network
+from components.runtimes.execution import INPUT, OUTPUTS, Images, answers
+from components.runtimes.judge import batches, preprocess, torch_answerer
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-from components.compress.runtimes.protocol import Runtime
+from components.runtimes.protocol import Runtime
 
 # In full, since a step's code is found by the modules that it imports or names (`components.provenance`).
 MODULES = (
-    "components.compress.runtimes.onnxruntime",
-    "components.compress.runtimes.openvino",
-    "components.compress.runtimes.pytorch",
-    "components.compress.runtimes.executorch",
+    "components.runtimes.onnxruntime",
+    "components.runtimes.openvino",
+    "components.runtimes.pytorch",
+    "components.runtimes.executorch",
 )
 
 

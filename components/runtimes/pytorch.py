@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.compress.runtimes.protocol import OUTPUTS, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import OUTPUTS, Answerer, Answers, Images, Runtime
 
 
 def _load(path: Path, threads: int | None) -> Answerer:
@@ -22,8 +22,8 @@ def _load(path: Path, threads: int | None) -> Answerer:
 
 def _eager(folder: Path) -> Answerer:
     from components.artifacts import Model
-    from components.compress.judge import torch_answerer
     from components.models.network import load_network
+    from components.runtimes.judge import torch_answerer
     from components.tasks import registry as tasks
 
     model = Model.load(folder)

@@ -1,4 +1,4 @@
-"""ONNX Runtime: opens sessions. Timing and counting what they do is `components.compress.runtime`'s business."""
+"""ONNX Runtime: opens sessions. Timing and counting what they do is `components.runtimes.execution`'s business."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.compress.runtimes.protocol import INPUT, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import INPUT, Answerer, Answers, Images, Runtime
 
 if TYPE_CHECKING:
     import onnxruntime

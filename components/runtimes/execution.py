@@ -21,9 +21,9 @@ import numpy.typing as npt
 import onnx
 
 from components.artifacts import ArtifactError, Card, InputSpec, Model
-from components.compress.runtimes import onnxruntime as engine
-from components.compress.runtimes import openvino
-from components.compress.runtimes.protocol import INPUT, OUTPUTS, Answerer, Answers, Images, Runtime
+from components.runtimes import onnxruntime as engine
+from components.runtimes import openvino
+from components.runtimes.protocol import INPUT, OUTPUTS, Answerer, Answers, Images, Runtime
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -205,7 +205,7 @@ def _noise(session: onnxruntime.InferenceSession, count: int) -> Images:
 def _graph(model: Model | Path) -> Path:
     path = model.onnx if isinstance(model, Model) else model
     if not path.is_file():
-        raise ArtifactError(f"{path}: expected an ONNX file, found none; write one with components.compress.export")
+        raise ArtifactError(f"{path}: expected an ONNX file, found none; write one with components.export.export")
     return path
 
 

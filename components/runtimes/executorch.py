@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.compress.runtimes.protocol import OUTPUTS, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import OUTPUTS, Answerer, Answers, Images, Runtime
 
 if TYPE_CHECKING:
     import torch

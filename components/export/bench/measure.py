@@ -11,11 +11,11 @@ import numpy as np
 from pydantic import Field
 
 from components.artifacts import Card, InputSpec
-from components.compress.bench.energy import Basis, Meter
-from components.compress.bench.fresh import Start, start
-from components.compress.runtime import noise
-from components.compress.runtimes import registry
-from components.compress.runtimes.protocol import Answerer
+from components.export.bench.energy import Basis, Meter
+from components.export.bench.fresh import Start, start
+from components.runtimes import registry
+from components.runtimes.execution import noise
+from components.runtimes.protocol import Answerer
 
 STRETCH = 0.05  # seconds of calls that a round gives each engine at least: some hundred of a small network's
 WARM_UP = 3  # calls that are not counted: the first allocates, and some engines compile for its batch

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from components.compress.errors import CompressionError
-from components.compress.runtimes.protocol import INPUT
+from components.export.errors import CompressionError
+from components.runtimes.protocol import INPUT
 
 FITTED = "image_fitted"
 

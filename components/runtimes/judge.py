@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import DatasetCard, Predictions
-from components.compress.runtime import Answers, Images, stream
 from components.data.reading.loading import Arrays
+from components.runtimes.execution import Answers, Images, stream
 from components.tasks.protocol import SupportsEnsemble, Task, network_answer
 
 Answerer = Callable[[Images], Answers]  # uint8 (N, H, W, C) → the task's answer

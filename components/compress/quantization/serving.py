@@ -14,8 +14,8 @@ from pydantic import Field
 
 from components.artifacts import Card, ModelCard
 from components.compress.quantization.measuring import difference
-from components.compress.runtime import Images, compare_calls
-from components.compress.runtimes import onnxruntime, openvino
+from components.runtimes import onnxruntime, openvino
+from components.runtimes.execution import Images, compare_calls
 
 Engine = Literal["onnxruntime", "openvino"]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import onnx
 
 from components.artifacts import InputSpec, Model
-from components.compress.errors import CompressionError
-from components.compress.export import export
-from components.compress.runtimes import registry
+from components.export.errors import CompressionError
+from components.export.export import export
+from components.runtimes import registry
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from components.compress.runtimes.protocol import INPUT, Answerer, Answers, Images, Runtime
 from components.environment import openvino_tells_nobody
+from components.runtimes.protocol import INPUT, Answerer, Answers, Images, Runtime
 
 SHAPES = 4  # sizes of batches that get a network of their own
 
