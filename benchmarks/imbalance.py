@@ -29,11 +29,12 @@ import pyarrow as pa
 import torch
 
 from benchmarks.machine import ROOT, describe, show
-from components.artifacts import DatasetCard, InputSpec, Predictions, writing
+from components.artifacts import DatasetCard, InputSpec, Predictions
 from components.config import AugmentConfig, FashionMnistSource, ImbalanceConfig, NetworkConfig, TrainingConfig
 from components.data.reading.loading import decode_image
 from components.data.sources import fashion_mnist
 from components.environment import prepare_environment
+from components.files import writing
 from components.tasks import registry as tasks
 from components.tasks.protocol import network_answer
 from components.training.jobs.imbalance import balance_of

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import ROOT, describe, show
-from components.artifacts import Dataset, Model, Split, replacing, writing
+from components.artifacts import Dataset, Model, Split
 from components.config import load
 from components.data import versions
 from components.data.reading.loading import load_split
+from components.files import replacing, writing
 from components.models.network import load_network
 from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from components.artifacts import digest_values
+from components.files import digest_values
 from components.registry.tracking import DATA, Run, Tracking
 
 if TYPE_CHECKING:

@@ -82,10 +82,10 @@ def check(
     )
     console = Screen()
     with _looking() as root, scratch("convoy-check-") as folder:
-        from components.artifacts import replacing
         from components.data import outputs
         from components.data.checking.check import INSPECTED, command
         from components.data.checking.check import check as inspect
+        from components.files import replacing
         from flows.data_pages import check_page
 
         if pictures is not None:

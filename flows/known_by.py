@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from components.artifacts import DatasetCard, ModelCard, digest_values
+from components.artifacts import DatasetCard, ModelCard
 from components.config import BY_CONTENT, NetworkConfig, Section
+from components.files import digest_values
 from components.members import FAMILIES, TASKS, Member
 
 KINDS = ("inputs", "settings", "code", "libraries", "machine")

@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
-from components.artifacts import writing
+from components.files import writing
 from flows import family, notices
 from flows.project import Project
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from components.artifacts import writing
+from components.files import writing
 from flows.project import Project
 
 PREFECT = "server.url"  # in Prefect's part of the state: the server that stays beyond a line

@@ -10,9 +10,9 @@ from typing import Literal
 from prefect.runtime import flow_run as this_flow_run
 
 from components import provenance, texts
-from components.artifacts import digest_values
 from components.config import Recipe
 from components.environment import who
+from components.files import digest_values
 from components.registry import tracking as memory
 from components.registry.store import TrackingError
 from flows import family, leases, preflight

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from components import own_files
-from components.artifacts import writing
+from components.files import writing
 from flows import family, guard, index, leases, notes, overview
 from flows.prefect_server import (
     ACCOUNT,

@@ -28,8 +28,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from components import machine, texts
-from components.artifacts import ArtifactError, Dataset, digest_values
+from components.artifacts import ArtifactError, Dataset
 from components.config import Section
+from components.files import digest_values
 from components.own_files import remove
 from components.provenance import code_parts, libraries, meaning
 from components.registry import manifest

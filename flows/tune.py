@@ -17,8 +17,9 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components import texts
-from components.artifacts import Dataset, digest_values
+from components.artifacts import Dataset
 from components.config import ConfigurationError
+from components.files import digest_values
 from components.provenance import code_digest
 from components.registry import tracking as memory
 from components.training.tuning.recipe import write_recipe

@@ -15,17 +15,7 @@ from typing import Any, Self
 import numpy as np
 import onnx
 
-from components.artifacts import (
-    Ancestor,
-    Dataset,
-    DatasetCard,
-    Model,
-    ModelCard,
-    Precision,
-    digest_values,
-    replacing,
-    write_model,
-)
+from components.artifacts import Ancestor, Dataset, DatasetCard, Model, ModelCard, Precision, write_model
 from components.compress.quantization.choice import Outcome, choose, points
 from components.compress.quantization.comparing import COMPARED, Made, compared
 from components.compress.quantization.integer import Looked, to_best_int8
@@ -37,6 +27,7 @@ from components.config import QuantizeConfig
 from components.data.reading.loading import Arrays, load_split
 from components.export.errors import require_trained_on
 from components.export.export import describe, export
+from components.files import digest_values, replacing
 from components.models.network import load_network
 from components.runtimes.execution import open_session
 from components.runtimes.judge import judge, session_answerer, torch_answerer

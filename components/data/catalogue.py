@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from components.artifacts import writing
 from components.config import ConfigurationError, DatasetConfig, YamlError, parse_entry, read_yaml, write_yaml
 from components.data.errors import DataError, check_name
+from components.files import writing
 
 _STEP = 2  # spaces a level, where the file has no entry to take it from
 

@@ -10,11 +10,12 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.artifacts import Card, replacing
+from components.artifacts import Card
 from components.config import Source
 from components.data.errors import DataError
 from components.data.shards import ShardWriter
 from components.data.sources import registry
+from components.files import replacing
 
 
 class RawCard(Card):

@@ -20,10 +20,10 @@ import yaml
 from filelock import FileLock
 
 from components import offered
-from components.artifacts import writing
 from components.data import places
 from components.data.errors import DataError
 from components.data.outputs import foreign
+from components.files import writing
 from components.own_files import text
 
 # Stage → where its outputs were, and a key that its card has.

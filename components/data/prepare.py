@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components import decoding
-from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec, replacing
+from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec
 from components.config import ChecksDeclaration, DatasetConfig, ImageDeclaration
 from components.data import facts, images
 from components.data.errors import DataError
@@ -28,6 +28,7 @@ from components.data.inspection.findings import Decisions
 from components.data.processes import in_processes, inside
 from components.data.shards import SHARD_ROWS, ShardWriter
 from components.data.splits import assign, assign_folds
+from components.files import replacing
 
 UNKNOWN = -1  # the target of a label that `classes:` does not declare
 UNKNOWN_PIXEL = 255

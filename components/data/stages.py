@@ -147,7 +147,7 @@ def _report(stage: str, name: str, project: Path, error: ValueError | OSError) -
 
 
 def _clean(folder: Path) -> None:
-    """Remove what a killed stage has left beside its folder, or beside what that links to (`artifacts.replacing`)."""
+    """Remove what a killed stage has left beside its folder, or beside what that links to (`files.replacing`)."""
     real = folder.resolve()
     for left in real.parent.glob(f".{real.name}.*"):
         if re.fullmatch(r"[0-9a-f]{8}(\.old)?", left.name.removeprefix(f".{real.name}.")) and not left.is_symlink():

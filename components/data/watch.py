@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from components.artifacts import ArtifactError, Card, digest_values, writing
+from components.artifacts import ArtifactError, Card
 from components.config import DatasetConfig, Located
 from components.data import places
 from components.data.errors import DataError
+from components.files import digest_values, writing
 from components.own_files import remove
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from components import texts
-from components.artifacts import Evidence, Figure, writing
+from components.artifacts import Evidence, Figure
 from components.evaluate.pareto import draw
+from components.files import writing
 
 MEMBER = "member-"
 # Columns; the others say what a stage can do.

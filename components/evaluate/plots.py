@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
 from components import texts
-from components.artifacts import Evidence, Figure, GroupFigure, writing
+from components.artifacts import Evidence, Figure, GroupFigure
+from components.files import writing
 
 Floats = npt.NDArray[np.float64]
 

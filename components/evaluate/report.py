@@ -14,8 +14,9 @@ from pathlib import Path
 import jinja2
 
 from components import texts
-from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict, writing
+from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict
 from components.evaluate import plots
+from components.files import writing
 from components.tasks import registry as tasks
 
 MEANINGS = {

@@ -19,10 +19,11 @@ import numpy as np
 import onnx
 
 from components import texts
-from components.artifacts import Model, ModelCard, replacing
+from components.artifacts import Model, ModelCard
 from components.export.errors import CompressionError
 from components.export.export import OPSET, export, program, quiet
 from components.export.resizing import any_size
+from components.files import replacing
 from components.own_files import text
 from components.runtimes import executorch, openvino, registry
 from components.runtimes.execution import INPUT, noise, open_model

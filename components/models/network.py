@@ -8,7 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from components.artifacts import ArtifactError, Model, ModelCard, writing
+from components.artifacts import ArtifactError, Model, ModelCard
+from components.files import writing
 from components.models.ensemble import Ensemble, Mirrored
 from components.models.registry import build
 

@@ -26,7 +26,8 @@ from mlflow.entities import Run as RunEntity
 from mlflow.exceptions import MlflowException
 
 from components import offered, texts
-from components.artifacts import Evidence, digest_values, replacing
+from components.artifacts import Evidence
+from components.files import digest_values, replacing
 from components.registry import addresses, database, place
 from components.registry.store import (
     MissingError,

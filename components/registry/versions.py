@@ -20,7 +20,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from components import texts
-from components.artifacts import ArtifactError, Evidence, Model, Predictions, digest_values, replacing
+from components.artifacts import ArtifactError, Evidence, Model, Predictions
+from components.files import digest_values, replacing
 from components.registry import manifest
 from components.registry.store import MissingError, every, explained, is_server, local_path
 from components.registry.tracking import Tracking

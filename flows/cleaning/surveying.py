@@ -18,7 +18,7 @@ from flows.cleaning.living import Living, living
 from flows.cleaning.measuring import use
 from flows.project import Project
 
-# The names that `artifacts.writing`, `artifacts.replacing` and this room give to what is on its way.
+# The names that `files.writing`, `files.replacing` and this room give to what is on its way.
 HALF = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}(?P<old>\.old)?$")
 # In a person's own folders: the files that Convoy writes there. Eight digits are a date more often than ours.
 IN_ROOT = re.compile(r"^\.(?P<name>params\.yaml|dvc\.lock)\.(?!\d{8}$)[0-9a-f]{8}$")

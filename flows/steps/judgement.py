@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.artifacts import WITH_TWINS, Dataset, Decision, Evidence, Model, Predictions, digest_values
+from components.artifacts import WITH_TWINS, Dataset, Decision, Evidence, Model, Predictions
 from components.config import DriftConfig, EvaluateConfig, Gate
+from components.files import digest_values
 from flows.context import line
 from flows.step import StepRun, step
 

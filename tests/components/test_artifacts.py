@@ -28,13 +28,10 @@ from components.artifacts import (
     ModelCard,
     Predictions,
     Verdict,
-    digest_folder,
-    digest_values,
-    replacing,
     write_model,
-    writing,
 )
 from components.config import NetworkConfig
+from components.files import digest_folder, digest_values, replacing, writing
 
 NAN = float("nan")
 SPEC = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))

@@ -20,11 +20,12 @@ import torch
 import yaml
 
 from components import machine
-from components.artifacts import Dataset, Model, ModelCard, Predictions, digest_folder, digest_values, write_model
+from components.artifacts import Dataset, Model, ModelCard, Predictions, write_model
 from components.config import load
 from components.data import places, stages
 from components.data.reading.loading import load_split
 from components.evaluate.predict import predict
+from components.files import digest_folder, digest_values
 from components.models.network import save_weights
 from components.training.jobs.members import member_jobs
 from components.training.loop.loop import train

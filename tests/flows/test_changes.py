@@ -17,8 +17,9 @@ import pytest
 from prefect.states import Completed
 
 from components import machine, provenance
-from components.artifacts import DatasetCard, InputSpec, ModelCard, digest_values
+from components.artifacts import DatasetCard, InputSpec, ModelCard
 from components.config import NetworkConfig
+from components.files import digest_values
 from flows import line as flow
 from flows.known_by import KnownBy
 from flows.step import Step

@@ -19,8 +19,8 @@ from PIL import Image
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
-from components.artifacts import digest_folder
 from components.data import stages
+from components.files import digest_folder
 from flows.cli import app
 from flows.data_pages import PAGE
 from tests.components.data.versions.versions_builders import NAME as PETS

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from components.artifacts import writing
 from components.compress.ensembling.report import EnsembleReport
+from components.files import writing
 
 BLUE, ORANGE, GREY, INK, FAINT = "#0072B2", "#E69F00", "#8A94A0", "#1F2933", "#D9DEE4"  # Okabe and Ito (2008)
 DPI = 130

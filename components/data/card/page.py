@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from components import texts
-from components.artifacts import SPLITS, writing
+from components.artifacts import SPLITS
 from components.data.card import pictures
 from components.data.card.pictures import Picture
 from components.data.card.summary import BINS, Summary
@@ -21,6 +21,7 @@ from components.data.catalogue import written
 from components.data.inspection.findings import KINDS
 from components.data.inspection.findings import Kind as Finding
 from components.data.kinds import SAYS
+from components.files import writing
 
 MOST_CLASSES = 24  # rows of the contact sheet: as many as fit a page that is still looked at
 MOST_BARS = 40  # of a histogram; the tail is folded into one line

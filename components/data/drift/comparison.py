@@ -24,11 +24,11 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from components import texts
-from components.artifacts import writing
 from components.config import DriftConfig
 from components.data.drift import rule as drift_rule
 from components.data.drift.rule import CATEGORIES_TEST, NUMBERS_TEST, ColumnDrift, DriftReport
 from components.data.errors import DataError
+from components.files import writing
 from components.own_files import remove
 
 if TYPE_CHECKING:

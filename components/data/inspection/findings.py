@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from components.artifacts import ArtifactError, Card, writing
+from components.artifacts import ArtifactError, Card
+from components.files import writing
 
 Kind = Literal[
     "corrupt",  # cannot be decoded to its end

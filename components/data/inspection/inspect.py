@@ -15,7 +15,6 @@ import pyarrow as pa
 from PIL import Image
 
 from components import decoding
-from components.artifacts import replacing
 from components.config import DatasetConfig
 from components.data.families import Families
 from components.data.inspection import counting, embedding, label_noise, naming, outliers, sheets, twins
@@ -25,6 +24,7 @@ from components.data.inspection.looking import UNKNOWN, Seen, look
 from components.data.inspection.reviewing import decide, read_reviewed, write_review
 from components.data.inspection.thumbnails import SIDE, Previews, Rows
 from components.data.sources.registry import SourceData
+from components.files import replacing
 
 # Grey values, of 255, that a picture must span for anything to be seen in it. Re-encoding and a camera's noise make up
 # to a dozen of one value; the faintest of Fashion-MNIST's 70,000 spans 254, of the digits 223.

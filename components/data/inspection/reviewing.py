@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from components import texts
-from components.artifacts import writing
 from components.config import ChecksDeclaration
 from components.data.errors import DataError
 from components.data.families import joined
 from components.data.inspection.findings import TWINS, Decisions, Finding
+from components.files import writing
 
 VERDICTS = ("keep", "drop")
 COLUMNS = ("id", "finding", "score", "says", "verdict")

@@ -23,9 +23,10 @@ import numpy as np
 import PIL
 from filelock import FileLock
 
-from components.artifacts import ArtifactError, Card, Dataset, Split, digest_values, replacing
+from components.artifacts import ArtifactError, Card, Dataset, Split
 from components.data.errors import DataError
 from components.data.reading.loading import Arrays, decode_rows, layout_of
+from components.files import digest_values, replacing
 from components.own_files import remove
 from components.provenance import code_digest
 

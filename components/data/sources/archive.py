@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
-from components.artifacts import replacing
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS
 from components.data.sources.keeping import alone, link
 from components.data.sources.rows import is_leftover
+from components.files import replacing
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ENTRIES = 2_000_000  # ImageNet's 1.4 million files fit; names alone can fill a file system

@@ -22,9 +22,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import writing
 from components.data.errors import DataError
 from components.data.sources.bounds import OverLimitError, Traffic
+from components.files import writing
 from components.own_files import remove
 
 CONNECT_SECONDS = 5.0  # includes the name look-up, which a socket's own timeout does not

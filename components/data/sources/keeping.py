@@ -16,7 +16,7 @@ def alone(folder: Path) -> Iterator[None]:
     """Wait for whoever else makes this folder, then clear away what a killed one has left beside it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        for pattern in ("????????", "????????.old"):  # the names of `artifacts.replacing`
+        for pattern in ("????????", "????????.old"):  # the names of `files.replacing`
             for left in folder.parent.glob(f".{folder.name}.{pattern}"):
                 shutil.rmtree(left)
         yield

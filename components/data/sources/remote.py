@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from components import offered
-from components.artifacts import ArtifactError, Card, replacing
+from components.artifacts import ArtifactError, Card
 from components.config import Located
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS
@@ -24,6 +24,7 @@ from components.data.sources.archive import safe_name
 from components.data.sources.bounds import OverLimitError, Traffic, check_room
 from components.data.sources.download import CONNECT_SECONDS, STALL_SECONDS
 from components.data.sources.keeping import alone, link
+from components.files import replacing
 from components.secrecy import is_secret, scrub
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "ssh": "ssh", "sftp": "ssh", "hf": "huggingface"}  # protocol → extra of this package

@@ -18,11 +18,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from components import texts
-from components.artifacts import Card, Dataset, replacing, writing
+from components.artifacts import Card, Dataset
 from components.config import DatasetConfig
 from components.data.errors import DataError
 from components.data.validation import expectations, suite
 from components.data.validation.tables import Tables
+from components.files import replacing, writing
 from components.tasks.protocol import Expectation
 
 EXAMPLES = 5  # rows that a report names for each expectation

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components import offered
-from components.artifacts import Dataset, followed
+from components.artifacts import Dataset
 from components.data import places
 from components.data.errors import DataError
 from components.data.outputs import foreign
@@ -25,6 +25,7 @@ from components.data.versions.revisions import (
     resolved,
     workspace_tree,
 )
+from components.files import followed
 
 _LEFT = re.compile(r"restoring-[0-9a-f]{8}(?P<old>-old)?")  # what is on its way, and what was moved aside for it
 

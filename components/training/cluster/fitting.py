@@ -21,7 +21,8 @@ from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from components.artifacts import Dataset, Model, replacing, writing
+from components.artifacts import Dataset, Model
+from components.files import replacing, writing
 from components.training.cluster.conductor import PLACE, Conductor, Plan, folder_of, is_finished, model_of
 from components.training.cluster.starting import RayLostError, check_alive, died, start, stop
 from components.training.jobs.job import Event, Job, Listener, TrainingError, ignore

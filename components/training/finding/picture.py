@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.artifacts import writing
+from components.files import writing
 from components.training.finding.rates import TENTH, RangeTest
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "#8A94A0"  # Okabe and Ito (2008)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from components.artifacts import Ancestor, Dataset, Model, digest_values
+from components.artifacts import Ancestor, Dataset, Model
 from components.config import BY_CONTENT, AugmentConfig, DistillationConfig, NetworkConfig, TrainingConfig
+from components.files import digest_values
 
 
 class TrainingError(RuntimeError):

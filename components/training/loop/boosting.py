@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from components.artifacts import Model, writing
+from components.artifacts import Model
+from components.files import writing
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task

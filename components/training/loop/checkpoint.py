@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from components.artifacts import replacing
+from components.files import replacing
 
 KEPT = 2  # the newest, and one to go back to
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from components import offered
-from components.artifacts import writing
+from components.files import writing
 from components.training.jobs.job import TrainingError
 from components.training.processes.workers import Workers
 

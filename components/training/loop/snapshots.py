@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from components.artifacts import writing
+from components.files import writing
 from components.training.loop.schedule import cycle
 from components.training.loop.state import State
 from components.training.loop.surroundings import Surroundings

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from components.artifacts import DatasetCard, digest_values
+from components.artifacts import DatasetCard
+from components.files import digest_values
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 from components.training.jobs.imbalance import Balance, balance_of

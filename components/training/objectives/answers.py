@@ -20,9 +20,10 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock
 
-from components.artifacts import ArtifactError, Card, digest_values, replacing
+from components.artifacts import ArtifactError, Card
 from components.augment.policy import Views, shown
 from components.config import AugmentConfig
+from components.files import digest_values, replacing
 from components.provenance import code_digest
 from components.tasks.protocol import Batch
 from components.training.jobs.job import Job, TrainingError

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.artifacts import writing
+from components.files import writing
 from components.training.tuning.study import Findings, Study
 
 # Okabe and Ito (2008): told apart by people with any kind of colour vision.

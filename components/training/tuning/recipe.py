@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import writing
 from components.config import ConfigurationError, LineConfig, write_yaml
+from components.files import writing
 from components.own_files import text
 from components.training.tuning.space import with_values
 from components.training.tuning.study import Findings, Study

@@ -12,12 +12,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from components.artifacts import Dataset, Model, digest_folder
+from components.artifacts import Dataset, Model
 from components.data.reading.loading import load_split
 from components.export import formats
 from components.export.errors import CompressionError
 from components.export.export import OPSET
 from components.export.formats import Source, write
+from components.files import digest_folder
 from components.runtimes import registry
 
 

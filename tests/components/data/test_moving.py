@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.artifacts import digest_folder
 from components.data import moving, places
 from components.data.errors import DataError
 from components.data.versions.repository import parse_lock, valid_digest
+from components.files import digest_folder
 from tests.components.data.data_builders import folder_entry
 
 ROOT = Path(__file__).parents[3]

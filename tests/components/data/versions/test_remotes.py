@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from components.artifacts import digest_folder
 from components.data import versions
 from components.data.errors import DataError
+from components.files import digest_folder
 from tests.components.data.versions.versions_builders import NAME, Sample, keep_version, new_project
 
 BUCKET = "datasets"

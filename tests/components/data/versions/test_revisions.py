@@ -21,9 +21,10 @@ import yaml
 from dvc.repo import Repo
 from PIL import Image
 
-from components.artifacts import Dataset, digest_folder
+from components.artifacts import Dataset
 from components.data import moving, places, versions
 from components.data.errors import DataError
+from components.files import digest_folder
 from tests.components.data.data_builders import DIGITS, folder_entry
 
 ROOT = Path(__file__).parents[4]

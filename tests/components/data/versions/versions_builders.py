@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 from dvc.repo import Repo
 
-from components.artifacts import DatasetCard, InputSpec, replacing
+from components.artifacts import DatasetCard, InputSpec
 from components.data.shards import ShardWriter
+from components.files import replacing
 
 NAME = "pets"
 

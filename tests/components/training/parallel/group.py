@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import multiprocessing
 
-from components.artifacts import writing
+from components.files import writing
 from components.models.network import save_weights
 from components.training.jobs.job import Event, Job
 from components.training.loop.loop import train

@@ -1,0 +1,35 @@
+"""The nouns: what is handed from room to room.
+
+`Dataset`, `Model`, `Predictions`, `Evidence` and `Decision` are small and frozen; each can be saved, loaded and
+digested. A folder is written under a temporary name and renamed, so a half-written noun is never found.
+"""
+
+from components.artifacts.card import Card
+from components.artifacts.dataset import SPLITS, Dataset, DatasetCard, InputSpec, Split
+from components.artifacts.decision import Decision, Verdict
+from components.artifacts.evidence import WITH_TWINS, Evidence, Figure, GroupFigure
+from components.artifacts.model import Ancestor, Model, ModelCard, Precision, write_model
+from components.artifacts.predictions import Predictions
+from components.files import ArtifactError
+
+__all__ = [
+    "SPLITS",
+    "WITH_TWINS",
+    "Ancestor",
+    "ArtifactError",
+    "Card",
+    "Dataset",
+    "DatasetCard",
+    "Decision",
+    "Evidence",
+    "Figure",
+    "GroupFigure",
+    "InputSpec",
+    "Model",
+    "ModelCard",
+    "Precision",
+    "Predictions",
+    "Split",
+    "Verdict",
+    "write_model",
+]

@@ -1,0 +1,58 @@
+"""What was measured of one artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from components.artifacts.card import Card
+from components.files import writing
+
+WITH_TWINS = "samples_with_twins"  # figure: samples that are judged on and have a twin in what was learnt from
+
+
+class Figure(Card):
+    """A measured value with its interval (None where it has none, such as a size)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+
+class GroupFigure(Card):
+    """A metric for one group: `column` is a `group_*` column or a `slice_*` of the data's own."""
+
+    column: str
+    group: str
+    metric: str
+    samples: int
+    figure: Figure
+
+
+class Evidence(Card):
+    """Everything measured about one model on one split of one data set."""
+
+    model: str  # digest of the artifact that was measured
+    data: str  # digest of the data it was measured on
+    split: str
+    samples: int
+    primary: str  # name of the task's primary metric, a key of `figures`
+    runtime: str = ""  # what answered and was timed: pytorch, onnxruntime, openvino; empty where nobody noted it
+    figures: dict[str, Figure]
+    classes: dict[str, dict[str, float]] = Field(default={})  # class → metric → value
+    groups: tuple[GroupFigure, ...] = ()
+    disparity: dict[str, float] = Field(
+        default={}
+    )  # Fairlearn's, of the primary metric: `COLUMN.difference`, `COLUMN.ratio`
+    notes: tuple[str, ...] = ()
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / "evidence.json") as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Evidence:
+        return cls.read(folder / "evidence.json")
