@@ -14,10 +14,12 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from components.config import ConfigurationError
-from flows import data_revisions, notices, stopping
-from flows.check import complete
+from flows.base import stopping
+from flows.base.project import enter, find
 from flows.line import Outcome, line
-from flows.project import enter, find
+from flows.run import data_revisions
+from flows.run.check import complete
+from flows.schedules import notices
 
 
 @dataclass(frozen=True)

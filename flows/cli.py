@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from flows import (
+from flows import plan_pages
+from flows.base.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT
+from flows.base.screen import Screen, say
+from flows.commands import (
     artifact_commands,
     clean_commands,
     completion,
@@ -16,13 +19,10 @@ from flows import (
     doctor_commands,
     find_commands,
     log_commands,
-    plan_pages,
     schedule_commands,
     status_commands,
     terminal,
 )
-from flows.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT
-from flows.screen import Screen, say
 
 app = typer.Typer(
     name="convoy",
@@ -123,7 +123,7 @@ def ui(
 ) -> None:
     """Start the pages of MLflow, Prefect and Evidently on loopback, and one that links to all, until interrupted."""
     project = terminal.project()
-    from flows import pages
+    from flows.pages import pages
 
     with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "ended"):
         pages.serve(project, pages.Ports(port, mlflow_port, prefect_port, evidently_port), say=say)

@@ -19,10 +19,14 @@ from components import texts
 from components.artifacts import Dataset, Decision
 from components.config import LineConfig
 from components.registry import tracking as memory
-from flows import comparison, notices, opening, order, progress, schedules, steps, stopping, ways
-from flows.check import complete
-from flows.context import Done, Line
-from flows.project import enter, find
+from flows import steps
+from flows.base import stopping
+from flows.base.project import enter, find
+from flows.processes import progress
+from flows.run import comparison, opening, order, ways
+from flows.run.check import complete
+from flows.run.context import Done, Line
+from flows.schedules import notices, schedules
 
 _reporter: progress.Reporter = progress.Silent()
 

@@ -14,13 +14,13 @@ from components.config import LineConfig
 from components.data import versions
 from components.registry import tracking as memory
 from components.registry.store import local_uri
-from flows import order
-from flows.check import complete
-from flows.context import Line, NotDone, Plan, Planned, running
-from flows.leases import Lease
+from flows.base.project import Project
 from flows.line import through
-from flows.progress import Silent
-from flows.project import Project
+from flows.processes.leases import Lease
+from flows.processes.progress import Silent
+from flows.run import order
+from flows.run.check import complete
+from flows.run.context import Line, NotDone, Plan, Planned, running
 
 NEVER = "it was not done before"
 

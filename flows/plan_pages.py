@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from flows import order, terminal
-from flows.project import Project
+from flows.base.project import Project
+from flows.commands import terminal
+from flows.run import order
 
 if TYPE_CHECKING:
-    from flows.context import Planned
+    from flows.run.context import Planned
 
 MARKS = {"done": ("✓", "green"), "runs": ("●", "yellow"), "follows": ("○", "yellow"), "skipped": ("–", "dim")}
 WIDTH = 14  # of the longest step's name, and a blank

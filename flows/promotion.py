@@ -23,8 +23,8 @@ from components.registry import approvals, decisions
 from components.registry import tracking as memory
 from components.registry.tracking import Tracking
 from components.registry.versions import PRODUCTION, STAGING, RegistryError, aliased
-from flows import notices
-from flows.project import enter, find
+from flows.base.project import enter, find
+from flows.schedules import notices
 
 PAUSE_SECONDS = 86_400  # a process that waits for people waits a day
 POLL_SECONDS = 2  # between looks for an answer while it does

@@ -24,13 +24,15 @@ from components.provenance import code_digest
 from components.registry import tracking as memory
 from components.training.tuning.recipe import write_recipe
 from components.training.tuning.study import Findings, Study, TrialEvent
-from flows import opening, progress, steps
-from flows.check import complete
-from flows.context import Line, line
-from flows.known_by import flat, used
-from flows.project import Project, enter, find
-from flows.step import LINE
-from flows.study import checked, recipe_file
+from flows import steps
+from flows.base.project import Project, enter, find
+from flows.processes import progress
+from flows.run import opening
+from flows.run.check import complete
+from flows.run.context import Line, line
+from flows.run.known_by import flat, used
+from flows.run.step import LINE
+from flows.run.study import checked, recipe_file
 
 TRIAL = "convoy.trial"  # tag of a child run: how the trial ended
 _reporter: progress.Reporter = progress.Silent()

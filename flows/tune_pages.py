@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from components import offered
-from flows import terminal
-from flows.project import LOOPBACK, MLFLOW_PORT
+from flows.base.project import LOOPBACK, MLFLOW_PORT
+from flows.commands import terminal
 from flows.tune import Tuned, table
 
 STYLES = {"finished": "", "pruned": "dim", "failed": "red", "stopped": "dim"}

@@ -22,9 +22,10 @@ from typing import IO, Any, cast
 from rich.console import Console
 from rich.text import Text
 
-from flows import family, journal, leases, terminal
-from flows.project import Project, enter, find
-from flows.screen import Screen
+from flows.base.project import Project, enter, find
+from flows.base.screen import Screen
+from flows.commands import terminal
+from flows.processes import family, journal, leases
 
 LAST_SECONDS = family.CLOSING_SECONDS - 0.5  # after so long this process ends itself, before the reaper does
 
@@ -46,7 +47,7 @@ class Task:
 
     def check(self) -> None:
         """End with every mistake of the configuration; advice is given and ends nothing."""
-        from flows.check import advice, complete
+        from flows.run.check import advice, complete
 
         with terminal.wrong_is_told(self.project, self.errors):
             for text in advice(complete(self.project, *self.recipe)):
@@ -58,7 +59,7 @@ def line(task: Task) -> int:
     task.check()
     wait_for_prefect(task)
     from flows import line as flow
-    from flows.summary import table, where_to_look
+    from flows.commands.summary import table, where_to_look
 
     flow.reporting_to(task.reporter)
     outcome = flow.line(*task.recipe, fresh=task.arguments["fresh"])
@@ -75,7 +76,7 @@ def backfill(task: Task) -> int:
     wait_for_prefect(task)
     from flows import backfill as flow
     from flows import line
-    from flows.schedule_commands import days_table
+    from flows.commands.schedule_commands import days_table
 
     line.reporting_to(task.reporter)
     since, until, timezone = (task.arguments[key] for key in ("since", "until", "timezone"))
@@ -90,7 +91,7 @@ def tune(task: Task) -> int:
     recipe, overrides = task.recipe
     output, force = task.arguments["output"], task.arguments["force"]
     with terminal.wrong_is_told(task.project, task.errors):
-        from flows import study
+        from flows.run import study
 
         overrides += study.overrides_of(task.arguments["search"], **task.arguments["asked"])
         study.checked(task.project, recipe, overrides, output, force=force)
@@ -105,7 +106,7 @@ def tune(task: Task) -> int:
 
 def wait_for_prefect(task: Task) -> None:
     """Import the engines while the server starts; return when it answers, to which the supervisor sees."""
-    from flows.prefect_server import answers
+    from flows.processes.prefect_server import answers
 
     task.reporter.started("starting the engines")
     import flows.line  # noqa: F401

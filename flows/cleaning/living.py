@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows import leases
-from flows.project import Project
+from flows.base.project import Project
+from flows.processes import leases
 
 
 @dataclass(frozen=True)

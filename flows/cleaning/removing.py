@@ -17,10 +17,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from flows.base.project import Project
 from flows.cleaning.kinds import Removable
 from flows.cleaning.living import living
 from flows.cleaning.surveying import USED_BY_LINES
-from flows.project import Project
 
 
 @dataclass(frozen=True)

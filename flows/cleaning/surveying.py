@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 
 from components.data import places
+from flows.base.project import Project
 from flows.cleaning.kinds import DAY, HOUR, KINDS, Removable, Survey
 from flows.cleaning.living import Living, living
 from flows.cleaning.measuring import use
-from flows.project import Project
 
 # The names that `files.writing`, `files.replacing` and this room give to what is on its way.
 HALF = re.compile(r"^\.(?P<name>.+)\.[0-9a-f]{8}(?P<old>\.old)?$")

@@ -2,7 +2,7 @@
 
 Each check is a plain function that returns a `Finding`; none imports an engine. `check` makes all of them: `convoy
 doctor` shows what they found, and a line begins with them. What is wrong with the configuration itself is
-`flows.check`'s to say.
+`flows.run.check`'s to say.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from components.config import ConfigurationError, Recipe
 from components.environment import prepare_environment
+from flows.base.project import Project
 from flows.preflight import clock, computing, libraries, machine, network, orchestration, places, remote, store
 from flows.preflight.finding import MARKS, Finding, Level
-from flows.project import Project
 
 __all__ = ["MARKS", "Finding", "Level", "check", "required"]
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from components.secrecy import scrub
+from flows.base.project import Project
 from flows.preflight.finding import ANSWER_SECONDS, Finding
-from flows.project import Project
 
 CHECK = "clock"
 APART_SECONDS = 60.0  # two clocks that are kept by NTP differ by milliseconds

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import urllib.request
 
+from flows.base.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT
 from flows.preflight.finding import ANSWER_SECONDS, Finding
-from flows.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT
 
 PORTS = {"index": INDEX_PORT, "Prefect": PREFECT_PORT, "MLflow": MLFLOW_PORT, "Evidently": EVIDENTLY_PORT}
 

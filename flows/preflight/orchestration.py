@@ -8,10 +8,10 @@ from contextlib import closing
 
 from components import texts
 from components.secrecy import scrub
-from flows.prefect_server import StartupError, let_in
+from flows.base.project import Project
 from flows.preflight.finding import Finding, size
 from flows.preflight.store import LOCKED_SECONDS, SMALL
-from flows.project import Project
+from flows.processes.prefect_server import StartupError, let_in
 
 CHECK = "Prefect"
 

@@ -11,8 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from components import texts
+from flows.base.project import Project
 from flows.preflight.finding import Finding, size
-from flows.project import Project
 
 # A line writes about 50 MB beside its data; Fashion-MNIST with everything that is made of it is 400 MB.
 LEAST_ROOM, COMFORTABLE_ROOM = 50 * 2**20, 2**30

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from components import texts
 from components.secrecy import scrub
+from flows.base.project import Project
 from flows.preflight.finding import ANSWER_SECONDS, Finding
 from flows.preflight.places import writable
-from flows.project import Project
 
 CHECK = "DVC remote"
 # Scheme of a remote → package of DVC's that reaches it, and what installs that: an extra of ours, or the package.

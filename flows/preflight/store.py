@@ -19,8 +19,8 @@ from pathlib import Path
 
 from components import texts
 from components.secrecy import scrub
+from flows.base.project import Project
 from flows.preflight.finding import ANSWER_SECONDS, Finding, size
-from flows.project import Project
 
 CHECK = "tracking store"
 SMALL = 64 * 2**20  # bytes: SQLite reads a database of this size through in 0.3 s

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, QuantizeConfig, StudentConfig, TrainingConfig
-from flows.context import line
-from flows.curves import Curves
-from flows.step import StepRun, step
+from flows.run.context import line
+from flows.run.curves import Curves
+from flows.run.step import StepRun, step
 
 if TYPE_CHECKING:
     from components.compress.quantize import Quantized

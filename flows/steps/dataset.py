@@ -13,9 +13,9 @@ from prefect.client.schemas.objects import State
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig, StudentConfig
-from flows import data_revisions
-from flows.context import NotDone, Plan, line
-from flows.step import StepRun, nothing, passing, step
+from flows.run import data_revisions
+from flows.run.context import NotDone, Plan, line
+from flows.run.step import StepRun, nothing, passing, step
 
 if TYPE_CHECKING:
     from components.data.drift.rule import DriftReport

@@ -6,9 +6,9 @@ import shutil
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, StudentConfig, TrainingConfig
-from flows.context import line
-from flows.curves import Curves
-from flows.step import StepRun, step
+from flows.run.context import line
+from flows.run.curves import Curves
+from flows.run.step import StepRun, step
 from flows.steps.exchanged import Exchanged
 from flows.steps.training import pinned_network, supports
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from components.artifacts import WITH_TWINS, Dataset, Decision, Evidence, Model, Predictions
 from components.config import DriftConfig, EvaluateConfig, Gate
 from components.files import digest_values
-from flows.context import line
-from flows.step import StepRun, step
+from flows.run.context import line
+from flows.run.step import StepRun, step
 
 if TYPE_CHECKING:
     from components.compress.quantize import Quantized

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, PruneConfig, StudentConfig, TrainingConfig
-from flows.context import line
-from flows.curves import Curves
-from flows.step import StepRun, step
+from flows.run.context import line
+from flows.run.curves import Curves
+from flows.run.step import StepRun, step
 from flows.steps.exchanged import Exchanged
 
 

@@ -202,7 +202,7 @@ def test_mlflows_database_is_never_taken_for_one_that_it_is_not(
 
 @SPOILT
 def test_a_note_of_an_address_is_one_or_none(tmp_path: Path, spoil: Spoil) -> None:
-    from flows.pages import noted
+    from flows.pages.pages import noted
 
     note = tmp_path / "server.url"
     note.write_text("http://127.0.0.1:4200/api")

@@ -64,7 +64,7 @@ def test_json_for_programs_is_the_same_values_and_moves_no_cursor() -> None:
 
 @pytest.mark.parametrize("text", EVERY)
 def test_a_terminal_of_80_columns_shows_the_text_however_it_gets_there(text: str) -> None:
-    from flows.screen import Screen
+    from flows.base.screen import Screen
 
     # given a real console, with colours
     file = io.StringIO()

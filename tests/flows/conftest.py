@@ -15,8 +15,8 @@ from components.config import merge
 from components.environment import prepare_environment
 
 if TYPE_CHECKING:
+    from flows.base.project import Project
     from flows.line import Outcome
-    from flows.project import Project
 
 prepare_environment()
 
@@ -73,8 +73,9 @@ def lasting_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A project's own Prefect server, as `convoy ui` starts it, and its address; clients in this process ask it."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows import pages, prefect_server
-    from flows.project import Project
+    from flows.base.project import Project
+    from flows.pages import pages
+    from flows.processes import prefect_server
 
     project = Project(tmp_path)
     for folder in (project.locks, project.logs, project.leases, project.prefect_home):

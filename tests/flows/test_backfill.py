@@ -14,9 +14,9 @@ import yaml
 from components.config import ConfigurationError
 from components.data import versions as data_versions
 from components.registry import tracking, versions
-from flows import data_revisions
 from flows.backfill import backfill, days
 from flows.line import Outcome, line
+from flows.run import data_revisions
 
 
 def test_days_end_on_the_clock_they_are_asked_for() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.registry import addresses, lines, tracking
-from flows import pages
-from flows.prefect_server import account, free_port
-from flows.project import Project
+from flows.base.project import Project
+from flows.pages import pages
+from flows.processes.prefect_server import account, free_port
 from tests.flows import test_pages
 from tests.flows.browsing import CHROMIUM, Browser, browsing
 from tests.flows.conftest import make_project

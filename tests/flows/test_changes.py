@@ -21,8 +21,8 @@ from components.artifacts import DatasetCard, InputSpec, ModelCard
 from components.config import NetworkConfig
 from components.files import digest_values
 from flows import line as flow
-from flows.known_by import KnownBy
-from flows.step import Step
+from flows.run.known_by import KnownBy
+from flows.run.step import Step
 from flows.steps import dataset as dataset_steps
 from flows.steps import training as training_steps
 from flows.steps.exchanged import Exchanged

@@ -17,9 +17,10 @@ from filelock import FileLock
 
 from components.registry import standing
 from components.registry.tracking import KEY, KIND, Tracking, connect
-from flows import cleaning, leases
+from flows import cleaning
+from flows.base.project import Project
 from flows.cleaning import measuring, removing
-from flows.project import Project
+from flows.processes import leases
 from tests.flows.conftest import make_project
 from tests.flows.test_cli import convoy
 
@@ -318,7 +319,7 @@ def test_a_kill_leaves_no_run_with_half_its_files_and_the_next_cleaning_ends_it(
     }[where]
     code = (
         "import os; from pathlib import Path; from flows import cleaning; from flows.cleaning import removing\n"
-        f"from flows.project import Project; {kill}\nproject = Project(Path({str(project.root)!r}))\n"
+        f"from flows.base.project import Project; {kill}\nproject = Project(Path({str(project.root)!r}))\n"
         "removing.remove(project, cleaning.survey(project, ['steps']).removable)"
     )
     killed = subprocess.run([sys.executable, "-c", code], env=dict(os.environ), check=False)

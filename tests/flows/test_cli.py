@@ -103,7 +103,7 @@ def test_a_full_disk_is_said_to_be_full_whatever_the_engines_call_it(
 ) -> None:
     from rich.console import Console
 
-    from flows import terminal
+    from flows.commands import terminal
 
     total = shutil.disk_usage(tmp_path).total
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=total, used=total, free=2**20))

@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from components.data import stages
 from components.files import digest_folder
 from flows.cli import app
-from flows.data_pages import PAGE
+from flows.commands.data_pages import PAGE
 from tests.components.data.versions.versions_builders import NAME as PETS
 from tests.components.data.versions.versions_builders import Sample, keep_version, new_project
 from tests.flows.conftest import ROOT

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.config import ConfigurationError
-from flows import deployments, zombies
+from flows.schedules import declared, deployments, zombies
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def write(root: Path, **values: Any) -> None:
-    (root / deployments.FILE).write_text(yaml.safe_dump(values), encoding="utf-8")
+    (root / declared.FILE).write_text(yaml.safe_dump(values), encoding="utf-8")
 
 
 def entry(**values: Any) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def entry(**values: Any) -> dict[str, Any]:
 
 
 def test_the_projects_own_file_is_right() -> None:
-    values = deployments.read(ROOT)
+    values = declared.read(ROOT)
     flows = deployments.checked(ROOT, values)
     assert flows["nightly"].name == "line"
     assert all(channel.address.isidentifier() for channel in values.notices)  # a variable's name, never an address
@@ -50,7 +50,7 @@ def test_mistakes_of_form_are_told_together(root: Path) -> None:
         notices=[{"kind": "pigeon", "address": "A"}],
     )
     with pytest.raises(ConfigurationError) as told:
-        deployments.read(root)
+        declared.read(root)
     for key in ("work_pools.pool.limit", "deployments.x.overlap.then", "notices.0.kind"):
         assert f"deployments.yaml: {key}: expected" in str(told.value)
 
@@ -86,7 +86,7 @@ def test_a_mistake_that_only_the_flow_or_the_recipe_shows_is_told_before_a_serve
 ) -> None:
     write(root, work_pools={"pool": {}}, deployments={"x": entry(parameters={"recipe": "digits"}) | values})
     with pytest.raises(ConfigurationError) as told:
-        deployments.checked(root, deployments.read(root))
+        deployments.checked(root, declared.read(root))
     assert f"deployments.yaml: deployments.x.{said}" in str(told.value)
 
 

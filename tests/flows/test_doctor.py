@@ -14,8 +14,8 @@ import pytest
 
 from components import config
 from flows import preflight
+from flows.base.project import Project
 from flows.preflight import libraries, machine, network, places
-from flows.project import Project
 from tests.flows.conftest import make_project
 from tests.flows.test_cli import ENGINES, convoy
 
@@ -38,7 +38,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fresh_project_is_told_well_in_two_seconds_and_without_an_engine(fresh: Path) -> None:
     code = (
-        "import time; from flows import preflight; from flows.project import find; began = time.monotonic()\n"
+        "import time; from flows import preflight; from flows.base.project import find; began = time.monotonic()\n"
         "found = preflight.check(find()); took = time.monotonic() - began; import sys, json\n"
         f"print(json.dumps([took, [e for e in {ENGINES} if e in sys.modules], [[f.level, f.check] for f in found]]))"
     )

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.base.project import Project
 from flows.preflight import clock, computing, orchestration, remote, store
-from flows.project import Project
 from tests.flows.conftest import make_project
 from tests.flows.test_doctor import plain  # noqa: F401 — a fixture
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.known_by import flat
+from flows.run.known_by import flat
 
 
 def test_settings_are_dotted_and_gates_go_by_their_names() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.guard import guarded
+from flows.processes.guard import guarded
 
 PORT = 4200
 OWN = f"127.0.0.1:{PORT}"

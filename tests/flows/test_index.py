@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import index
-from flows.project import Project
+from flows.base.project import Project
+from flows.pages import index
 
 ENGINES = {"MLflow": "http://127.0.0.1:1", "Prefect": "http://127.0.0.1:2", "Evidently": "http://127.0.0.1:3"}
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import family, leases
-from flows.leases import Lease
-from flows.project import Project
+from flows.base.project import Project
+from flows.processes import family, leases
+from flows.processes.leases import Lease
 
 DEAD = 2**22 + 1  # no process has this number
 

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from components.config import ConfigurationError
-from flows import project as whereabouts
-from flows.project import Project, enter
+from flows.base import project as whereabouts
+from flows.base.project import Project, enter
 from tests.flows.conftest import ROOT, make_project
 
 FINISHED = "Nothing new: every step was found done."
@@ -211,7 +211,7 @@ def test_a_copy_is_not_worked_on_by_the_originals_code_unless_that_is_said(
 
 def test_what_is_started_from_a_project_imports_its_code(elsewhere: Path) -> None:
     program = (
-        "import subprocess, sys; from pathlib import Path; from flows.project import find, enter\n"
+        "import subprocess, sys; from pathlib import Path; from flows.base.project import find, enter\n"
         "enter(find()); print(subprocess.check_output([sys.executable, '-c', "
         "'import components.config; print(components.config.__file__)'], cwd='/', text=True))"
     )

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.prefect_server import account, free_port
-from flows.project import Project
+from flows.base.project import Project
+from flows.processes.prefect_server import account, free_port
 from tests.flows import endings
 from tests.flows.endings import LIMIT, Terminal
 

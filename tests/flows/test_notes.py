@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import notes
-from flows.project import Project
+from flows.base.project import Project
+from flows.processes import notes
 
 URL = "http://127.0.0.1:4200/api"
 

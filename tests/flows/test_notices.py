@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import notices
-from flows.deployments import FILE
-from flows.project import Project
+from flows.base.project import Project
+from flows.schedules import notices
+from flows.schedules.deployments import FILE
 
 SECRET = "T0PSECRET99"  # noqa: S105 — it is none
 

@@ -22,9 +22,11 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelling, Crashed, Running
 
 from components.registry import tracking
-from flows import deployments, leases, notices, schedules, stopping
-from flows.project import Project
-from flows.step import LINE
+from flows.base import stopping
+from flows.base.project import Project
+from flows.processes import leases
+from flows.run.step import LINE
+from flows.schedules import declared, deployments, notices, schedules
 from tests.flows.test_notices import WEBHOOK, Receiver, listening
 
 
@@ -109,7 +111,7 @@ def test_a_killed_line_is_closed_in_both_places_and_people_are_told_once(
     run_id = store.start_run("line", tags={LINE: lease.id})
     left = place.work / f"data-{lease.id}"
     left.mkdir()
-    file = place.root / deployments.FILE
+    file = place.root / declared.FILE
     file.parent.mkdir(exist_ok=True)
     file.write_text(yaml.safe_dump({"notices": [WEBHOOK]}), encoding="utf-8")
     with listening(Receiver()) as receiver:
@@ -134,7 +136,7 @@ def test_a_flow_that_fails_is_told_with_its_reason(
 
     for name in ("params.yaml", "dvc.yaml"):
         (place.root / name).touch()
-    file = place.root / deployments.FILE
+    file = place.root / declared.FILE
     file.parent.mkdir(exist_ok=True)
     file.write_text(yaml.safe_dump({"notices": [WEBHOOK]}), encoding="utf-8")
     monkeypatch.setenv("CONVOY_ROOT", str(place.root))
@@ -150,9 +152,9 @@ def test_a_flow_that_fails_is_told_with_its_reason(
 def test_of_runs_that_were_missed_the_newest_is_made_up_for_and_the_rest_are_skipped(
     client: SyncPrefectClient,
 ) -> None:
-    entry = deployments.Entry(
+    entry = declared.Entry(
         entrypoint="tests/flows/test_outcomes.py:nothing",
-        schedules=(deployments.When(cron="0 * * * *"),),
+        schedules=(declared.When(cron="0 * * * *"),),
         work_pool="none",
     )
     identifier = uuid.UUID(str(deployments.build("missed", entry, nothing).apply()))

@@ -18,10 +18,10 @@ import pytest
 
 from components.registry.lines import Standing
 from components.registry.tracking import KIND, connect
-from flows import index, overview, overview_page
-from flows.overview import Disk, Overview, Part
-from flows.project import Project
-from flows.status import GONE, Planned, Waiting
+from flows.base.project import Project
+from flows.pages import index, overview, overview_page
+from flows.pages.overview import Disk, Overview, Part
+from flows.pages.status import GONE, Planned, Waiting
 from tests.flows.test_index import ENGINES, get
 from tests.flows.test_status import a_line
 

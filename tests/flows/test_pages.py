@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from flows import pages
-from flows.prefect_server import free_port
-from flows.project import Project
+from flows.base.project import Project
+from flows.pages import pages
+from flows.processes.prefect_server import free_port
 from tests.flows.conftest import make_project
 
 LIMIT = 180.0  # seconds

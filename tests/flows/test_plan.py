@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from components.config import ConfigurationError
-from flows import order
-from flows.known_by import KnownBy, dotted
+from flows.base.project import Project
 from flows.line import Outcome, line
 from flows.plan import plan
-from flows.project import Project
+from flows.run import order
+from flows.run.known_by import KnownBy, dotted
 
 
 def tree(root: Path) -> dict[str, str]:

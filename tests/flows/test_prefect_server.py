@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import family, prefect_server
-from flows.prefect_server import Temporary, answers, database, unreadable
-from flows.project import Project
+from flows.base.project import Project
+from flows.processes import family, prefect_server
+from flows.processes.prefect_server import Temporary, answers, database, unreadable
 
 
 @pytest.fixture

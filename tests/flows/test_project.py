@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.config import ConfigurationError
-from flows.project import find
+from flows.base.project import find
 
 
 def project(folder: Path) -> Path:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows import scratch, terminal
+from flows.base import scratch
+from flows.commands import terminal
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from components.registry.lines import Line
-from flows import status
+from flows.pages import status
 
 
 def a_line(model: str, recipe: str, state: str, **changes: object) -> Line:

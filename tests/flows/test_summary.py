@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from components.artifacts import Evidence, Figure
-from flows.artifact_commands import numbers
-from flows.summary import stage_tables
+from flows.commands.artifact_commands import numbers
+from flows.commands.summary import stage_tables
 
 FIGURES = {
     "accuracy": Figure(value=0.9, low=0.88, high=0.92),

@@ -18,10 +18,10 @@ import psutil
 import pytest
 from rich.console import Console
 
-from flows import family, journal, leases
-from flows.prefect_server import free_port
-from flows.project import Project
-from flows.supervision import Command, supervise
+from flows.base.project import Project
+from flows.processes import family, journal, leases
+from flows.processes.prefect_server import free_port
+from flows.processes.supervision import Command, supervise
 
 BEGINNING = """
 import json, os, signal, subprocess, sys, time
@@ -182,7 +182,7 @@ SUPERVISOR = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from flows.project import Project
+from flows.base.project import Project
 from tests.flows import test_supervision as here
 project = Project(Path(sys.argv[1]))
 here.supervise(project, here.command(project, here.CLOSES), Console())

@@ -19,9 +19,10 @@ from rich.console import Console
 from components.config import ConfigurationError, load
 from components.registry import tracking
 from components.training.tuning.study import Study
-from flows import journal, worker
-from flows.project import Project
-from flows.study import checked, overrides_of, recipe_file
+from flows import worker
+from flows.base.project import Project
+from flows.processes import journal
+from flows.run.study import checked, overrides_of, recipe_file
 from flows.tune import TRIAL, Tuned, tune
 from tests.flows.conftest import make_project
 from tests.flows.test_cli import convoy

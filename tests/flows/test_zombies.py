@@ -16,8 +16,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 
-from flows import zombies
-from flows.project import Project
+from flows.base.project import Project
+from flows.schedules import zombies
 
 SILENCE = timedelta(seconds=45)  # a heartbeat and a half: Prefect beats every 30 s at most
 PATIENCE = 240.0  # seconds

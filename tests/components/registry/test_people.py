@@ -16,9 +16,9 @@ from components.registry import approvals, decisions, ledger, record
 from components.registry.store import local_path
 from components.registry.tracking import Tracking
 from components.registry.versions import RegistryError
-from flows.screen import Screen
-from flows.status import show
-from flows.summary import ledger_tables
+from flows.base.screen import Screen
+from flows.commands.summary import ledger_tables
+from flows.pages.status import show
 from tests.components.registry.registry_builders import LIMITS, build_case
 from tests.hostile_texts import NEVER, WORDS
 
@@ -37,7 +37,7 @@ def test_who_decides_has_a_name_that_can_be_seen(name: str) -> None:
 
 
 def test_the_command_line_takes_an_empty_name_for_a_mistake_and_not_for_the_machines_user() -> None:
-    from flows.decision_commands import _who
+    from flows.commands.decision_commands import _who
 
     assert _who("") == "" and _who("Ada") == "Ada" and _who(None) not in ("", None)
 

@@ -21,7 +21,7 @@ from components.registry.tracking import Tracking
 from components.registry.versions import RegistryError
 from components.training.jobs.job import TrainingError
 from components.training.loop.rollback import Rollbacks
-from flows import status
+from flows.pages import status
 from tests.components.registry.registry_builders import LIMITS, build_case
 
 pytestmark = pytest.mark.slow  # a process a command, each with its engines

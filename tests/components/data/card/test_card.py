@@ -35,7 +35,7 @@ from components.data.inspection.findings import Decisions
 from components.data.inspection.inspect import inspect
 from components.data.prepare import prepare
 from components.data.validation.validate import validate
-from flows.data_pages import card_page
+from flows.commands.data_pages import card_page
 from tests.components.data.data_builders import DIGITS, SCENES, folder_entry
 
 

@@ -24,7 +24,7 @@ from components.config import DatasetConfig, DriftConfig
 from components.data.drift.comparison import History, compare
 from components.data.drift.profile import describe, profile, seen
 from components.data.reading.loading import load_split
-from flows.prefect_server import free_port
+from flows.processes.prefect_server import free_port
 from tests.components.data.drift.drift_builders import embed
 
 ROOT = Path(__file__).parents[4]

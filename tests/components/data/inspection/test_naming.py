@@ -13,8 +13,8 @@ from components.data.checking.check import Checked, Wanted, check, look
 from components.data.inspection.findings import load_findings
 from components.data.inspection.naming import doubtful
 from components.data.sources.digits import load
-from flows.data_pages import added_page, check_page
-from flows.screen import Screen
+from flows.base.screen import Screen
+from flows.commands.data_pages import added_page, check_page
 from tests.components.data.data_builders import build, judge
 
 

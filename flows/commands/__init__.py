@@ -1,0 +1,1 @@
+"""The commands, in the order of `convoy --help`: what is asked for, and how the answer is shown."""

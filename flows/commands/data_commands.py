@@ -1,0 +1,301 @@
+"""`convoy data …`: look at data before it is ingested, add it to the catalogue, and see what became of it.
+
+Imports no engine until a command needs it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from components import offered, texts
+from components.config import ConfigurationError
+from components.data.errors import LONGEST_NAME
+from flows.base.project import Project, find
+from flows.base.scratch import scratch, user_cache
+from flows.base.screen import Screen, say_json
+from flows.commands import terminal
+
+NOTHING_DONE = "interrupted; nothing was written"
+SILENT = 30.0  # seconds without a terminal after which a line says that the command lives
+
+app = typer.Typer(help="Look at data, add it to the catalogue, and see its versions.", no_args_is_help=True)
+
+PathArgument = Annotated[str, typer.Argument(help="A folder, a table, an archive, a URL; or a built-in source's name.")]
+NameArgument = Annotated[str, typer.Argument(help="The entry of `datasets:` in params.yaml.")]
+KindOption = Annotated[str | None, typer.Option(help="What kind of source it is; by default it is recognised.")]
+TaskOption = Annotated[
+    str | None, typer.Option(help="classification, segmentation, …; by default what the labels fit.")
+]
+HeightOption = Annotated[int | None, typer.Option(help="Of every image, pixels; by default the most frequent one.")]
+WidthOption = Annotated[int | None, typer.Option(help="Of every image, pixels; by default the most frequent one.")]
+ChannelsOption = Annotated[int | None, typer.Option(help="1 or 3; by default 3 where there is colour.")]
+ResizeOption = Annotated[
+    bool | None, typer.Option("--resize/--no-resize", help="Convert what differs; by default where something does.")
+]
+GroupOption = Annotated[str | None, typer.Option(help="No value of this column is in two splits, such as `patient`.")]
+ValidationOption = Annotated[float | None, typer.Option(help="Share of the samples to validate on.")]
+TestOption = Annotated[float | None, typer.Option(help="Share to test on, where no test split is published.")]
+SettingOption = Annotated[
+    list[str] | None, typer.Option("--set", "-S", help="A key of `source:`, or SECTION.key, as key=value.")
+]
+NameOption = Annotated[
+    str | None, typer.Option(help="The data set; by default that of the run, else that of `line:` in params.yaml.")
+]
+RevisionArgument = Annotated[
+    str, typer.Argument(help="An MLflow run's id, a git revision, a digest of DVC's, or `workspace`.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+@app.command()
+def check(
+    path: PathArgument,
+    kind: KindOption = None,
+    task: TaskOption = None,
+    height: HeightOption = None,
+    width: WidthOption = None,
+    channels: ChannelsOption = None,
+    resize: ResizeOption = None,
+    group: GroupOption = None,
+    validation: ValidationOption = None,
+    test: TestOption = None,
+    settings: SettingOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every finding, not the first ones of each kind.")] = False,
+    pictures: Annotated[Path | None, typer.Option(help="Keep the findings and their sheets in this folder.")] = None,
+) -> None:
+    """Look at data before anything is made of it. Nothing is written; exit code 1 where something must be put right."""
+    from components.data.checking.check import Wanted
+
+    wanted = Wanted(
+        _name_for(path), kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ())
+    )
+    console = Screen()
+    with _looking() as root, scratch("convoy-check-") as folder:
+        from components.data import outputs
+        from components.data.checking.check import INSPECTED, command
+        from components.data.checking.check import check as inspect
+        from components.files import replacing
+        from flows.commands.data_pages import check_page
+
+        if pictures is not None:
+            outputs.check_kept(pictures)  # before an hour's look
+        with _counting("looked at") as advanced:
+            checked = inspect(path, wanted, root, folder, advanced)
+        if pictures is not None:
+            with replacing(pictures.absolute(), outputs.check_kept) as kept:
+                shutil.copytree(folder / INSPECTED, kept, dirs_exist_ok=True)
+        console.print(check_page(path, checked, console.width, everything=everything, kept=pictures), highlight=False)
+        note = "when that is put right" if checked.errors else "next"
+        _next(console, command(checked.looked, path, wanted), note)
+    raise typer.Exit(terminal.FAILED if checked.errors else 0)
+
+
+@app.command()
+def add(
+    name: NameArgument,
+    path: PathArgument,
+    kind: KindOption = None,
+    task: TaskOption = None,
+    height: HeightOption = None,
+    width: WidthOption = None,
+    channels: ChannelsOption = None,
+    resize: ResizeOption = None,
+    group: GroupOption = None,
+    validation: ValidationOption = None,
+    test: TestOption = None,
+    settings: SettingOption = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the entry of that name.")] = False,
+) -> None:
+    """Write an entry into params.yaml, with the size and the colours that the images have; the rest of it stays."""
+    from components.data.checking.check import Wanted
+
+    wanted = Wanted(name, kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ()))
+    console = Screen()
+    with _in_project() as project:
+        from components.data import catalogue, outputs
+        from components.data.checking.check import look
+        from flows.commands.data_pages import added_page
+
+        catalogue.check_free(project.root, name, replace=replace)  # before an hour's reading
+        outputs.check_outputs(project.root, name)
+        with _counting("read") as advanced:
+            looked = look(path, wanted, project.root, advanced)
+        _known_task(looked.config.task, name)
+        catalogue.add(project.root, name, looked.entry, replace=replace)
+        console.print(added_page(name, looked), highlight=False)
+        _next(console, ["convoy", "run", "-S", f"dataset={name}", "-S", f"model={name}"])
+        _next(console, ["dvc", "repro", f"validate@{name}"], "the data alone")
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """The catalogue: every data set, and how far it is."""
+    with _in_project() as project:
+        from components.data.card.summary import catalogue
+        from flows.commands.data_pages import catalogue_table
+
+        listed = catalogue(project.root)
+        if as_json:
+            _print_json([asdict(each) for each in listed])
+        else:
+            Screen().print(catalogue_table(listed))
+
+
+@app.command()
+def show(name: NameArgument) -> None:
+    """The card of a prepared data set: printed, and as a page with pictures."""
+    with _in_project() as project:
+        console = Screen()
+        with Screen(stderr=True).status("counting …"):
+            from components.data.card.page import write_card
+            from components.data.card.summary import summarise
+            from flows.commands.data_pages import card_page, places
+
+            summary = summarise(project.root, name)
+            page = write_card(summary, places(summary))
+        console.print(card_page(summary, console.width), highlight=False)
+        _say(console, "the page with pictures", terminal.short(page))
+
+
+@app.command()
+def diff(
+    before: RevisionArgument = "HEAD",
+    after: RevisionArgument = "workspace",
+    name: NameOption = None,
+    ids: Annotated[int, typer.Option(help="How many samples are named.", min=0)] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """What came, went and changed between two versions of a data set, by class, split and group."""
+    with _in_project() as project:
+        with Screen(stderr=True).status("comparing …"):
+            from components.data import versions
+            from flows.commands.data_difference import difference_json, difference_page
+            from flows.run.data_revisions import named
+
+            name, (old, new) = named(project.root, name, (before, after))
+            difference = versions.diff(project.root, name, old, new)
+        if as_json:
+            _print_json(difference_json(difference))
+        else:
+            Screen().print(difference_page(difference, (before, after), ids), highlight=False)
+
+
+@app.command()
+def restore(
+    revision: RevisionArgument,
+    name: NameOption = None,
+    to: Annotated[Path | None, typer.Option(help="A folder of its own, instead of .convoy/data/prepared/NAME.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Even where something is lost that is nowhere else.")] = False,
+) -> None:
+    """Put back the data that a run worked on, byte for byte."""
+    with _in_project() as project:
+        with Screen(stderr=True).status("restoring …"):
+            from components.data import versions
+            from flows.run.data_revisions import named
+
+            name, (wanted,) = named(project.root, name, (revision,))
+            folder = versions.restore(project.root, name, wanted, to, force=force)
+        console = Screen()
+        console.print(Text.assemble(("✓ ", "green"), f"{name} of {revision} is in {terminal.short(folder)}"))
+        if to is None:
+            back = offered.command("dvc", "repro", f"validate@{name}")
+            _say(console, "back to what params.yaml says", back)
+
+
+def _known_task(task: str, name: str) -> None:
+    if task not in ("classification", "segmentation"):  # which are, and need no PyTorch to say so
+        from components.tasks import registry
+
+        if task not in registry.names():
+            raise ConfigurationError(
+                f"datasets.{name}.task: expected one of {', '.join(registry.names())}, received {task!r}"
+            )
+
+
+@contextmanager
+def _told(log: Path) -> Iterator[None]:
+    """What is wrong with the configuration or the data, in its own words; anything else as everywhere."""
+    from components.artifacts import ArtifactError
+    from components.data.errors import DataError
+
+    console = Screen(stderr=True)
+    with terminal.explained(console, log, NOTHING_DONE):
+        try:
+            yield
+        except ConfigurationError as error:
+            terminal.stop(console, str(error), terminal.WRONG)
+        except (DataError, ArtifactError) as error:
+            terminal.stop(console, str(error), terminal.FAILED)
+
+
+@contextmanager
+def _looking() -> Iterator[Path]:
+    """The root that paths are relative to, in or outside of a project, into which nothing is written."""
+    from components.environment import prepare_environment
+
+    prepare_environment()
+    try:
+        root = find().root
+    except ConfigurationError:
+        root = Path.cwd()
+    with _told(user_cache() / terminal.ERRORS):
+        yield root
+
+
+@contextmanager
+def _in_project() -> Iterator[Project]:
+    project = terminal.project()
+    with _told(project.logs / terminal.ERRORS):
+        from components.data import moving
+
+        if (told := moving.settle_alone(project.root)) is not None:
+            Console(stderr=True).print(Text(told), style="dim", soft_wrap=True)
+        yield project
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int], None]]:
+    """What is told how many images have been read: a line that moves on a terminal, else one every half minute."""
+    console = Screen(stderr=True)  # what is asked for goes to standard output, and may be piped
+    last = time.monotonic()
+    with console.status(f"{what} …") as status:
+
+        def advanced(samples: int) -> None:
+            nonlocal last
+            status.update(f"{samples:,} images {what}")
+            if not console.is_terminal and time.monotonic() - last > SILENT:
+                last = time.monotonic()
+                console.print(f"{samples:,} images {what}", highlight=False)
+
+        yield advanced
+
+
+def _next(console: Console, words: Sequence[str], note: str = "next") -> None:
+    _say(console, note, offered.command(*words))
+
+
+def _say(console: Console, note: str, text: str) -> None:
+    """A line that is not broken: it is copied."""
+    console.print(Text.assemble((f"{note}: ", "dim"), (text, "bold")), soft_wrap=True)
+
+
+def _print_json(value: Any) -> None:
+    say_json(value)
+
+
+def _name_for(path: str) -> str:
+    """A name that an entry can have, by the path's own."""
+    stem = path.rstrip("/").rpartition("/")[2].partition(".")[0]
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:LONGEST_NAME].strip("-_") or "NAME"
+    return name if texts.is_word(name) else f"set-{name}"

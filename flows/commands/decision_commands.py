@@ -1,0 +1,135 @@
+"""`convoy promote`, `approve`, `reject`, `rollback`, `retire` and `ledger`: what is decided about versions, and was.
+
+The flows of `flows.promotion` do the same from Prefect's page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from components import offered, texts
+from components.environment import who
+from flows.base.project import find
+from flows.base.screen import Screen, say, say_json
+from flows.commands import completion, terminal
+
+if TYPE_CHECKING:
+    from components.artifacts import Decision
+    from components.registry.tracking import Tracking
+
+NameArgument = Annotated[str, typer.Argument(help="The registered model.")]
+ByOption = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
+WhyOption = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+VersionOption = Annotated[int | None, typer.Option(help="The version that is meant; refused where it is another.")]
+
+
+def promote(
+    name: NameArgument,
+    to: Annotated[str, typer.Option(help="`staging` or `production`.", autocompletion=completion.aliases)],
+    by: ByOption = None,
+    reason: ReasonOption = "promoted by hand",
+    version: VersionOption = None,
+    despite_rollback: Annotated[
+        bool, typer.Option("--despite-rollback", help="Allow a version that was rolled back before.")
+    ] = False,
+) -> None:
+    """Move a version on: the candidate to staging, or what is staged to production."""
+    with _deciding() as store:
+        from components.registry import decisions
+
+        done = decisions.promote(
+            store, name, to, _who(by), reason, version=version, despite_rollback=despite_rollback
+        )  # fmt: skip
+        _tell(done)
+
+
+def approve(name: NameArgument, reason: WhyOption, by: ByOption = None, version: VersionOption = None) -> None:
+    """Approve of the staged version, so that it may go into production."""
+    with _deciding() as store:
+        from components.registry import approvals
+
+        said = approvals.approve(store, name, _who(by), reason, version=version)
+        say(f"{name}: version {said.version} is approved by {said.by} ({texts.shown(said.reason)})")
+        waiting = approvals.waiting(store, name)
+        if waiting is None:
+            words = ("convoy", "promote", name, "--to", "production", "--version", str(said.version))
+            say(f"next: {offered.command(*words)}")
+        elif waiting.rejected_by:
+            say(f"rejected by {', '.join(waiting.rejected_by)}: it does not go into production")
+        else:
+            say(f"{waiting.missing} more must approve: {len(waiting.approved_by)} of {waiting.required} so far")
+
+
+def reject(name: NameArgument, reason: WhyOption, by: ByOption = None, version: VersionOption = None) -> None:
+    """Reject the staged version: it does not go into production."""
+    with _deciding() as store:
+        from components.registry import approvals
+
+        said = approvals.reject(store, name, _who(by), reason, version=version)
+        say(f"{name}: version {said.version} is rejected by {said.by} ({texts.shown(said.reason)})")
+
+
+def rollback(name: NameArgument, by: ByOption = None, reason: ReasonOption = "rolled back by hand") -> None:
+    """Put back into production what the production version took the place of."""
+    with _deciding() as store:
+        from components.registry import decisions
+        from flows.schedules import notices
+
+        done = decisions.rollback(store, name, _who(by), reason)
+        _tell(done)
+        notices.of_decision(find(), done)
+
+
+def retire(name: NameArgument, reason: WhyOption, by: ByOption = None) -> None:
+    """Take a version out of production with nothing in its place: where it is lost, or must not answer any more."""
+    with _deciding() as store:
+        from components.registry import decisions
+        from flows.schedules import notices
+
+        done = decisions.retire(store, name, _who(by), reason)
+        say(f"{name}: version {done.version} is in production no longer, and nothing is ({texts.shown(done.reason)})")
+        notices.of_decision(find(), done)
+
+
+def ledger(
+    name: NameArgument,
+    at: Annotated[str | None, typer.Option(help="A date or a moment, ISO 8601 (UTC); by default now.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+) -> None:
+    """Who decided what about a model's versions and why, and which version was what: today, or on a day."""
+    with _deciding() as store:
+        from components.registry import ledger as replayed
+
+        told = replayed.ledger(store, name, at)
+        if as_json:
+            say_json(told.to_json())
+            return
+        from flows.commands.summary import ledger_tables
+        from flows.pages.status import show
+
+        show(Screen(), ledger_tables(told))
+
+
+COMMANDS: tuple[Callable[..., Any], ...] = (promote, approve, reject, rollback, retire, ledger)
+
+
+@contextmanager
+def _deciding() -> Iterator[Tracking]:
+    project = terminal.project()
+    with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS):
+        from components.registry import tracking
+
+        yield tracking.connect(project.root)
+
+
+def _who(by: str | None) -> str:
+    return who() if by is None else by
+
+
+def _tell(decision: Decision) -> None:
+    say(f"{decision.name}: version {decision.version} is {decision.alias} now ({texts.shown(decision.reason)})")

@@ -1,0 +1,1 @@
+"""The pages on the loopback, and what they show of the project."""

@@ -1,0 +1,310 @@
+"""What `convoy status`, `runs` and `compare` say: the same that the pages show, in the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from components import offered
+from components.registry import approvals
+from components.registry.lines import Comparison, Line, Standing
+from components.registry.store import local_uri
+from components.registry.tracking import Tracking
+from components.registry.versions import PRODUCTION, STAGING
+from flows.base.project import Project
+from flows.processes import leases
+
+STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", "DEAD": "red"}
+DEAD = "DEAD"  # MLflow knows no such status: it has these as running
+GONE = "its process is gone; the next start, of the pages too, closes it"
+NAME = 24  # characters of a recipe's name
+NARROW = 12  # where models are named beside recipes
+WORST = 40  # characters of a value; digests are as well known by fewer
+OTHERS = 5  # models of other people that are named
+NEXT = 5  # scheduled runs that are told
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A flow run that Prefect has on its list."""
+
+    id: str
+    flow: str  # with its deployment
+    state: str
+    at: datetime | None  # when it is to begin; None where it waits for a person
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Something that goes on when somebody says so."""
+
+    what: str
+    since: str
+    how: str  # the command
+    problem: str | None = None  # what of it cannot be read
+
+
+def planned() -> list[Planned]:
+    """What Prefect has scheduled or paused, in the order of its time. Needs PREFECT_API_URL."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    def asked(kind: StateType) -> FlowRunFilter:
+        return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[kind])))
+
+    found = []
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_run_filter=asked(StateType.SCHEDULED), sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=NEXT
+        )
+        runs += client.read_flow_runs(flow_run_filter=asked(StateType.PAUSED))
+        for run in runs:
+            name = client.read_flow(run.flow_id).name
+            if run.deployment_id is not None:
+                name = f"{name}/{client.read_deployment(run.deployment_id).name}"
+            paused = run.state_type == StateType.PAUSED
+            found.append(Planned(str(run.id), name, str(run.state_name), None if paused else run.expected_start_time))
+    return found
+
+
+def waiting(
+    standings: Sequence[Standing], plans: Sequence[Planned], asked: Mapping[str, approvals.Waiting | str]
+) -> list[Waiting]:
+    """Versions that are staged and not in production, and flow runs that are paused.
+
+    `asked` has, by model, what people still have to say, or why that cannot be read.
+    """
+    production = {each.model: each.version for each in standings if each.alias == PRODUCTION}
+    staged = [
+        Waiting(
+            f"{each.model} version {each.version}, {figure(each)}",
+            _since(production.get(each.model), asked.get(each.model)),
+            *_how(each, asked.get(each.model)),
+        )
+        for each in standings
+        if each.alias == STAGING and each.ours and production.get(each.model) != each.version
+    ]
+    paused = [Waiting(f"{plan.flow}, {plan.state.lower()}", "flow run", plan.id) for plan in plans if plan.at is None]
+    return staged + paused
+
+
+def _since(production: int | None, asked: approvals.Waiting | str | None) -> str:
+    said = f"staged; in production is {'none' if production is None else f'version {production}'}"
+    if isinstance(asked, approvals.Waiting) and not asked.rejected_by:
+        said += f"; {asked.missing} of {asked.required} approvals missing"
+    return said
+
+
+def _how(standing: Standing, asked: approvals.Waiting | str | None) -> tuple[str, str | None]:
+    """The command that is next, and what stands in its way."""
+    name = standing.model
+    if standing.problem is not None:
+        return "", standing.problem
+    if isinstance(asked, str):
+        return "run its line again, which judges it anew", asked
+    if asked is None:
+        return offered.command("convoy", "promote", name, "--to", "production"), None
+    if asked.rejected_by:
+        return f"rejected by {', '.join(asked.rejected_by)}", None
+    return offered.command("convoy", "approve", name, "--reason", "…"), None
+
+
+def show(console: Console, page: Group) -> None:
+    """Print a page's parts; what is in words is not broken at the terminal's width, so that commands can be copied."""
+    for part in page.renderables:
+        console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+
+
+def page(
+    lines: Sequence[Line], standings: Sequence[Standing], wants: Sequence[Waiting], plans: Sequence[Planned] | None
+) -> Group:
+    """All of it. `plans` is None where no Prefect server runs that could start anything."""
+    parts: list[object] = [runs_table(lines) if lines else Text(none_yet())]
+    parts += _notes((line.id[:8], line.problem) for line in lines)
+    ours = [each for each in standings if each.ours]
+    if ours:
+        where = _table("what is where", "model", "alias", "version", "figure", "made by")
+        for each in ours:
+            mark = Text(" !", style="red") if each.problem else Text()
+            said = Text(figure(each)).append(mark)
+            where.add_row(Text(each.model), each.alias, str(each.version), said, (each.line or "–")[:8])
+        parts.append(where)
+        parts += _notes((f"{each.model} {each.alias}", each.problem) for each in ours)
+    if others := sorted({each.model for each in standings if not each.ours}):
+        few = ", ".join(others[:OTHERS]) + (" …" if len(others) > OTHERS else "")
+        parts.append(Text(f"{len(others)} more registered models, which no line made: {few}\n"))
+    if wants:
+        table = _table("waits for approval", "what", "")
+        for want in wants:
+            table.add_row(Text(want.what).append(" !" if want.problem else "", style="red"), want.since)
+        parts.append(table)
+        parts += [Text(f"→ {_subject(want)}: {want.how}\n") for want in wants if want.how]
+        told = {each.problem for each in standings}
+        parts += _notes((_subject(want), want.problem) for want in wants if want.problem not in told)
+    else:
+        parts.append(Text("nothing waits for approval\n"))
+    upcoming = [plan for plan in plans or [] if plan.at is not None]
+    if upcoming:
+        table = _table("next", "when", "what", "state")
+        for plan in upcoming:
+            if plan.at is not None:
+                table.add_row(f"{plan.at.astimezone():%Y-%m-%d %H:%M} ({_until(plan.at)})", plan.flow, plan.state)
+        parts.append(table)
+    elif plans is None:
+        schedule = offered.command("convoy", "schedule")
+        parts.append(Text(f"nothing is scheduled: no Prefect server runs here (`{schedule}` starts one)"))
+    else:
+        parts.append(Text("nothing is scheduled"))
+    return Group(*parts)  # type: ignore[arg-type]
+
+
+def truly(project: Project, store: Tracking, found: Sequence[Line]) -> list[Line]:
+    """The lines, those of them DEAD that MLflow still has as running and whose process is gone.
+
+    In a store of the project's own, that is whose lease nobody holds; a named one has lines of other projects, too.
+    """
+    running = {line.lease for line in found if line.status == "RUNNING"}
+    if not running:
+        return list(found)
+    own = store.uri == local_uri(project.root)
+    dead = (running - leases.living(project)) if own else (running & leases.dead(project))
+    return [
+        replace(line, status=DEAD, problem=GONE) if line.status == "RUNNING" and line.lease in dead else line
+        for line in found
+    ]
+
+
+def runs_table(lines: Sequence[Line]) -> Table:
+    """A row a line, newest first; fits 80 columns. The model has a column of its own where there are several."""
+    models = {line.model for line in lines}
+    title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the line')}", False)
+    room = NARROW if several else NAME
+    headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "figure", "came to")
+    table = _table(title, *headings, no_wrap=True)
+    for line in lines:
+        value = f"{line.value:.4f}" if line.value is not None else "–"
+        ended = outcome(line) if line.status == "FINISHED" else line.status.lower()
+        ended += " !" if line.problem else ""
+        table.add_row(
+            line.id[:8],
+            _when(line.started),
+            Text(_short(line.recipe, room)),
+            *([Text(_short(line.model, room))] if several else []),
+            _took(line.seconds),
+            value,
+            Text(ended, style=STYLES.get(line.status, "")),
+        )
+    return table
+
+
+def runs_page(lines: Sequence[Line]) -> Group:
+    """The table, and below it what of a row cannot be made sense of."""
+    return Group(runs_table(lines), *_notes((line.id[:8], line.problem) for line in lines))
+
+
+def none_yet() -> str:
+    """What is said where no line has been run."""
+    return f"no line has been run yet: `{offered.command('convoy', 'run')}` does it"
+
+
+def comparison(found: Comparison) -> Group:
+    """What differs between two lines: nothing that is the same is told."""
+    head = [line.id[:8] for line in (found.one, found.other)]
+    parts: list[object] = []
+    for title, differences in (("where they came from", found.origins), ("parameters", found.params)):
+        if differences:
+            table = _table(title, "", *head)
+            for each in differences:
+                table.add_row(each.what, *(_short(value) for value in (each.one, each.other)))
+            parts.append(table)
+    if found.steps:
+        parts.append(Text(f"done anew in one of them: {', '.join(each.what for each in found.steps)}\n"))
+    if found.figures:
+        table = _table("figures of what is served", "", *head, "difference")
+        table.columns[0].no_wrap = True
+        for row in found.figures:
+            change = row.other[0] - row.one[0]
+            table.add_row(
+                row.what, _figure(row.one), _figure(row.other), f"{'+' if change > 0 else ''}{_number(change)}"
+            )
+        parts.append(table)
+    if found.problems:
+        parts += [Text(f"! {problem}\n", style="yellow") for problem in found.problems]
+    if not parts:
+        parts.append(Text("nothing differs: neither data, parameters, code nor libraries, nor what came of them"))
+    parts.append(Text(f"came to: {outcome(found.one)} · {outcome(found.other)}"))
+    return Group(*parts)  # type: ignore[arg-type]
+
+
+def outcome(line: Line) -> str:
+    """What was decided about the version that a line ended with."""
+    if line.version is None:
+        return "–"
+    return f"{'rejected' if line.decision == 'reject' else 'approved'} v{line.version}"
+
+
+def figure(standing: Standing) -> str:
+    """The primary metric of a version with its interval; a word where it cannot be read."""
+    if standing.value is None:
+        return "cannot be read"
+    return f"{standing.metric} {_figure((standing.value, standing.low, standing.high))}"
+
+
+def _notes(problems: Iterable[tuple[str, str | None]]) -> list[Text]:
+    """Below a table: what is wrong with the rows that it marks, once each."""
+    rows: dict[str, list[str]] = {}
+    for what, problem in problems:
+        if problem:
+            rows.setdefault(problem, []).append(what)
+    return [Text(f"! {', '.join(what)}: {problem}\n", style="yellow") for problem, what in rows.items()]
+
+
+def _subject(want: Waiting) -> str:
+    return want.what.partition(",")[0]
+
+
+def _figure(values: tuple[float, float | None, float | None]) -> str:
+    value, low, high = values
+    interval = f" [{_number(low)}, {_number(high)}]" if low is not None and high is not None else ""
+    return f"{_number(value)}{interval}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def _table(title: str, *headings: str, no_wrap: bool = False) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=no_wrap)
+    return table
+
+
+def _short(value: str | None, room: int = WORST) -> str:
+    if value is None:
+        return "–"
+    return value if len(value) <= room else f"{value[: room - 1]}…"
+
+
+def _when(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%m-%d %H:%M}"
+
+
+def _took(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def _until(at: datetime) -> str:
+    left = int(at.timestamp() - time.time())
+    return f"in {timedelta(seconds=left)}" if left >= 0 else f"{timedelta(seconds=-left)} late"

@@ -1,0 +1,45 @@
+"""The whole configuration, checked before anything starts: also what only the registries know."""
+
+from __future__ import annotations
+
+from components import config
+from components.compress.pruning import prune
+from components.config import ConfigurationError, Recipe
+from components.models import registry as models
+from components.models import weights
+from components.tasks import registry as tasks
+from components.training.jobs import imbalance, members
+from components.training.optimizing import scaling, transfer
+from flows.base.project import Project
+
+
+def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
+    """The configuration, complete and correct; raises ConfigurationError with every mistake."""
+    settings = config.load(project.root, None if recipe == "default" else recipe, overrides)
+    wrong = []
+    if settings.dataset.task not in tasks.names():
+        wrong.append(
+            f"datasets.{settings.line.dataset}.task: expected one of {', '.join(tasks.names())}, "
+            f"received {settings.dataset.task!r}"
+        )
+    else:
+        spec = tasks.get(settings.dataset.task).spec
+        wrong += imbalance.problems(settings.line.training.imbalance, spec, "line.training.imbalance")
+        split = settings.dataset.split
+        wrong += members.problems(settings.line, spec, grouped=split.group is not None and split.folds is None)
+    wrong += prune.problems(settings.line, "line.prune")
+    networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
+    if settings.line.student is not None:
+        networks["line.student.network"] = settings.line.student.network
+        networks |= {f"line.student.assistants.{i}": n for i, n in enumerate(settings.line.student.assistants)}
+    for key, network in networks.items():
+        wrong += models.problems(network, key) or weights.problems(network, key)
+    wrong += transfer.problems(settings.line.training.transfer, networks, "line.training.transfer")
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+    return settings
+
+
+def advice(settings: Recipe) -> list[str]:
+    """What is allowed and seldom meant, a line each."""
+    return scaling.advice(settings.line.training, "line.training")

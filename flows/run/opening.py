@@ -1,0 +1,83 @@
+"""The parent run of a line or a study: opened under a lease, told where everything came from, and always closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal
+
+from prefect.runtime import flow_run as this_flow_run
+
+from components import provenance, texts
+from components.config import Recipe
+from components.environment import who
+from components.files import digest_values
+from components.registry import tracking as memory
+from components.registry.store import TrackingError
+from flows import preflight
+from flows.base.project import Project
+from flows.processes import family, leases
+from flows.processes.progress import Reporter
+from flows.run.context import Line, running
+from flows.run.data_revisions import AS_OF
+from flows.run.known_by import flat
+from flows.run.step import LINE
+
+
+@contextmanager
+def opened(
+    project: Project,
+    settings: Recipe,
+    recipe: str,
+    kind: Literal["line", "tune"],
+    reporter: Reporter,
+    as_of: datetime | None = None,
+) -> Iterator[Line]:
+    """Settle what killed lines have left, and open the run; it is FINISHED, FAILED or KILLED as the block ends."""
+    about = family.own()
+    if about:  # Prefect has started it, and nobody has looked yet
+        preflight.required(project, settings)
+    leases.settle(project)
+    connection = memory.connect(project.root, settings.line.model)
+    with leases.leased(project, **about) as lease:
+        lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
+        run_id = None
+        try:
+            origin = custody(project, settings, recipe) | ({} if as_of is None else {AS_OF: as_of.isoformat()})
+            tags = {LINE: lease.id, memory.KIND: kind, **origin}
+            run_id = connection.start_run(f"{kind} · {recipe}", tags=tags)
+            connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
+            with running(Line(project, settings, connection, run_id, lease, reporter, origin, as_of)) as run:
+                yield run
+            connection.finish(run_id)
+        except BaseException as error:
+            try:
+                if run_id is not None:
+                    status: memory.Status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                    connection.log_note(run_id, f"**{status.lower()}**: {_lines(str(error))}")
+                    connection.finish(run_id, status)
+                leases.close_runs(project, lease)  # what an interruption has left open, wherever it came
+            except TrackingError:
+                lease.leave_open()  # MLflow is what failed; the error under way says so, and the next start closes it
+            raise
+
+
+def _lines(message: str) -> str:
+    """A message of several lines as Markdown."""
+    return "  \n".join(texts.markdown(line) for line in message.splitlines())
+
+
+def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
+    """What the parent run's tags say of where everything came from."""
+    return {
+        "convoy.recipe": recipe,
+        "convoy.dataset": settings.line.dataset,
+        "convoy.parameters": settings.digest(),
+        "convoy.lock": digest_values(provenance.libraries(project.root)),
+        "convoy.prefect_flow_run": str(this_flow_run.get_id()),
+        "mlflow.source.git.commit": provenance.git_commit(project.root),
+        "mlflow.source.name": f"convoy run --recipe {texts.shell(recipe)}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": who(),
+    }
