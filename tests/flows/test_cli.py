@@ -24,7 +24,7 @@ def convoy(root: Path, *arguments: str, **variables: str) -> subprocess.Complete
         env={**environment, "CONVOY_ROOT": str(root), "COLUMNS": "200", **variables},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,  # a whole line on a busy machine; nothing waits for it otherwise
         check=False,
     )
 
