@@ -71,7 +71,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=_take_the_terminal,  # noqa: PLW1509 — one system call
+            preexec_fn=_take_the_terminal,  # noqa: PLW1509 — two system calls
         )
         os.close(slave)
         self._reading = threading.Thread(target=self._read, daemon=True)
@@ -113,9 +113,11 @@ class Terminal:
 
 
 def _take_the_terminal() -> None:
+    """Be the terminal's foreground, and hear when it is closed, also where the tests themselves run under `nohup`."""
     import fcntl
     import termios
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

@@ -25,7 +25,7 @@ from tests.flows.endings import SECONDS, Terminal
 # What a person, a shell or the system does to the command …
 DEEDS = ["ctrl-c", "ctrl-c twice", "terminate", "hang up", "kill"]
 # … and what may die of itself: Prefect's server, Ray's processes, the process that does the work, the reaper.
-HELPERS = ["prefect.server", "raylet", "gcs_server", "ray::", "flows.worker", "flows.processes.family"]
+HELPERS = ["guard:prefect", "raylet", "gcs_server", "ray::", "flows.worker", "flows.processes.family"]
 COUNT = int(os.environ.get("CONVOY_MOMENTS", "6"))
 FRESH = 4  # every fourth begins with data that is still to be made
 
