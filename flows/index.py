@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -127,6 +128,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def do_HEAD(self) -> None:
         if not self._is_refused():
             super().do_HEAD()
+
+    def do_POST(self) -> None:
+        if not self._is_refused():
+            self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815 — as the library looks for them
 
     def _is_refused(self) -> bool:
         """Whether the request is another page's, or for another name than this server's; it has its answer then."""

@@ -86,7 +86,7 @@ def test_other_commands_learn_from_it_whose_pages_these_are(project: Project, ad
 )
 @pytest.mark.parametrize("path", ["/", index.ADDRESSES, "/cards/digits.html"])
 def test_pages_of_others_read_nothing(address: str, path: str, headers: dict[str, str]) -> None:
-    for method in ("GET", "HEAD"):
+    for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
         request = urllib.request.Request(f"{address}{path}", headers=headers, method=method)  # noqa: S310 — loopback
         with pytest.raises(urllib.error.HTTPError, match=r"403|421"):
             urllib.request.urlopen(request, timeout=10)  # noqa: S310
