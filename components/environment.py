@@ -89,6 +89,8 @@ def keep_inside(root: Path, environment: MutableMapping[str, str] = os.environ) 
         environment["HOME"] = str(home)
     if not any(environment.get(name) for name in _NAMES) and _known("pw_name") is None:
         environment["USER"] = who(environment)
+    if environment.get("RAY_ADDRESS") == "local":
+        del environment["RAY_ADDRESS"]  # Ray's word for this machine alone, which is what is meant where none is named
     if not any(environment.get(name) for name in _RAY):
         # Ray on this machine asks for a token, and would leave one in ~/.ray that others can read. This one is in the
         # memory of this process and of those that it starts; the next one has another.

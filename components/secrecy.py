@@ -7,10 +7,14 @@ is told by the names of keys and environment variables, and by an address's own 
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import re
+import traceback
 import urllib.parse
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
+from typing import Any
 
 LEFT_OUT = "…"
 LEAST = 6  # characters of a variable's value that are looked for: shorter ones stand in every text
@@ -20,6 +24,7 @@ _NAME = re.compile(
     r"|signature|sas|(?:(?:access|account|api|private|secret|session|shared|encryption)_?)?key))(?:$|[_.-](?:string|id|value)?$|\d+$)",
     re.IGNORECASE,
 )
+_CHANNEL = re.compile(r"(?:^|[_.-])(?:webhook|hook|slack|email)[_.-]?(?:url|uri|address)$", re.IGNORECASE)
 _PUBLIC = re.compile(r"(?:access_?key_?id|key_?id)$", re.IGNORECASE)  # names an account, as a user's name does
 _ACCOUNT = re.compile(r"(?<=://)[^/?#\s'\"<>]*@")  # of an address, also where the password has an @ in it
 _PARAMETER = re.compile(r"(?P<before>[?&;](?P<name>[\w.~%-]+)=)[^&;#\s'\"<>)]+")
@@ -27,28 +32,66 @@ _PARAMETER = re.compile(r"(?P<before>[?&;](?P<name>[\w.~%-]+)=)[^&;#\s'\"<>)]+")
 
 def is_secret(name: str) -> bool:
     """Whether a key, an option or a variable of this name holds what must not be shown."""
-    return bool(_NAME.search(name)) and not _PUBLIC.search(name)
+    return bool(_NAME.search(name) or _CHANNEL.search(name)) and not _PUBLIC.search(name)
 
 
 def scrub(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """The text without accounts in addresses, secret parameters of them, and values of secret variables."""
     text = _ACCOUNT.sub("", text)
     text = _PARAMETER.sub(lambda found: found["before"] + LEFT_OUT if is_secret(found["name"]) else found[0], text)
-    for secret in _secrets(environment):
+    for secret in _secrets(tuple(environment.items())):
         text = text.replace(secret, LEFT_OUT)
     return text
 
 
-def _secrets(environment: Mapping[str, str]) -> list[str]:
+@lru_cache(maxsize=4)  # of an environment that seldom changes, asked for every line that is written
+def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
     """Values that must not be shown, in the forms in which libraries repeat them, the longest first."""
     found: set[str] = set()
-    for name, value in environment.items():
+    for name, value in environment:
+        found |= _passwords(value)
         if is_secret(name) and len(value) >= LEAST and not value.startswith("/"):
             user, _, password = value.partition(":")
             found |= {value, password} if password and user.isidentifier() else {value}
             found.add(base64.b64encode(value.encode(errors="surrogateescape")).decode())
+            # Where a service's address is the secret, libraries name its host and the rest of it apart.
+            found.add("/" + value.partition("://")[2].partition("/")[2])
     found |= {urllib.parse.quote(value, safe="") for value in found}
     return sorted((value for value in found if len(value) >= LEAST), key=len, reverse=True)
+
+
+def _passwords(value: str) -> set[str]:
+    """The password of an address with an account, whatever variable it stands in: a proxy's, a database's."""
+    account = _ACCOUNT.search(value)
+    if account is None:
+        return set()
+    password = account[0].removesuffix("@").partition(":")[2]
+    plain = urllib.parse.unquote(account[0].removesuffix("@"))
+    return {password, urllib.parse.unquote(password), base64.b64encode(plain.encode(errors="surrogateescape")).decode()}
+
+
+def watch_logs() -> None:
+    """Have every record of this process's logs scrubbed as it is made, whoever writes it and wherever it goes.
+
+    Idempotent. Its words and the story of its exception are made texts then.
+    """
+    make = logging.getLogRecordFactory()
+    if getattr(make, "scrubs", False):
+        return
+
+    def scrubbed(*arguments: Any, **options: Any) -> logging.LogRecord:
+        record = make(*arguments, **options)
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError, KeyError):  # words that do not fit their own pattern: both are kept
+            said = f"{record.msg} {record.args!r}"
+        record.msg, record.args = scrub(said), ()
+        if record.exc_info and record.exc_info[0] is not None:
+            record.exc_text = scrub("".join(traceback.format_exception(*record.exc_info)).rstrip())
+        return record
+
+    scrubbed.scrubs = True  # type: ignore[attr-defined]  # a function may have attributes
+    logging.setLogRecordFactory(scrubbed)
 
 
 _ADDRESSES = {  # a variable that names a server: those that take its account

@@ -22,6 +22,7 @@ from typing import IO, Any, cast
 from rich.console import Console
 from rich.text import Text
 
+from components.secrecy import scrub
 from flows.base.project import Project, enter, find
 from flows.base.screen import Screen
 from flows.commands import terminal
@@ -155,7 +156,7 @@ def _done(work: Callable[[Task], int], task: Task, interruption: _Interruption) 
         if not interruption.seen:
             raise
         # The supervisor says it. What an engine makes of an interruption is no failure of its own.
-        traceback.print_exc()
+        print(scrub(traceback.format_exc()), file=sys.stderr)  # noqa: T201 — the log
         return terminal.INTERRUPTED
     finally:
         _tell_all(1 if interruption.seen else 10)

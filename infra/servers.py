@@ -32,10 +32,15 @@ def up(
     home: HomeOption = DEFAULT,
     project: Annotated[Path | None, typer.Option(help="Whose lines the worker runs; by default this one.")] = None,
     port: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, kept from then on; again for others.")] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Where Ray nodes of other machines find this one's, as 10.0.0.5: Ray then listens to all."),
+    ] = None,
 ) -> None:
     """Start what does not run yet, in order, and wait until each answers."""
     with told():
-        place = opened(home, project or (None if (home / "settings.json").is_file() else ROOT), parse_ports(port or []))
+        of = project or (None if (home / "settings.json").is_file() else ROOT)
+        place = opened(home, of, parse_ports(port or []), ray_address)
         with alone(place):
             for name in chosen(place, names):
                 bring_up(place, name)

@@ -35,7 +35,9 @@ PROMISES = {  # what is promised: the tests that hold it against the real thing
     "damage is named and made again": ["tests/components/registry/test_manifest.py", "tests/flows/test_damage.py"],
     "own files are read with doubt": ["tests/components/test_own_files.py", "tests/flows/test_spoilt.py"],
     "what will run is told before": ["tests/flows/test_plan.py", "tests/flows/test_changes.py"],
-    "neighbours are shut out": ["tests/flows/test_guard.py", "tests/flows/test_neighbours.py"],
+    "neighbours are shut out": [
+        *("tests/flows/test_guard.py", "tests/flows/test_neighbours.py", "tests/flows/test_intruders.py"),
+    ],
     "secrets are written nowhere": ["tests/components/test_secrecy.py"],
     "downloads are bounded": ["tests/components/data/sources/test_bounds.py"],
     "originals stay as they are": ["tests/flows/test_originals.py", "tests/components/data/test_outputs.py"],

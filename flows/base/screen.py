@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from components import texts
+from components.secrecy import scrub
 
 
 class Screen(Console):
@@ -24,19 +25,23 @@ class Screen(Console):
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As Rich's, each piece of text being printable."""
-        for segment in super().render(renderable, options):
-            if segment.control or segment.text.isprintable():
+        """As Rich's, each piece of text being printable, and none a secret."""
+        segments = list(super().render(renderable, options))
+        whole = "".join(segment.text for segment in segments if not segment.control)
+        secret = scrub(whole) != whole  # looked for once: this is called for every frame of a display
+        for segment in segments:
+            said = scrub(segment.text) if secret and not segment.control else segment.text
+            if said == segment.text and (segment.control or said.isprintable()):
                 yield segment
             else:
-                yield Segment(texts.storable(segment.text), segment.style)
+                yield Segment(texts.storable(said), segment.style)
 
 
 def say(text: str, *, nl: bool = True) -> None:
     """A line, or several, on the standard output: of any length, and not broken at the terminal's width."""
-    typer.echo(texts.printable(text), nl=nl)
+    typer.echo(texts.printable(scrub(text)), nl=nl)
 
 
 def say_json(value: Any, **options: Any) -> None:
     """The same for programs."""
-    typer.echo(texts.as_json(value, **options))
+    typer.echo(scrub(texts.as_json(value, **options)))

@@ -20,11 +20,10 @@ from components.data import places
 from flows.base.project import LOOPBACK, Project
 from flows.pages import overview_page
 from flows.pages.overview import Overview, Part, part
+from flows.processes import guard
 
 ADDRESSES = "/addresses.json"  # whose pages these are, and where they answer
 CARDS, DOCS = "cards", "validation"  # first part of the address of what is served from files
-NAMES = (LOOPBACK, "localhost", "[::1]")
-HTTP_PORT = 80  # browsers leave it out of the name
 
 Link = tuple[str, str, str]  # address, what it is called, what is there
 
@@ -117,9 +116,9 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = urlsplit(self.path).path
-        if not self._is_meant():
-            self._refuse()
-        elif asked == "/":
+        if self._is_refused():
+            return
+        if asked == "/":
             state = part(self.watch) if self.watch is not None else None
             self._say("text/html", page(self.root, self.links, part(self.models), state))
         elif asked == ADDRESSES:
@@ -128,22 +127,21 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             super().do_GET()
 
     def do_HEAD(self) -> None:
-        if self._is_meant():
+        if not self._is_refused():
             super().do_HEAD()
-        else:
-            self._refuse()
 
-    def _is_meant(self) -> bool:
-        """Whether the browser has asked for this server by one of its own names.
+    def do_POST(self) -> None:
+        if not self._is_refused():
+            self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
 
-        A page elsewhere can point a name of its own at the loopback (DNS rebinding), and would read everything here.
-        """
-        port = self.server.server_port
-        own = {f"{name}:{port}" for name in NAMES} | (set(NAMES) if port == HTTP_PORT else set())
-        return (self.headers.get("Host") or "").lower() in own
+    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815 — as the library looks for them
 
-    def _refuse(self) -> None:
-        self.send_error(HTTPStatus.MISDIRECTED_REQUEST, explain=f"This is a page of {', '.join(NAMES)} alone.")
+    def _is_refused(self) -> bool:
+        """Whether the request is another page's, or for another name than this server's; it has its answer then."""
+        no = guard.refused(self.headers.items(), guard.own_hosts(self.server.server_port))
+        if no is not None:
+            self.send_error(no[0], explain=no[1])
+        return no is not None
 
     def _say(self, kind: str, text: str) -> None:
         content = text.encode()
@@ -151,7 +149,6 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Content-Security-Policy", overview_page.POLICY)
-        self.send_header("X-Frame-Options", "DENY")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(content)
@@ -159,6 +156,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
+        for name, value in guard.FRAMES.items():
+            self.send_header(name, value)
         super().end_headers()
 
     def translate_path(self, path: str) -> str:

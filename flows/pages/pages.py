@@ -155,24 +155,27 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
     from components.registry.tracking import connect
 
     connect(project.root)  # the tables are made once, under a lock, before a server looks for them
-    program = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", named or local_uri(project.root)]
-    program += ["--default-artifact-root", place.artifacts(project.root).as_uri()]
-    program += ["--host", LOOPBACK, "--port", str(port), "--workers", "1"]
-    hosts = [f"{name}:{port}" for name in guard.NAMES]  # by default MLflow answers any name of a private network
-    program += ["--allowed-hosts", ",".join(hosts), "--x-frame-options", "DENY"]
-    program += ["--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)]
-    with _process("MLflow", program, port, HEALTH["MLflow"], project.logs / "mlflow-server.log"):
-        yield f"http://{LOOPBACK}:{port}"
+    own = {guard.STORE: named or local_uri(project.root), guard.ARTIFACTS: place.artifacts(project.root).as_uri()}
+    with _guarded("MLflow", "flows.processes.guard:mlflow", port, project.logs / "mlflow-server.log", own) as address:
+        yield address
 
 
 @contextmanager
 def evidently_server(project: Project, port: int) -> Iterator[str]:
     """Evidently's pages over the history of drift; the address."""
     project.drift_history.mkdir(parents=True, exist_ok=True)
-    program = [sys.executable, "-m", "uvicorn", "--factory", "flows.processes.guard:evidently", "--app-dir", str(CODE)]
+    own = {guard.WORKSPACE: str(project.drift_history)}
+    log = project.logs / "evidently-server.log"
+    with _guarded("Evidently", "flows.processes.guard:evidently", port, log, own) as address:
+        yield address
+
+
+@contextmanager
+def _guarded(name: str, factory: str, port: int, log: Path, variables: Mapping[str, str]) -> Iterator[str]:
+    """A server behind the door of `guard`; the address."""
+    program = [sys.executable, "-m", "uvicorn", "--factory", factory, "--app-dir", str(CODE)]
     program += ["--log-level", "error", "--host", LOOPBACK, "--port", str(port)]
-    own = {guard.PORT: str(port), guard.WORKSPACE: str(project.drift_history)}
-    with _process("Evidently", program, port, HEALTH["Evidently"], project.logs / "evidently-server.log", own):
+    with _process(name, program, port, HEALTH[name], log, {guard.PORT: str(port), **variables}):
         yield f"http://{LOOPBACK}:{port}"
 
 

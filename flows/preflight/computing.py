@@ -17,7 +17,7 @@ CHECK = "Ray"
 SOCKET_PATH = 107  # bytes that Linux has for a socket's path
 # What Ray puts below the folder that `components.training.cluster.fitting` makes for it.
 LONGEST = "convoy-ray-abcdefgh/session_2026-01-31_12-00-00_000000_4194304/sockets/plasma_store"
-_HEAD = re.compile(r"--gcs-address=(\S+)")
+_HEAD = re.compile(r"--gcs-address=([\w.:\[\]-]+)$")
 
 
 def ray() -> Finding:
@@ -33,7 +33,7 @@ def ray() -> Finding:
         return Finding("error", CHECK, found, f"`export RAY_ADDRESS={host}:6379`")
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "://" in address:
-        found = f"RAY_ADDRESS={address}: expected HOST:PORT, `auto`, or nothing"
+        found = f"RAY_ADDRESS={address}: expected HOST:PORT, or nothing"
         return Finding("error", CHECK, found, "give the head as HOST:6379, or `unset RAY_ADDRESS` to use this machine")
     return _joined(address, host.strip("[]"), int(port))
 
@@ -49,15 +49,14 @@ def _started_here() -> Finding:
 
 
 def _found_here() -> Finding:
-    """`auto` is the cluster that runs on this machine: Ray looks at its processes, and at a file it has left."""
-    address = _running_head() or _noted_head()
+    """`auto` is whatever Ray finds among the processes of this machine, whoever has started it: that is not joined."""
+    address = _running_head()
     if address is None:
         found = "RAY_ADDRESS=auto, and no Ray cluster runs on this machine"
-        return Finding(
-            "error", CHECK, found, "start one with `ray start --head`, or `unset RAY_ADDRESS` to use this machine"
-        )
-    host, _, port = address.rpartition(":")
-    return _joined(address, host.strip("[]"), int(port)) if port.isdecimal() else _wrong_note(address)
+        way = "start one with `ray start --head` and name it as HOST:6379, or `unset RAY_ADDRESS` to use this machine"
+        return Finding("error", CHECK, found, way)
+    found = f"RAY_ADDRESS=auto would join whatever Ray runs on this machine, here the one at {address}"
+    return Finding("error", CHECK, found, f"`export RAY_ADDRESS={address}` where it is yours, or `unset RAY_ADDRESS`")
 
 
 def _running_head() -> str | None:
@@ -67,20 +66,6 @@ def _running_head() -> str | None:
             if found := _HEAD.match(argument):
                 return found[1]
     return None
-
-
-def _noted_head() -> str | None:
-    """The address that the last `ray start` has left in Ray's temporary folder."""
-    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 — Ray's own choice
-    try:
-        return (Path(folder) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip() or None
-    except OSError:
-        return None
-
-
-def _wrong_note(address: str) -> Finding:
-    found = f"RAY_ADDRESS=auto, and the last cluster here was {address!r}, which is no HOST:PORT"
-    return Finding("error", CHECK, found, "`ray stop && ray start --head`, or `unset RAY_ADDRESS` to use this machine")
 
 
 def _joined(address: str, host: str, port: int) -> Finding:

@@ -27,6 +27,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.text import Text
 
+from components.secrecy import scrub
 from flows.base.project import Project
 from flows.base.screen import Screen
 from flows.processes import family, journal, leases, prefect_server
@@ -247,7 +248,7 @@ class _Run:
                     leases.settle(self.project)
             except Exception:  # whatever it is, the next start tries again
                 with suppress(OSError), self.command.log.open("a", encoding="utf-8") as story:
-                    traceback.print_exc(file=story)
+                    story.write(scrub(traceback.format_exc()))
                 return
             done.set()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import shutil
 import signal
@@ -30,6 +29,8 @@ NODE_CPUS = 1
 OBJECT_STORE = 256 * 2**20  # bytes a node: only blocks of streamed data travel through it
 POOL = "convoy"
 REMOTE = "store"  # the name of the DVC remote
+RAY_FOLDER = "ray-folder"  # in the home's private part: where the cluster has its sockets and logs
+RAY_STAYS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on the loopback, as where there is a firewall that would ask
 # Everything that would make one of these servers, or the line, use another one's settings.
 FOREIGN = ("PREFECT_", "MLFLOW_", "RAY_", "AWS_", "PG", "WEED_", "CONVOY_SERVER")
 
@@ -168,29 +169,26 @@ def deploy(home: Home) -> None:
 def ray_head(home: Home) -> Server:
     """The cluster's memory, and the node beside which drivers run: it has no CPUs for work."""
     port = home.ports["ray"]
-    own = [
-        "--temp-dir",
-        str(_ray_folder(home)),
-        "--head",
-        "--port",
-        str(port),
-        "--num-cpus",
-        "0",
-        "--include-dashboard",
-        "false",
-    ]
+    own = ["--head", "--port", str(port), "--num-cpus", "0", "--include-dashboard", "false"]
+    if (folder := _ray_folder(home)) is not None:
+        own += ["--temp-dir", str(folder)]
     return _ray(home, "ray-head", own, [port])
 
 
 def prepare_ray(home: Home) -> None:
-    """An empty folder for the cluster, also where a killed one has left its own."""
+    """An empty folder for the cluster, also where a killed one has left its own.
+
+    Sockets' paths must be short, so it is not in the home: its name is drawn, and noted there.
+    """
     tidy_ray(home)
-    _ray_folder(home).mkdir(mode=0o700)
+    write_private(home.private / RAY_FOLDER, tempfile.mkdtemp(prefix="convoy-ray-"))
 
 
 def tidy_ray(home: Home) -> None:
     """Remove the cluster's sockets and inner logs."""
-    shutil.rmtree(_ray_folder(home), ignore_errors=True)
+    if (folder := _ray_folder(home)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        (home.private / RAY_FOLDER).unlink()
 
 
 def ray_node(home: Home, name: str) -> Server:
@@ -221,6 +219,7 @@ def variables(home: Home) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": home.secrets["RAY_AUTH_TOKEN"],
         "CONVOY_MLFLOW_UI": home.url("mlflow"),
+        **(RAY_STAYS if home.ray_address == LOOPBACK else {}),
     }
 
 
@@ -231,9 +230,12 @@ def line_environment(home: Home) -> dict[str, str]:
 
 
 def _ray(home: Home, name: str, own: list[str], ports: list[int], needs: tuple[str, ...] = ()) -> Server:
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", LOOPBACK, *own]
+    alone = home.ray_address == LOOPBACK
+    program = [str(Path(__file__).with_name("ray_node.py"))] if alone else ["-m", "ray.scripts.scripts"]
+    command = [sys.executable, *program, "start", "--block", "--node-ip-address", home.ray_address, *own]
     command += ["--object-store-memory", str(OBJECT_STORE), "--disable-usage-stats"]
     environment = _environment() | {name: variables(home)[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    environment |= RAY_STAYS if alone else {}
     # Ray gives a node 30 s to start, which a busy machine overruns, and has no setting for it.
     return Server(name, command, environment, partial(_ray_answers, home), ports, needs=needs, tries=3)
 
@@ -248,13 +250,15 @@ def _once(home: Home, name: str, command: list[str], environment: dict[str, str]
         raise ServersError("\n".join([f"{name} failed; its log is {log}:", *words]))
 
 
-def _ray_folder(home: Home) -> Path:
-    """For Ray's sockets and logs. Sockets' paths must be short, so this is not in the home."""
-    return Path(tempfile.gettempdir()) / f"convoy-ray-{hashlib.sha256(str(home.folder).encode()).hexdigest()[:10]}"
+def _ray_folder(home: Home) -> Path | None:
+    """For Ray's sockets and logs; None where none was made."""
+    note = home.private / RAY_FOLDER
+    return Path(note.read_text(encoding="utf-8")) if note.is_file() else None
 
 
 def _ray_address(home: Home) -> str:
-    return f"{LOOPBACK}:{home.ports['ray']}"
+    host = f"[{home.ray_address}]" if ":" in home.ray_address else home.ray_address
+    return f"{host}:{home.ports['ray']}"
 
 
 def _ray_answers(home: Home, process: psutil.Process) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import secrets
@@ -57,6 +58,7 @@ class Home:
     project: Path  # whose lines the worker runs
     ports: dict[str, int]
     secrets: dict[str, str] = field(repr=False)
+    ray_address: str = LOOPBACK  # of this machine, at which nodes of others find Ray
 
     @property
     def postgres(self) -> Path:
@@ -82,11 +84,13 @@ class Home:
         return f"http://{LOOPBACK}:{self.ports[name]}"
 
 
-def opened(folder: Path, project: Path | None = None, ports: dict[str, int] | None = None) -> Home:
-    """The home in `folder`, made on first use; `project` and `ports` are kept from then on.
+def opened(
+    folder: Path, project: Path | None = None, ports: dict[str, int] | None = None, ray_address: str | None = None
+) -> Home:
+    """The home in `folder`, made on first use; `project`, `ports` and `ray_address` are kept from then on.
 
-    Raises ServersError for a folder that holds anything else, and for a port or a project that differs from what the
-    home was made with while its servers run.
+    Raises ServersError for a folder that holds anything else, for an address that is none, and for settings that
+    differ from what the home was made with while its servers run.
     """
     folder = folder.resolve()
     _check_ours(folder)
@@ -99,16 +103,28 @@ def opened(folder: Path, project: Path | None = None, ports: dict[str, int] | No
     known: dict[str, Any] = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
     of = (project or Path(known.get("project") or Path.cwd())).resolve()
     all_ports: dict[str, int] = {**PORTS, **known.get("ports", {}), **(ports or {})}
-    wanted = {"project": str(of), "ports": all_ports}
+    ray = _ip(ray_address or known.get("ray_address", LOOPBACK))
+    wanted = {"project": str(of), "ports": all_ports, **({} if ray == LOOPBACK else {"ray_address": ray})}
     running = sorted(path.stem for path in (folder / "run").glob("*.json"))
     if known and wanted != known and running:
         raise ServersError(
-            f"{settings}: expected the project and the ports as they are while servers run "
+            f"{settings}: expected project, ports and Ray's address as they are while servers run "
             f"({', '.join(running)}); take them down first"
         )
     if wanted != known:
         write_private(settings, json.dumps(wanted, indent=2))
-    return Home(folder, of, all_ports, _secrets(folder))
+    return Home(folder, of, all_ports, _secrets(folder), ray)
+
+
+def _ip(given: str) -> str:
+    """An address of this machine, as Ray wants it: not a name, and not that of all its addresses."""
+    try:
+        found = ipaddress.ip_address(given)
+    except ValueError:
+        found = None
+    if found is None or found.is_unspecified or found.is_multicast:
+        raise ServersError(f"--ray-address: expected an address of this machine, as 10.0.0.5, received {given!r}")
+    return LOOPBACK if found.is_loopback else str(found)
 
 
 def _check_ours(folder: Path) -> None:

@@ -142,6 +142,10 @@ def test_ray_has_a_token_of_its_own_unless_a_cluster_is_named(tmp_path: Path) ->
         drawn.append(environment["RAY_AUTH_TOKEN"])
     assert len(set(drawn)) == 2
     assert all(len(token) == 64 for token in drawn)
+    environment = {"RAY_ADDRESS": "local"}  # the same, in Ray's word
+    keep_inside(tmp_path, environment)
+    assert environment["RAY_AUTH_TOKEN"] and environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert "RAY_ADDRESS" not in environment
     for said in ({"RAY_ADDRESS": "head:6379"}, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN_PATH": "/token"}):
         environment = dict(said)
         keep_inside(tmp_path, environment)

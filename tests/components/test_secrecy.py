@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
+import logging
 import urllib.parse
+from collections.abc import Iterator
 
 import pytest
 
-from components.secrecy import is_secret, part_accounts, scrub
+from components.secrecy import is_secret, part_accounts, scrub, watch_logs
 
 PASSWORD = "p@ss:w0rd#1"  # noqa: S105
 
@@ -60,6 +63,7 @@ def test_short_values_and_places_are_left() -> None:
         *("password", "PGPASSWORD", "db_password", "passwd", "passphrase", "pwd", "secret", "client_secret", "token"),
         *("access_token", "session-token", "sas_token", "sig", "X-Amz-Signature", "key", "account_key", "api_key"),
         *("apikey", "private_key", "AWS_SECRET_ACCESS_KEY", "credentials", "auth", "auth_string", "SLACK_WEBHOOK"),
+        *("CONVOY_WEBHOOK_URL", "CONVOY_SLACK_URL", "CONVOY_EMAIL_URL"),
     ],
 )
 def test_what_is_secret_is_told_by_its_name(name: str) -> None:
@@ -80,6 +84,7 @@ def test_what_is_secret_is_told_by_its_name(name: str) -> None:
             "RAY_AUTH_MODE",
         ),
         *("RAY_AUTH_TOKEN_PATH", "AWS_ACCESS_KEY_ID", "author", "compass", "signed", "HOME", "keys_per_page"),
+        *("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "CONVOY_EMAIL", "HTTP_PROXY"),
     ],
 )
 def test_what_only_looks_alike_is_not(name: str) -> None:
@@ -116,3 +121,47 @@ def test_an_account_that_is_set_apart_is_kept() -> None:
     environment = {"PREFECT_API_URL": "http://a:b@host/api", "PREFECT_API_AUTH_STRING": "me:mine"}
     part_accounts(environment)
     assert environment == {"PREFECT_API_URL": "http://host/api", "PREFECT_API_AUTH_STRING": "me:mine"}
+
+
+def test_the_password_of_any_address_is_one_wherever_it_stands() -> None:
+    environment = {"HTTPS_PROXY": "http://me:p%40ss-word@proxy:3128", "DATABASE": "postgresql://db/x"}
+    basic = base64.b64encode(b"me:p@ss-word").decode()
+    assert scrub(f"Basic {basic}, p%40ss-word, p@ss-word, proxy", environment) == "Basic …, …, …, proxy"
+
+
+def test_of_a_services_address_the_part_that_libraries_name_apart_is_one_too() -> None:
+    environment = {"CONVOY_SLACK_URL": "https://hooks.example/services/T0/B0/abcdef"}
+    said = "HTTPSConnectionPool(host='hooks.example', port=443): url: /services/T0/B0/abcdef (refused)"
+    assert scrub(said, environment) == "HTTPSConnectionPool(host='hooks.example', port=443): url: … (refused)"
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What a logger writes, in a process whose logs are watched and that has a password."""
+    monkeypatch.setenv("A_PASSWORD", PASSWORD)
+    make, stream = logging.getLogRecordFactory(), io.StringIO()
+    handler, log = logging.StreamHandler(stream), logging.getLogger("of an engine")
+    log.addHandler(handler)
+    watch_logs()
+    watch_logs()
+    yield stream
+    logging.setLogRecordFactory(make)
+    log.removeHandler(handler)
+
+
+def test_no_log_has_one_in_its_words_their_parts_or_the_story_of_an_error(logged: io.StringIO) -> None:
+    log = logging.getLogger("of an engine")
+    log.error("no %s at %s, %d times", PASSWORD, "http://me:secret@host/x", 3)
+    try:
+        raise RuntimeError(f"refused: {PASSWORD}")
+    except RuntimeError:
+        log.exception("it failed")
+    said = logged.getvalue()
+    assert PASSWORD not in said and "secret" not in said
+    assert "no … at http://host/x, 3 times" in said
+    assert "it failed" in said and "RuntimeError: refused: …" in said and "Traceback" in said
+
+
+def test_a_record_that_does_not_fit_its_pattern_is_kept_without_one(logged: io.StringIO) -> None:
+    logging.getLogger("of an engine").error("%d of them", PASSWORD)
+    assert logged.getvalue() == "%d of them ('…',)\n"

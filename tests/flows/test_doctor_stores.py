@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.base.project import Project
@@ -175,17 +176,21 @@ def test_an_address_of_ray_that_cannot_be_used_is_told_with_its_reason(
     assert found.level == "error" and words in found.found and found.way
 
 
-def test_auto_without_a_cluster_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_nobodys_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    if computing._running_head() is not None:
-        pytest.skip("a Ray cluster runs on this machine")
-    assert computing.ray().found == "RAY_ADDRESS=auto, and no Ray cluster runs on this machine"
-    (tmp_path / "ray").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
-        assert computing.ray().level == "ok"
-    assert "nothing answers" in computing.ray().found
+    if computing._running_head() is None:
+        assert computing.ray().found == "RAY_ADDRESS=auto, and no Ray cluster runs on this machine"
+    # given: somebody's, which is found by what its processes were started with
+    command = [sys.executable, "-c", "input()", "--gcs-address=10.0.0.9:6379"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as raylet:
+        one = psutil.process_iter
+        monkeypatch.setattr(
+            psutil, "process_iter", lambda names: [each for each in one(names) if each.pid == raylet.pid]
+        )
+        found = computing.ray()
+        raylet.communicate(b"\n")
+    assert found.level == "error" and "10.0.0.9:6379" in found.found
+    assert "`export RAY_ADDRESS=10.0.0.9:6379`" in found.way
 
 
 def test_a_temporary_folder_with_a_long_name_has_no_room_for_sockets(

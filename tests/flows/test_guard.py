@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from flows.processes.guard import guarded
+from flows.processes.guard import guarded, own_hosts
 
 PORT = 4200
 OWN = f"127.0.0.1:{PORT}"
+FOLLOWED = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]  # a link, in a window of its own
 
 
 async def behind(scope: Any, receive: Any, send: Any) -> None:
@@ -44,10 +45,12 @@ def asked(headers: list[tuple[str, str]], kind: str = "http") -> list[dict[str, 
         [("host", OWN)],
         [("Host", f"LOCALHOST:{PORT}")],
         [("host", f"[::1]:{PORT}"), ("origin", f"http://[::1]:{PORT}")],
-        [("host", OWN), ("origin", f"http://localhost:{PORT}"), ("sec-fetch-site", "same-site")],
-        [("host", OWN), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")],  # a link that is followed
+        [("host", OWN), ("origin", f"http://localhost:{PORT}"), ("sec-fetch-site", "cross-site")],
+        [("host", OWN), ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
+        [("host", OWN), ("sec-fetch-site", "same-site"), *FOLLOWED],
+        [("host", OWN), ("sec-fetch-site", "cross-site"), *FOLLOWED],
     ],
-    ids=["a program", "localhost", "own page", "own page by its other name", "a link"],
+    ids=["a program", "localhost", "own page", "its other name", "own picture", "a link from beside", "a link"],
 )
 def test_programs_and_own_pages_are_let_in_and_cannot_be_framed(headers: list[tuple[str, str]]) -> None:
     # when
@@ -73,6 +76,9 @@ def test_programs_and_own_pages_are_let_in_and_cannot_be_framed(headers: list[tu
         ([("host", OWN), ("origin", "http://127.0.0.1:8888")], 403),  # another server of this machine
         ([("host", OWN), ("origin", f"http://{OWN}"), ("origin", "http://evil.example")], 403),
         ([("host", OWN), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")], 403),
+        # A picture of another server of this machine, and a frame: both come without an origin.
+        ([("host", OWN), ("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors")], 403),
+        ([("host", OWN), ("sec-fetch-site", "same-site"), FOLLOWED[0], ("sec-fetch-dest", "iframe")], 403),
     ],
 )
 def test_what_comes_for_another_name_or_from_another_page_is_refused(
@@ -89,3 +95,23 @@ def test_what_comes_for_another_name_or_from_another_page_is_refused(
 
 def test_a_socket_of_an_own_page_is_let_in() -> None:
     assert asked([("host", OWN), ("origin", f"http://{OWN}")], "websocket") == [{"type": "websocket.accept"}]
+
+
+def test_a_server_may_be_framed_by_nobody_whatever_it_says_itself() -> None:
+    async def permissive(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Frame-Options", b"SAMEORIGIN")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", OWN.encode())]}
+    asyncio.run(guarded(permissive, PORT)(scope, send, send))  # type: ignore[arg-type]
+    named = [value for name, value in told[0]["headers"] if name.lower() == b"x-frame-options"]
+    assert named == [b"DENY"]
+
+
+def test_the_port_that_browsers_leave_out_is_left_out_of_the_name_too() -> None:
+    assert "127.0.0.1" in own_hosts(80) and "127.0.0.1" not in own_hosts(PORT)

@@ -72,3 +72,27 @@ def test_other_commands_learn_from_it_whose_pages_these_are(project: Project, ad
     assert index.asked(project, address) == {"index": address, **ENGINES}
     assert index.asked(Project(tmp_path / "another"), address) == {}
     assert index.asked(project, "http://127.0.0.1:9") == {}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:8888"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/", index.ADDRESSES, "/cards/digits.html"])
+def test_pages_of_others_read_nothing(address: str, path: str, headers: dict[str, str]) -> None:
+    for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
+        request = urllib.request.Request(f"{address}{path}", headers=headers, method=method)  # noqa: S310 — loopback
+        with pytest.raises(urllib.error.HTTPError, match=r"403|421"):
+            urllib.request.urlopen(request, timeout=10)  # noqa: S310
+
+
+@pytest.mark.parametrize("path", ["/", "/cards/digits.html", "/validation/digits%20%26%20co/index.html"])
+def test_nothing_of_it_may_be_framed(address: str, path: str) -> None:
+    with urllib.request.urlopen(f"{address}{path}", timeout=10) as answer:  # noqa: S310 — loopback
+        assert answer.headers["X-Frame-Options"] == "DENY"

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.machine import backups, processes
+from infra.machine import backups, engines, processes
 from infra.machine import home as homes
 
 
@@ -176,3 +177,60 @@ def test_a_backup_that_is_not_as_it_was_is_refused(tmp_path: Path) -> None:
         "foreign is not of this backup",
         "changed has changed",
     ]
+
+
+def test_ray_stays_on_the_loopback_unless_an_address_is_named(tmp_path: Path) -> None:
+    home = homes.opened(tmp_path / "home", tmp_path)
+    switch = engines.RAY_STAYS.items()
+    assert engines.variables(home)["RAY_ADDRESS"] == f"127.0.0.1:{home.ports['ray']}"
+    assert switch <= engines.variables(home).items() and switch <= engines.ray_head(home).environment.items()
+    for wrong in ("0.0.0.0", "::", "here", "10.0.0"):  # noqa: S104
+        with pytest.raises(homes.ServersError, match=r"--ray-address: expected an address of this machine"):
+            homes.opened(home.folder, ray_address=wrong)
+
+    homes.opened(home.folder, ray_address="10.0.0.5")
+    named = homes.existing(home.folder)
+    assert engines.variables(named)["RAY_ADDRESS"] == f"10.0.0.5:{home.ports['ray']}"
+    assert not switch & (engines.variables(named).items() | engines.ray_node(named, "ray-node-1").environment.items())
+    assert "10.0.0.5" in engines.ray_head(named).command
+
+    assert homes.opened(home.folder, ray_address="::1").ray_address == "127.0.0.1"
+
+
+def test_rays_folder_has_a_name_that_nobody_could_have_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    home = homes.opened(tmp_path / "home", tmp_path)
+    seen = set()
+    for _ in range(2):
+        engines.prepare_ray(home)
+        (folder,) = tmp_path.glob("convoy-ray-*")  # the one before is gone
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and str(folder) in engines.ray_head(home).command
+        seen.add(folder)
+    engines.tidy_ray(home)
+    assert len(seen) == 2 and not any(folder.exists() for folder in seen)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_cluster_of_two_nodes_listens_on_the_loopback_alone(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind((homes.LOOPBACK, 0))
+        port = probe.getsockname()[1]
+    home = homes.opened(tmp_path / "home", tmp_path, {"ray": port})
+    names = ["ray-head", "ray-node-1"]
+    engines.prepare_ray(home)
+    try:
+        found: dict[str, set[str]] = {}
+        for name in names:  # each answers when a driver has met it
+            assert processes.bring_up(home, engines.KINDS[name].server(home))
+            started = processes.found(home, name)
+            assert started is not None
+            for each in (started, *started.children(recursive=True)):
+                for one in each.net_connections("inet"):
+                    if one.status == psutil.CONN_LISTEN:
+                        found.setdefault(name, set()).add(one.laddr.ip.removeprefix("::ffff:"))
+        assert found == {name: {homes.LOOPBACK} for name in names}
+    finally:
+        for name in reversed(names):
+            processes.take_down(home, name, engines.KINDS[name].server(home).stop_signal)
+        engines.tidy_ray(home)

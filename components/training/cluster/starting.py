@@ -77,6 +77,11 @@ def died() -> list[str]:
 
 def _join(address: str, quiet: dict[str, Any]) -> None:
     """Become a driver of a cluster. ConnectionError where nothing answers, TrainingError where we are not let in."""
+    if address == "auto":
+        raise TrainingError(
+            "RAY_ADDRESS=auto would take whatever Ray cluster is found on this machine, somebody else's too: name its "
+            "head, `export RAY_ADDRESS=HOST:6379`, or `unset RAY_ADDRESS` to use this machine alone"
+        )
     if "://" in address:
         raise TrainingError(
             f"RAY_ADDRESS={address} is that of a Ray Client, which training cannot use: give the head's own address, "
@@ -94,11 +99,6 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, AuthenticationError) as error:
-        if address == "auto" and isinstance(error, ConnectionError):
-            raise TrainingError(
-                "RAY_ADDRESS=auto, and no Ray cluster runs on this machine: start one with `ray start --head`, or "
-                "`unset RAY_ADDRESS` to use this machine alone"
-            ) from error
         raise TrainingError(
             f"Ray at {address} answers and does not let us in ({str(error).splitlines()[0]}): set RAY_AUTH_MODE=token, "
             "and RAY_AUTH_TOKEN to what its head was started with"
