@@ -300,6 +300,11 @@ class Evidence(Card):
     samples: int
     primary: str  # name of the task's primary metric, a key of `figures`
     runtime: str = ""  # what answered and was timed: pytorch, onnxruntime, openvino; empty where nobody noted it
+    # The kind of machine that it was measured on (`components.machine`); none in evidence of earlier versions.
+    processor: dict[str, str] = Field(default={}, exclude_if=operator.not_)
+    # How int8 was added up in what is judged, its answers being worse so (`as run`, `saturating`), or `either` where no
+    # sum can saturate; empty for float.
+    sums: Literal["", "either", "as run", "saturating"] = Field(default="", exclude_if=operator.not_)
     figures: dict[str, Figure]
     classes: dict[str, dict[str, float]] = {}  # class → metric → value
     groups: tuple[GroupFigure, ...] = ()
