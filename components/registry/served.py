@@ -100,9 +100,7 @@ def warn_of_another_processor(folder: Path) -> None:
     machine = _run(folder / "machine.py")
     then, here = (machine.arithmetic(each) if each else "" for each in (measured, machine.kind()))
     if then and then != here:
-        told = (
-            f"this model was measured on {then} and runs on {here}: its speed, and roundings of int8, are others here"
-        )
+        told = f"this model was measured on {then} and runs on {here}: expect another speed, and of int8 perhaps other answers"
         warnings.warn(told, RuntimeWarning, stacklevel=3)
 
 

@@ -147,6 +147,6 @@ def test_on_another_kind_of_processor_it_says_so_once(tmp_path: Path) -> None:
     (said,) = loaded(elsewhere)
     assert said == (
         f"this model was measured on riscv64 with instructions not known and runs on {machine.arithmetic(here)}: "
-        "its speed, and roundings of int8, are others here"
+        "expect another speed, and of int8 perhaps other answers"
     )
     assert loaded({}) == []
