@@ -100,8 +100,9 @@ def warn_of_another_processor(folder: Path) -> None:
     machine = _run(folder / "machine.py")
     then, here = (machine.arithmetic(each) if each else "" for each in (measured, machine.kind()))
     if then and then != here:
-        told = f"this model was measured on {then} and runs on {here}: expect another speed, and of int8 perhaps other answers"
-        warnings.warn(told, RuntimeWarning, stacklevel=3)
+        told = f"this model was measured on {then} and runs on {here}"
+        expect = "expect another speed, and of int8 perhaps other answers"
+        warnings.warn(f"{told}: {expect}", RuntimeWarning, stacklevel=3)
 
 
 def _run(file: Path, places: list[str] | None = None) -> Any:

@@ -129,7 +129,7 @@ def test_on_another_kind_of_processor_it_says_so_once(tmp_path: Path) -> None:
     model = build_model(tmp_path / "model")
     here = machine.kind()
 
-    package = tmp_path / "package"
+    package = tmp_path / "packed" / "package"
     registration.build_package(model, package, [encode(9)], processor=here)
     (written,) = package.rglob("processor.json")
     assert json.loads(written.read_text(encoding="utf-8")) == here
