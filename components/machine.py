@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,17 @@ INSTRUCTIONS = (
     *("avx_vnni", "avx_vnni_int8", "amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
     *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
 )
+BEST = (
+    ("amx_int8", "AMX"),
+    ("avx512_vnni", "AVX-512 and VNNI"),
+    ("avx_vnni", "AVX2 and VNNI"),
+    ("avx512bw", "AVX-512 without VNNI"),
+    ("avx2", "AVX2 without VNNI"),
+    ("i8mm", "NEON and int8 matrices"),
+    ("asimddp", "NEON and dot products"),
+    ("asimd", "NEON without dot products"),
+    ("avx", "AVX without VNNI"),
+)  # for int8, the best first
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -28,6 +40,24 @@ def kind(cpuinfo: Path = CPUINFO) -> dict[str, str]:
         "instructions": " ".join(name for name in INSTRUCTIONS if name in _flags(cpuinfo)),
         "cores": str(cores),
     }
+
+
+def arithmetic(found: Mapping[str, str]) -> str:
+    """Architecture and the best that such a machine has for int8, in words: where they differ, so does what is timed.
+
+    `found` is what `kind` gives, here or elsewhere.
+    """
+    names = found["instructions"].split()
+    best = next(
+        (said for name, said in BEST if name in names), "neither AVX nor NEON" if names else "instructions not known"
+    )
+    return f"{found['architecture']} with {best}"
+
+
+def said(found: Mapping[str, str]) -> str:
+    """The same with its cores."""
+    cores = found["cores"]
+    return f"{arithmetic(found)}, {cores} core{'' if cores == '1' else 's'}"
 
 
 def _flags(cpuinfo: Path) -> frozenset[str]:

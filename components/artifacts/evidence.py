@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -40,12 +42,16 @@ class Evidence(Card):
     samples: int
     primary: str  # name of the task's primary metric, a key of `figures`
     runtime: str = ""  # what answered and was timed: pytorch, onnxruntime, openvino; empty where nobody noted it
+    # The kind of machine that it was measured on (`components.machine`); none in evidence of earlier versions.
+    processor: dict[str, str] = Field(default={}, exclude_if=operator.not_)
+    # How int8 was added up in what is judged, its answers being worse so (`as run`, `saturating`), or `either` where no
+    # sum can saturate; empty for float.
+    sums: Literal["", "either", "as run", "saturating"] = Field(default="", exclude_if=operator.not_)
     figures: dict[str, Figure]
     classes: dict[str, dict[str, float]] = Field(default={})  # class → metric → value
     groups: tuple[GroupFigure, ...] = ()
-    disparity: dict[str, float] = Field(
-        default={}
-    )  # Fairlearn's, of the primary metric: `COLUMN.difference`, `COLUMN.ratio`
+    # Fairlearn's, of the primary metric: `COLUMN.difference`, `COLUMN.ratio`
+    disparity: dict[str, float] = Field(default={})
     notes: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:

@@ -23,6 +23,7 @@ from components.compress.quantization.measuring import difference
 from components.compress.quantization.report import CandidateReport, QuantizationReport
 from components.compress.quantization.serving import RuntimeChoice, choose_runtime
 from components.compress.quantization.weights import stored
+from components.compress.quantization.worst import saturating_answerer
 from components.config import QuantizeConfig
 from components.data.reading.loading import Arrays, load_split
 from components.export.errors import require_trained_on
@@ -30,7 +31,7 @@ from components.export.export import describe, export
 from components.files import digest_values, replacing
 from components.models.network import load_network
 from components.runtimes.execution import open_session
-from components.runtimes.judge import judge, session_answerer, torch_answerer
+from components.runtimes.judge import Answerer, judge, session_answerer, torch_answerer
 from components.tasks import registry as tasks
 
 TrainAware = Callable[[Model], Model]  # a network → the same one, trained on while it feels int8's rounding
@@ -123,14 +124,15 @@ def _candidates(
     task = tasks.get(student.card.task)
     sign = 1 if task.spec.higher_is_better else -1
 
-    def primary(graph: Path) -> float:
-        answerer = session_answerer(open_session(graph, config.threads))
+    def primary(answerer: Answerer) -> float:
         return judge(task, answerer, validation, card, batch=config.batch).primary
 
-    exact = primary(float32.onnx)
+    exact = primary(session_answerer(open_session(float32.onnx, config.threads)))
 
     def loss_of(graph: Path) -> float:
-        return sign * (exact - primary(graph))
+        saturating = saturating_answerer(graph, config.threads)
+        ways = [session_answerer(open_session(graph, config.threads)), *([saturating] if saturating else [])]
+        return float(np.max([sign * (exact - primary(way)) for way in ways]))  # NaN where either is
 
     def write(name: str, precision: Precision, graph: onnx.ModelProto) -> Model:
         return _write(folder / name, graph, _made_of(student, f"student-{name}", precision), student)
@@ -195,6 +197,8 @@ def _remarks(chosen: CandidateReport) -> list[str]:
     if chosen.int8 is not None and chosen.int8.kept:
         layers = len(chosen.int8.kept) + chosen.int8.operators
         remarks.append(f"{len(chosen.int8.kept)} of {layers} layers stay in float32")
+    if chosen.int8 is not None and chosen.int8.saturable:
+        remarks.append(f"{chosen.int8.saturable} sums can saturate on x86 without VNNI, so the worse of both was taken")
     for each in chosen.flagged:
         remarks.append(f"{each.column} {each.group} loses {points(each.loss.value)}, all others {points(each.rest)}")
     return remarks

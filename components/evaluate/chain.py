@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import texts
+from components import machine, texts
 from components.artifacts import Evidence, Figure
 from components.evaluate.pareto import draw
 from components.files import writing
@@ -60,7 +60,9 @@ def markdown(stages: Mapping[str, Evidence], *, higher_is_better: bool = True) -
     said = texts.markdown_table(list(table[0]), [[texts.markdown(cell) for cell in row.values()] for row in table])
     each = changes(stages, higher_is_better=higher_is_better)
     told = [(texts.markdown(one.stage), texts.markdown(one.of), texts.markdown(one.words)) for one in each]
-    return "\n".join([said, "", *(f"- **{stage}**, of {of}: {words}" for stage, of, words in told), ""])
+    on = next((machine.said(evidence.processor) for evidence in stages.values() if evidence.processor), "")
+    measured = ["", f"Speed is that of {texts.markdown(on)}."] if on else []
+    return "\n".join([said, *measured, "", *(f"- **{stage}**, of {of}: {words}" for stage, of, words in told), ""])
 
 
 def write(stages: Mapping[str, Evidence], folder: Path, *, higher_is_better: bool = True) -> None:
@@ -70,6 +72,7 @@ def write(stages: Mapping[str, Evidence], folder: Path, *, higher_is_better: boo
         name: {
             "model": evidence.model,
             "runtime": evidence.runtime,
+            "processor": evidence.processor,
             "samples": evidence.samples,
             "figures": {key: figure.model_dump(mode="json") for key, figure in evidence.figures.items()},
         }

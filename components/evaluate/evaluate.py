@@ -14,12 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from fairlearn.metrics import MetricFrame
 
+from components import machine
 from components.artifacts import WITH_TWINS, Dataset, Evidence, Figure, GroupFigure, Model, Predictions, Split
 from components.config import EvaluateConfig
 from components.data.reading.loading import load_split
 from components.evaluate import cost, slices
-from components.evaluate.predict import predict
 from components.evaluate.robustness import conditions, robustness
+from components.evaluate.worst import at_its_worst
 from components.metrics import bootstrap
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
@@ -36,7 +37,8 @@ def evaluate(
 
     Figures: every metric of the task, `worst_group_PRIMARY`, `robustness_PRIMARY`, `parameters`, `size_bytes`, and on
     one thread `latency_ms` (median for one image) and `throughput_64` (images/s, 64 at a time); those of `twin_figures`
-    where samples of the split have twins that were learnt from.
+    where samples of the split have twins that were learnt from. An int8 graph whose sums can saturate is judged by the
+    worse of its answers here and where they do: `PRIMARY_as_run` and `PRIMARY_saturating` have both.
     """
     evidence, predictions = quality(model, dataset, config, split=split)
     return timed({"model": model}, {"model": evidence})["model"], predictions
@@ -46,15 +48,22 @@ def quality(
     model: Model, dataset: Dataset, config: EvaluateConfig, *, split: Split = "test"
 ) -> tuple[Evidence, Predictions]:
     """All of `evaluate` but the speed, which is better measured of several models in one go."""
-    task, answer = tasks.get(model.card.task), cost.answerer(model)
-    predictions = predict(model, dataset, split, slice_count=config.slices, answer=answer)
+    task = tasks.get(model.card.task)
+    asked = at_its_worst(model, dataset, split, config.slices)
+    answer, predictions = asked.answer, asked.predictions
     evidence = measure(predictions, task, config, split=split, twins=dataset.card.twins)
-    figures, notes = evidence.figures | cost.weight(model), evidence.notes
+    figures, notes = evidence.figures | asked.figures | cost.weight(model), (*evidence.notes, *asked.notes)
     if config.corruptions is not None:
         some = load_split(dataset, split, limit=config.corruptions.samples, seed=config.seed)
         figures |= robustness(answer, task, some, dataset.card, config)
         notes += (f"Robustness: the mean under {conditions(config.corruptions)}, {len(some)} samples each.",)
-    found = {"figures": figures, "notes": notes, "runtime": cost.executed_by(model)}
+    found = {
+        "figures": figures,
+        "notes": notes,
+        "runtime": cost.executed_by(model),
+        "sums": asked.sums,
+        "processor": machine.kind(),
+    }
     return evidence.model_copy(update=found), predictions
 
 
@@ -202,7 +211,7 @@ def paired_difference(
 def against(rival: Model, predictions: Predictions, dataset: Dataset, config: EvaluateConfig) -> Figure:
     """The primary metric behind `predictions` less the rival's, which answers for the same samples now."""
     task = tasks.get(dataset.card.task)
-    other = predict(rival, dataset, "test", slice_count=config.slices)
+    other = at_its_worst(rival, dataset, "test", config.slices).predictions
     return paired_difference(
         predictions,
         other,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jinja2
 
-from components import texts
+from components import machine, texts
 from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict
 from components.evaluate import plots
 from components.files import writing
@@ -75,6 +75,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
             stages=stages,
             plots={name: _data_uri(path) for name, path in files.items()},
             confusion=confusion.tolist(),
+            processor=machine.said(evidence.processor) if evidence.processor else "",
             with_twins=evidence.figures.get(WITH_TWINS),
             rejected=[verdict for verdict in data.verdicts if not verdict.passed],
         )

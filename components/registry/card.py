@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from components import texts
+from components import machine, texts
 from components.artifacts import WITH_TWINS, DatasetCard, Evidence, Figure, ModelCard, Verdict
 
 
@@ -45,6 +45,7 @@ def model_card(
             ("figure", "value", "interval"),
             [(_words(key), _text(figure, False), _interval(figure)) for key, figure in evidence.figures.items()],
         ),
+        *_processor(evidence),
         "## Groups and slices",
         _groups(evidence),
         "## Compression",
@@ -77,6 +78,19 @@ def _data(dataset: DatasetCard, evidence: Evidence) -> str:
         f"Source fingerprint `{dataset.fingerprint}`. All figures here are of the {evidence.split} split, which "
         "neither training nor compression has seen." + _twins(evidence)
     )
+
+
+def _processor(evidence: Evidence) -> list[str]:
+    """What speed, and int8's answers, were measured on; nothing of evidence of earlier versions."""
+    if not evidence.processor:
+        return []
+    sums = {
+        "": "",
+        "either": " No sum of its int8 arithmetic can saturate, so its answers are those of every processor.",
+        "as run": " Where int8 sums saturate (x86 without VNNI) it is no worse than these figures.",
+        "saturating": " These figures are those where int8 sums saturate (x86 without VNNI), the worse ones.",
+    }[evidence.sums]
+    return [f"Measured on {texts.markdown(machine.said(evidence.processor))}: speed is that of this kind.{sums}"]
 
 
 def _twins(evidence: Evidence) -> str:

@@ -24,7 +24,7 @@ from mlflow.models import Model as Package
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
-from components import decoding, texts
+from components import decoding, machine, texts
 from components.artifacts import Evidence, Model, Predictions
 from components.registry import manifest
 from components.registry.store import explained
@@ -45,6 +45,7 @@ from components.tasks import registry as tasks
 
 SERVED = Path(__file__).with_name("served.py")
 DECODING = Path(decoding.__file__).parent  # goes along, so that images are read as they were for training
+MACHINE = Path(machine.__file__)  # goes along, to tell processors apart in one way
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pillow")  # all that served.py imports in any case
 DESCRIPTION = 4000  # characters: MLflow keeps 5,000
 OPENING = "\n## Training"  # where the card's first lines end
@@ -104,8 +105,17 @@ def register(
 # -- the package ----------------------------------------------------------------------------------------------------
 
 
-def build_package(model: Model, folder: Path, examples: Sequence[bytes], package: Package | None = None) -> None:
-    """Write an MLflow model to `folder` (new) that needs nothing of this project, and try it on the examples."""
+def build_package(
+    model: Model,
+    folder: Path,
+    examples: Sequence[bytes],
+    package: Package | None = None,
+    processor: Mapping[str, str] | None = None,
+) -> None:
+    """Write an MLflow model to `folder` (new) that needs nothing of this project, and try it on the examples.
+
+    On another kind than `processor`, which the model was measured on, it warns when it is loaded.
+    """
     example = pd.DataFrame({"image": list(examples)})
     served = folder.with_name("model")  # MLflow keeps the folder's name: it must be the same in every version
     shutil.copytree(model.folder, served)
@@ -113,11 +123,15 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
     reading.mkdir()
     for file in DECODING.glob("*.py"):
         shutil.copyfile(file, reading / file.name)
+    measured = folder.with_name("measured")
+    measured.mkdir()
+    shutil.copyfile(MACHINE, measured / MACHINE.name)
+    (measured / "processor.json").write_text(json.dumps(dict(processor or {}), indent=2), encoding="utf-8")
     mlflow.pyfunc.save_model(
         path=folder,
         mlflow_model=package,
         python_model=str(SERVED),
-        artifacts={"model": str(served), "decoding": str(reading)},
+        artifacts={"model": str(served), "decoding": str(reading), "measured": str(measured)},
         signature=signature(model),
         input_example=example.head(1),
         pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in requirements(model)],
@@ -133,7 +147,7 @@ def build_package(model: Model, folder: Path, examples: Sequence[bytes], package
             f"{model.card.name}: the package answered {len(answer)} rows of {list(answer.columns)} for "
             f"{len(examples)} images; its ONNX graph does not fit task {model.card.task!r}"
         )
-    for packed in (served, reading):
+    for packed in (served, reading, measured):
         shutil.rmtree(packed)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
@@ -187,7 +201,7 @@ def _create(
         package = Package(artifact_path=f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "package"
-            build_package(model, folder, examples, package)
+            build_package(model, folder, examples, package, evidence.processor)
             client.log_model_artifacts(logged.model_id, str(folder))
         client.finalize_logged_model(logged.model_id, "READY")
         tracking.log_model_output(run_id, logged.model_id)
@@ -260,5 +274,7 @@ def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str
         RUN: run_id,
         "convoy.task": model.card.task,
         "convoy.precision": model.card.precision,
+        **({"convoy.processor": machine.said(evidence.processor)} if evidence.processor else {}),
+        **({"convoy.int8-sums": evidence.sums} if evidence.sums else {}),
         "convoy.network": model.card.network.name,
     }

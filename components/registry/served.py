@@ -54,6 +54,8 @@ class ServedNetwork(PythonModel):
         self.decoding = load_decoding(Path(context.artifacts["decoding"]))
         self.form = self.decoding.Form.of(self.card["input"])
         self.answer = open_graph(folder / "model.onnx", self.card)
+        if "measured" in context.artifacts:
+            warn_of_another_processor(Path(context.artifacts["measured"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row an image, in their order; raises InvalidImageError naming the row that is none."""
@@ -89,10 +91,26 @@ def load_decoding(folder: Path) -> Any:
 
     Neither a Convoy that is installed nor another model's can stand in for it, nor can compiled files beside it.
     """
-    name = f"convoy_decoding_{secrets.token_hex(8)}"
-    spec = spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    return _run(folder / "__init__.py", [str(folder)])
+
+
+def warn_of_another_processor(folder: Path) -> None:
+    """Once, where the model's figures are of another kind of processor than this: `processor.json` says which."""
+    measured = json.loads((folder / "processor.json").read_text(encoding="utf-8"))
+    machine = _run(folder / "machine.py")
+    then, here = (machine.arithmetic(each) if each else "" for each in (measured, machine.kind()))
+    if then and then != here:
+        told = f"this model was measured on {then} and runs on {here}"
+        expect = "expect another speed, and of int8 perhaps other answers"
+        warnings.warn(f"{told}: {expect}", RuntimeWarning, stacklevel=3)
+
+
+def _run(file: Path, places: list[str] | None = None) -> Any:
+    """A file that lies beside the model, run as a module of its own."""
+    name = f"convoy_{file.parent.name}_{secrets.token_hex(8)}"
+    spec = spec_from_file_location(name, file, submodule_search_locations=places)
     if spec is None or spec.loader is None:
-        raise FileNotFoundError(f"{folder}: expected the files that decode images, found none")
+        raise FileNotFoundError(f"{file}: expected a file of this package, found none")
     sys.modules[name] = module = module_from_spec(spec)
     usual = sys.pycache_prefix, sys.dont_write_bytecode
     sys.pycache_prefix, sys.dont_write_bytecode = os.devnull, True

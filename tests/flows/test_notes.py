@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from flows import pages
 from flows.base.project import Project
 from flows.processes import notes
-from flows import pages
 from flows.processes.prefect_server import StartupError
 
 URL = "http://127.0.0.1:4200/api"

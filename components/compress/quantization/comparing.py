@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from components.artifacts import DatasetCard, Model
+from components.artifacts import DatasetCard, Model, Predictions
 from components.compress.quantization.measuring import (
     difference,
     group_losses,
@@ -18,10 +18,11 @@ from components.compress.quantization.measuring import (
     predictions,
 )
 from components.compress.quantization.report import CandidateReport, Int8Facts
+from components.compress.quantization.worst import saturating_answerer, worse
 from components.config import QuantizeConfig
 from components.data.reading.loading import Arrays
 from components.runtimes.execution import Timings, compare_latency, open_session
-from components.runtimes.judge import session_answerer
+from components.runtimes.judge import Answerer, session_answerer
 from components.tasks.protocol import Task
 
 COMPARED = 1_000  # validation images at most on which PyTorch's, float's and int8's answers are compared
@@ -49,11 +50,7 @@ def compared(
     reference = measured(task, exact)
     found = []
     for each in made:
-        own = (
-            exact
-            if each.name == "float32"
-            else predictions(task, answerers[each.name], validation, card, batch=config.batch)
-        )
+        own = exact if each.name == "float32" else _at_worst(task, each, answerers[each.name], validation, card, config)
         metric = reference if own is exact else measured(task, own)
         lost = loss(task, reference, metric)
         found.append(
@@ -74,6 +71,18 @@ def compared(
             )
         )
     return found
+
+
+def _at_worst(
+    task: Task, each: Made, answerer: Answerer, validation: Arrays, card: DatasetCard, config: QuantizeConfig
+) -> Predictions:
+    """What it answers here, or where its int8 sums saturate if that is worse."""
+    own = predictions(task, answerer, validation, card, batch=config.batch)
+    saturating = saturating_answerer(each.model.onnx, config.threads) if each.int8 is not None else None
+    if saturating is None:
+        return own
+    held = predictions(task, saturating, validation, card, batch=config.batch)
+    return held if worse(task, own, held) else own
 
 
 def _ratios(timings: Timings, name: str) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ import onnx
 
 from components.compress.quantization.graphs import heads, layers
 from components.compress.quantization.measuring import signal_to_noise
-from components.compress.quantization.static import OPERATORS, Method, to_int8
+from components.compress.quantization.static import OPERATORS, Bits, Method, to_int8
 from components.runtimes.execution import Images, open_session
 from components.runtimes.judge import Answerer, session_answerer
 
@@ -31,7 +31,7 @@ class Search:
 
 
 def sensitivity(
-    prepared: Path, images: Images, method: Method, ranges: Path, exact: Answerer, threads: int
+    prepared: Path, images: Images, method: Method, ranges: Path, exact: Answerer, threads: int, bits: Bits = 7
 ) -> dict[str, float]:
     """Layer → signal-to-noise ratio of the answers where it alone is int8, decibels; the worst first.
 
@@ -44,7 +44,7 @@ def sensitivity(
         if name in floating:
             continue
         trial = prepared.with_name("alone.onnx")
-        to_int8(prepared, trial, images, method, ranges=ranges, only=nodes)
+        to_int8(prepared, trial, images, method, ranges=ranges, only=nodes, bits=bits)
         found[name] = signal_to_noise(exact, session_answerer(open_session(trial, threads)), images)
         trial.unlink()
     return dict(sorted(found.items(), key=lambda item: item[1]))

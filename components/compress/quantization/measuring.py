@@ -55,10 +55,14 @@ def predictions(task: Task, answerer: Answerer, samples: Arrays, card: DatasetCa
 
 def measured(task: Task, answers: Predictions) -> Measured:
     """The task's primary metric; NaN where it cannot be computed."""
-    samples, primary = len(answers.table), task.spec.primary_metric
-    value = task.measure(answers, np.ones((1, samples)))[primary][0]
+    samples = len(answers.table)
     spread = bootstrap.distribution(lambda weights: task.measure(answers, weights), samples, RESAMPLES, SEED)
-    return Measured(float(value), spread[primary])
+    return Measured(primary(task, answers), spread[task.spec.primary_metric])
+
+
+def primary(task: Task, answers: Predictions) -> float:
+    """The task's primary metric without an interval; NaN where it cannot be computed."""
+    return float(task.measure(answers, np.ones((1, len(answers.table))))[task.spec.primary_metric][0])
 
 
 def loss(task: Task, exact: Measured, rounded: Measured, confidence: float = CONFIDENCE) -> Figure:

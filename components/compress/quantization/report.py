@@ -35,6 +35,9 @@ class Int8Facts(Card):
     equalized: int = 0  # pairs of convolutions between which channels were scaled to weights of one size
     # Of each way that was tried, on training images that ranges were not taken from; decibels.
     signal_to_noise: dict[str, float] = Field(default={})
+    bits: int = 8  # of a weight; with 7 nothing saturates
+    # Of a report of an earlier version, where 8 was all there was, nobody has counted them.
+    saturable: int = 0  # pairs of weights whose products leave 16 bits, which is all that x86 without VNNI has for them
     operators: int  # convolutions and matrix products that take quantized inputs
     kernels: dict[str, int]  # what the runtime executes of it in integers, after its fusions
     kept: tuple[str, ...] = ()  # layers that stay in float32 because int8 costs too much in them
@@ -50,7 +53,7 @@ class CandidateReport(Card):
     name: str
     precision: Precision
     allowed: bool  # whether its loss is known and within the allowance
-    metric: Figure
+    metric: Figure  # of int8 whose sums can saturate: as this processor answers or saturating, whichever is worse
     loss: Figure  # of the metric, in its unit, positive where it is worse than float32; paired interval
     groups: tuple[GroupLoss, ...] = ()
     bytes: int

@@ -20,6 +20,7 @@ from components.export.export import quiet
 from components.runtimes.execution import INPUT, Images
 
 Method = Literal["minmax", "entropy", "percentile"]
+Bits = Literal[7, 8]  # of a weight
 
 METHODS: dict[Method, CalibrationMethod] = {
     "minmax": CalibrationMethod.MinMax,
@@ -75,6 +76,7 @@ def to_int8(
     kept: Collection[str] = (),
     only: Sequence[str] = (),
     per_channel: bool = True,
+    bits: Bits = 7,
 ) -> int:
     """Write `target`: weights int8 per output channel, activations uint8 with ranges seen on `images` (N, H, W, C).
 
@@ -84,7 +86,8 @@ def to_int8(
     graph is a slower float one.
 
     Activations are unsigned, as x86 multiplies u8 by s8 (measured with AVX512-VNNI: signed ones ran at float speed).
-    The range is not reduced, as VNNI sums in 32 bits; an older processor may saturate, which is then seen as a loss.
+    With 7 `bits` weights are at most 64, so that no two products leave 16 bits: the graph answers alike on processors
+    that add in 16 and in 32 (`saturating`). With 8 it is finer where sums have room.
     """
     if len(images) == 0:
         raise CompressionError(f"{prepared}: expected calibration images, received none")
@@ -99,7 +102,7 @@ def to_int8(
             nodes_to_quantize=list(only),
             nodes_to_exclude=[*heads(model), *kept],
             per_channel=per_channel,
-            reduce_range=False,
+            reduce_range=bits == 7,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=METHODS[method],

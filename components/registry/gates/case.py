@@ -10,6 +10,12 @@ from components.data.drift.rule import DriftReport
 from components.registry.gates.tries import confidence_of, stretched
 
 SPLIT = "test"
+SUMS = {
+    "": "",
+    "either": "",
+    "as run": " (int8 as run, which is worse than saturating)",
+    "saturating": " (int8 saturating, as on x86 without VNNI, which is worse than as run)",
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,14 @@ def bounded(case: Case, figure: Figure, what: str, *, above: bool) -> tuple[Figu
 def said(case: Case) -> str:
     """What a reader must know about an interval that was corrected."""
     if case.tries == 1:
-        return ""
-    return f" (try {case.tries} on this test split: the interval of {confidence_of(case.confidence, case.tries):.3%})"
+        return added_up(case)
+    confidence = confidence_of(case.confidence, case.tries)
+    return f"{added_up(case)} (try {case.tries} on this test split: the interval of {confidence:.3%})"
+
+
+def added_up(case: Case) -> str:
+    """How int8 was added up in the figure that is judged, where that may be otherwise elsewhere."""
+    return SUMS[case.evidence.sums] if case.evidence else ""
 
 
 def judged(

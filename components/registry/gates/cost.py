@@ -6,7 +6,7 @@ import math
 
 from components.artifacts import Figure, Verdict
 from components.config.gates import Int8DropGate, LatencyGate, ParityGate, SizeGate
-from components.registry.gates.case import Case, finite, judged, measured, parent_problem, refused
+from components.registry.gates.case import Case, added_up, finite, judged, measured, parent_problem, refused
 
 LATENCY = "latency_ms"  # figure: median for one sample, one thread
 SIZE = "size_bytes"  # figure: of the file that is served
@@ -31,7 +31,12 @@ def int8_drop(case: Case, gate: Int8DropGate) -> Verdict:
     if isinstance(before, str):
         return refused(gate.gate, gate.limit, f"its float parent: {before}")
     lost = before.value - served.value if case.higher_is_better else served.value - before.value
-    return judged(gate.gate, lost, gate.limit, Figure(value=lost), above=False, what="the loss")
+    return judged(gate.gate, lost, gate.limit, Figure(value=lost), above=False, what="the loss", after=_whose(case))
+
+
+def _whose(case: Case) -> str:
+    alike = case.evidence is not None and case.evidence.sums == "either"
+    return " (no int8 sum can saturate: the same on every processor)" if alike else added_up(case)
 
 
 def parity(case: Case, gate: ParityGate) -> Verdict:

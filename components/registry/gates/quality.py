@@ -12,7 +12,7 @@ from components.config.gates import (
     WorstGroupGate,
     label,
 )
-from components.registry.gates.case import Case, bounded, judged, measured, problem, refused, said
+from components.registry.gates.case import Case, added_up, bounded, judged, measured, problem, refused, said
 
 CALIBRATION = "calibration_error"  # figure: expected calibration error
 
@@ -48,7 +48,15 @@ def worst_group(case: Case, gate: WorstGroupGate) -> Verdict:
     figure = measured(case, f"worst_group_{case.evidence.primary}" if case.evidence else None)
     if isinstance(figure, str):
         return refused(gate.gate, gate.limit, figure)
-    return judged(gate.gate, figure.value, gate.limit, figure, above=case.higher_is_better, what="the worst group")
+    return judged(
+        gate.gate,
+        figure.value,
+        gate.limit,
+        figure,
+        above=case.higher_is_better,
+        what="the worst group",
+        after=added_up(case),
+    )
 
 
 def production(case: Case, gate: ProductionGate) -> Verdict:

@@ -42,6 +42,7 @@ def test_every_convolution_and_the_head_are_really_computed_in_integers(digits_i
     assert report.int8.operators == layers
     assert report.int8.kernels["QLinearConv"] == layers - 1
     assert report.int8.kernels["QGemm"] == 1
+    assert (report.int8.bits, report.int8.saturable) == (7, 0)
     # nothing falls back to float between two of them: the residuals' additions are integer as well
     kernels = executed_kernels(digits_int8.int8.onnx)
     assert kernels["QLinearAdd"] == 2

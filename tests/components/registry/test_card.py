@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from components.artifacts import Ancestor, DatasetCard, Figure
 from components.registry.card import model_card
@@ -75,3 +76,16 @@ def test_the_card_says_what_twins_change_where_some_were_learnt_from(tmp_path: P
     assert "twins" not in model_card(evidence=plain, **facts)  # type: ignore[arg-type]
     assert evidence_metrics(with_twins)["test.accuracy_without_twins"] == 0.875
     assert evidence_metrics(with_twins)["test.accuracy_without_twins.low"] == 0.85
+
+
+def test_the_card_names_the_processor_and_how_int8_was_added_up(tmp_path: Path) -> None:
+    model = build_model(tmp_path / "model")
+    processor = {"architecture": "x86_64", "instructions": "avx avx2", "cores": "2"}
+    facts: dict[str, Any] = {"name": "digits", "model": model.card, "dataset": DATASET, "stages": {}, "provenance": {}}
+    told = model_card(evidence=build_evidence(model.digest, processor=processor, sums="saturating"), **facts)
+    assert "Measured on x86_64 with AVX2 without VNNI, 2 cores: speed is that of this kind." in told
+    assert "where int8 sums saturate (x86 without VNNI), the worse ones" in told
+    # evidence of earlier versions says nothing of it, and keeps its digest
+    before = build_evidence(model.digest)
+    assert "Measured on" not in model_card(evidence=before, **facts)
+    assert "processor" not in before.to_json() and "sums" not in before.to_json()

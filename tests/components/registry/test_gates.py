@@ -213,3 +213,19 @@ def test_the_recipes_ask_for_everything_that_is_measured(recipe: str | None) -> 
     root = Path(__file__).resolve().parents[3]
     wanted = {gate.gate for gate in load(root, recipe).line.gates}
     assert wanted == {type(gate).model_fields["gate"].annotation.__args__[0] for gate in LIMITS} | {"approvals"}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("sums", "dropped", "floor"),
+    [
+        ("", "the loss: 0.005 <= 0.01", ""),
+        ("either", "(no int8 sum can saturate: the same on every processor)", ""),
+        ("as run", "(int8 as run, which is worse than saturating)", "(int8 as run"),
+        ("saturating", "(int8 saturating, as on x86 without VNNI", "(int8 saturating"),
+    ],
+)
+def test_a_verdict_says_how_int8_was_added_up(sums: Any, dropped: str, floor: str) -> None:
+    verdicts = {each.gate: each.reason for each in gates.judge(build_case(build_evidence("a" * 64, sums=sums)), LIMITS)}
+    assert verdicts["int8_drop"].endswith(dropped) or dropped in verdicts["int8_drop"]
+    for gate in ("floor", "worst_group", "calibration", "robustness"):
+        assert floor in verdicts[gate] if floor else "int8" not in verdicts[gate]

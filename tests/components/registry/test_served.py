@@ -9,11 +9,13 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from components import machine
 from components.artifacts import Model
 from components.registry import registration, served
 from tests.components.registry.registry_builders import build_model, encode
@@ -121,3 +123,30 @@ def test_what_is_no_image_is_named_by_its_row(network: served.ServedNetwork, val
 def test_another_column_is_named(network: served.ServedNetwork) -> None:
     with pytest.raises(ValueError, match="expected a column `image`, received columns: picture"):
         network.predict(None, pd.DataFrame({"picture": [encode(9)]}))
+
+
+def test_on_another_kind_of_processor_it_says_so_once(tmp_path: Path) -> None:
+    model = build_model(tmp_path / "model")
+    here = machine.kind()
+
+    package = tmp_path / "packed" / "package"
+    registration.build_package(model, package, [encode(9)], processor=here)
+    (written,) = package.rglob("processor.json")
+    assert json.loads(written.read_text(encoding="utf-8")) == here
+
+    def loaded(processor: dict[str, str]) -> list[str]:
+        written.write_text(json.dumps(processor), encoding="utf-8")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            mlflow.pyfunc.load_model(str(package)).predict(pd.DataFrame({"image": [encode(200)]}))
+        return [str(each.message) for each in caught if issubclass(each.category, RuntimeWarning)]
+
+    # another number of cores is the same kind
+    assert loaded(here | {"cores": "640"}) == []
+    elsewhere = {"architecture": "riscv64", "instructions": "", "cores": "1"}
+    (said,) = loaded(elsewhere)
+    assert said == (
+        f"this model was measured on riscv64 with instructions not known and runs on {machine.arithmetic(here)}: "
+        "expect another speed, and of int8 perhaps other answers"
+    )
+    assert loaded({}) == []

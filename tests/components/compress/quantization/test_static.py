@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 
 from components.compress.quantization.graphs import layers, quantized_operators
-from components.compress.quantization.static import OPERATORS, prepare, to_int8
+from components.compress.quantization.static import OPERATORS, Bits, prepare, to_int8
 from components.export.errors import CompressionError
 from components.runtimes.execution import INPUT, executed_kernels, open_session
 
@@ -37,14 +37,17 @@ def fake(values: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     return (torch.clamp(torch.round(values / scale) + zero, 0, 255) - zero) * scale
 
 
-def weight(values: torch.Tensor) -> torch.Tensor:
-    """int8 with a range an output channel, symmetric."""
-    scale = values.abs().flatten(1).max(dim=1).values.reshape(-1, *[1] * (values.ndim - 1)) / 127
+def weight(values: torch.Tensor, levels: int) -> torch.Tensor:
+    """int8 with a range an output channel, symmetric: so many levels on either side of 0."""
+    scale = values.abs().flatten(1).max(dim=1).values.reshape(-1, *[1] * (values.ndim - 1)) / levels
     return torch.round(values / scale) * scale
 
 
-def test_the_graph_computes_what_eight_bits_leave(graph: onnx.ModelProto, prepared: Path, tmp_path: Path) -> None:
-    assert to_int8(prepared, tmp_path / "int8.onnx", IMAGES) == 2
+@pytest.mark.parametrize(("bits", "levels"), [(7, 64), (8, 127)])
+def test_the_graph_computes_what_so_many_bits_leave(
+    bits: Bits, levels: int, graph: onnx.ModelProto, prepared: Path, tmp_path: Path
+) -> None:
+    assert to_int8(prepared, tmp_path / "int8.onnx", IMAGES, bits=bits) == 2
     kernel, bias, matrix = (
         torch.tensor(
             next(numpy_helper.to_array(each) for each in graph.graph.initializer if each.name == name)
@@ -53,8 +56,10 @@ def test_the_graph_computes_what_eight_bits_leave(graph: onnx.ModelProto, prepar
     )
     pixels = torch.from_numpy(IMAGES).double().permute(0, 3, 1, 2)
     exact = F.conv2d(pixels, kernel, bias, groups=3)
-    maps = fake(F.conv2d(fake(pixels, pixels), weight(kernel), bias, groups=3), exact)  # ranges are the float graph's
-    expected = F.linear(maps.flatten(1), weight(matrix)).numpy()
+    maps = fake(
+        F.conv2d(fake(pixels, pixels), weight(kernel, levels), bias, groups=3), exact
+    )  # ranges are the float graph's
+    expected = F.linear(maps.flatten(1), weight(matrix, levels)).numpy()
     found = answer(tmp_path / "int8.onnx")
     step = float(exact.max() - exact.min()) / 255
     # one level of one map may fall to the other side of a half
