@@ -10,7 +10,6 @@ time.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +23,15 @@ from components.data.sources import boxes, coco_json, cut, frames, outlines, pla
 from components.data.sources.coco_json import Document, Picture, Thing
 from components.data.sources.faults import Fault, Faults, Kind, shown
 from components.data.sources.frames import Frame
+from components.data.sources.layouts import coco as layouts
+from components.data.sources.named_files import Names
 from components.data.sources.registry import SourceData, schema
+
+LAYOUTS = layouts.LAYOUTS
 
 BACKGROUND = "background"
 NOT_WHOLE = Kind("image", "images", "all of whose objects can be drawn", "with objects that cannot be drawn")
+_ASKED = 3  # images that are looked for elsewhere
 _MOST_CLASSES = 255  # of a mask of bytes: 255 itself says "unknown" (see `prepare`)
 
 Listed = list[tuple[Picture, Path]]  # each image, and the folder that its file's name is relative to
@@ -135,8 +139,11 @@ def _images(path: Path, json: Path, name: str | None, document: Document) -> Pat
         raise DataError(f"{json}: expected images, received none")
     first = document.pictures[0]
     for folder in folders:
-        if os.path.isfile(folder / first.name):  # noqa: PTH113 — also where the name is none that a file can have
+        if Names((folder.resolve(),)).path(first.name) is not None:
             return folder.resolve()
+    hint = Names((base.resolve(),)).hint([each.name for each in document.pictures[:_ASKED]])
+    if hint is not None and " `root: " not in hint:  # such a folder is `images` here
+        raise DataError(f"{json}: {first.where}: {hint}")
     raise DataError(
         f"{json}: {first.where}: expected its file in {' or '.join(map(str, folders))}, received none; "
         "name the folder of the images as source.images"

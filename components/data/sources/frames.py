@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from components import decoding
-from components.data.sources import rows
 from components.data.sources.boxes import Box, Size
 from components.data.sources.faults import Fault, Kind, shown
+from components.data.sources.named_files import Names
 
 MISSING = Kind("file", "files", "of all images", "missing")
 UNREADABLE = Kind("picture", "pictures", "that can be read", "unreadable")
@@ -38,9 +38,10 @@ class Frame:
 
 def located(folder: Path, name: str, where: str, file: Path) -> Path | Fault:
     """The picture `folder/name`, which `where` in `file` names; raises DataError for one outside of the folder."""
-    if ".." not in Path(name).parts and not os.path.exists(folder / name):  # noqa: PTH110 — nor of a name that none has
+    names = Names((folder,))
+    if ".." not in Path(name).parts and names.path(name) is None and not os.path.lexists(folder / name):  # noqa: PTH
         return Fault(MISSING, where)
-    return rows.inside(folder, name, f"{file}: {where}")
+    return names.file(name, f"{file}: {where}")
 
 
 def frame(path: Path | Fault, stated: tuple[Any, Any], where: str) -> Frame | Fault:

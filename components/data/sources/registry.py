@@ -36,6 +36,7 @@ class SourceData:
     time: bool = False
     notes: Callable[[], tuple[str, ...]] = tuple  # what was left out, a sentence a kind; known at the tables' end
     joined: tuple[str, ...] = ()  # what `spellings: join` has made one, a sentence each
+    left: tuple[str, ...] = ()  # names of `without` that were left out while reading: folders of no class, for example
 
     @property
     def schema(self) -> pa.Schema:
@@ -62,6 +63,7 @@ _MODULES = {
     "digit-scenes": "components.data.sources.digit_scenes",
     "folder": "components.data.sources.folder",
     "manifest": "components.data.sources.manifest",
+    "masks": "components.data.sources.mask_folders",
     "coco": "components.data.sources.coco",
     "voc": "components.data.sources.voc",
     "idx": "components.data.sources.idx",
@@ -81,11 +83,23 @@ def read(source: Any, project: Path) -> SourceData:
     module: Any = importlib.import_module(_MODULES[source.kind])
     data: SourceData = module.read(source, project)
     _named(data, source.kind)
-    if not isinstance(source, Located) or source.spellings == "keep":
+    if not isinstance(source, Located):
         return data
-    from components.data.sources.joining import joined
+    if source.spellings == "join":
+        from components.data.sources.joining import joined
 
-    return joined(data, lambda: module.read(source, project))
+        data = joined(data, lambda: module.read(source, project))
+    if left := tuple(name for name in source.without if name not in data.left):
+        from components.data.sources.leaving import without
+
+        data = without(data, left)
+    return data
+
+
+def layouts() -> Iterator[Any]:
+    """Every source's layouts, `layouts.form.Layout`, and those that no source reads yet."""
+    for name in (*_MODULES.values(), "components.data.sources.layouts.elsewhere"):
+        yield from getattr(importlib.import_module(name), "LAYOUTS", ())
 
 
 def _named(data: SourceData, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""COCO's JSON and Pascal VOC's folder: objects in images."""
+"""COCO's JSON, where its files lie, and JSON of other annotation tools."""
 
 from __future__ import annotations
 
@@ -6,30 +6,36 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.data.checking.layouts.found import Found, images_in, split_in
-from components.data.checking.layouts.listing import Contents, Folder
+from components.data.sources.layouts.form import Found, Layout, Told, images_in, split_in
+from components.data.sources.layouts.listing import Contents, Folder
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _CHUNK = 2**20
+_START = 2**16
+# What the JSON of other tools has in it, looked for at its beginning → the tool.
+_OTHERS = {
+    "labelme": (b'"shapes"', b'"imagePath"'),
+    "VGG Image Annotator": (b'"regions"', b'"shape_attributes"'),
+    "CreateML": (b'"annotations"', b'"coordinates"'),
+    "Supervisely": (b'"objects"', b'"classTitle"'),
+}
 
 
-def coco(contents: Contents, top: Folder) -> list[Found]:
+def _coco(contents: Contents, top: Folder) -> Iterator[Found]:
     """Every COCO JSON at the top, in `annotations/` or in a folder a split; of one name, one a split, they are one."""
     series: dict[str, dict[str, str]] = {}
     for below, path in _json_files(contents, top):
         if is_coco(contents, path):
             split, rest = split_in(below)
             series.setdefault(rest, {})[split or ""] = below
-    found = []
     for parts in series.values():
         if len(parts) > 1 and "" not in parts:
             keys: dict[str, Any] = {"annotations": parts, **_images_of_splits(top, parts)}
-            found.append(Found("coco", f"COCO's JSON, one a split ({', '.join(parts.values())})", keys=keys))
+            yield Found("coco", f"COCO's JSON, one a split ({', '.join(parts.values())})", keys=keys)
         else:
             for below in parts.values():
                 keys = {"annotations": below, **_images(top, below)}
-                found.append(Found("coco", f"COCO's JSON ({below})", keys=keys))
-    return found
+                yield Found("coco", f"COCO's JSON ({below})", keys=keys)
 
 
 def is_coco(contents: Contents, path: str) -> bool:
@@ -43,9 +49,15 @@ def is_coco(contents: Contents, path: str) -> bool:
     return not missing
 
 
+def _of_file(contents: Contents, name: str) -> Found | None:
+    if PurePosixPath(name).suffix.lower() == ".json" and is_coco(contents, name):
+        return Found("coco", "COCO's JSON")
+    return None
+
+
 def _json_files(contents: Contents, top: Folder) -> Iterator[tuple[str, str]]:
     """Path below the top, and below the base."""
-    near = [folder for name, folder in top.folders.items() if name == "annotations" or split_in(name)[0]]
+    near = [folder for name, folder in top.folders.items() if name.lower() == "annotations" or split_in(name)[0]]
     for folder in (top, *near):
         for name in folder.names:
             if name.lower().endswith(".json"):
@@ -76,12 +88,33 @@ def _beside(top: Folder, below: str) -> bool:
     return folder is not None and bool(images_in(folder) or "images" in folder.folders)
 
 
-def voc(contents: Contents, top: Folder) -> list[Found]:
-    """`JPEGImages` with `Annotations` or `SegmentationClass`."""
-    if "JPEGImages" not in top.folders:
-        return []
-    boxes = top.folders["Annotations"].suffixes[".xml"] if "Annotations" in top.folders else 0
-    masks = images_in(top.folders["SegmentationClass"]) if "SegmentationClass" in top.folders else 0
-    if boxes:
-        return [Found("voc", f"Pascal VOC, {boxes:,} annotated images")]
-    return [Found("voc", f"Pascal VOC, {masks:,} masks", keys={"take": "masks"})] if masks else []
+def _other_tools(contents: Contents, top: Folder) -> Iterator[Told]:
+    """JSON of tools whose own form is not read."""
+    for folder in top.walk():
+        for name in [each for each in folder.names if each.lower().endswith(".json")][:1]:
+            with contents.open(contents.path_of(folder, name)) as binary:
+                start = binary.read(_START)
+            tool = next((tool for tool, marks in _OTHERS.items() if all(mark in start for mark in marks)), None)
+            if tool is not None and not all(mark in start for mark in _KEYS):
+                yield Told(
+                    f"{contents.path_of(folder, name)} is JSON of {tool}, which is not read: export or convert the "
+                    "annotations to COCO's JSON, whose boxes and outlines are"
+                )
+                return
+
+
+LAYOUTS = (
+    Layout(
+        "`annotations/instances_train.json`, `train/*.jpg`; `train/_annotations.coco.json` beside its pictures",
+        "COCO, Roboflow, CVAT, Label Studio",
+        _coco,
+        _of_file,
+        sure=True,
+    ),
+    Layout(
+        "`*.json` with `shapes`, `regions` or `classTitle`",
+        "labelme, VIA, Supervisely, CreateML",
+        _other_tools,
+        sure=True,
+    ),
+)
