@@ -15,7 +15,7 @@ from typing import Any
 from components.config import Located
 from components.data.errors import DataError
 from components.data.sources import place, registry, remote
-from components.data.sources.layouts.form import Found, Layout, Told, images_in, some
+from components.data.sources.layouts.form import Found, Layout, Told, images_in, keys, some
 from components.data.sources.layouts.listing import Contents, Folder, contents
 
 BUILT_IN = ("digits", "digit-scenes", "fashion-mnist")  # sources that lie nowhere: their kind is their path
@@ -73,10 +73,11 @@ def choose(source: Mapping[str, Any], project: Path) -> Candidate:
     seen = detect(here, path, by_itself=by_itself)
     named = remote.shown(path)
     fitting = [candidate for candidate in seen.candidates if kind in (None, candidate.kind)]
+    fitting = [each for each in fitting if _fits(each, source)] if len(fitting) > 1 else fitting
     if len(fitting) == 1:
         return fitting[0]
     if len(fitting) > 1:
-        raise DataError(_asked(named, fitting, by_itself=by_itself))
+        raise DataError(_asked(named, fitting))
     if kind is not None:
         return Candidate({"kind": kind, "path": path}, "as --kind says")  # its reader says what it misses
     if seen.advice:
@@ -86,13 +87,23 @@ def choose(source: Mapping[str, Any], project: Path) -> Candidate:
     raise DataError("\n".join([text, *layouts, "or an archive of one (zip, tar, tar.gz, …), or a URL"]))
 
 
-def _asked(named: str, ways: Sequence[Candidate], *, by_itself: bool) -> str:
-    """Which of several ways is meant? One of a kind is known by it; those of one kind, by where they lie."""
+def _fits(candidate: Candidate, source: Mapping[str, Any]) -> bool:
+    """Whether it is what the keys say that are known."""
+    return all(source.get(key, value) == value for key, value in candidate.source.items() if key != "path")
+
+
+def _asked(named: str, ways: Sequence[Candidate]) -> str:
+    """Which of several ways is meant? One of a kind is known by it; those of one kind, by what else differs."""
     lines = []
     for each in ways:
-        alone = sum(other.kind == each.kind for other in ways) == 1 or not by_itself
-        place = "" if alone or each.source["path"] == named else f"{each.source['path']}  "
-        lines.append(f"  --kind {each.kind:<12} {place}{each.says}")
+        others = [other.source for other in ways if other.kind == each.kind and other is not each]
+        differs = {
+            key: value
+            for key, value in each.source.items()
+            if key not in ("kind", "path") and any(other.get(key) != value for other in others)
+        }
+        say = f"{each.kind} {keys(differs)}".strip()
+        lines.append(f"  --kind {say:<12} {each.says}")
     return "\n".join([f"{named}: can be read in {len(ways)} ways; say which:", *lines])
 
 
@@ -132,11 +143,7 @@ def _of_folder(named: str, inside: Contents, *, by_itself: bool) -> tuple[list[C
     """The ways to read a folder, looking into a single folder that wraps everything; and advice where there is none."""
     top = inside.top
     found, told = _seen(inside)
-    candidates = [
-        Candidate({"kind": each.kind, "path": f"{named}/{each.at}" if each.at else named, **each.keys}, each.says)
-        for each in found
-        if by_itself or not each.at
-    ]
+    candidates = [Candidate({"kind": each.kind, "path": named, **each.keys}, each.says) for each in found]
     inner = next(iter(top.folders.values())) if len(top.folders) == 1 and not top.suffixes else None
     if not candidates and by_itself and inner is not None and (inner.names or inner.folders or not images_in(inner)):
         further, advice = _of_folder(f"{named}/{inner.name}", inside.below(inner), by_itself=True)

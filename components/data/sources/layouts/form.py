@@ -25,11 +25,10 @@ _SPLITS: tuple[tuple[Split, re.Pattern[str]], ...] = (
 
 @dataclass(frozen=True)
 class Found:
-    """A layout that can be read: `at` is where below the folder, `keys` what its section needs besides the path."""
+    """A layout that can be read: `keys` are what its section needs besides the path."""
 
     kind: str
     says: str
-    at: str = ""
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 

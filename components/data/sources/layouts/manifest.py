@@ -78,9 +78,10 @@ def _manifest(contents: Contents, top: Folder) -> Iterator[Found | Told]:
     if of_splits is not None:
         yield of_splits
     else:
-        several = len(here) > 1
+        several = sum(PurePosixPath(name).suffix.lower() in tabular.SUFFIXES for name in top.names) > 1
         for name, each in found.items():
-            yield Found(each.kind, each.says, at=name if several else "", keys=each.keys)
+            says = f"{name}, {each.says}" if several else each.says
+            yield Found("manifest", says, keys={"table": name, **each.keys} if several else each.keys)
     if found:
         return
     inner = {
