@@ -151,6 +151,7 @@ class CocoSource(Located):
     kind: Literal["coco"]
     annotations: str | OfSplits | None = None  # below `path`: the JSON, or one a split; None: the only one there is
     images: str | OfSplits | None = None  # folder of the images, likewise; None: the JSON's own, or `images` beside it
+    prefix: str | None = None  # what file names start with and files here do not, such as another machine's folder
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
     # splits). masks: every image is a sample, and its target a mask of the objects.
     take: Literal["crops", "masks"] = "crops"

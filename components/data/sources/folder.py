@@ -16,7 +16,7 @@ from components.artifacts import Split
 from components.config import FolderSource
 from components.data.errors import DataError
 from components.data.sources import place, rows
-from components.data.sources.faults import Fault, Faults, Kind, named
+from components.data.sources.faults import Fault, Faults, Kind, as_yaml, named
 from components.data.sources.formats import SUFFIXES
 from components.data.sources.layouts import folder as layouts
 from components.data.sources.registry import SourceData, schema
@@ -59,6 +59,7 @@ class _Reading:
         self.classes: set[str] = set()
         self.left: set[str] = set()
         self._folder, self._source, self._faults = folder, source, faults
+        self._others = 0  # files of other kinds so far
 
     def entries(self) -> Iterator[Entry]:
         """The files, in order of name; raises DataError for a layout or a file that cannot be meant."""
@@ -78,10 +79,24 @@ class _Reading:
         for split, label in labelled:
             self.classes.add(label.name)
             if below:
-                yield from self._images(label, label.name, split)
+                yield from self._of_class(label, split)
             else:
                 for inner in self._folders(label):
                     yield from self._images(inner, label.name, rows.split_named(inner.name))
+
+    def _of_class(self, label: Path, split: Split | None) -> Iterator[Entry]:
+        """Its images; raises DataError for a folder that holds something, and no image."""
+        first, others = None, self._others
+        for entry in self._images(label, label.name, split):
+            first = entry
+            yield entry
+        if first is None and self._others > others:
+            left = as_yaml([label.name])
+            raise DataError(
+                f"{label}: expected images in a class's folder, received none; leave the folder out by `without: "
+                f"{left}` "
+                f"under `source:` (`-S 'without={left}'`)"
+            )
 
     def _folders(self, directory: Path) -> list[Path]:
         """The folders in it that are not to be left out; raises DataError for images beside them."""
@@ -105,6 +120,7 @@ class _Reading:
                     f"{texts.shown(label)} by `nested: join` under `source:` (`-S nested=join`), or move it elsewhere"
                 )
             elif not path.is_file() or path.suffix.lower() not in SUFFIXES:
+                self._others += 1
                 said = named(path.relative_to(self._folder).as_posix())
                 self._faults.add(Fault(NO_IMAGE, f"{said} {_told(path)}"))
             else:

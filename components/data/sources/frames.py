@@ -36,10 +36,11 @@ class Frame:
     orientation: int  # EXIF's number for what turns coordinates and masks upright; 1: they are
 
 
-def located(folder: Path, name: str, where: str, file: Path) -> Path | Fault:
+def located(folder: Path, name: str, where: str, file: Path, prefix: str = "") -> Path | Fault:
     """The picture `folder/name`, which `where` in `file` names; raises DataError for one outside of the folder."""
-    names = Names((folder,))
-    if ".." not in Path(name).parts and names.path(name) is None and not os.path.lexists(folder / name):  # noqa: PTH
+    names = Names((folder,), prefix)
+    below = name.removeprefix(prefix)
+    if ".." not in Path(below).parts and names.path(name) is None and not os.path.lexists(folder / below):  # noqa: PTH
         return Fault(MISSING, where)
     return names.file(name, f"{file}: {where}")
 

@@ -29,7 +29,7 @@ LAYOUTS = layouts.LAYOUTS
 NO_NAME = Kind("row", "rows", "that name their picture", "without its name")
 TWICE = Kind("row", "rows", "of a picture each", "whose picture another row has too")
 NO_BASE64 = Kind("row", "rows", "whose picture is base64", "of something else")
-_ASKED = 3  # names that are looked for elsewhere
+_ASKED = 8  # names that are looked for elsewhere
 
 
 def read(source: ManifestSource, project: Path) -> SourceData:
@@ -143,7 +143,8 @@ def _refuse_misnamed(each: Listed, source: ManifestSource) -> None:
     names = {index: name for index, name in each.missing.items() if name}
     if not names or (source.faulty == "skip" and len(names) < len(each.ids)):
         return
-    hint = each.table.names.hint(list(names.values())[:_ASKED])
+    some = list(names.values())
+    hint = each.table.names.hint(some[:: max(1, len(some) // _ASKED)])
     if hint is not None:
         raise DataError(f"{each.table.where(next(iter(names)))}: {hint}")
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from components.data.errors import DataError
 from components.data.sources import rows
-from components.data.sources.faults import shown
+from components.data.sources.faults import as_yaml, shown
 from components.data.sources.formats import SUFFIXES, is_image
 
 _DEEP = 3  # folders below each other that are looked into for a name
@@ -134,8 +134,10 @@ class Way:
             found["root"] = self.roots[0] if len(self.roots) == 1 else list(self.roots)
         return found
 
-    def said(self) -> str:
-        keys = {"prefix": self.prefix, "root": self.roots[0] if len(self.roots) == 1 else f"[{', '.join(self.roots)}]"}
+    def said(self, key: str = "root", itself: str = "") -> str:
+        """The keys, and how a command line says them; `itself` is what the base is called, if it must be named."""
+        roots = [root or itself for root in self.roots]
+        keys = {"prefix": self.prefix, key: roots[0] if len(roots) == 1 else as_yaml(roots)}
         written = {key: value for key, value in keys.items() if value}
         options = " ".join(f"-S '{key}={value}'" for key, value in written.items())
         return f"{' and '.join(f'`{key}: {value}`' for key, value in written.items())} ({options})"
@@ -145,7 +147,7 @@ def way(names: Sequence[str], base: Path) -> Way | None:
     """How all of these names lead to files in or below `base`; None where they do not, or already do as they are."""
     found = [_ways(name, base) for name in names]
     if not found or not all(found):
-        return None
+        return _elsewhere(names)
     prefixes = [prefix for prefix in found[0] if all(prefix in each for each in found)]
     for prefix in sorted(prefixes, key=len):
         roots = set.intersection(*(set(each[prefix]) for each in found))
@@ -153,10 +155,16 @@ def way(names: Sequence[str], base: Path) -> Way | None:
             best = (min(roots, key=lambda root: (root.count("/") if root else -1, root)),)
         else:
             best = tuple(sorted({root for each in found for root in each[prefix][:1]}))  # type: ignore[assignment]
-        if (best, prefix) != (("",), ""):
-            return Way(best, prefix)
-        return None
+        return Way(best, prefix) if (best, prefix) != (("",), "") else None
     return None
+
+
+def _elsewhere(names: Sequence[str]) -> Way | None:
+    """Files that lie where their whole paths say, apart from their table."""
+    if not all(os.path.isabs(name) and os.path.isfile(name) for name in names):  # noqa: PTH113, PTH117
+        return None
+    folder = os.path.commonpath([os.path.dirname(name) for name in names])  # noqa: PTH120
+    return Way((folder,), f"{folder.rstrip('/')}/")
 
 
 def _ways(name: str, base: Path) -> dict[str, list[str]]:

@@ -85,15 +85,24 @@ def read(source: Any, project: Path) -> SourceData:
     _named(data, source.kind)
     if not isinstance(source, Located):
         return data
+    if getattr(source, "faulty", "refuse") == "skip":
+        from components.data.sources.unreadable import readable
+
+        data = readable(data)
     if source.spellings == "join":
         from components.data.sources.joining import joined
 
-        data = joined(data, lambda: module.read(source, project))
+        data = joined(data, lambda: _again(source, project))
     if left := tuple(name for name in source.without if name not in data.left):
         from components.data.sources.leaving import without
 
         data = without(data, left)
     return data
+
+
+def _again(source: Located, project: Path) -> SourceData:
+    """The source as it was before its names were joined."""
+    return read(source.model_copy(update={"spellings": "keep", "without": ()}), project)
 
 
 def layouts() -> Iterator[Any]:

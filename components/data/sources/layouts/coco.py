@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.data.sources.layouts.form import Found, Layout, Told, images_in, split_in
+from components.data.sources.layouts.form import Found, Layout, Told, images_in, some, split_in
 from components.data.sources.layouts.listing import Contents, Folder
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_UNUSED = (b'"keypoints"', b'"caption"', b'"attributes"')
 _CHUNK = 2**20
 _START = 2**16
 # What the JSON of other tools has in it, looked for at its beginning → the tool.
@@ -31,22 +32,34 @@ def _coco(contents: Contents, top: Folder) -> Iterator[Found]:
     for parts in series.values():
         if len(parts) > 1 and "" not in parts:
             keys: dict[str, Any] = {"annotations": parts, **_images_of_splits(top, parts)}
-            yield Found("coco", f"COCO's JSON, one a split ({', '.join(parts.values())})", keys=keys)
+            says = f"COCO's JSON, one a split ({', '.join(parts.values())})"
+            yield Found("coco", says + _beyond(contents, top, parts.values()), keys=keys)
         else:
             for below in parts.values():
                 keys = {"annotations": below, **_images(top, below)}
-                yield Found("coco", f"COCO's JSON ({below})", keys=keys)
+                yield Found("coco", f"COCO's JSON ({below})" + _beyond(contents, top, [below]), keys=keys)
+
+
+def _beyond(contents: Contents, top: Folder, files: Iterable[str]) -> str:
+    """What the files hold that no task here uses, for the sentence that says what they are."""
+    there = {key for below in files for key in _keys_in(contents, contents.path_of(top, below), _UNUSED)}
+    return f"; not used: {some(key.decode()[1:-1] for key in _UNUSED if key in there)}" if there else ""
 
 
 def is_coco(contents: Contents, path: str) -> bool:
     """Whether the three lists are in it: looked for as text, since these files may be larger than memory."""
-    missing, before = set(_KEYS), b""
+    return len(_keys_in(contents, path, _KEYS)) == len(_KEYS)
+
+
+def _keys_in(contents: Contents, path: str, keys: Sequence[bytes]) -> set[bytes]:
+    """Those of the keys that occur in a file's text."""
+    found, before = set[bytes](), b""
     with contents.open(path) as binary:
-        while missing and (chunk := binary.read(_CHUNK)):
+        while len(found) < len(keys) and (chunk := binary.read(_CHUNK)):
             text = before + chunk
-            missing -= {key for key in missing if key in text}
-            before = text[-max(map(len, _KEYS)) :]
-    return not missing
+            found |= {key for key in keys if key in text}
+            before = text[-max(map(len, keys)) :]
+    return found
 
 
 def _of_file(contents: Contents, name: str) -> Found | None:

@@ -19,12 +19,26 @@ _PEEKED = 200  # names of pictures that are looked at for their beginnings
 
 def _classes(contents: Contents, top: Folder) -> Iterator[Found | Told]:
     """`PATH/CLASS/*`, with splits above or below the classes."""
-    if not top.folders or images_in(top) or _are_roles(top):
+    if not top.folders or _are_roles(top):
         return
-    if all(map(split_named, top.folders)):
+    splits = [folder for name, folder in top.folders.items() if split_named(name)]
+    if images_in(top):
+        classes = [folder.name for folder in top.folders.values() if images_in(folder)]
+        if len(classes) > 1 and not splits:
+            yield Told(
+                f"pictures lie beside the folders of classes ({some(classes)}), {images_in(top):,} of them: put each into "
+                "the folder of its class, or elsewhere"
+            )
+    elif len(splits) == len(top.folders):
         yield from _in_splits(top)
-        return
-    yield from _labelled(list(top.folders.values()), "one folder a class")
+    elif len(splits) > 1 and not any(images_in(folder) for folder in splits) and any(map(images_below, splits)):
+        others = [name for name in top.folders if not split_named(name)]
+        yield Told(
+            f"{some(others)} {_lies(others)} beside the splits {some([folder.name for folder in splits])}: leave "
+            f"{'it' if len(others) == 1 else 'them'} out by `--kind folder {keys({'without': others})}`"
+        )
+    else:
+        yield from _labelled(list(top.folders.values()), "one folder a class")
 
 
 def _in_splits(top: Folder) -> Iterator[Found | Told]:
@@ -102,7 +116,7 @@ def _pictures_alone(contents: Contents, top: Folder) -> Iterator[Told]:
     pictured = [folder for folder in top.walk() if images_in(folder)]
     if not pictured or any(folder.names for folder in top.walk()) or _depth(top) > 1:
         return
-    if not images_in(top) and not all(map(split_named, top.folders)) and len(top.folders) != 1:
+    if top.folders and (images_in(top) or (not all(map(split_named, top.folders)) and len(top.folders) != 1)):
         return
     named = _named_after(contents, pictured[0])
     if named is not None:
@@ -153,6 +167,10 @@ def _only_splits(label: Folder) -> bool:
 def _any(folder: Folder) -> Counter[str]:
     """Files in it and below, by suffix."""
     return sum((each.suffixes for each in folder.walk()), Counter())
+
+
+def _lies(names: list[str]) -> str:
+    return "lies" if len(names) == 1 else "lie"
 
 
 def _has(names: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.artifacts import Split
+from components.data.sources.faults import as_yaml
 from components.data.sources.formats import SUFFIXES
 from components.data.sources.layouts.listing import Contents, Folder
 from components.data.sources.rows import split_named
@@ -87,7 +88,7 @@ def keys(names: Mapping[str, Any]) -> str:
 
 def _yaml(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(str, value))}]"
+        return as_yaml(value)
     return "{" + ", ".join(f"{key}: {each}" for key, each in value.items()) + "}" if isinstance(value, dict) else value
 
 

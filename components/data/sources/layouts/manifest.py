@@ -46,8 +46,8 @@ _BOXES = ({"xmin", "ymin", "xmax", "ymax"}, {"x1", "y1", "x2", "y2"}, {"bbox"}, 
 _RUNS = {"encodedpixels", "rle", "rle_mask", "segmentation"}
 _PIXEL = re.compile(r"pixel_?\d+|\d+x\d+")
 _INDEX = re.compile(r"|index|unnamed: ?\d+|__index_level_\d+__")  # what pandas writes beside the columns
-_ROWS = 20  # that are looked at
-_ASKED = 5  # names whose files are looked for
+_ROWS = 1000  # that are looked at
+_ASKED = 12  # names whose files are looked for, from all over them
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,8 @@ def _read_as(contents: Contents, table: _Table) -> Found | Told | None:
         found["id"] = named
         left.remove(named)
     spare = f"; not used: {some(left)}" if left else ""
+    if split is None and not image.held and len(above := _splits_above(table, image.column)) > 1:
+        spare += f"; the splits that paths begin with ({some(above)}) are not used: that takes a column of them"
     said = some([repr(column) for column in target.columns], 3)
     says = f"a table with a row an image: {image.column!r} is the image{image.note}, {said} the {target.what}{spare}"
     return Found("manifest", says, keys=found)
@@ -245,7 +247,7 @@ def _image(contents: Contents, table: _Table) -> _Image | None:
     others = [column for column in table.form.names if column not in named]
     folder = (contents.base / table.name).parent
     for column in [*named, *others]:
-        values = table.texts(column)[:_ASKED]
+        values = _spread(table.texts(column))
         if not values or (column.lower() in (*MASKS, *TARGETS) and column not in named):
             continue
         base = _Image(column, _key("image", "path", column))
@@ -287,13 +289,23 @@ def _target(contents: Contents, table: _Table, image: _Image, rest: Sequence[str
 def _is_mask(contents: Contents, table: _Table, image: _Image, column: str) -> bool:
     if tabular.is_bytes(table.form.field(column).type):
         return True
-    values = table.texts(column)[:_ASKED]
+    values = _spread(table.texts(column))
     if not values or not all(map(is_image, values)):
         return False
     folder = (contents.base / table.name).parent
     roots = image.found.roots if image.found else ("",)
     names = Names(tuple((folder / root).resolve() for root in roots), image.found.prefix if image.found else "")
     return all(names.path(value) is not None for value in values)
+
+
+def _splits_above(table: _Table, column: str) -> list[str]:
+    """The splits that all paths begin with."""
+    first = dict.fromkeys(re.split(r"[\\/]", value.removeprefix("./"))[0] for value in table.texts(column))
+    return list(first) if all(map(split_named, first)) else []
+
+
+def _spread(values: Sequence[str]) -> Sequence[str]:
+    return values[:: max(1, len(values) // _ASKED)]
 
 
 def _are_marks(values: Sequence[str]) -> bool:

@@ -157,6 +157,18 @@ def test_classes_in_the_names_of_pictures_are_told(tmp_path: Path) -> None:
     assert "begin with their classes (cat, dog)" in refused(tmp_path / "set")
 
 
+def test_a_picture_beside_the_classes_and_a_folder_beside_the_splits_are_told(tmp_path: Path) -> None:
+    for number in NUMBERS:
+        put(tmp_path / "loose" / label(number) / f"{number}.png", number)
+        for folder in ("train", "test", "pred"):
+            put(tmp_path / "more" / folder / label(number) / f"{number}.png", number)
+    put(tmp_path / "loose" / "sample.png", 0)
+    assert "pictures lie beside the folders of classes (cat, dog), 1 of them" in refused(tmp_path / "loose")
+    said = refused(tmp_path / "more")
+    assert "pred lies beside the splits" in said and "--kind folder -S 'without=[pred]'" in said
+    check(tmp_path / "more", {"train": 4, "test": 4}, kind="folder", without=["pred"])
+
+
 # -- tables ----------------------------------------------------------------------------------------------------------
 
 IMAGE = {"height": 8, "width": 10, "channels": 1}
@@ -195,6 +207,12 @@ def paths_of_windows(base: Path) -> None:
 def paths_from_above(base: Path) -> None:
     pictures(base, "images/{}.png")
     table(base / "l.csv", ["path", "class"], [[f"../data/images/{n}.png", label(n)] for n in NUMBERS])
+
+
+def paths_that_lie_elsewhere(base: Path) -> None:
+    elsewhere = base.parent / "elsewhere"
+    pictures(elsewhere)
+    table(base / "l.csv", ["path", "target"], [[elsewhere / f"{number}.png", label(number)] for number in NUMBERS])
 
 
 def backslashes(base: Path) -> None:
@@ -290,6 +308,7 @@ def bytes_without_the_library(base: Path) -> None:
     "build",
     [
         *(ids_without_suffix, pictures_in_two_folders, paths_of_another_machine, paths_of_windows, paths_from_above),
+        paths_that_lie_elsewhere,
         *(backslashes, another_unicode, semicolons, tabs_in_utf_16, a_byte_order_mark, blanks_behind_commas),
         *(excel_s_first_line, a_column_a_class, in_base64, an_index_of_pandas, json_min, label_studio),
         *(bytes_beside_names, bytes_without_the_library),
@@ -571,6 +590,21 @@ def test_roboflow_s_objects_are_read_in_their_splits(tmp_path: Path, form: str) 
             (folder / "_annotations.coco.json").write_text(json.dumps(coco_of(folder, names)))
     (tmp_path / "set" / "README.dataset.txt").write_text("x")
     check(tmp_path / "set", {"train": 4, "validation": 4, "test": 4})
+
+
+def test_a_path_before_coco_s_names_has_a_key(tmp_path: Path) -> None:
+    base = tmp_path / "set"
+    for number in NUMBERS:
+        scene(base / "pictures" / f"{number}.png", number)
+    document = coco_of(base, [f"/data/upload/1/{number}.png" for number in NUMBERS])
+    document["images"][0]["caption"] = "x"
+    (base / "result.json").write_text(json.dumps(document))
+    assert "not used: caption" in choose({"path": str(base)}, tmp_path).says
+    keys = {"images": "pictures", "prefix": "/data/upload/1/"}
+    source = {"kind": "coco", "path": str(base)}
+    with pytest.raises(DataError, match="`prefix: /data/upload/1/` and `images: pictures`"):
+        registry.read(parse_entry("x", {"task": "", "source": source, "image": IMAGE}).source, tmp_path)
+    check(base, **keys)
 
 
 def yolo(base: Path) -> None:
