@@ -26,7 +26,8 @@ def _classes(contents: Contents, top: Folder) -> Iterator[Found | Told]:
         classes = [folder.name for folder in top.folders.values() if images_in(folder)]
         if len(classes) > 1 and not splits:
             yield Told(
-                f"pictures lie beside the folders of classes ({some(classes)}), {images_in(top):,} of them: put each into "
+                f"pictures lie beside the folders of classes ({some(classes)}), {images_in(top):,} of them: put "
+                "each into "
                 "the folder of its class, or elsewhere"
             )
     elif len(splits) == len(top.folders):
