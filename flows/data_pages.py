@@ -283,7 +283,10 @@ def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[T
         said.append("-S faulty=skip leaves out pictures that cannot be read, and counts them")
     small = list(dict.fromkeys(row["id"] for row in found.get((True, "small-class"), [])))
     if 0 < len(small) < len(classes) and isinstance(source, Located):
-        said.append(f"-S 'without={as_yaml(small)}' leaves {'the class' if len(small) == 1 else 'the classes'} out")
+        if len(small) <= MOST_FINDINGS:
+            said.append(f"-S 'without={as_yaml(small)}' leaves {'the class' if len(small) == 1 else 'the classes'} out")
+        else:
+            said.append("-S 'without=[NAME, …]' leaves classes out")
     return [Text(f"  {each}", style="dim", overflow="fold") for each in said]
 
 
