@@ -46,52 +46,99 @@ class Located(Section):
     # join: of classes, and of a group's values, that differ only in how they are written (`cat`, `Cat `), the most
     # frequent spelling counts for all (`components.spelling`); the source is read once more for it.
     spellings: Literal["keep", "join"] = "keep"
-
-
-class FolderSource(Located):
-    """One folder a class: `PATH/CLASS/*.png`, or `PATH/{train,validation,test}/CLASS/*.png`."""
-
-    kind: Literal["folder"]
+    # Classes whose samples are left out; in masks, their pixels become the first class's, the background.
+    without: Annotated[tuple[str, ...], AfterValidator(different)] = ()
 
 
 # What happens to what cannot be used: a box outside of its picture, a mask of another size, a file that is not there.
 # refuse: reading ends, and all of it is told. skip: it is left out, counted and told.
 Faulty = Literal["refuse", "skip"]
+OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(min_length=1)]
+
+
+class FolderSource(Located):
+    """One folder a class: `PATH/CLASS/*.png`, with folders of splits above or below them where there are some."""
+
+    kind: Literal["folder"]
+    # Folders in a class's folder. join: their pictures are the class's too, and the folder's name is `group_folder`.
+    nested: Literal["refuse", "join"] = "refuse"
+    faulty: Faulty = "refuse"  # files in a class's folder that are no pictures by their names
+
+
 PixelValue = Annotated[int, Field(ge=0, le=255)]
+Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]  # red, green and blue in hexadecimal
+# The value of each of `names`, or several of one; whole numbers, or the colours of masks that are painted.
+MaskValues = tuple[PixelValue | Colour | tuple[PixelValue | Colour, ...], ...]
+
+
+def a_value_a_name(values: MaskValues | None, names: tuple[str, ...] | None) -> None:
+    """Raises ValueError where `values` do not go with `names`, or with each other."""
+    if values is None:
+        return
+    if names is None or len(values) != len(names):
+        raise ValueError("`values` beside one of `names` each (a list where a name has several)")
+    every = [value for each in values for value in (each if isinstance(each, tuple) else (each,))]
+    if len({each.lower() if isinstance(each, str) else each for each in every}) != len(every):
+        raise ValueError("`values` that differ from each other")
+    if len({type(each) for each in every}) > 1:
+        raise ValueError("`values` that are all numbers, or all colours")
 
 
 class ManifestSource(Located):
     """A table with a row an image (CSV, TSV or Parquet). Columns `group_*` are groups without being named."""
 
     kind: Literal["manifest"]
-    root: str | None = None  # folder that paths are relative to, itself relative to the manifest's; None: that one
+    table: str | OfSplits | None = None  # below `path`: the table, or one a split; None: the only one there is
+    # Folder that paths are relative to, itself relative to the manifest's; None: that one. Of several, the first that
+    # has the file.
+    root: str | Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    prefix: str | None = None  # what paths start with and files here do not, such as another machine's folder
     image: str = "path"  # column: a path below `root`, or the encoded bytes themselves (Parquet)
-    target: str = "target"  # column: the class's name or number
+    encoding: Literal["base64"] | None = None  # of a column of texts that are the pictures themselves
+    # Column: the class's name or number. Several: a column a class, of which one is 1 and the others are 0.
+    target: str | Annotated[tuple[str, ...], AfterValidator(different)] = "target"
     mask: str | None = None  # column: a path to a PNG mask (or its bytes), instead of `target`
     # Of the classes that masks (by pixel value, the background first) or targets number; None: the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     # Of masks whose pixels are other numbers than 0, 1, 2, …: the value of each of `names`, such as [0, 255], or
-    # several of one, such as [[0, 255], 1]. Any other value is a fault.
-    values: tuple[PixelValue | tuple[PixelValue, ...], ...] | None = None
+    # several of one, such as [[0, 255], 1]; of masks in colours, such as ["#000000", "#ff0000"]. Others are faults.
+    values: MaskValues | None = None
     id: str | None = None  # column: a name that is unique; None: the image's path
     split: str = "split"  # column, where there is one: train, validation, test or nothing
     time: str | None = None  # column: when the image was taken; a number or ISO 8601
     groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
-    faulty: Faulty = "refuse"  # rows whose mask does not fit its picture
+    faulty: Faulty = "refuse"  # rows without a class or a file, of one picture and two classes, of a mask that misfits
 
     @model_validator(mode="after")
-    def _a_value_a_name(self) -> ManifestSource:
-        if self.values is None:
-            return self
-        if self.mask is None or self.names is None or len(self.values) != len(self.names):
-            raise ValueError("`values` beside `mask`, and one (or a list) for each of `names`")
-        every = [value for each in self.values for value in (each if isinstance(each, tuple) else (each,))]
-        if len(set(every)) != len(every):
-            raise ValueError("`values` that differ from each other")
+    def _goes_together(self) -> ManifestSource:
+        if self.values is not None and self.mask is None:
+            raise ValueError("`values` beside `mask`")
+        a_value_a_name(self.values, self.names)
+        if self.mask is not None and not isinstance(self.target, str):
+            raise ValueError("either `mask` or several columns as `target`")
         return self
 
 
-OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(min_length=1)]
+class MasksSource(Located):
+    """Pictures in one folder and their masks in another, under the same names."""
+
+    kind: Literal["masks"]
+    images: str | OfSplits = "images"  # folder below `path`, or one a split; what lies in folders in it counts too
+    masks: str | OfSplits = "masks"  # likewise; may be the same
+    picture: str = ""  # what a picture's name ends with before its suffix, and its mask's does not
+    mask: str = ""  # what a mask's name ends with, and its picture's does not, such as `_mask`
+    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # as in `ManifestSource`
+    values: MaskValues | None = None  # likewise
+    faulty: Faulty = "refuse"  # pictures without a mask, masks without a picture, masks that do not fit
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> MasksSource:
+        a_value_a_name(self.values, self.names)
+        if isinstance(self.images, str) != isinstance(self.masks, str) or (
+            isinstance(self.images, dict) and isinstance(self.masks, dict) and set(self.images) != set(self.masks)
+        ):
+            raise ValueError("`images` and `masks` of the same splits")
+        return self
 
 
 BoxForm = Literal["xywh", "xyxy", "cxcywh"]  # left, top, width, height; left, top, right, bottom; centre, width, height
@@ -104,6 +151,7 @@ class CocoSource(Located):
     kind: Literal["coco"]
     annotations: str | OfSplits | None = None  # below `path`: the JSON, or one a split; None: the only one there is
     images: str | OfSplits | None = None  # folder of the images, likewise; None: the JSON's own, or `images` beside it
+    prefix: str | None = None  # what file names start with and files here do not, such as another machine's folder
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
     # splits). masks: every image is a sample, and its target a mask of the objects.
     take: Literal["crops", "masks"] = "crops"
@@ -118,6 +166,8 @@ class VocSource(Located):
 
     kind: Literal["voc"]
     take: Literal["crops", "masks"] = "crops"  # as in `CocoSource`
+    images: str | OfSplits = "JPEGImages"  # folder below `path`, or one a split
+    annotations: str | OfSplits = "Annotations"  # likewise; may be the same
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     unit: BoxUnit | None = None  # of boxes, as in `CocoSource`
@@ -138,21 +188,31 @@ class IdxSource(Located):
 class ArraysSource(Located):
     """NumPy arrays: an `.npz`, or a folder of `.npy`: images (N, H, W) or (N, H, W, 3), uint8, and labels (N,).
 
+    Labels may also be (N, 1), or (N, K) with a column a class, of which one is 1. Arrays of splits publish these.
+
     Beside them, where they are there: `id` (N,), `split` (N,), `time` (N,), and any `group_*` (N,).
     """
 
     kind: Literal["arrays"]
-    images: str = "images"
-    labels: str = "labels"
+    images: str | OfSplits = "images"
+    labels: str | OfSplits = "labels"
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # of the classes; None: as labelled
+
+    @model_validator(mode="after")
+    def _of_the_same_splits(self) -> ArraysSource:
+        said = [set(each) if isinstance(each, dict) else None for each in (self.images, self.labels)]
+        if said[0] != said[1]:
+            raise ValueError("`images` and `labels` of the same splits")
+        return self
 
 
 class HuggingFaceSource(Located):
-    """A data set of Hugging Face's `datasets`, saved to disk or in Parquet files; needs the extra `huggingface`."""
+    """A data set of Hugging Face's `datasets`, saved to disk or in Parquet files; what is saved needs the extra."""
 
     kind: Literal["huggingface"]
     image: str = "image"  # a feature of kind Image
     label: str = "label"  # ClassLabel, or a string or number a class
+    faulty: Faulty = "refuse"  # rows without a class (-1), or without their picture's bytes
     groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
 
 
@@ -162,6 +222,7 @@ Source = Annotated[
     | DigitScenesSource
     | FolderSource
     | ManifestSource
+    | MasksSource
     | CocoSource
     | VocSource
     | IdxSource

@@ -15,12 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from components import offered, texts
+from components.config import Located
 from components.data.card.summary import Listed, Summary
 from components.data.catalogue import written
 from components.data.checking.check import Checked, Looked
 from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.inspection.findings import KINDS, TWINS, Kind
 from components.data.kinds import NAMED, SAYS
+from components.data.sources.faults import as_yaml
 from components.data.sources.remote import shown
 from flows.base.screen import Screen
 
@@ -235,7 +237,7 @@ def _findings(checked: Checked, width: int, lines: int, *, everything: bool, kep
     refusal = [Text.assemble(("✗ ", "bold red"), checked.refusal, overflow="fold")] if checked.refusal else []
     twins = any(error and kind in TWINS for error, kind in found)
     spellings = any(kind == "spelling" for _, kind in found)
-    tail = [Text(), _conclusion(checked, twins=twins, spellings=spellings)]
+    tail = [Text(), _conclusion(checked, twins=twins, spellings=spellings), *_ways(checked, found)]
     if not everything:
         around = [*refusal, *heads.values(), *notes, _more(len(checked.findings), kept), *tail]
         shown = _fitting(shown, width, lines - _height(around, width))
@@ -271,6 +273,21 @@ def _conclusion(checked: Checked, *, twins: bool, spellings: bool) -> Text:
             style="dim",
         )
     return said
+
+
+def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[Text]:
+    """The keys that leave out what cannot be put right."""
+    source, classes = checked.looked.config.source, checked.looked.survey.classes
+    said = []
+    if (True, "corrupt") in found and getattr(source, "faulty", None) == "refuse":
+        said.append("-S faulty=skip leaves out pictures that cannot be read, and counts them")
+    small = list(dict.fromkeys(row["id"] for row in found.get((True, "small-class"), [])))
+    if 0 < len(small) < len(classes) and isinstance(source, Located):
+        if len(small) <= MOST_FINDINGS:
+            said.append(f"-S 'without={as_yaml(small)}' leaves {'the class' if len(small) == 1 else 'the classes'} out")
+        else:
+            said.append("-S 'without=[NAME, …]' leaves classes out")
+    return [Text(f"  {each}", style="dim", overflow="fold") for each in said]
 
 
 def _heading(key: Key, count: int) -> Text:

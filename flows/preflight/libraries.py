@@ -62,13 +62,20 @@ def wanted(recipe: Recipe) -> Mapping[str, tuple[str, str]]:
         found["line.prune.kind"] = ("pruning", "torch_pruning")
     source = recipe.dataset.source
     key = f"datasets.{recipe.line.dataset}.source"
-    if source.kind == "huggingface":
+    if source.kind == "huggingface" and not _is_parquet(Path(source.path)):
         found[f"{key}.kind"] = ("huggingface", "datasets")
     if isinstance(source, Located):
         protocol = source.path.partition("://")[0].partition("::")[0]
         if "://" in source.path and protocol in PROTOCOLS:
             found[f"{key}.path"] = PROTOCOLS[protocol]
     return found
+
+
+def _is_parquet(path: Path) -> bool:
+    """Whether Hugging Face's data is Parquet, which needs no library of theirs, as far as can be seen from here."""
+    if path.is_dir():
+        return not any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return path.suffix == ".parquet"
 
 
 def _same(pinned: str, installed: str) -> bool:

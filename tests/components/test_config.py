@@ -99,7 +99,7 @@ WRONG = [
     (
         {"datasets__digits__source": {"kind": "ftp"}},
         "datasets.digits.source.kind: expected one of 'fashion-mnist', 'digits', 'digit-scenes', 'folder', "
-        "'manifest', 'coco', 'voc', 'idx', 'arrays', 'huggingface', received 'ftp'",
+        "'manifest', 'masks', 'coco', 'voc', 'idx', 'arrays', 'huggingface', received 'ftp'",
     ),
     ({"datasets__digits__source": {}}, "datasets.digits.source.kind: expected a value, received nothing"),
     (

@@ -6,30 +6,27 @@ source can be read is found out by reading it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from components.config import Located
-from components.data.checking import layouts
-from components.data.checking.layouts.arrays import is_idx
-from components.data.checking.layouts.found import Found, images_in, is_image
-from components.data.checking.layouts.listing import Contents, Folder, contents
-from components.data.checking.layouts.tables import columns_advice
 from components.data.errors import DataError
-from components.data.sources import place, remote
-from components.data.sources.tabular import SUFFIXES as TABLES
+from components.data.sources import place, registry, remote
+from components.data.sources.layouts.form import Found, Layout, Told, images_in, keys, some
+from components.data.sources.layouts.listing import Contents, Folder, contents
 
 BUILT_IN = ("digits", "digit-scenes", "fashion-mnist")  # sources that lie nowhere: their kind is their path
 LAYOUTS = {
     "folder": "PATH/CLASS/*.png, or PATH/{train,validation,test}/CLASS/*.png",
-    "manifest": "a .csv, .tsv or .parquet: a row an image, columns path and target",
+    "manifest": "a .csv, .tsv, .jsonl or .parquet: a row an image, columns path and target",
+    "masks": "images/*.jpg and masks/*.png of the same names",
     "coco": "COCO's JSON: images, annotations, categories",
-    "voc": "JPEGImages with Annotations (XML) or SegmentationClass (PNG)",
+    "voc": "pictures with Pascal VOC's XML, or JPEGImages with SegmentationClass (PNG)",
     "idx": "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, …",
-    "arrays": ".npz or .npy: images (N, H, W) or (N, H, W, 3), labels (N,)",
+    "arrays": ".npz or .npy: images (N, H, W) or (N, H, W, 3), labels (N,); x_train, y_train, …",
     "huggingface": "saved by Hugging Face's `datasets`, or its Parquet files",
 }
 _MOST_NAMED = 6  # names of a kind that a sentence lists
@@ -76,17 +73,38 @@ def choose(source: Mapping[str, Any], project: Path) -> Candidate:
     seen = detect(here, path, by_itself=by_itself)
     named = remote.shown(path)
     fitting = [candidate for candidate in seen.candidates if kind in (None, candidate.kind)]
+    fitting = [each for each in fitting if _fits(each, source)] if len(fitting) > 1 else fitting
     if len(fitting) == 1:
         return fitting[0]
     if len(fitting) > 1:
-        ways = [f"  --kind {each.kind:<12} {each.says}{_keys(each.source)}" for each in fitting]
-        raise DataError("\n".join([f"{named}: can be read in {len(fitting)} ways; say which:", *ways]))
+        raise DataError(_asked(named, fitting))
     if kind is not None:
         return Candidate({"kind": kind, "path": path}, "as --kind says")  # its reader says what it misses
+    if seen.advice:
+        raise DataError(f"{named}: expected a layout that can be read, received {seen.says}: {seen.advice}")
     layouts = [f"  {name:<12} {layout}" for name, layout in LAYOUTS.items()]
-    advice = [f"  {seen.advice}"] if seen.advice else []
     text = f"{named}: expected one of the layouts below, received {seen.says}"
-    raise DataError("\n".join([text, *advice, *layouts, "or an archive of one (zip, tar, tar.gz, …), or a URL"]))
+    raise DataError("\n".join([text, *layouts, "or an archive of one (zip, tar, tar.gz, …), or a URL"]))
+
+
+def _fits(candidate: Candidate, source: Mapping[str, Any]) -> bool:
+    """Whether it is what the keys say that are known."""
+    return all(source.get(key, value) == value for key, value in candidate.source.items() if key != "path")
+
+
+def _asked(named: str, ways: Sequence[Candidate]) -> str:
+    """Which of several ways is meant? One of a kind is known by it; those of one kind, by what else differs."""
+    lines = []
+    for each in ways:
+        others = [other.source for other in ways if other.kind == each.kind and other is not each]
+        differs = {
+            key: value
+            for key, value in each.source.items()
+            if key not in ("kind", "path") and any(other.get(key) != value for other in others)
+        }
+        say = f"{each.kind} {keys(differs)}".strip()
+        lines.append(f"  --kind {say:<12} {each.says}")
+    return "\n".join([f"{named}: can be read in {len(ways)} ways; say which:", *lines])
 
 
 def detect(path: Path, named: str, *, by_itself: bool = True) -> Seen:
@@ -105,92 +123,54 @@ def in_words(folder: Folder) -> str:
     """What lies in a folder: `3 folders (a, b, c), 12 .png, 1 .txt (labels.txt)`."""
     parts = []
     if folder.folders:
-        parts.append(f"{_count(len(folder.folders), 'folder')} ({_some(folder.folders)})")
+        parts.append(f"{_count(len(folder.folders), 'folder')} ({some(folder.folders)})")
     for suffix, count in sorted(folder.suffixes.items(), key=lambda item: (-item[1], item[0]))[:_MOST_NAMED]:
         named = [name for name in folder.names if Path(name).suffix.lower() == suffix]
-        parts.append(f"{count:,} {suffix or 'without a suffix'}" + (f" ({_some(named)})" if named else ""))
+        parts.append(f"{count:,} {suffix or 'without a suffix'}" + (f" ({some(named)})" if named else ""))
     return ", ".join(parts) or "an empty folder"
 
 
 def _of_file(path: Path, named: str) -> Seen:
     inside = Contents(path.parent, Folder(""))
-    found = layouts.file(inside, path.name)
-    if found is not None:
-        return Seen((Candidate({"kind": found.kind, "path": named, **found.keys}, found.says),), found.says)
-    advice = ""
-    if is_image(path.name):
-        advice = "one picture is no data set: give the folder that its class's folder lies in"
-    elif is_idx(path.name):
-        advice = f"images and labels are two files: give their folder, {Path(named).parent}"
-    elif path.suffix.lower() in TABLES:
-        advice = columns_advice(inside, path.name)
-    return Seen((), f"a file {path.suffix or 'without a suffix'}", advice)
+    seen = [(each, layout) for layout in registry.layouts() if (each := layout.of_file(inside, path.name)) is not None]
+    found, told = _meant(seen)
+    candidates = [Candidate({"kind": each.kind, "path": named, **each.keys}, each.says) for each in found]
+    says = found[0].says if found else f"a file {path.suffix or 'without a suffix'}"
+    return Seen(tuple(candidates), says, told[0].says if told and not found else "")
 
 
 def _of_folder(named: str, inside: Contents, *, by_itself: bool) -> tuple[list[Candidate], str]:
     """The ways to read a folder, looking into a single folder that wraps everything; and advice where there is none."""
     top = inside.top
-    found = _found(inside)
-    candidates = [
-        Candidate({"kind": each.kind, "path": f"{named}/{each.at}" if each.at else named, **each.keys}, each.says)
-        for each in found
-        if by_itself or not each.at
-    ]
+    found, told = _seen(inside)
+    candidates = [Candidate({"kind": each.kind, "path": named, **each.keys}, each.says) for each in found]
     inner = next(iter(top.folders.values())) if len(top.folders) == 1 and not top.suffixes else None
-    if not candidates and by_itself and inner is not None and (inner.names or not images_in(inner)):
-        return _of_folder(f"{named}/{inner.name}", inside.below(inner), by_itself=True)
-    return candidates, "" if candidates else next(chain(_advice(inside), _further_down(named, inside)), "")
+    if not candidates and by_itself and inner is not None and (inner.names or inner.folders or not images_in(inner)):
+        further, advice = _of_folder(f"{named}/{inner.name}", inside.below(inner), by_itself=True)
+        if further or not told:
+            return further, advice
+    return candidates, "" if candidates else next(chain((each.says for each in told), _further_down(named, inside)), "")
 
 
-def _found(inside: Contents) -> list[Found]:
-    found = [each for recogniser in layouts.RECOGNISERS for each in recogniser(inside, inside.top)]
-    # What these lay out also looks like folders of classes, or holds tables and JSON of their own.
-    for kind in ("huggingface", "voc"):
-        if any(each.kind == kind for each in found):
-            return [each for each in found if each.kind == kind]
-    return found
+def _seen(inside: Contents) -> tuple[list[Found], list[Told]]:
+    """What the layouts of all sources see in a folder."""
+    return _meant([(each, layout) for layout in registry.layouts() for each in layout.recognise(inside, inside.top)])
+
+
+def _meant(seen: Sequence[tuple[Found | Told, Layout]]) -> tuple[list[Found], list[Told]]:
+    """Without what the less sure layouts see beside the sure ones; what is said, the surest first."""
+    sure = [each for each, layout in seen if layout.sure]
+    kept = sure or [each for each, _ in seen]
+    found = [each for each in kept if isinstance(each, Found)]
+    return found, [each for each in kept if isinstance(each, Told)]
 
 
 def _further_down(named: str, inside: Contents) -> Iterator[str]:
-    """The folders in it that can be read by themselves."""
-    for name, folder in inside.top.folders.items():
-        for each in _found(inside.below(folder)):
-            yield f"{named}/{name} can be read: {each.kind}, {each.says}"
-
-
-def _advice(inside: Contents) -> Iterator[str]:
-    """What is nearly right, the surest first."""
-    top = inside.top
-    lowered = {name.lower() for name in top.folders}
-    if lowered & {"labels", "annotations"} and any(each.suffixes[".txt"] for each in top.walk()):
-        yield "this looks like YOLO's labels, which are not read: export them as COCO's JSON"
-    if images_in(top) and not top.folders:
-        yield "these pictures have no labels: put them into one folder a class, or write a manifest beside them"
-    if "masks" in lowered:
-        yield "pictures with masks need a manifest: a .csv with the columns path and mask"
-    tables = [name for name in top.names if Path(name).suffix.lower() in TABLES]
-    if len(tables) > 1:
-        yield f"there are several tables ({_some(tables)}): give the one that is meant"
-    for name in tables:
-        yield columns_advice(inside, inside.path_of(top, name))
-    for each in top.folders.values():
-        if images_in(each) and each.names:
-            yield f"a class's folder holds nothing but images: move {each.path}/{each.names[0]} elsewhere"
-        elif images_in(each) and each.folders:
-            yield f"a class's folder holds nothing but images: move what is in {next(iter(each.folders.values())).path}"
-    if len(top.folders) == 1:
-        yield "one class leaves nothing to tell apart: put a folder a class beside it"
-
-
-def _keys(source: Mapping[str, Any]) -> str:
-    """The keys beyond kind and path that tell two ways of one kind apart."""
-    return "".join(f" -S {key}={value}" for key, value in source.items() if key not in ("kind", "path"))
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f", … {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else ""
-    return ", ".join(listed[:_MOST_NAMED]) + more
+    """The one folder in it that can be read by itself: where there are several, none of them is the whole."""
+    ways = [(name, each) for name, folder in inside.top.folders.items() for each in _seen(inside.below(folder))[0]]
+    if len({name for name, _ in ways}) == 1:
+        name, each = ways[0]
+        yield f"{named}/{name} can be read: {each.kind}, {each.says}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components import offered
-from components.config import CocoSource, DatasetConfig, FashionMnistSource, Located, ManifestSource, Source
+from components.config import ArraysSource, DatasetConfig, FashionMnistSource, IdxSource, Located, Source
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS, FOLDERS, KEPT, STATE
 
@@ -87,13 +87,12 @@ def here(path: str, base: Path) -> Path | None:
 
 
 def _further(source: Located) -> Iterator[tuple[str, str]]:
-    if isinstance(source, ManifestSource) and source.root is not None:
-        yield "source.root", source.root
-    if isinstance(source, CocoSource):
-        for key in ("annotations", "images"):
-            named = getattr(source, key)
-            values = named.values() if isinstance(named, dict) else [] if named is None else [named]
-            yield from ((f"source.{key}", value) for value in values)
+    for key in ("root", "table", "annotations", "images", "masks"):
+        named = getattr(source, key, None)
+        if isinstance(source, ArraysSource | IdxSource) or named is None:
+            continue  # their images are names of arrays and files
+        values = named.values() if isinstance(named, dict) else named if isinstance(named, tuple) else [named]
+        yield from ((f"source.{key}", value) for value in values)
 
 
 def _kept(project: Path) -> Iterator[tuple[Path, str]]:

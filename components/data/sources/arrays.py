@@ -14,11 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from components.config import ArraysSource
+from components.artifacts import SPLITS
+from components.config import ArraysSource, OfSplits
 from components.data import images
 from components.data.errors import DataError
 from components.data.sources import archive, place, rows
+from components.data.sources.layouts import arrays as layouts
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData, schema
+
+LAYOUTS = layouts.LAYOUTS
 
 Array = npt.NDArray[Any]
 
@@ -32,8 +36,10 @@ _CONVERSIONS = {  # kind of dtype → how to come to uint8
 
 def read(source: ArraysSource, project: Path) -> SourceData:
     folder = _folder(source, project)
-    pixels = _images(folder, source.images)
-    labels = _loaded(folder, source.labels, len(pixels))
+    if isinstance(source.images, dict) and isinstance(source.labels, dict):
+        return _of_splits(folder, source.images, source.labels, source.names)
+    pixels = _images(folder, str(source.images))
+    labels = _loaded(folder, str(source.labels), len(pixels))
     classes, targets = _targets(folder / f"{source.labels}.npy", labels, source.names)
     columns: dict[str, Any] = {"target": targets}
     columns["id"] = _texts(folder, "id", len(pixels)) or [f"image-{index:07d}" for index in range(len(pixels))]
@@ -51,16 +57,41 @@ def read(source: ArraysSource, project: Path) -> SourceData:
     return SourceData(classes, "class", _tables(pixels, columns, schema("class", groups, timed)), groups, timed)
 
 
+def _of_splits(folder: Path, images: OfSplits, labels: OfSplits, names: tuple[str, ...] | None) -> SourceData:
+    """Arrays of images and labels that a split has each for itself."""
+    pixels = {split: _images(folder, images[split]) for split in SPLITS if split in images}
+    answers = {
+        split: _labels(_loaded(folder, labels[split], len(each)), folder / f"{labels[split]}.npy")
+        for split, each in pixels.items()
+    }
+    every = np.concatenate(list(answers.values()))
+    said = " and ".join(f"{labels[split]}.npy" for split in answers)
+    classes, targets = _targets(folder / said, every, names)
+
+    def tables() -> Iterator[pa.Table]:
+        start = 0
+        for split, each in pixels.items():
+            columns = {
+                "target": targets[start : start + len(each)],
+                "id": [f"{split}-{index:07d}" for index in range(len(each))],
+                "published": [split] * len(each),
+            }
+            yield from _tables(each, columns, schema("class"))
+            start += len(each)
+
+    return SourceData(classes, "class", tables())
+
+
 def _folder(source: ArraysSource, project: Path) -> Path:
     """The folder of `.npy` files, that of an unpacked `.npz` being one."""
     path = place.local(source, project)
     packed = [path] if path.is_file() else sorted(path.glob("*.npz"))
-    if path.is_dir() and (path / f"{source.images}.npy").exists():
+    name = source.images if isinstance(source.images, str) else next(iter(source.images.values()))
+    if path.is_dir() and (path / f"{name}.npy").exists():
         return path
     if len(packed) != 1:
         raise DataError(
-            f"{path}: expected {source.images}.npy or one .npz, received "
-            f"{', '.join(each.name for each in packed) or 'neither'}"
+            f"{path}: expected {name}.npy or one .npz, received {', '.join(each.name for each in packed) or 'neither'}"
         )
     return archive.unpacked(packed[0], project, place.file_digest(packed[0])).resolve()
 
@@ -105,10 +136,7 @@ def _images(folder: Path, name: str) -> Array:
 
 def _targets(path: Path, labels: Array, names: tuple[str, ...] | None) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
     """Classes, and each sample's index among them."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
-        raise DataError(f"{path}: expected whole numbers or texts (N,), received {labels.dtype} {labels.shape}")
+    labels = _labels(labels, path)
     different, indices = np.unique(labels, return_inverse=True)
     found = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in different.tolist()]
     if "" in found:
@@ -128,6 +156,28 @@ def _targets(path: Path, labels: Array, names: tuple[str, ...] | None) -> tuple[
             )
         lookup = [by_name[name] for name in found]
     return classes, np.array(lookup, dtype=np.int64)[indices]
+
+
+def _labels(labels: Array, path: Path) -> Array:
+    """Labels (N,), (N, 1), or (N, K) with a column a class → `(N,)` whole numbers or texts."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and labels.dtype.kind in "biuf":
+        marked = (labels == 1).sum(axis=1)
+        wrong = np.flatnonzero((marked != 1) | (((labels != 0) & (labels != 1)).any(axis=1)))
+        if len(wrong):
+            raise DataError(
+                f"{path}: expected labels (N,), or a column a class of which one is 1 and the others are 0, received "
+                f"{labels.shape} with {len(wrong):,} rows of something else, the first of them row {wrong[0]}, "
+                f"{np.array2string(np.asarray(labels[wrong[0]]), threshold=8, edgeitems=3)}; several classes of one "
+                "picture are not learnt"
+            )
+        return np.asarray(np.argmax(labels, axis=1), dtype=np.int64)
+    if labels.dtype.kind == "f" and labels.ndim == 1 and (labels == np.round(labels)).all():
+        labels = labels.astype(np.int64)
+    if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
+        raise DataError(f"{path}: expected whole numbers or texts (N,), received {labels.dtype} {labels.shape}")
+    return labels
 
 
 def _texts(folder: Path, name: str, count: int) -> list[str | None]:

@@ -10,7 +10,6 @@ time.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +23,15 @@ from components.data.sources import boxes, coco_json, cut, frames, outlines, pla
 from components.data.sources.coco_json import Document, Picture, Thing
 from components.data.sources.faults import Fault, Faults, Kind, shown
 from components.data.sources.frames import Frame
+from components.data.sources.layouts import coco as layouts
+from components.data.sources.named_files import Names, no_name, way
 from components.data.sources.registry import SourceData, schema
+
+LAYOUTS = layouts.LAYOUTS
 
 BACKGROUND = "background"
 NOT_WHOLE = Kind("image", "images", "all of whose objects can be drawn", "with objects that cannot be drawn")
+_ASKED = 3  # images that are looked for elsewhere
 _MOST_CLASSES = 255  # of a mask of bytes: 255 itself says "unknown" (see `prepare`)
 
 Listed = list[tuple[Picture, Path]]  # each image, and the folder that its file's name is relative to
@@ -104,7 +108,7 @@ def _documents(
     for split, json in jsons:
         document = coco_json.load(json, faults, split, several=len(jsons) > 1)
         named = source.images.get(split or "train") if isinstance(source.images, dict) else source.images
-        folder = _images(path, json, named, document)
+        folder = _images(path, json, named, document, source.prefix or "")
         documents.append(document)
         listed += [(picture, folder) for picture in document.pictures]
     return documents, listed
@@ -124,7 +128,7 @@ def _json(path: Path, name: str | None) -> Path:
     return there[0]
 
 
-def _images(path: Path, json: Path, name: str | None, document: Document) -> Path:
+def _images(path: Path, json: Path, name: str | None, document: Document, prefix: str) -> Path:
     """The folder that the JSON's file names are relative to: as named, or the first that holds the first image."""
     base = path if path.is_dir() else path.parent
     if name is not None:
@@ -135,8 +139,16 @@ def _images(path: Path, json: Path, name: str | None, document: Document) -> Pat
         raise DataError(f"{json}: expected images, received none")
     first = document.pictures[0]
     for folder in folders:
-        if os.path.isfile(folder / first.name):  # noqa: PTH113 — also where the name is none that a file can have
+        if Names((folder.resolve(),), prefix).path(first.name) is not None:
             return folder.resolve()
+    if (said := no_name(first.name)) is not None:
+        raise DataError(f"{json}: {first.where}: {said}")
+    names = [each.name for each in document.pictures[:_ASKED]]
+    if (found := way(names, base.resolve())) is not None and len(found.roots) == 1:
+        raise DataError(
+            f"{json}: {first.where}: expected its file in {folders[0]}, received none; it is found with "
+            f"{found.said('images', '.')} under `source:`"
+        )
     raise DataError(
         f"{json}: {first.where}: expected its file in {' or '.join(map(str, folders))}, received none; "
         "name the folder of the images as source.images"
@@ -160,7 +172,7 @@ def _framed(listed: Listed, source: CocoSource, faults: Faults, path: Path) -> l
 
     def framed(each: tuple[Picture, Path]) -> Annotated | Fault:
         picture, folder = each
-        file = frames.located(folder, picture.name, picture.where, path)
+        file = frames.located(folder, picture.name, picture.where, path, source.prefix or "")
         frame = frames.frame(file, picture.size, picture.where)
         return frame if isinstance(frame, Fault) else Annotated(picture, frame, [])
 

@@ -128,7 +128,8 @@ def _pictures(items: list[Any], path: Path, split: Split | None, before: str) ->
         number = _value(item, "id", (int, str), f"{path}: an image")
         where = f"image {_id(number)}"
         if number in pictures:
-            raise DataError(f"{path}: {where}: expected an id of its own, received one that two images have")
+            files = f"{shown(pictures[number].name)} and {shown(item.get('file_name'))}"
+            raise DataError(f"{path}: {where}: expected an id of its own, received one that two images have, {files}")
         name = _value(item, "file_name", (str,), f"{path}: {where}")
         size = (item.get("width"), item.get("height"))
         values = {group: rows.text(item.get(group)) for group in groups}

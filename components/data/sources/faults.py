@@ -6,13 +6,17 @@ entry's word, `source.faulty`.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from components import texts
 from components.config import Faulty
 from components.data.errors import DataError
 
+_BARE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 NAMED = 3  # of each kind, in a message
 LONGEST = 60  # characters of a value from a file
 ADVICE = "put them right, or leave them out by `faulty: skip` under `source:` (`-S faulty=skip`)"
@@ -87,6 +91,12 @@ class Faults:
         more = self._count[kind] - len(self._found[kind])
         named = [*self._found[kind], *([f"{more:,} more"] if more else [])]
         return f"{kind.wrong}: {'; '.join(named)}"
+
+
+def as_yaml(names: Iterable[str]) -> str:
+    """Names as a list of YAML on one line."""
+    plain = {name: _BARE.fullmatch(name) and texts.is_word(name) for name in names}
+    return f"[{', '.join(name if bare else json.dumps(name, ensure_ascii=False) for name, bare in plain.items())}]"
 
 
 def named(name: str) -> str:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from components import decoding
-from components.data.sources import rows
 from components.data.sources.boxes import Box, Size
 from components.data.sources.faults import Fault, Kind, shown
+from components.data.sources.named_files import Names
 
 MISSING = Kind("file", "files", "of all images", "missing")
 UNREADABLE = Kind("picture", "pictures", "that can be read", "unreadable")
@@ -36,11 +36,13 @@ class Frame:
     orientation: int  # EXIF's number for what turns coordinates and masks upright; 1: they are
 
 
-def located(folder: Path, name: str, where: str, file: Path) -> Path | Fault:
+def located(folder: Path, name: str, where: str, file: Path, prefix: str = "") -> Path | Fault:
     """The picture `folder/name`, which `where` in `file` names; raises DataError for one outside of the folder."""
-    if ".." not in Path(name).parts and not os.path.exists(folder / name):  # noqa: PTH110 — nor of a name that none has
+    names = Names((folder,), prefix)
+    below = name.removeprefix(prefix)
+    if ".." not in Path(below).parts and names.path(name) is None and not os.path.lexists(folder / below):  # noqa: PTH
         return Fault(MISSING, where)
-    return rows.inside(folder, name, f"{file}: {where}")
+    return names.file(name, f"{file}: {where}")
 
 
 def frame(path: Path | Fault, stated: tuple[Any, Any], where: str) -> Frame | Fault:

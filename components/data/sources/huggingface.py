@@ -1,12 +1,15 @@
 """A data set of Hugging Face's `datasets`: saved to disk, or Parquet files as on the hub. Never asks the hub.
 
+Only what is saved to disk needs the library; Parquet says by itself what is in it.
+
 Images are taken as the bytes they are, not decoded. Splits are the data set's own, by name.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,35 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components import offered
+from components import offered, texts
 from components.artifacts import Split
 from components.config import HuggingFaceSource
 from components.data.errors import DataError
 from components.data.sources import place, rows
+from components.data.sources.faults import Fault, Faults, Kind, shown
+from components.data.sources.layouts import huggingface as layouts
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData, schema
 from components.data.sources.tabular import bytes_of, is_bytes, parquet_parts
 
+LAYOUTS = layouts.LAYOUTS
+
+NO_CLASS = Kind("row", "rows", "with a class", "without one")
+NO_BYTES = Kind(
+    "row", "rows", "with their pictures' bytes (`datasets` saves them unless it is told otherwise)", "without"
+)
 _SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` writes
 _BETWEEN = re.compile(r"[-._ 0-9/]+")  # what separates words in a file's name, as `datasets` sees it
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column: how Arrow keeps it, and the names of its numbers where it is a `ClassLabel`."""
+
+    kind: pa.DataType
+    names: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        return str(self.kind) if self.names is None else f"ClassLabel of {', '.join(map(texts.shown, self.names))}"
 
 
 @dataclass(frozen=True)
@@ -32,21 +54,21 @@ class Part:
 
     name: str  # what its ids start with
     published: Split | None
-    features: Any  # `datasets.Features`
+    features: Mapping[str, Feature]
     tables: Callable[[list[str]], Iterator[pa.Table]]  # of the columns that are named
 
 
 def read(source: HuggingFaceSource, project: Path) -> SourceData:
     path = place.local(source, project)
-    _library(path)
     parts = _saved(path) if any((path / name).is_file() for name in _SAVED) else _parquet(path)
     groups = rows.group_columns(parts[0].features, source.groups, str(path))
     for part in parts:
         _check(part, parts[0], [source.image, source.label, *groups.values()], source, path)
     classes, number = _classes(parts, source, path)
-    taken = _rows(parts, source, groups, number, path)
+    faults = Faults(str(path), source.faulty)
+    taken = faults.sound(_rows(parts, source, groups, number))
     names = tuple(sorted(groups))
-    return SourceData(classes, "class", rows.tables(schema("class", names), taken), names)
+    return SourceData(classes, "class", rows.tables(schema("class", names), taken), names, notes=faults.notes)
 
 
 def _library(path: Path) -> Any:
@@ -54,8 +76,8 @@ def _library(path: Path) -> Any:
         import datasets
     except ImportError:
         raise DataError(
-            f"{path}: sources of kind huggingface need a package that is not installed: "
-            f"`{offered.installing('huggingface')}`"
+            f"{path}: what `save_to_disk` writes needs a package that is not installed: "
+            f"`{offered.installing('huggingface')}`; Parquet (`to_parquet`) needs none"
         ) from None
     return datasets
 
@@ -73,16 +95,25 @@ def _saved(path: Path) -> list[Part]:
             f"{path}: expected what `save_to_disk` writes, received one that cannot be read: {error}"
         ) from None
     if not isinstance(found, library.DatasetDict):
-        return [Part("row", None, found.features, lambda names: _mapped(found, names))]
+        return [Part("row", None, _features(found.features), lambda names: _mapped(found, names))]
     return [
         Part(
             split,
             rows.published(split, f"{path}: split {split}"),
-            each.features,
+            _features(each.features),
             lambda names, each=each: _mapped(each, names),  # type: ignore[misc]
         )
         for split, each in found.items()
     ]
+
+
+def _features(found: Any) -> dict[str, Feature]:
+    """Those of `datasets.Features`."""
+    form = found.arrow_schema
+    return {
+        name: Feature(form.field(name).type, tuple(each.names) if hasattr(each, "int2str") else None)
+        for name, each in found.items()
+    }
 
 
 def _mapped(dataset: Any, names: list[str]) -> Iterator[pa.Table]:
@@ -93,7 +124,6 @@ def _mapped(dataset: Any, names: list[str]) -> Iterator[pa.Table]:
 
 def _parquet(path: Path) -> list[Part]:
     """Parquet files, the split being a word of a file's or folder's name (`data/train-00000-of-00002.parquet`)."""
-    library = _library(path)
     found = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     files = [each for each in found if not any(map(rows.is_leftover, each.relative_to(path).parts))]
     if not files or any(each.suffix != ".parquet" for each in files):
@@ -115,11 +145,27 @@ def _parquet(path: Path) -> list[Part]:
         Part(
             split or "row",
             split,
-            library.Features.from_arrow_schema(_parquet_schema(some)),
+            _described(_parquet_schema(some)),
             lambda names, some=some: (table for file in some for table in parquet_parts(file, names)),  # type: ignore[misc]
         )
         for split, some in splits.items()
     ]
+
+
+def _described(form: pa.Schema) -> dict[str, Feature]:
+    """The features of a Parquet file: `datasets` leaves what its numbers are called in the metadata."""
+    try:
+        about = json.loads((form.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        about = {}  # another program's
+    names = {name: _names(each) for name, each in about.items()} if isinstance(about, dict) else {}
+    return {item.name: Feature(item.type, names.get(item.name)) for item in form}
+
+
+def _names(feature: Any) -> tuple[str, ...] | None:
+    """Those of a `ClassLabel` as the metadata has it; None for any other feature."""
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def _split(name: str, path: Path) -> Split | None:
@@ -157,7 +203,7 @@ def _check(part: Part, first: Part, names: list[str], source: HuggingFaceSource,
                 f"{path}: expected {name!r} to be the same in every split, received {first.features[name]} in "
                 f"{first.name} and {part.features.get(name)} in {part.name}"
             )
-    kind = part.features.arrow_schema.field(source.image).type
+    kind = part.features[source.image].kind
     if not is_bytes(kind):
         raise DataError(f"{path}: expected {source.image!r} to be an Image or bytes, received {kind}")
 
@@ -165,19 +211,18 @@ def _check(part: Part, first: Part, names: list[str], source: HuggingFaceSource,
 def _classes(parts: list[Part], source: HuggingFaceSource, path: Path) -> tuple[tuple[str, ...], dict[Any, int]]:
     """Class names, and the index of each value of the label."""
     feature = parts[0].features[source.label]
-    if hasattr(feature, "int2str"):  # ClassLabel
-        names = tuple(feature.names)
-        return names, {index: index for index in range(len(names))}
-    kind = parts[0].features.arrow_schema.field(source.label).type
+    if feature.names is not None:
+        return feature.names, {index: index for index in range(len(feature.names))}
+    kind = feature.kind
     if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise DataError(
             f"{path}: expected {source.label!r} to be a ClassLabel, a text or a whole number, received {kind}"
         )
     found = {value for part in parts for table in part.tables([source.label]) for value in _values(table)}
-    texts = {value: rows.text(value) for value in found}
-    classes = rows.ordered(name for name in texts.values() if name is not None)
+    named = {value: rows.text(value) for value in found}
+    classes = rows.ordered(name for name in named.values() if name is not None)
     index = rows.numbers(classes)
-    return classes, {value: index[name] for value, name in texts.items() if name is not None}
+    return classes, {value: index[name] for value, name in named.items() if name is not None}
 
 
 def _values(table: pa.Table) -> list[Any]:
@@ -186,43 +231,44 @@ def _values(table: pa.Table) -> list[Any]:
 
 
 def _rows(
-    parts: list[Part], source: HuggingFaceSource, groups: dict[str, str], number: dict[Any, int], path: Path
-) -> Iterator[dict[str, Any]]:
+    parts: list[Part], source: HuggingFaceSource, groups: dict[str, str], number: dict[Any, int]
+) -> Iterator[dict[str, Any] | Fault]:
     names = list(dict.fromkeys([source.image, source.label, *groups.values()]))
     for part in parts:
         index = 0
         for table in part.tables(names):
             for values in table.to_pylist():
-                where = f"{path}: {part.name} row {index}"
-                if values[source.label] not in number:
-                    raise DataError(
-                        f"{where}: expected a class in {source.label!r}, received {values[source.label]}; "
-                        "rows without a label (-1) cannot be used: remove them, or the split"
-                    )
-                yield {
-                    "id": f"{part.name}-{index:07d}",
-                    "image": _image(values[source.image], where),
-                    "target": number[values[source.label]],
-                    "published": part.published,
-                    **{group: _text(part.features[name], values[name]) for group, name in groups.items()},
-                }
+                yield _row(part, index, values, source, groups, number)
                 index += 1
 
 
-def _image(value: Any, where: str) -> bytes:
-    content = bytes_of(value)
+def _row(
+    part: Part,
+    index: int,
+    values: dict[str, Any],
+    source: HuggingFaceSource,
+    groups: dict[str, str],
+    number: dict[Any, int],
+) -> dict[str, Any] | Fault:
+    where = f"row {index}" if part.name == "row" else f"{part.name} row {index}"
+    label = values[source.label]
+    if label not in number:
+        return Fault(NO_CLASS, f"{where} has {shown(label)} in {source.label!r}")
+    content = bytes_of(values[source.image])
     if content is None:
-        named = value.get("path") if isinstance(value, dict) else None
-        received = "nothing" if named is None else f"only its path, {named}"
-        raise DataError(
-            f"{where}: expected the image's bytes, received {received}; "
-            "save the data set with its images in it (`datasets` does so unless it is told otherwise)"
-        )
-    return content
+        named = values[source.image].get("path") if isinstance(values[source.image], dict) else None
+        return Fault(NO_BYTES, f"{where} has {'nothing' if named is None else f'only its path, {shown(named)}'}")
+    return {
+        "id": f"{part.name}-{index:07d}",
+        "image": content,
+        "target": number[label],
+        "published": part.published,
+        **{group: _text(part.features[name], values[name]) for group, name in groups.items()},
+    }
 
 
-def _text(feature: Any, value: Any) -> str | None:
+def _text(feature: Feature, value: Any) -> str | None:
     """A group's value: a ClassLabel's name, or the value itself."""
-    if hasattr(feature, "int2str") and value is not None:
-        return str(feature.int2str(value)) if value >= 0 else None
+    if feature.names is not None and isinstance(value, int):
+        return feature.names[value] if 0 <= value < len(feature.names) else None
     return rows.text(value)

@@ -24,8 +24,11 @@ from components.config import IdxSource
 from components.data import images
 from components.data.errors import DataError
 from components.data.sources import place
+from components.data.sources.layouts import idx as layouts
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData
 from components.data.sources.rows import inside
+
+LAYOUTS = layouts.LAYOUTS
 
 _TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 Bytes = npt.NDArray[np.uint8]
@@ -48,11 +51,16 @@ def read(source: IdxSource, project: Path) -> SourceData:
         if any(there):
             pairs.append(Pair("test", _file(folder, source.test_images), _file(folder, source.test_labels)))
     labels = {pair.split: _labels(pair.labels) for pair in pairs}
-    largest = max((int(each.max()) for each in labels.values() if each.size), default=0)
-    classes = source.names or tuple(str(number) for number in range(largest + 1))
-    if largest >= len(classes):
-        raise DataError(f"{folder}: expected labels below {len(classes)} (source.names), received {largest}")
-    return SourceData(classes, "class", _tables(pairs, labels))
+    there = np.unique(np.concatenate(list(labels.values()))).tolist()
+    least, largest = (there[0], there[-1]) if there else (0, 0)
+    if source.names is None:
+        classes = tuple(map(str, range(least, largest + 1)))
+    else:
+        classes = source.names
+        least = 1 if least == 1 and largest == len(classes) else 0  # EMNIST's letters are numbered from 1
+        if largest >= least + len(classes):
+            raise DataError(f"{folder}: expected labels below {len(classes)} (source.names), received {largest}")
+    return SourceData(classes, "class", _tables(pairs, {split: each - least for split, each in labels.items()}))
 
 
 def _there(folder: Path, name: str) -> Path | None:

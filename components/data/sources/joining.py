@@ -48,7 +48,7 @@ def joined(data: SourceData, again: Callable[[], SourceData]) -> SourceData:
 def _count(data: SourceData, groups: list[str]) -> Counts:
     counts = Counts(Counter(dict.fromkeys(data.classes, 0)), {name: Counter() for name in groups})
     for table in data.tables:
-        for numbers in _shown(table.column("target"), data.target):
+        for numbers in shown(table.column("target"), data.target):
             for place, count in enumerate(np.bincount(numbers[numbers >= 0], minlength=len(data.classes)).tolist()):
                 if count and place < len(data.classes):
                     counts.classes[data.classes[place]] += count
@@ -57,7 +57,7 @@ def _count(data: SourceData, groups: list[str]) -> Counts:
     return counts
 
 
-def _shown(column: pa.ChunkedArray, kind: str) -> Iterator[npt.NDArray[np.int64]]:
+def shown(column: pa.ChunkedArray, kind: str) -> Iterator[npt.NDArray[np.int64]]:
     """The classes that samples show: of a mask each once."""
     for chunk in column.chunks:
         if kind == "class":
@@ -74,14 +74,14 @@ def _renamed(data: SourceData, number: Mapping[str, int], spelt: Mapping[str, Ma
             if name and forms:
                 values = [forms.get(value, value) for value in table.column(name).to_pylist()]
                 table = _with(table, name, pa.array(values, pa.string()))  # noqa: PLW2901
-        yield table if same else _with(table, "target", _targets(table.column("target"), data.target, lookup))
+        yield table if same else _with(table, "target", targets(table.column("target"), data.target, lookup))
 
 
 def _with(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     return table.set_column(table.schema.get_field_index(name), name, values)
 
 
-def _targets(column: pa.ChunkedArray, kind: str, lookup: npt.NDArray[np.int64]) -> pa.Array:
+def targets(column: pa.ChunkedArray, kind: str, lookup: npt.NDArray[np.int64]) -> pa.Array:
     """Indices into the classes that are left; a mask that cannot be read stays as it is, to be found later."""
     if kind == "class":
         return pa.array([None if each is None else lookup[each].item() for each in column.to_pylist()], pa.int64())

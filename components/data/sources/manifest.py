@@ -1,64 +1,53 @@
-"""A table with a row an image: CSV, TSV or Parquet, the images beside it or, in Parquet, inside of it.
+"""A table with a row an image: CSV, TSV, JSON or Parquet, the images beside it or, in Parquet, inside of it.
 
 Two passes: names and labels are read first and held, images follow a table at a time.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from components.config import ManifestSource
-from components.data import images
 from components.data.errors import DataError
-from components.data.sources import masks, place, rows, tabular
-from components.data.sources.faults import Fault, Faults, named
+from components.data.sources import mask_files, place, rows
+from components.data.sources.faults import Fault, Faults, Kind, named, shown
+from components.data.sources.frames import MISSING
+from components.data.sources.labels import Labels
+from components.data.sources.layouts import manifest as layouts
+from components.data.sources.manifest_tables import Table, tables_of
 from components.data.sources.registry import SourceData, schema
-from components.data.sources.tabular import SUFFIXES, bytes_of, held, is_bytes, parts
+from components.data.sources.tabular import SUFFIXES, bytes_of, held, parts
 
-_MASKS = 64  # decoded at a time
-_MOST_CLASSES = 255  # of a mask of bytes: 255 itself says "unknown" (see `prepare`)
-_NAMED = 4  # classes of an example in a message
+LAYOUTS = layouts.LAYOUTS
 
-
-@dataclass(frozen=True)
-class Columns:
-    """Which of a manifest's columns is what; None: there is none."""
-
-    image: str
-    target: str
-    id: str | None
-    split: str | None
-    time: str | None
-    groups: dict[str, str]  # group → column
-
-    @property
-    def small(self) -> list[str]:
-        """Those that hold neither images nor masks, as far as can be told from their names."""
-        named = [self.id, self.split, self.time, *self.groups.values()]
-        return list(dict.fromkeys(name for name in named if name is not None))
+NO_NAME = Kind("row", "rows", "that name their picture", "without its name")
+TWICE = Kind("row", "rows", "of a picture each", "whose picture another row has too")
+NO_BASE64 = Kind("row", "rows", "whose picture is base64", "of something else")
+_ASKED = 8  # names that are looked for elsewhere
 
 
 def read(source: ManifestSource, project: Path) -> SourceData:
-    path = _manifest(source, project)
-    root = _root(source, path)
-    form = tabular.columns(path)
-    columns = _columns(source, form.names, path)
-    small = [*columns.small, *(name for name in (columns.image, columns.target) if not is_bytes(form.field(name).type))]
-    table = held(path, small)
-    rows.unique((name, _row(path, index)) for index, name in enumerate(_ids(table, columns, path)))
-    classes, number = _classes(source, table, columns, path)
-    groups = tuple(sorted(columns.groups))
+    path = place.local(source, project)
+    tables = tables_of(source, path)
+    where = str(path if len(tables) > 1 else tables[0].path)
+    groups = tuple(sorted({group for each in tables for group in each.columns.groups}))
+    faults = Faults(where, source.faulty)
+    labels = Labels(source)
+    listed = [_listed(each, labels, several=len(tables) > 1) for each in tables]
+    left = _left(listed, labels, faults, source)
+    classes = labels.classes(where) if source.mask is None else source.names or _numbered(source, tables, where)
     kind = "class" if source.mask is None else "mask"
-    timed = columns.time is not None
-    faults = Faults(str(path), source.faulty)
-    taken = rows.tables(schema(kind, groups, timed), faults.sound(_rows(source, path, root, columns, number)))  # type: ignore[arg-type]
+    timed = source.time is not None
+    every = (
+        row for each, skipped in zip(listed, left, strict=True) for row in _rows(each, skipped, labels, source, groups)
+    )
+    taken = rows.tables(schema(kind, groups, timed), faults.sound(every))  # type: ignore[arg-type]
     return SourceData(classes, kind, taken, groups, timed, faults.notes)  # type: ignore[arg-type]
 
 
@@ -66,187 +55,179 @@ def listing(source: ManifestSource, project: Path) -> str | None:
     """As `place.listing`, the images being counted wherever they lie: of a local table, those that it names."""
     path = None if place.is_remote(source.path) else place.located(source, project)
     if path is not None and path.is_file() and path.suffix.lower() in SUFFIXES:
-        return place.touched([path, *_named(source, path)])
+        (table,) = tables_of(source, path)
+        return place.touched([path, *_named(table)])
     there = place.listing(source, project)
-    apart = Path(source.root or "").expanduser()
-    if there is None or not apart.is_absolute():
+    roots = (source.root,) if isinstance(source.root, str) else source.root or ()
+    apart = [root for root in (Path(each).expanduser() for each in roots) if root.is_absolute()]
+    if there is None or not apart:
         return there
-    return hashlib.sha256((there + place.touched(place.files_of(apart))).encode()).hexdigest()
+    files = [file for root in apart for file in place.files_of(root)]
+    return hashlib.sha256((there + place.touched(files)).encode()).hexdigest()
 
 
-def _named(source: ManifestSource, path: Path) -> list[Path]:
+def _named(table: Table) -> Iterator[Path]:
     """The files that a table names."""
-    root, form = _root(source, path), tabular.columns(path)
-    names = [name for name in (source.image, source.mask) if name in form.names and not is_bytes(form.field(name).type)]
-    table = held(path, [name for name in names if name is not None])
-    return [root / str(value) for name in table.column_names for value in table.column(name).to_pylist() if value]
+    for values in held(table.path, table.names_of_files).to_pydict().values():
+        for value in values:
+            if value:
+                yield table.names.path(str(value)) or table.names.roots[0] / str(value)
 
 
-def _manifest(source: ManifestSource, project: Path) -> Path:
-    path = place.local(source, project)
-    if path.is_dir():
-        found = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
-        if len(found) != 1:
-            raise DataError(
-                f"{path}: expected one table ({', '.join(SUFFIXES)}), received "
-                f"{', '.join(each.name for each in found) or 'none'}; name it as source.path"
-            )
-        return found[0]
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(
-            f"{path}: expected a table ({', '.join(SUFFIXES)}), received a file {path.suffix or 'without suffix'}"
-        )
-    return path
+# -- the first pass --------------------------------------------------------------------------------------------------
 
 
-def _root(source: ManifestSource, path: Path) -> Path:
-    root = (path.parent / Path(source.root or "").expanduser()).resolve()
-    if not root.is_dir():
-        raise DataError(f"source.root: expected a folder, received {root}, which is none")
-    return root
+@dataclass(frozen=True)
+class Listed:
+    """The rows of a table: their ids (None: nothing names the picture), and the names that lead to no file."""
+
+    table: Table
+    ids: list[str | None]
+    missing: dict[int, str]
 
 
-def _columns(source: ManifestSource, names: list[str], path: Path) -> Columns:
-    answer = source.target if source.mask is None else source.mask
-    for key, name in (("image", source.image), ("target" if source.mask is None else "mask", answer)):
-        if name not in names:
-            raise DataError(f"{path}: expected a column {name!r} (source.{key}), received {', '.join(names)}")
-    for key, optional in (("id", source.id), ("time", source.time)):
-        if optional is not None and optional not in names:
-            raise DataError(f"{path}: expected a column {optional!r} (source.{key}), received {', '.join(names)}")
-    return Columns(
-        image=source.image,
-        target=answer,
-        id=source.id,
-        split=source.split if source.split in names else None,
-        time=source.time,
-        groups=rows.group_columns(names, source.groups, str(path)),
-    )
-
-
-# -- rows ------------------------------------------------------------------------------------------------------------
-
-
-def _row(path: Path, index: int) -> str:
-    """A row as people count: with the header as line 1, in CSV."""
-    return f"{path}, row {index + 1}"
-
-
-def _ids(table: pa.Table, columns: Columns, path: Path, start: int = 0) -> list[str]:
-    name = columns.id or (columns.image if columns.image in table.column_names else None)
+def _listed(table: Table, labels: Labels, *, several: bool) -> Listed:
+    """What a table's rows name; what their classes are is kept by `labels`."""
+    columns = table.columns
+    content = held(table.path, [*columns.small, *table.names_of_files, *labels.columns(table)])
+    before = f"{table.split}/" if several else ""
+    name = columns.id or (columns.image if columns.image in table.names_of_files else None)
     if name is None:  # the images are in the table, and nothing names them
-        return [f"row-{index:07d}" for index in range(start, start + len(table))]
-    ids = [rows.text(value) for value in table.column(name).to_pylist()]
-    if None in ids:
-        raise DataError(f"{_row(path, start + ids.index(None))}: expected a value in {name!r}, received none")
-    return [str(each) for each in ids]
+        ids: list[str | None] = [f"{before}row-{index:07d}" for index in range(len(content))]
+    else:
+        texts = [rows.text(value) for value in content.column(name).to_pylist()]
+        ids = [None if text is None else before + text for text in texts]
+    missing: dict[int, str] = {}
+    for column in table.names_of_files:
+        for index, value in enumerate(content.column(column).to_pylist()):
+            if value is None or table.names.path(str(value)) is None:
+                missing.setdefault(index, "" if value is None else str(value))
+    labels.add(table, content)
+    return Listed(table, ids, missing)
 
 
-def _classes(
-    source: ManifestSource, table: pa.Table, columns: Columns, path: Path
-) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Class names, and each target's index among them (nothing for masks)."""
-    if source.mask is not None:
-        return source.names or _numbered(source, path, columns), {}
-    kind = table.schema.field(columns.target).type if columns.target in table.column_names else pa.binary()
-    if is_bytes(kind) or pa.types.is_nested(kind):
-        raise DataError(f"{path}: expected names or numbers in {columns.target!r}, received {kind}")
-    found: dict[str, int] = {}
-    for index, value in enumerate(table.column(columns.target).to_pylist()):
-        name = _class_name(value, _row(path, index), columns.target)
-        found.setdefault(name, index)
-    if source.names is None:
-        classes = rows.ordered(found)
-        return classes, rows.numbers(classes)
-    number = {str(index): index for index in range(len(source.names))}
-    unknown = next((name for name in found if name not in number), None)
-    if unknown is not None:
-        raise DataError(
-            f"{_row(path, found[unknown])}: expected a number below {len(number)} (source.names), received {unknown!r}"
-        )
-    return source.names, number
+def _left(listed: list[Listed], labels: Labels, faults: Faults, source: ManifestSource) -> list[set[int]]:
+    """The rows of each table that cannot be used; what is wrong with them is told by `faults`."""
+    left: list[set[int]] = [set() for _ in listed]
+    first: dict[str, tuple[int, int]] = {}
+    for at, each in enumerate(listed):
+        _refuse_misnamed(each, source)
+        for index, name in enumerate(each.ids):
+            where, label = each.table.row(index), labels.of(each.table, index)
+            if name is None:
+                faults.add(Fault(NO_NAME, f"{where} has nothing in {each.table.columns.id or source.image!r}"))
+            elif isinstance(label, Fault):
+                faults.add(label)
+            elif index in each.missing:
+                faults.add(Fault(MISSING, f"{where}, {named(each.missing[index]) or 'nothing'}"))
+            elif name in first:
+                before, row = first[name]
+                other = labels.of(listed[before].table, row)
+                says = f"{where} is {named(name)} again, as {listed[before].table.row(row)}"
+                if label != other:
+                    says += f", and {shown(label)} instead of {shown(other)}"
+                    if row not in left[before]:  # nobody knows which is right
+                        faults.add(Fault(TWICE, f"{listed[before].table.row(row)}, which {where} contradicts"))
+                    left[before].add(row)
+                faults.add(Fault(TWICE, says))
+            else:
+                first[name] = (at, index)
+                continue
+            left[at].add(index)
+    faults.tell()
+    return left
 
 
-def _class_name(value: Any, where: str, column: str) -> str:
-    name = rows.text(value)
-    if name is None:
-        raise DataError(f"{where}: expected a class in {column!r}, received nothing; label it, or remove the row")
-    if isinstance(value, float) and not value.is_integer():
-        raise DataError(f"{where}: expected a class in {column!r}, a name or a whole number, received {value}")
-    return name
+def _refuse_misnamed(each: Listed, source: ManifestSource) -> None:
+    """Raises DataError where names are meant otherwise than they are read; single files may be missing."""
+    names = {index: name for index, name in each.missing.items() if name}
+    if not names or (source.faulty == "skip" and len(names) < len(each.ids)):
+        return
+    some = list(names.values())
+    hint = each.table.names.hint(some[:: max(1, len(some) // _ASKED)])
+    if hint is not None:
+        raise DataError(f"{each.table.where(next(iter(names)))}: {hint}")
 
 
-def _numbered(source: ManifestSource, path: Path, columns: Columns) -> tuple[str, ...]:
+def _numbered(source: ManifestSource, tables: list[Table], where: str) -> tuple[str, ...]:
     """`0`, `1`, … up to the largest value in a mask; raises DataError where masks have other values than these."""
-    root = _root(source, path)
-    used = np.zeros(_MOST_CLASSES + 2, dtype=bool)  # the last stands for all that is larger
-    at = 0
-    for part in parts(path, [columns.target]):
-        values = part.column(columns.target).to_pylist()
-        for start in range(0, len(values), _MASKS):
-            some = values[start : start + _MASKS]
-            files = [_file(value, root, _row(path, at + start + index)) for index, value in enumerate(some)]
-            for mask in images.in_threads(masks.used, files):
-                used[np.minimum(np.array(mask, dtype=np.int64), _MOST_CLASSES + 1)] = True
-        at += len(values)
-    found = np.flatnonzero(used).tolist() or [0]
-    if found[-1] >= _MOST_CLASSES or 2 * len(found) < found[-1] + 1:
-        names = ["background", *(f"class-{number}" for number in range(1, len(found)))][:_NAMED]
-        keys = {"names": f"[{', '.join(names)}]", "values": str(found[:_NAMED])}
-        entry = " and ".join(f"`{key}: {value}`" for key, value in keys.items())
-        options = " ".join(f"-S '{key}={value}'" for key, value in keys.items())
-        raise DataError(
-            f"{path}: expected masks whose pixels are numbers of classes, 0, 1, 2 and so on, received values of "
-            f"{masks.listed(found)} in column {columns.target!r}; say which value is which class, such as "
-            f"{entry} under `source:` (`{options}`)"
-        )
-    return tuple(str(number) for number in range(found[-1] + 1))
+    column = str(source.mask)
+
+    def contents() -> Iterator[bytes]:
+        for table in tables:
+            at = 0
+            for part in parts(table.path, [column]):
+                for index, value in enumerate(part.column(column).to_pylist()):
+                    if value and (not isinstance(value, str) or table.names.path(value)):
+                        content = _file(value, table, source, at + index)
+                        yield content if isinstance(content, bytes) else b""
+                at += len(part)
+
+    return mask_files.numbered(contents(), where, f"column {column!r}")
 
 
-def _file(value: Any, root: Path, where: str) -> bytes:
+# -- the second ------------------------------------------------------------------------------------------------------
+
+
+def _rows(
+    listed: Listed, left: set[int], labels: Labels, source: ManifestSource, groups: tuple[str, ...]
+) -> Iterator[dict[str, Any] | Fault]:
+    table, columns, at = listed.table, listed.table.columns, 0
+    answer = [] if source.mask is None else [source.mask]
+    for part in parts(table.path, list(dict.fromkeys([columns.image, *answer, *columns.small]))):
+        for index, values in enumerate(part.to_pylist(), start=at):
+            if index in left:
+                continue
+            found = _answered(table, values, index, labels, source)
+            if isinstance(found, Fault):
+                yield found
+                continue
+            image, target = found
+            where = table.where(index)
+            published = rows.text(values[columns.split]) if columns.split else table.split
+            yield {
+                "id": listed.ids[index],
+                "image": image,
+                "target": target,
+                "published": rows.published(published, where),
+                **{group: rows.text(values.get(columns.groups.get(group, ""))) for group in groups},
+                **({"time": rows.seconds(values[columns.time], where)} if columns.time else {}),
+            }
+        at += len(part)
+
+
+def _answered(
+    table: Table, values: dict[str, Any], index: int, labels: Labels, source: ManifestSource
+) -> tuple[bytes, int | bytes] | Fault:
+    """A row's image and its class or mask."""
+    image = _file(values[table.columns.image], table, source, index)
+    if isinstance(image, Fault):
+        return image
+    if source.mask is None:
+        return image, labels.number(table, index)
+    mask = _file(values[source.mask], table, source, index)
+    if isinstance(mask, Fault):
+        return mask
+    said = [_said(values[name], name, index) for name in (table.columns.image, source.mask)]
+    target = mask_files.target(mask_files.File(image, said[0]), mask_files.File(mask, said[1]), source.values)
+    return target if isinstance(target, Fault) else (image, target)
+
+
+def _file(value: Any, table: Table, source: ManifestSource, index: int) -> bytes | Fault:
     """An image or mask: the bytes themselves, or those of the file that is named."""
+    if isinstance(value, str) and value and source.encoding == "base64":
+        try:
+            return base64.b64decode(value.partition(";base64,")[2] or value, validate=False)
+        except binascii.Error:
+            return Fault(NO_BASE64, f"{table.row(index)}, {shown(value)}")
     if isinstance(value, str) and value:
-        return rows.inside(root, value, where).read_bytes()
+        return table.names.file(value, table.where(index)).read_bytes()
     content = bytes_of(value)
     if content is None:
-        raise DataError(f"{where}: expected an image, received nothing")
+        return Fault(MISSING, f"{table.row(index)}, nothing")
     return content
 
 
 def _said(value: Any, column: str, index: int) -> str:
     """The name of a file, or what is in its place."""
     return named(value) if isinstance(value, str) else f"{column} of row {index + 1}"
-
-
-def _rows(
-    source: ManifestSource, path: Path, root: Path, columns: Columns, number: dict[str, int]
-) -> Iterator[dict[str, Any] | Fault]:
-    at = 0
-    for part in parts(path, list(dict.fromkeys([columns.image, columns.target, *columns.small]))):
-        ids = _ids(
-            part.drop_columns([n for n in part.column_names if is_bytes(part.schema.field(n).type)]), columns, path, at
-        )
-        for index, values in enumerate(part.to_pylist()):
-            where = _row(path, at + index)
-            image = _file(values[columns.image], root, where)
-            target: int | bytes | Fault
-            if source.mask is None:
-                target = number[_class_name(values[columns.target], where, columns.target)]
-            else:
-                mask = _file(values[columns.target], root, where)
-                names = [_said(values[name], name, at + index) for name in (columns.image, columns.target)]
-                target = masks.aligned(masks.File(image, names[0]), masks.File(mask, names[1]))
-                if source.values is not None and isinstance(target, bytes):
-                    target = masks.renumbered(masks.File(target, names[1]), source.values)
-            if isinstance(target, Fault):
-                yield target
-                continue
-            yield {
-                "id": ids[index],
-                "image": image,
-                "target": target,
-                "published": rows.published(rows.text(values[columns.split]) if columns.split else None, where),
-                **{group: rows.text(values[name]) for group, name in columns.groups.items()},
-                **({"time": rows.seconds(values[columns.time], where)} if columns.time else {}),
-            }
-        at += len(ids)

@@ -1,115 +1,132 @@
-"""Masks that lie in files of their own → the masks of their pictures: of their size, and turned as they are.
+"""Pictures in one folder and their masks in another (or the same), under the same names: `images/1.jpg`, `masks/1.png`.
 
-A mask belongs to the picture as people see it. Where only the stored pixels of a picture that lies on its side are of
-the mask's size, it was drawn over those, and is turned with them (see `frames`).
+Folders within them count too, so that `images/train/1.jpg` goes with `masks/train/1.png`; the first that is called
+after a split publishes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from components.artifacts import SPLITS, Split
+from components.config import MasksSource
+from components.data.errors import DataError
+from components.data.sources import mask_files, place, rows
+from components.data.sources.faults import Fault, Faults, Kind, named
+from components.data.sources.formats import is_image
+from components.data.sources.layouts import masks as layouts
+from components.data.sources.registry import SourceData, schema
 
-from components import decoding
-from components.data import images
-from components.data.sources import frames
-from components.data.sources.faults import Fault, Kind
+LAYOUTS = layouts.LAYOUTS
 
-_CLASSES = frozenset({"L", "P", "1", "I;16", "I;16B", "I;16L"})  # of one channel, whose values are whole numbers
-_AS_THEY_ARE = frozenset({"L", "P"})
-_MOST = 255  # of a pixel's number, since masks are kept in bytes
-_BACK = {6: 8, 8: 6}  # what undoes an orientation; the others undo themselves
-
-UNREADABLE = Kind("mask", "masks", "that can be read", "unreadable")
-NO_CLASSES = Kind(
-    *("mask", "masks"), "of one channel whose pixels are numbers of classes (PNG of mode L or P)", "of something else"
-)
-UNNAMED = Kind("mask", "masks", "of the values that `source.values` lists", "of another value")
-OTHER_SIZE = Kind("mask", "masks", "of the size of their pictures", "of another size")
+NO_MASK = Kind("picture", "pictures", "with a mask", "without one")
+NO_PICTURE = Kind("mask", "masks", "with a picture", "without one")
 
 
-class File(NamedTuple):
-    """A file's content, and how messages call it."""
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its mask; `name` is the picture's path below the source, `/` between."""
 
-    content: bytes
     name: str
+    image: Path
+    mask: Path
+    published: Split | None
 
 
-def aligned(image: File, mask: File) -> bytes | Fault:
-    """The mask of a picture as PNG of its upright size: the file itself, where it is that.
+def read(source: MasksSource, project: Path) -> SourceData:
+    path = place.local(source, project)
+    if not path.is_dir():
+        raise DataError(f"source.path: expected a folder with pictures and masks, received {path}, which is none")
+    faults = Faults(str(path), source.faulty)
+    pairs = [
+        pair
+        for images, folder, split in _folders(source, path)
+        for pair in faults.kept(_pairs(source, path, images, folder, split))
+    ]
+    faults.tell()
+    if not pairs:
+        raise DataError(
+            f"{path}: expected pictures in {source.images} with masks of the same names in {source.masks}, received "
+            "none; name the folders as source.images and source.masks, and what their names end with as "
+            "source.picture and source.mask"
+        )
+    contents = (pair.mask.read_bytes() for pair in pairs)
+    classes = source.names or mask_files.numbered(contents, str(path), "its masks")
+    masked = rows.in_order(lambda pair: _masked(pair, source, path), pairs)
+    return SourceData(classes, "mask", rows.tables(schema("mask"), faults.sound(masked)), notes=faults.notes)
 
-    What is no picture is left to the inspection, which says so of all of them.
-    """
-    try:
-        picture = decoding.header(image.content)
-    except decoding.UndecodableError:
-        return mask.content
-    try:
-        return _fitted(decoding.header(mask.content), picture, image, mask)
-    except decoding.UndecodableError as error:
-        return Fault(UNREADABLE, f"{mask.name} {error}")
+
+def _folders(source: MasksSource, path: Path) -> Iterator[tuple[Path, Path, Split | None]]:
+    if isinstance(source.images, str) and isinstance(source.masks, str):
+        yield _folder(path, source.images, "source.images"), _folder(path, source.masks, "source.masks"), None
+    elif isinstance(source.images, dict) and isinstance(source.masks, dict):
+        for split in (each for each in SPLITS if each in source.images):
+            images, folder = source.images[split], source.masks[split]
+            yield _folder(path, images, "source.images"), _folder(path, folder, "source.masks"), split
 
 
-def used(content: bytes) -> list[int]:
-    """The numbers of a mask's pixels as its file has them; none where it is no mask."""
-    try:
-        image = decoding.load(content)
-    except decoding.UndecodableError:
-        return []
-    if image.mode not in _CLASSES:
-        return []
-    pixels = np.asarray(image)
-    if pixels.dtype == np.uint8:
-        return np.flatnonzero(images.class_counts(pixels)).tolist()
-    found: list[int] = np.unique(pixels).astype(np.int64).tolist()
+def _folder(path: Path, name: str, key: str) -> Path:
+    return rows.folder_inside(path, name, key)
+
+
+def _pairs(source: MasksSource, path: Path, images: Path, folder: Path, split: Split | None) -> Iterator[Pair | Fault]:
+    """Each picture with its mask, in order of name."""
+    there = _files(folder, path)
+    pictures = there if folder == images else _files(images, path)
+    if folder == images and not source.mask and not source.picture:
+        raise DataError(
+            f"{images}: expected source.mask, what the names of masks end with, since pictures lie there too"
+        )
+    answers = {key: file for name, file in there.items() if (key := _key(name, source.mask)) is not None}
+    for name, file in pictures.items():
+        key = _key(name, source.picture)
+        if key is None or (folder == images and _key(name, source.mask) is not None and source.mask):
+            continue
+        said = (images / file).relative_to(path).as_posix()
+        if key not in answers:
+            yield Fault(NO_MASK, named(said))
+            continue
+        yield Pair(said, images / file, folder / answers.pop(key), split or _published(file))
+    for file in answers.values():
+        if folder != images:
+            yield Fault(NO_PICTURE, named((folder / file).relative_to(path).as_posix()))
+
+
+def _key(name: str, ending: str) -> str | None:
+    """What picture and mask have in common; None for a name that has not the ending."""
+    return name.removesuffix(ending) if name.endswith(ending) else None
+
+
+def _files(folder: Path, path: Path) -> dict[str, str]:
+    """Path without suffix → path, below the folder, of all pictures in and below it."""
+    found: dict[str, str] = {}
+    for base, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not rows.is_leftover(name))
+        for name in sorted(files):
+            if rows.is_leftover(name) or not is_image(name):
+                continue
+            file = rows.inside(path, Path(base, name).relative_to(path).as_posix(), str(path))
+            below = file.relative_to(folder).as_posix()
+            stem = below[: -len(file.suffix)]
+            if stem in found:
+                raise DataError(f"{file}: expected one file of this name, received {found[stem]} too; rename one")
+            found[stem] = below
     return found
 
 
-def renumbered(mask: File, values: Sequence[int | Sequence[int]]) -> bytes | Fault:
-    """An aligned mask whose pixels are `values` (or one of several) → one whose pixels are these values' places."""
-    number = np.full(256, len(values), dtype=np.uint8)
-    for place, each in enumerate(values):
-        number[np.atleast_1d(each)] = place
-    try:
-        pixels = decoding.indices(mask.content)
-    except decoding.UndecodableError as error:
-        return Fault(UNREADABLE, f"{mask.name} {error}")
-    other = np.flatnonzero((number == len(values)) & (images.class_counts(pixels) > 0))
-    if len(other):
-        return Fault(UNNAMED, f"{mask.name} has {listed(other.tolist())}")
-    content: bytes = images.encode(number[pixels][None])[0].as_py()
-    return content
+def _published(file: str) -> Split | None:
+    """The split that a folder on the way is called after."""
+    return next((split for part in Path(file).parts[:-1] if (split := rows.split_named(part)) is not None), None)
 
 
-def listed(values: Sequence[int]) -> str:
-    """`0, 128, 255`; of many the first and the last."""
-    some = [*map(str, values[:4]), "…", str(values[-1])] if len(values) > 6 else list(map(str, values))
-    return ", ".join(some)
-
-
-def _fitted(head: decoding.Header, picture: decoding.Header, image: File, mask: File) -> bytes | Fault:
-    mode = head.mode.split()[0]  # whatever is see-through
-    if mode in _AS_THEY_ARE and head.size == picture.size:
-        return mask.content
-    if mode not in _CLASSES:
-        return Fault(NO_CLASSES, f"{mask.name} has mode {mode}")
-    pixels = _turned(np.asarray(decoding.load(mask.content)), head, picture)
-    if pixels is None:
-        (width, height), (wide, high) = head.size, picture.size
-        return Fault(OTHER_SIZE, f"{mask.name} is {width}×{height}, {image.name} {wide}×{high}")
-    if pixels.max(initial=0) > _MOST:
-        return Fault(NO_CLASSES, f"{mask.name} has numbers to {pixels.max():,} (mode {mode})")
-    content: bytes = images.encode(pixels.astype(np.uint8)[None])[0].as_py()
-    return content
-
-
-def _turned(pixels: npt.NDArray[Any], mask: decoding.Header, picture: decoding.Header) -> npt.NDArray[Any] | None:
-    """A mask `(H, W)`, which has been turned as its own file says, as its picture is; None where no turning fits."""
-    if mask.size == picture.size:
-        return pixels
-    stored = frames.turned(pixels, _BACK.get(mask.orientation, mask.orientation))
-    if mask.stored == picture.size:  # it is upright, and what its file says of turning was copied from elsewhere
-        return stored
-    return frames.turned(stored, picture.orientation) if mask.stored == picture.stored else None
+def _masked(pair: Pair, source: MasksSource, path: Path) -> dict[str, Any] | Fault:
+    image = mask_files.File(pair.image.read_bytes(), named(pair.name))
+    mask = mask_files.File(pair.mask.read_bytes(), named(pair.mask.relative_to(path).as_posix()))
+    target = mask_files.target(image, mask, source.values)
+    if isinstance(target, Fault):
+        return target
+    return {"id": pair.name, "image": image.content, "target": target, "published": pair.published}

@@ -36,6 +36,7 @@ class SourceData:
     time: bool = False
     notes: Callable[[], tuple[str, ...]] = tuple  # what was left out, a sentence a kind; known at the tables' end
     joined: tuple[str, ...] = ()  # what `spellings: join` has made one, a sentence each
+    left: tuple[str, ...] = ()  # names of `without` that were left out while reading: folders of no class, for example
 
     @property
     def schema(self) -> pa.Schema:
@@ -66,11 +67,35 @@ def read(source: Any, project: Path) -> SourceData:
     module: Any = SOURCES.load(source.kind)
     data: SourceData = module.read(source, project)
     _named(data, source.kind)
-    if not isinstance(source, Located) or source.spellings == "keep":
+    if not isinstance(source, Located):
         return data
-    from components.data.sources.joining import joined
+    if getattr(source, "faulty", "refuse") == "skip":
+        from components.data.sources.unreadable import readable
 
-    return joined(data, lambda: module.read(source, project))
+        data = readable(data)
+    if source.spellings == "join":
+        from components.data.sources.joining import joined
+
+        data = joined(data, lambda: _again(source, project))
+    if left := tuple(name for name in source.without if name not in data.left):
+        from components.data.sources.leaving import without
+
+        data = without(data, left)
+    return data
+
+
+def _again(source: Located, project: Path) -> SourceData:
+    """The source as it was before its names were joined."""
+    return read(source.model_copy(update={"spellings": "keep", "without": ()}), project)
+
+
+def layouts() -> Iterator[Any]:
+    """Every source's layouts, `layouts.form.Layout`, and those that no source reads yet."""
+    from components.data.sources.layouts import elsewhere
+
+    for name in SOURCES.names():
+        yield from getattr(SOURCES.load(name), "LAYOUTS", ())
+    yield from elsewhere.LAYOUTS
 
 
 def _named(data: SourceData, kind: str) -> None:

@@ -24,6 +24,7 @@ _WORDS: dict[Split, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 SPLIT_NAMES: dict[str, Split] = {word: split for split, words in _WORDS.items() for word in words}
+_OF_A_SPLIT = re.compile(r"[ _-]?(set|split|data|dataset|images|imgs|pictures)$")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _AHEAD = 16  # items in work at a time: enough for every core, and few enough to be held in memory at once
 
@@ -121,8 +122,12 @@ def published(name: str | None, where: str) -> Split | None:
 
 
 def split_named(name: str) -> Split | None:
-    """The split that a name is one of the words for, however it is written; None where it is none of them."""
-    return SPLIT_NAMES.get(spelling.key(name))
+    """The split that a name is one of the words for, however it is written; None where it is none of them.
+
+    `set`, `images` and the like behind the word say nothing else: `training_set`, `Test images`.
+    """
+    key = spelling.key(name)
+    return SPLIT_NAMES.get(key) or SPLIT_NAMES.get(_OF_A_SPLIT.sub("", key))
 
 
 def group_columns(columns: Iterable[str], named: Iterable[str], where: str) -> dict[str, str]:
@@ -179,6 +184,17 @@ _LEFTOVERS = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 def is_leftover(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or is what file browsers and packers leave behind."""
     return name.startswith(".") or name in _LEFTOVERS
+
+
+def folder_inside(root: Path, name: str, key: str) -> Path:
+    """The folder `root/name`, or `root` itself for `.`; raises DataError that names the key, as `inside` does."""
+    pure = PurePosixPath(name)
+    path = (root / pure).resolve()
+    if "\0" in name or pure.is_absolute() or ".." in pure.parts or not path.is_relative_to(root):
+        raise DataError(f"{key}: expected a folder in {root}, received {name!r}")
+    if not path.is_dir():
+        raise DataError(f"{key}: expected a folder {root / pure}, received {'a file' if path.exists() else 'none'}")
+    return path
 
 
 def inside(root: Path, name: str, where: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,19 @@ from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
 
 from components import decoding
-from components.artifacts import Split
+from components.artifacts import SPLITS, Split
 from components.config import VocSource
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import boxes, cut, frames, masks, place, rows
+from components.data.sources import boxes, cut, frames, mask_files, place, rows
 from components.data.sources.boxes import Box
 from components.data.sources.faults import Fault, Faults, Kind, shown
-from components.data.sources.folder import SUFFIXES
+from components.data.sources.formats import SUFFIXES
 from components.data.sources.frames import Frame
+from components.data.sources.layouts import voc as layouts
 from components.data.sources.registry import SourceData, schema
+
+LAYOUTS = layouts.LAYOUTS
 
 TWENTY = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -52,12 +55,25 @@ class Thing:
 
 @dataclass(frozen=True)
 class Picture:
-    """One annotated image."""
+    """One annotated image; `image` names its file below the source, in messages too where there is none."""
 
     name: str
+    image: str
+    file: Path | None
     size: tuple[Any, Any]  # what stands as width and height
     published: Split | None
     things: list[Thing]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder of pictures and one of their annotations: files by their names without suffix."""
+
+    images: str  # the first folder, below the source
+    before: str  # what ids start with
+    pictures: dict[str, Path]
+    annotations: dict[str, Path]
+    splits: dict[str, Split]
 
 
 @dataclass(frozen=True)
@@ -72,18 +88,22 @@ class Annotated:
 def read(source: VocSource, project: Path) -> SourceData:
     folder = place.local(source, project)
     faults = Faults(str(folder), source.faulty)
-    pictures = _files(folder, "JPEGImages", SUFFIXES)
     if source.take == "masks":
+        if not isinstance(source.images, str):
+            raise DataError("source.images: expected one folder where `take` is masks, received one a split")
+        pictures = _files(folder, source.images, SUFFIXES, "source.images")
         files = _files(folder, "SegmentationClass", (".png",))
         splits = _published(folder / "ImageSets" / "Segmentation", files)
         classes = source.names or TWENTY
         masked = rows.in_order(lambda name: _masked(name, pictures, files, splits, classes), sorted(files))
         return SourceData(classes, "mask", rows.tables(schema("mask"), faults.sound(masked)), notes=faults.notes)
-    annotations = _files(folder, "Annotations", (".xml",))
-    splits = _published(folder / "ImageSets" / "Main", annotations)
-    every = (_picture(name, path, splits.get(name), faults) for name, path in sorted(annotations.items()))
+    every = (
+        _picture(name, path, part, faults)
+        for part in _parts(source, folder)
+        for name, path in sorted(part.annotations.items())
+    )
     annotated = [each for each in faults.kept(every) if each.things]
-    found = list(faults.kept(rows.in_order(lambda each: _framed(each, pictures), annotated)))
+    found = list(faults.kept(rows.in_order(_framed, annotated)))
     _add_boxes(found, source, faults, folder)
     faults.tell()
     things = [thing for each in found for thing, _ in each.things]
@@ -93,7 +113,7 @@ def read(source: VocSource, project: Path) -> SourceData:
     groups = ("group_difficult", "group_image") if flagged else ("group_image",)
     classes = rows.ordered(thing.label for thing in things)
     number = rows.numbers(classes)
-    crops = cut.crops(_cutting(each, number, groups, pictures) for each in found if each.things)
+    crops = cut.crops(_cutting(each, number, groups) for each in found if each.things)
     taken = rows.tables(schema("class", groups), faults.sound(crops))
     return SourceData(classes, "class", taken, groups, notes=faults.notes)
 
@@ -101,10 +121,26 @@ def read(source: VocSource, project: Path) -> SourceData:
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-def _files(folder: Path, name: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _parts(source: VocSource, folder: Path) -> Iterator[Part]:
+    """The folders of pictures and annotations: one of each, or one a split."""
+    keys = [split for split in SPLITS if split in source.images] if isinstance(source.images, dict) else [None]
+    if isinstance(source.annotations, dict):
+        keys = [split for split in SPLITS if split in source.annotations]
+    for split in keys:
+        images = source.images if isinstance(source.images, str) else source.images.get(split or "train", "")
+        named = source.annotations if isinstance(source.annotations, str) else source.annotations[split or "train"]
+        annotations = _files(folder, named, (".xml",), "source.annotations")
+        splits = dict.fromkeys(annotations, split) if split else _published(folder / "ImageSets" / "Main", annotations)
+        pictures = _files(folder, images, SUFFIXES, "source.images")
+        yield Part(images, f"{split}/" if split else "", pictures, annotations, splits)
+
+
+def _files(folder: Path, name: str, suffixes: tuple[str, ...], key: str = "") -> dict[str, Path]:
     """Name without suffix → file."""
     if not (folder / name).is_dir():
-        raise DataError(f"{folder}: expected Pascal VOC's folder {name}, received none")
+        where = f"; name the one that is meant as {key}" if key else ""
+        raise DataError(f"{folder}: expected Pascal VOC's folder {name}, received none{where}")
+    rows.folder_inside(folder, name, key or name)
     found: dict[str, Path] = {}
     for path in sorted((folder / name).iterdir()):
         if rows.is_leftover(path.name) or path.suffix.lower() not in suffixes:
@@ -115,9 +151,10 @@ def _files(folder: Path, name: str, suffixes: tuple[str, ...]) -> dict[str, Path
     return found
 
 
-def _image(name: str, pictures: dict[str, Path]) -> str:
+def _image(name: str, pictures: dict[str, Path], images: str) -> str:
     """The image of an annotation or mask, in messages."""
-    return f"JPEGImages/{pictures[name].name if name in pictures else f'{name}.jpg'}"
+    file = pictures[name].name if name in pictures else f"{name}.jpg"
+    return file if images == "." else f"{images}/{file}"
 
 
 def _published(folder: Path, annotated: dict[str, Path]) -> dict[str, Split]:
@@ -140,7 +177,7 @@ def _published(folder: Path, annotated: dict[str, Path]) -> dict[str, Split]:
 # -- crops -----------------------------------------------------------------------------------------------------------
 
 
-def _picture(name: str, path: Path, published: Split | None, faults: Faults) -> Picture | Fault:
+def _picture(name: str, path: Path, part: Part, faults: Faults) -> Picture | Fault:
     try:
         root = fromstring(path.read_bytes(), forbid_dtd=True)
     except (ParseError, ValueError, LookupError) as error:  # a document type can be a bomb, and VOC has none
@@ -148,7 +185,12 @@ def _picture(name: str, path: Path, published: Split | None, faults: Faults) -> 
         return Fault(BROKEN, f"{path.name}: {why}")
     size = root.find("size")
     stated = (None, None) if size is None else (size.findtext("width"), size.findtext("height"))
-    return Picture(name, stated, published, list(faults.kept(_things(name, path, root))))
+    # An annotation is called like its picture; where it is not, it says how that is called.
+    said = PureWindowsPath((root.findtext("filename") or "").strip()).stem
+    stem = name if name in part.pictures or said not in part.pictures else said
+    things = list(faults.kept(_things(f"{part.before}{name}", path, root)))
+    image = _image(stem, part.pictures, part.images)
+    return Picture(f"{part.before}{stem}", image, part.pictures.get(stem), stated, part.splits.get(name), things)
 
 
 def _things(name: str, path: Path, root: Any) -> Iterator[Thing | Fault]:
@@ -164,9 +206,8 @@ def _things(name: str, path: Path, root: Any) -> Iterator[Thing | Fault]:
         yield Thing(f"{name}#{index}", label, written, {"1": True, "0": False}.get(flag), where)
 
 
-def _framed(picture: Picture, pictures: dict[str, Path]) -> Annotated | Fault:
-    path = pictures.get(picture.name) or Fault(frames.MISSING, _image(picture.name, pictures))
-    frame = frames.frame(path, picture.size, _image(picture.name, pictures))
+def _framed(picture: Picture) -> Annotated | Fault:
+    frame = frames.frame(picture.file or Fault(frames.MISSING, picture.image), picture.size, picture.image)
     return frame if isinstance(frame, Fault) else Annotated(picture, frame, [])
 
 
@@ -196,13 +237,11 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _cutting(
-    each: Annotated, number: dict[str, int], groups: tuple[str, ...], pictures: dict[str, Path]
-) -> cut.Cutting:
+def _cutting(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> cut.Cutting:
     picture = each.picture
     return cut.Cutting(
         each.frame,
-        f"JPEGImages/{each.frame.path.name}",
+        picture.image,
         [(box, _row(picture, thing, number, groups)) for thing, box in each.things],
     )
 
@@ -223,17 +262,18 @@ def _row(picture: Picture, thing: Thing, number: dict[str, int], groups: tuple[s
 def _masked(
     name: str, pictures: dict[str, Path], files: dict[str, Path], splits: dict[str, Split], classes: tuple[str, ...]
 ) -> dict[str, Any] | Fault:
+    said = _image(name, pictures, pictures[name].parent.name if name in pictures else "JPEGImages")
     if name not in pictures:
-        return Fault(frames.MISSING, _image(name, pictures))
-    image = masks.File(pictures[name].read_bytes(), _image(name, pictures))
-    mask = masks.File(files[name].read_bytes(), f"SegmentationClass/{name}.png")
-    target = masks.aligned(image, mask)
+        return Fault(frames.MISSING, said)
+    image = mask_files.File(pictures[name].read_bytes(), said)
+    mask = mask_files.File(files[name].read_bytes(), f"SegmentationClass/{name}.png")
+    target = mask_files.aligned(image, mask)
     if isinstance(target, Fault):
         return target
     try:
         pixels = np.array(decoding.indices(target))
     except decoding.UndecodableError as error:
-        return Fault(masks.UNREADABLE, f"{mask.name} {error}")
+        return Fault(mask_files.UNREADABLE, f"{mask.name} {error}")
     pixels[pixels == BORDER] = 0
     largest = int(pixels.max(initial=0))
     if largest >= len(classes):

@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from components import decoding
-from components.config import ImageDeclaration
+from components.config import FolderSource, ImageDeclaration
 from components.data.checking.check import Checked, Wanted, check
 from components.data.errors import DataError
 from components.data.inspection.thumbnails import shrink
@@ -66,10 +66,12 @@ def test_the_look_tells_what_each_file_is_the_same_each_time(tmp_path: Path) -> 
 
 def test_what_is_no_image_in_a_classs_folder_is_told_apart(tmp_path: Path) -> None:
     base = written(tmp_path / "mine", lambda seed: encoded(Image.fromarray(noise(9, 9, seed=seed)), "JPEG"), ".jfif", 2)
-    assert folder.scan(base)[1][0].path == "one/000.jfif"  # a name that cameras and browsers give
+    source = FolderSource(kind="folder", path=str(base))
+    first = next(folder.read(source, tmp_path).tables)
+    assert first.column("id")[0].as_py() == "one/000.jfif"  # a name that cameras and browsers give
     (base / "one" / "IMG_1.heic").write_bytes(HEIC)
-    with pytest.raises(DataError, match=r"IMG_1\.heic: expected only images .* received a file that is HEIC"):
-        folder.scan(base)
+    with pytest.raises(DataError, match=r"received 1 of another kind: one/IMG_1\.heic is HEIC.* `faulty: skip`"):
+        folder.read(source, tmp_path)
 
 
 def test_floating_point_between_0_and_1_is_read_so(tmp_path: Path) -> None:

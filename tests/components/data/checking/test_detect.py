@@ -18,9 +18,9 @@ from PIL import Image
 
 from components.config import parse_entry
 from components.data.checking.detect import LAYOUTS, choose, detect
-from components.data.checking.layouts.listing import contents, tree
 from components.data.errors import DataError
 from components.data.sources import registry
+from components.data.sources.layouts.listing import contents, tree
 from components.data.sources.registry import SourceData
 
 CLASSES = ("cat", "dog")
@@ -195,7 +195,7 @@ def test_what_can_be_read_in_two_ways_is_asked_about(tmp_path: Path) -> None:
     pyarrow.csv.write_csv(pa.table({"path": names, "label": ["x", "y"] * EACH}), base / "labels.csv")
 
     with pytest.raises(
-        DataError, match=r"2 ways(.|\n)*--kind manifest +a table(.|\n)*--kind folder +one folder a class"
+        DataError, match=r"2 ways(.|\n)*--kind folder +one folder a class(.|\n)*--kind manifest +a table"
     ):
         choose({"path": str(base)}, tmp_path)
 
@@ -211,7 +211,6 @@ def test_what_can_be_read_in_two_ways_is_asked_about(tmp_path: Path) -> None:
         (["all/1.png", "all/2.png"], "", "one class leaves nothing to tell apart"),
         (["images/1.png", "labels/1.txt"], "", "YOLO"),
         (["cat/1.png", "cat/notes.md", "dog/1.png"], "", "move cat/notes.md elsewhere"),
-        (["images/1.png", "masks/1.png", "readme.md"], "", "a .csv with the columns path and mask"),
         ([], "an empty folder", ""),
     ],
 )
@@ -232,7 +231,7 @@ def test_what_is_nearly_a_layout_is_told_what_to_change(
     if not seen.candidates:
         with pytest.raises(DataError) as told:
             choose({"path": str(base)}, tmp_path)
-        assert all(name in str(told.value) for name in LAYOUTS)
+        assert advice or all(name in str(told.value) for name in LAYOUTS)
         assert advice in str(told.value)
     assert says in seen.says
     assert advice in seen.advice
@@ -240,8 +239,10 @@ def test_what_is_nearly_a_layout_is_told_what_to_change(
 
 def test_a_table_without_known_columns_says_which_there_are(tmp_path: Path) -> None:
     base = a_csv(tmp_path / "data")
-    pyarrow.csv.write_csv(pa.table({"bild": ["images/0.png"], "art": ["cat"]}), base / "labels.csv")
-    with pytest.raises(DataError, match="columns bild, art: with `--kind manifest -S image=COLUMN -S target=COLUMN`"):
+    pyarrow.csv.write_csv(pa.table({"bild": ["0"], "art": ["cat"], "jahr": ["1999"]}), base / "labels.csv")
+    with pytest.raises(
+        DataError, match="columns bild, art, jahr: with `--kind manifest -S image=COLUMN -S target=COLUMN`"
+    ):
         choose({"path": str(base)}, tmp_path)
 
 

@@ -27,6 +27,7 @@ EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
     "folder sorted": (6, {"train", "validation", "test"}, (), False),
     "manifest clinic/scans.csv": (3, {"train", "test"}, ("group_patient", "group_site"), True),
     "manifest fields/fields.tsv": (1, {None}, (), False),
+    "masks cells": (2, {None}, (), False),
     "coco street": (3, {None}, ("group_image",), False),
     "coco street masks": (2, {None}, (), False),
     "coco town": (2, {"train", "validation"}, ("group_city", "group_image"), False),

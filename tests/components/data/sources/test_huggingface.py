@@ -158,8 +158,11 @@ def test_a_row_without_a_label_is_named(tmp_path: Path, label: int | None) -> No
     content = huggingface_content(tmp_path)
     content["train"] = _relabelled(content, label)
     content.save_to_disk(str(tmp_path / "saved"))
-    with pytest.raises(DataError, match="train row 3: expected a class in 'label', received"):
+    with pytest.raises(DataError, match=f"received 1 without one: train row 3 has {label} in 'label'; .*faulty: skip"):
         read({"kind": "huggingface", "path": str(tmp_path / "saved")})
+    data, found = read({"kind": "huggingface", "path": str(tmp_path / "saved"), "faulty": "skip"})
+    assert "train-0000003" not in [row["id"] for row in found] and len(found) == 17
+    assert "left out: 1 row without one: train row 3" in data.notes()[0]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +204,9 @@ def test_an_image_that_is_only_a_path_is_refused_and_not_followed(tmp_path: Path
                      schema=pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
                                        ("label", pa.string())]))  # fmt: skip
     pq.write_table(table, tmp_path / "paths.parquet")
-    with pytest.raises(DataError, match="row 0: expected the image's bytes, received only its path, /etc/passwd"):
+    with pytest.raises(
+        DataError, match=r"their pictures' bytes .* received 1 without: row 0 has only its path, '/etc/passwd'"
+    ):
         read({"kind": "huggingface", "path": str(tmp_path / "paths.parquet")})
 
 

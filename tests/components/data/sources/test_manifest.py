@@ -29,6 +29,8 @@ def _written(frame: pd.DataFrame, base: Path, suffix: str) -> dict[str, Any]:
     path = base / f"table{suffix}"
     if suffix == ".parquet":
         frame.to_parquet(path)
+    elif suffix in tabular.RECORDS:
+        frame.to_json(path, orient="records", lines=suffix != ".json")
     else:
         frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
     return {"kind": "manifest", "path": str(path), "time": "taken"}
@@ -82,7 +84,7 @@ def test_numbered_classes_may_be_named(tmp_path: Path) -> None:
     source = {**_written(frame, tmp_path, ".csv"), "names": ["cat", "dog", "owl"]}
     data, found = read(source)
     assert data.classes == ("cat", "dog", "owl") and [row["target"] for row in found] == list(frame.target)
-    with pytest.raises(DataError, match="row 2: expected a number below 1"):
+    with pytest.raises(DataError, match="received 6 of another: row 2 has '1', expected a number below 1"):
         read({**source, "names": ["cat"]})
 
 
@@ -132,13 +134,17 @@ def test_masks_are_targets(tmp_path: Path, inside: bool) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
-        ("target", "", "row 4: expected a class in 'target', received nothing"),
-        ("path", "", "row 4: expected a value in 'path', received none"),
-        ("path", "images/absent.png", "row 4: expected a file .*absent.png, received none"),
+        ("target", "", "received 1 without one: row 4 has nothing in 'target'; .*faulty: skip"),
+        ("path", "", "received 1 without its name: row 4 has nothing in 'path'"),
+        ("path", "images/absent.png", "expected files of all images, received 1 missing: row 4, images/absent.png"),
         ("path", "../secret.png", "row 4: expected a path below"),
         ("path", "/etc/passwd", "row 4: expected a path below"),
         ("path", "images", "row 4: expected a file .*images, received a folder"),
-        ("path", "images/00.png", "row 4: expected an id of its own, received 'images/00.png', which .*row 1 has too"),
+        (
+            "path",
+            "images/00.png",
+            "row 1, which row 4 contradicts; row 4 is images/00.png again, as row 1, and 'dog' instead of 'cat'",
+        ),
         ("split", "holdout", "row 4: expected a split"),
         ("taken", "soon", "row 4: expected a time"),
     ],

@@ -18,8 +18,8 @@ from components.data.ingest import RawCard, ingest
 from components.data.inspection.findings import Decisions
 from components.data.prepare import prepare
 from components.data.shards import ShardWriter
-from components.data.sources import masks
-from components.data.sources.masks import File
+from components.data.sources import mask_files
+from components.data.sources.mask_files import File
 from components.data.sources.registry import schema
 from components.data.sources.rows import tables
 from tests.components.data.data_builders import SCENES, build
@@ -113,7 +113,7 @@ def test_a_mask_of_vocs_of_another_size_is_named(tmp_path: Path) -> None:
 
 
 def _aligned(image: bytes, mask: bytes) -> npt.NDArray[np.uint8]:
-    found = masks.aligned(File(image, "1.png"), File(mask, "1-mask.png"))
+    found = mask_files.aligned(File(image, "1.png"), File(mask, "1-mask.png"))
     assert isinstance(found, bytes), found
     return decoding.indices(found)
 
@@ -174,7 +174,7 @@ def test_a_mask_has_one_channel_of_whole_numbers(mask: bytes, expected: npt.NDAr
     ids=["RGB", "RGBA", "LA", "I;16", "none", "cut"],
 )
 def test_what_is_no_mask_is_named_with_what_it_is(mask: bytes, says: str) -> None:
-    found = masks.aligned(File(_png(pixels(1, (WIDTH, HEIGHT))), "1.png"), File(mask, "1-mask.png"))
+    found = mask_files.aligned(File(_png(pixels(1, (WIDTH, HEIGHT))), "1.png"), File(mask, "1-mask.png"))
     if not isinstance(found, bytes):
         assert says in found.says
         assert found.kind.many == "masks"
@@ -183,7 +183,7 @@ def test_what_is_no_mask_is_named_with_what_it_is(mask: bytes, says: str) -> Non
 
 
 def test_what_is_no_picture_is_left_to_the_inspection() -> None:
-    assert masks.aligned(File(b"no picture", "1.png"), File(_png(_mask()), "1-mask.png")) == _png(_mask())
+    assert mask_files.aligned(File(b"no picture", "1.png"), File(_png(_mask()), "1-mask.png")) == _png(_mask())
 
 
 # -- which value is which class --------------------------------------------------------------------------------------

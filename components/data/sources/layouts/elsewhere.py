@@ -1,0 +1,97 @@
+"""Layouts and formats that no source reads, each with the way to one that is: a row of `LAYOUTS` moves to the source
+that learns to read it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from components.data.sources.formats import is_image
+from components.data.sources.layouts.form import Layout, Told, images_below
+from components.data.sources.layouts.listing import Contents, Folder
+
+_YOLO = re.compile(rb"\s*\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*$")
+_START = 2**12
+_PEEKED = 20  # files that are looked into
+# Suffixes of what is opened by other programs → what it is, and what to do.
+_FORMATS = {
+    (".tfrecord", ".tfrecords"): ("TensorFlow's records", "write the pictures into one folder a class"),
+    (".h5", ".hdf5"): ("HDF5", "save images and labels as NumPy arrays, `numpy.savez`"),
+    (".mat",): ("MATLAB's", "save images and labels as NumPy arrays, `scipy.io.loadmat` and `numpy.savez`"),
+    (".pkl", ".pickle"): ("Python's pickles, which could run any program and are never opened", "save `numpy.savez`"),
+    (".mdb", ".lmdb"): ("LMDB", "write the pictures into one folder a class"),
+    (".rec",): ("MXNet's records", "write the pictures into one folder a class"),
+    (".dcm", ".dicom"): ("DICOM", "convert the pictures to PNG of 16 bits, and write a manifest beside them"),
+    (".nii",): ("NIfTI's volumes", "save slices as PNG of 16 bits, and write a manifest beside them"),
+    (".xlsx", ".xls", ".ods"): ("a spreadsheet", "save the table as CSV"),
+    (".heic", ".heif"): ("HEIC, as telephones write it", "convert the pictures to JPEG, for example with ImageMagick"),
+    (".mp4", ".avi", ".mov", ".mkv", ".webm"): ("video", "save the frames that are meant as pictures"),
+    (".pt", ".pth", ".safetensors", ".onnx"): ("a model's weights", "give the folder of its data"),
+}
+_NAMES = frozenset({"classes.txt", "obj.names", "readme.txt", "labels.txt", "license.txt", "predefined_classes.txt"})
+_KNOWN = {suffix: said for suffixes, said in _FORMATS.items() for suffix in suffixes}
+_BATCH = re.compile(r"data_batch_\d|test_batch|batches\.meta")
+
+
+def _yolo(contents: Contents, top: Folder) -> Iterator[Told]:
+    """A text file a picture, with a class's number and a box in shares a line."""
+    if not images_below(top):
+        return
+    for folder in top.walk():
+        texts = [name for name in folder.names if name.lower().endswith(".txt") and name.lower() not in _NAMES]
+        beside = folder.name.lower() == "labels" and bool(texts)  # of pictures without an object they are empty
+        for name in texts[:_PEEKED]:
+            with contents.open(contents.path_of(folder, name)) as binary:
+                first = binary.readline(_START)
+            if beside or _YOLO.match(first):
+                yield Told(
+                    f"{contents.path_of(folder, name)} and others are YOLO's labels, which are not read: export "
+                    "them anew as "
+                    "COCO's JSON or Pascal VOC's XML (Roboflow, CVAT and Label Studio do), whose boxes are cut "
+                    "out of their "
+                    "pictures"
+                )
+                return
+
+
+def _formats(contents: Contents, top: Folder) -> Iterator[Told]:
+    """Files that other programs open, where there is nothing else."""
+    if images_below(top):
+        return
+    suffixes: Counter[str] = sum((folder.suffixes for folder in top.walk()), Counter())
+    names = [name for folder in top.walk() for name in folder.names]
+    if any(_BATCH.fullmatch(name) for name in names):
+        yield Told(
+            "these are CIFAR's batches for Python, pickles, which could run any program and are never opened: "
+            "save images "
+            "(N, H, W, 3) and labels as NumPy arrays, `numpy.savez`"
+        )
+    for suffix, _ in suffixes.most_common():
+        if suffix in _KNOWN:
+            yield _told(suffix)
+            return
+
+
+def _of_file(contents: Contents, name: str) -> Told | None:
+    suffix = PurePosixPath(name).suffix.lower()
+    if is_image(name):
+        return Told("one picture is no data set: give the folder that its class's folder lies in")
+    return _told(suffix) if suffix in _KNOWN else None
+
+
+def _told(suffix: str) -> Told:
+    what, way = _KNOWN[suffix]
+    return Told(f"{suffix} is {what}, and is not read: {way}")
+
+
+LAYOUTS = (
+    Layout(
+        "`labels/*.txt` or `*.txt` beside the pictures, `data.yaml`, `classes.txt`",
+        "YOLO, labelImg, Roboflow",
+        _yolo,
+        sure=True,
+    ),
+    Layout("TFRecord, HDF5, pickles, DICOM, spreadsheets, …", "other programs", _formats, _of_file),
+)

@@ -1,0 +1,192 @@
+"""Masks that lie in files of their own → the masks of their pictures: of their size, and turned as they are.
+
+A mask belongs to the picture as people see it. Where only the stored pixels of a picture that lies on its side are of
+the mask's size, it was drawn over those, and is turned with them (see `frames`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components import decoding
+from components.config import MaskValues
+from components.data import images
+from components.data.errors import DataError
+from components.data.sources import frames
+from components.data.sources.faults import Fault, Kind
+
+_CLASSES = frozenset({"L", "P", "1", "I;16", "I;16B", "I;16L"})  # of one channel, whose values are whole numbers
+_AS_THEY_ARE = frozenset({"L", "P"})
+_MOST = 255  # of a pixel's number, since masks are kept in bytes
+_AT_ONCE = 64  # masks in memory at a time
+_NAMED = 4  # classes of an example in a message
+_COLOURS = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "L", "1"})
+_BACK = {6: 8, 8: 6}  # what undoes an orientation; the others undo themselves
+
+UNREADABLE = Kind("mask", "masks", "that can be read", "unreadable")
+NO_CLASSES = Kind(
+    *("mask", "masks"),
+    "of one channel whose pixels are numbers of classes (PNG of mode L or P), or colours that `source.values` lists",
+    "of something else",
+)
+NO_COLOURS = Kind("mask", "masks", "in the colours that `source.values` lists", "of something else")
+UNNAMED = Kind("mask", "masks", "of the values that `source.values` lists", "of another value")
+OTHER_SIZE = Kind("mask", "masks", "of the size of their pictures", "of another size")
+
+
+class File(NamedTuple):
+    """A file's content, and how messages call it."""
+
+    content: bytes
+    name: str
+
+
+def aligned(image: File, mask: File) -> bytes | Fault:
+    """The mask of a picture as PNG of its upright size: the file itself, where it is that.
+
+    What is no picture is left to the inspection, which says so of all of them.
+    """
+    try:
+        picture = decoding.header(image.content)
+    except decoding.UndecodableError:
+        return mask.content
+    try:
+        return _fitted(decoding.header(mask.content), picture, image, mask)
+    except decoding.UndecodableError as error:
+        return Fault(UNREADABLE, f"{mask.name} {error}")
+
+
+def target(image: File, mask: File, values: MaskValues | None) -> bytes | Fault:
+    """The mask of a picture as PNG of its upright size, whose pixels are numbers of classes; `values` as in the
+    catalogue."""
+    painted = values is not None and isinstance(np.ravel(np.array(values[0], dtype=object))[0], str)
+    found = coloured(mask, values) if painted else mask.content  # type: ignore[arg-type]
+    if isinstance(found, Fault):
+        return found
+    fitted = aligned(image, File(found, mask.name))
+    if painted or values is None or isinstance(fitted, Fault):
+        return fitted
+    return renumbered(File(fitted, mask.name), values)  # type: ignore[arg-type]
+
+
+def numbered(contents: Iterable[bytes], where: str, which: str) -> tuple[str, ...]:
+    """`0`, `1`, … up to the largest number in masks; raises DataError where their pixels are other numbers than these.
+
+    `where` and `which` name the file and the masks in it.
+    """
+    seen = np.zeros(_MOST + 2, dtype=bool)  # the last stands for all that is larger
+    modes: Counter[str] = Counter()
+    waiting = iter(contents)
+    while some := list(islice(waiting, _AT_ONCE)):
+        for mode, values in images.in_threads(_used, some):
+            modes[mode] += 1
+            seen[np.minimum(np.array(values, dtype=np.int64), _MOST + 1)] = True
+    modes.pop("", None)
+    found = np.flatnonzero(seen).tolist() or [0]
+    if found[-1] >= _MOST or 2 * len(found) < found[-1] + 1:
+        names = ["background", *(f"class-{number}" for number in range(1, len(found)))][:_NAMED]
+        keys = {"names": f"[{', '.join(names)}]", "values": str(found[:_NAMED])}
+        entry = " and ".join(f"`{key}: {value}`" for key, value in keys.items())
+        options = " ".join(f"-S '{key}={value}'" for key, value in keys.items())
+        raise DataError(
+            f"{where}: expected masks whose pixels are numbers of classes, 0, 1, 2 and so on, received values of "
+            f"{listed(found)} in {which} (mode {' and '.join(sorted(modes))}); say which value is which class, such as "
+            f"{entry} under `source:` (`{options}`); a value that is to be ignored is listed with the "
+            "background's, as in "
+            "[[0, 255], 1]"
+        )
+    return tuple(str(number) for number in range(found[-1] + 1))
+
+
+def _used(content: bytes) -> tuple[str, list[int]]:
+    """A mask's mode, and the numbers of its pixels as its file has them; none where it is no mask."""
+    try:
+        image = decoding.load(content)
+    except decoding.UndecodableError:
+        return "", []
+    if image.mode not in _CLASSES:
+        return "", []
+    pixels = np.asarray(image)
+    if pixels.dtype == np.uint8:
+        return image.mode, np.flatnonzero(images.class_counts(pixels)).tolist()
+    found: list[int] = np.unique(pixels).astype(np.int64).tolist()
+    return image.mode, found
+
+
+def renumbered(mask: File, values: Sequence[int | Sequence[int]]) -> bytes | Fault:
+    """An aligned mask whose pixels are `values` (or one of several) → one whose pixels are these values' places."""
+    number = np.full(256, len(values), dtype=np.uint8)
+    for place, each in enumerate(values):
+        number[np.atleast_1d(each)] = place
+    try:
+        pixels = decoding.indices(mask.content)
+    except decoding.UndecodableError as error:
+        return Fault(UNREADABLE, f"{mask.name} {error}")
+    other = np.flatnonzero((number == len(values)) & (images.class_counts(pixels) > 0))
+    if len(other):
+        return Fault(UNNAMED, f"{mask.name} has {listed(other.tolist())}")
+    content: bytes = images.encode(number[pixels][None])[0].as_py()
+    return content
+
+
+def coloured(mask: File, values: Sequence[str | Sequence[str]]) -> bytes | Fault:
+    """A mask in colours (of a palette, or of red, green and blue) → one whose pixels are the places of these colours.
+
+    It is upright as its file says, like any picture; see-through pixels have the colour that lies below.
+    """
+    try:
+        image = decoding.load(mask.content)
+    except decoding.UndecodableError as error:
+        return Fault(UNREADABLE, f"{mask.name} {error}")
+    if image.mode not in _COLOURS:
+        return Fault(NO_COLOURS, f"{mask.name} has mode {image.mode}")
+    pixels = np.asarray(image.convert("RGB")).astype(np.int32)
+    codes = (pixels[..., 0] << 16) | (pixels[..., 1] << 8) | pixels[..., 2]
+    result = np.full(codes.shape, len(values), dtype=np.uint8)
+    for place, each in enumerate(values):
+        for colour in np.atleast_1d(each).tolist():
+            result[codes == int(str(colour)[1:], 16)] = place
+    other = np.unique(codes[result == len(values)])
+    if len(other):
+        said = ", ".join(f"#{code:06x}" for code in other[:4].tolist()) + (", …" if len(other) > 4 else "")
+        return Fault(UNNAMED, f"{mask.name} has {said}")
+    content: bytes = images.encode(result[None])[0].as_py()
+    return content
+
+
+def listed(values: Sequence[int]) -> str:
+    """`0, 128, 255`; of many the first and the last."""
+    some = [*map(str, values[:4]), "…", str(values[-1])] if len(values) > 6 else list(map(str, values))
+    return ", ".join(some)
+
+
+def _fitted(head: decoding.Header, picture: decoding.Header, image: File, mask: File) -> bytes | Fault:
+    mode = head.mode.split()[0]  # whatever is see-through
+    if mode in _AS_THEY_ARE and head.size == picture.size:
+        return mask.content
+    if mode not in _CLASSES:
+        return Fault(NO_CLASSES, f"{mask.name} has mode {mode}")
+    pixels = _turned(np.asarray(decoding.load(mask.content)), head, picture)
+    if pixels is None:
+        (width, height), (wide, high) = head.size, picture.size
+        return Fault(OTHER_SIZE, f"{mask.name} is {width}×{height}, {image.name} {wide}×{high}")
+    if pixels.max(initial=0) > _MOST:
+        return Fault(NO_CLASSES, f"{mask.name} has numbers to {pixels.max():,} (mode {mode})")
+    content: bytes = images.encode(pixels.astype(np.uint8)[None])[0].as_py()
+    return content
+
+
+def _turned(pixels: npt.NDArray[Any], mask: decoding.Header, picture: decoding.Header) -> npt.NDArray[Any] | None:
+    """A mask `(H, W)`, which has been turned as its own file says, as its picture is; None where no turning fits."""
+    if mask.size == picture.size:
+        return pixels
+    stored = frames.turned(pixels, _BACK.get(mask.orientation, mask.orientation))
+    if mask.stored == picture.size:  # it is upright, and what its file says of turning was copied from elsewhere
+        return stored
+    return frames.turned(stored, picture.orientation) if mask.stored == picture.stored else None
