@@ -236,6 +236,10 @@ def _told(log: Path) -> Iterator[None]:
         except ConfigurationError as error:
             terminal.stop(console, str(error), terminal.WRONG)
         except (DataError, ArtifactError) as error:
+            if (
+                error.__cause__ is not None
+            ):  # a library's exception, or a fault of ours: whoever mends it needs the rest
+                terminal.keep_story(error, log)
             terminal.stop(console, str(error), terminal.FAILED)
 
 

@@ -10,9 +10,10 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from components.config import ConfigurationError, Section, load, read_section
+from components.config.section import Few
 from flows.project import PREFECT_EARLY
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class WorkPool(Section):
     """Where workers look for runs; made where the server has none of that name."""
 
     type: str = "process"  # a type of Prefect's: process, docker, kubernetes, …
-    limit: PositiveInt = 1  # runs at once, over all deployments of the pool
+    limit: Few = 1  # runs at once, over all deployments of the pool
 
 
 class When(Section):
@@ -46,7 +47,7 @@ class When(Section):
 class Overlap(Section):
     """What becomes of a run that is due while `limit` runs of the same deployment are under way."""
 
-    limit: PositiveInt = 1
+    limit: Few = 1
     then: Literal["enqueue", "cancel"] = "enqueue"
 
 

@@ -49,10 +49,15 @@ def explained(console: Console, log: Path, interrupted: str = GOES_ON) -> Iterat
     except (typer.Exit, SystemExit):
         raise
     except BaseException as error:
-        with suppress(OSError), _appended(log) as story:  # on a full disk what follows says it all
-            story.write(scrub(traceback.format_exc()))
+        keep_story(error, log)
         text = f"{error or type(error).__name__}\n  the whole story: {short(log)}"
         stop(console, text + _full_disk(log), FAILED)
+
+
+def keep_story(error: BaseException, log: Path) -> None:
+    """Append an error's whole stack to a log."""
+    with suppress(OSError), _appended(log) as story:  # on a full disk what follows says it all
+        story.write(scrub("".join(traceback.format_exception(error))))
 
 
 def _appended(log: Path) -> TextIO:

@@ -19,7 +19,7 @@ from components.data.checking.layouts.found import Found, images_in, is_image
 from components.data.checking.layouts.listing import Contents, Folder, contents
 from components.data.checking.layouts.tables import columns_advice
 from components.data.errors import DataError
-from components.data.sources import place, remote
+from components.data.sources import boundary, place, remote
 from components.data.sources.tabular import SUFFIXES as TABLES
 
 BUILT_IN = ("digits", "digit-scenes", "fashion-mnist")  # sources that lie nowhere: their kind is their path
@@ -70,11 +70,12 @@ def choose(source: Mapping[str, Any], project: Path) -> Candidate:
     known = Located.model_validate(
         {key: source[key] for key in ("path", "sha256", "checksums", "options") if key in source}
     )
-    here = place.local(known, project)
-    # What lies in an archive or at a URL cannot be named by itself: the readers look for it.
-    by_itself = not place.is_remote(path) and here == place.located(known, project)
-    seen = detect(here, path, by_itself=by_itself)
     named = remote.shown(path)
+    with boundary.reading(named, "a source"):
+        here = place.local(known, project)
+        # What lies in an archive or at a URL cannot be named by itself: the readers look for it.
+        by_itself = not place.is_remote(path) and here == place.located(known, project)
+        seen = detect(here, path, by_itself=by_itself)
     fitting = [candidate for candidate in seen.candidates if kind in (None, candidate.kind)]
     if len(fitting) == 1:
         return fitting[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from components import spelling, texts
 from components.config import Located
 from components.data.errors import DataError
-from components.data.sources import apart
+from components.data.sources import apart, boundary
 
 LONGEST_NAME = 1000  # characters of a class's name: whatever is longer is a file or a text, in the wrong column
 BATCH_ROWS = 10_000
@@ -74,18 +74,32 @@ _PLACE = "components.data.sources.place"
 def read(source: Any, project: Path) -> SourceData:
     """The samples of a `source:` section; only that kind's module is imported. Relative paths are the project's.
 
-    Every source's names pass here, and are joined where the section says so. Raises DataError for a name that is none,
-    for a source that lies where Convoy keeps things, and whatever its kind's module raises.
+    Every source passes here: its names, which are joined where the section says so, and whatever its module or a
+    library raises, now or when the tables are read, which becomes a DataError. Raises DataError for a name that is
+    none, and for a source that lies where Convoy keeps things.
     """
-    apart.check_source(source, project)
-    module: Any = importlib.import_module(_MODULES[source.kind])
-    data: SourceData = module.read(source, project)
+
+    def opened() -> SourceData:
+        module: Any = importlib.import_module(_MODULES[source.kind])
+        with boundary.reading(*_called(source)):
+            apart.check_source(source, project)
+            data: SourceData = module.read(source, project)
+        return replace(data, tables=boundary.each(data.tables, *_called(source)))
+
+    data = opened()
     _named(data, source.kind)
     if not isinstance(source, Located) or source.spellings == "keep":
         return data
     from components.data.sources.joining import joined
 
-    return joined(data, lambda: module.read(source, project))
+    return joined(data, opened)
+
+
+def _called(source: Any) -> tuple[str, str]:
+    """A source in messages, where its reader names no file: its place (an address may hold secrets), and its kind."""
+    path = getattr(source, "path", None)
+    there = path is not None and "://" not in path and "::" not in path
+    return f"{path} ({source.kind})" if there else f"source ({source.kind})", f"a source of kind {source.kind}"
 
 
 def _named(data: SourceData, kind: str) -> None:
@@ -121,8 +135,9 @@ def listing(source: Any, project: Path) -> str | None:
     """
     if not isinstance(source, Located):
         return None
-    apart.check_source(source, project)
     # Those whose images may lie elsewhere than `path` know where.
     lister: Any = importlib.import_module(_MODULES[source.kind] if source.kind in ("manifest", "coco") else _PLACE)  # type: ignore[attr-defined]
-    found: str | None = lister.listing(source, project)
+    with boundary.reading(*_called(source)):
+        apart.check_source(source, project)
+        found: str | None = lister.listing(source, project)
     return found
