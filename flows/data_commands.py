@@ -238,7 +238,7 @@ def _told(log: Path) -> Iterator[None]:
         except (DataError, ArtifactError) as error:
             if (
                 error.__cause__ is not None
-            ):  # a library's exception, or a fault of ours: whoever mends it needs the rest
+            ):  # whoever mends a fault of ours needs the rest
                 terminal.keep_story(error, log)
             terminal.stop(console, str(error), terminal.FAILED)
 
