@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.config import ConfigurationError, load
+from components import texts
+from components.config import ConfigurationError, dataset_names, load
 
 AS_OF = "convoy.as_of"  # tag of a line's run: the past moment whose data it worked on
 _HEX = re.compile(r"[0-9a-f]{32}")  # an MLflow run's id, or a digest of DVC's without its `.dir`
@@ -18,6 +19,11 @@ def named(root: Path, name: str | None, revisions: Sequence[str]) -> tuple[str, 
 
     A run says both. Raises ConfigurationError where runs, or a run and `name`, speak of different data sets.
     """
+    if name is not None and name not in (known := dataset_names(root)):
+        raise ConfigurationError(
+            f"--name: expected one of {', '.join(known) or 'the entries of `datasets:`, and there is none'}, received "
+            f"{texts.exact(name)}"
+        )
     runs = {revision: found for revision in revisions if (found := _of_run(root, revision)) is not None}
     spoken = {revision: data for revision, (data, _) in runs.items()} | ({"--name": name} if name else {})
     if len(set(spoken.values())) > 1:

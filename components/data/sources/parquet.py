@@ -57,17 +57,17 @@ def _rows_at_once(path: Path, form: pa.Schema, names: set[str]) -> int:
                 f"{path}: expected one value a row in column {texts.exact(name)}, received lists; write a row for each "
                 "of them, or name another column"
             )
-    size, unpacked, longest = path.stat().st_size, 0, 0
+    size, unpacked, longest, rows = path.stat().st_size, 0, 0, 0
     with path.open("rb") as file:
         footer = _footer(file, size)
-        rows = footer[_ROWS]
+        rows = int(footer[_ROWS])
         holds = any(pa.types.is_binary(each.type) or pa.types.is_struct(each.type) for each in form)
         (limits.check_pictures if holds else limits.check_rows)(path, rows, size)
         for group in footer.get(_GROUPS, []):
             for chunk in group.get(_CHUNKS, []):
                 about = chunk[_ABOUT]
                 if about[_PATH][0].decode() in names:
-                    unpacked += about[_UNPACKED]
+                    unpacked += int(about[_UNPACKED])
                     longest = max(longest, _longest(path, file, size, about))
     return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(1, unpacked), limits.VALUES // max(1, longest)))
 
