@@ -8,6 +8,7 @@ told. The inputs that reached what others did not are kept in `corpus/TARGET.zip
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 FINDINGS = HERE.parents[1] / "build" / "fuzzing"
 LARGEST_CORPUS = 100_000  # bytes of one target's, packed
-MEMORY = 1024  # MB beyond what the process has before the first input
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def fuzz(name: str, seconds: int) -> list[Path]:
                 last = time.monotonic()
             if re.search(r"^Done \d+ runs", said, re.MULTILINE):
                 break
-        child(name, ["-merge=1", "-max_len=16384", str(least), str(corpus)])
+        child(name, ["-merge=1", "-max_len=16384", str(least), str(corpus)], itself(name, Path(folder)))
         keep(name, least)
     new = sorted(set(findings.iterdir()) - before)
     executions = sum(map(int, re.findall(r"number_of_executed_units:\s*(\d+)", output)))
@@ -70,11 +70,20 @@ def fuzz(name: str, seconds: int) -> list[Path]:
     return new
 
 
-def child(name: str, options: list[str]) -> str:
-    """What a process that fuzzes says."""
+def itself(name: str, folder: Path) -> Path:
+    """A program that is the child: libFuzzer calls itself where it merges."""
+    path = folder / "itself"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.fuzzing.child {name} "$@"\n', encoding="utf-8")
+    path.chmod(0o700)
+    return path
+
+
+def child(name: str, options: list[str], program: Path | None = None) -> str:
+    """What a process that fuzzes says; `program` is what it may call itself by."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzzing.child", name, *options],
         cwd=HERE.parents[1],
+        env={**os.environ, "CONVOY_FUZZING": str(program or "")},
         capture_output=True,
         text=True,
         errors="replace",

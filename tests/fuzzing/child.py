@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import tempfile
@@ -39,7 +40,7 @@ def main() -> None:
                 raise
 
         limit = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 + MEMORY
-        atheris.Setup([sys.argv[0], f"-rss_limit_mb={limit}", *options], one)
+        atheris.Setup([os.environ.get("CONVOY_FUZZING") or sys.argv[0], f"-rss_limit_mb={limit}", *options], one)
         atheris.Fuzz()
 
 
