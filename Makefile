@@ -8,7 +8,7 @@ ARGS ?=
 # Without the name of a place in it, an environment is moved and copied with its project; again after each `pip install`.
 HERE = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); $(BIN)/python infra/portable.py $(VENV)
 
-.PHONY: help setup here run ui test test-slow test-browser lint format lock bench clean
+.PHONY: help setup here run ui test test-slow test-browser fuzz lint format lock bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ test-slow: here $(VENV)/.installed-dev  ## the tests that take longer than the s
 
 test-browser: here $(VENV)/.installed-dev  ## the pages, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
 	$(BIN)/python -m pytest -m slow tests/flows/test_browser.py $(ARGS)
+
+fuzz: here $(VENV)/.installed-fuzz  ## coverage-guided fuzzing of every reader (ARGS="zip --seconds 600")
+	$(BIN)/python -m tests.fuzzing $(ARGS)
 
 lint: here $(VENV)/.installed-dev  ## style, types, the import contract, and the container files
 	$(BIN)/ruff check .
@@ -66,4 +69,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	touch $@
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev requirements-fuzz.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-fuzz.lock
 	touch $@

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from components.config.section import Fraction, Section, Share, ascending, different
+from components.config.section import Few, Fraction, Section, Seed, Share, Side, ascending, different
 
 # -- sources --------------------------------------------------------------------------------------------------------
 
@@ -28,11 +28,11 @@ class DigitScenesSource(Section):
     """Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks."""
 
     kind: Literal["digit-scenes"]
-    scenes: PositiveInt = 600
+    scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     size: Annotated[int, Field(ge=16, le=512)] = 32  # side of the square scene, pixels
-    digits: Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(ascending)] = (2, 4)  # fewest, most a scene
+    digits: Annotated[tuple[Few, Few], AfterValidator(ascending)] = (2, 4)  # fewest, most a scene
     noise: Share = 0.15  # standard deviation of the background noise, as a share of full scale
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Located(Section):
@@ -42,7 +42,7 @@ class Located(Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # of the file or archive at `path`
     checksums: str | None = None  # of a folder: a file in it, as `sha256sum` writes it; every file it names is checked
     # fsspec's options for the URL, such as `endpoint_url`. Secrets belong into the environment, never in here.
-    options: dict[str, str | int | bool] = Field(default={})
+    options: dict[str, str | Annotated[int, Field(ge=-(2**31), lt=2**31)] | bool] = Field(default={})
     # join: of classes, and of a group's values, that differ only in how they are written (`cat`, `Cat `), the most
     # frequent spelling counts for all (`components.spelling`); the source is read once more for it.
     spellings: Literal["keep", "join"] = "keep"
@@ -232,6 +232,9 @@ Source = Annotated[
 ]
 
 
+LARGEST_PIXELS = 64_000_000  # `components.decoding` has the same: it imports nothing, and the configuration no Pillow
+
+
 # -- what the data must be ------------------------------------------------------------------------------------------
 
 
@@ -245,8 +248,8 @@ def _apart(limits: tuple[float, float]) -> tuple[float, float]:
 class ImageDeclaration(Section):
     """What every image of the set must be; what differs is resized or refused, as `resize` says."""
 
-    height: PositiveInt
-    width: PositiveInt
+    height: Side
+    width: Side
     channels: Literal[1, 3]
     resize: bool = False  # True: images of another size are resized in `prepare`; False: they fail validation
     # What is black and what is white in grey pictures of 16 or 32 bits and in floating point, linear between; None: 16
@@ -254,13 +257,19 @@ class ImageDeclaration(Section):
     range: Annotated[tuple[float, float], AfterValidator(_apart)] | None = None
     frames: Literal["only", "first"] = "only"  # of animations and files of several pages: refused, or the first one
 
+    @model_validator(mode="after")
+    def _not_too_large(self) -> ImageDeclaration:
+        if self.height * self.width > LARGEST_PIXELS:
+            raise ValueError(f"`height` times `width` of at most {LARGEST_PIXELS:,} pixels")
+        return self
+
 
 class SplitDeclaration(Section):
     """Shares of the samples that the source has not split itself; a published test split stays the test split."""
 
     validation: Fraction = 0.1
     test: Fraction = 0.2  # used only where the source publishes no test split
-    seed: int = 0
+    seed: Seed = 0
     published: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
     group: str | None = None  # a column `group_*` none of whose values may be in two splits, such as a patient
     order: Literal["random", "time"] = "random"  # time: the newest samples are tested on, the next ones validate

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import NonNegativeFloat, PositiveFloat, field_validator, model_validator
 
-from components.config.section import Section, Share
+from components.config.section import Batch, Epochs, Few, Many, Section, Share
 from components.config.training import NetworkConfig
 
 
@@ -65,12 +65,12 @@ class StudentConfig(Section):
     """The one network that is served: it learns from the labels and from the ensemble."""
 
     network: NetworkConfig
-    epochs: PositiveInt
+    epochs: Epochs
     temperature: PositiveFloat = 3.0  # softens both distributions (Hinton et al. 2015 used 1–20)
     teacher_weight: Share = 0.7  # share of the loss that the teacher's soft targets have
     # Of each image that the student is shown at most, where augmentation has no more than crop and flip: the teacher is
     # asked once for each, and not again in later epochs. None: all there are, (2·crop + 1)², twice with flip.
-    views: PositiveInt | None = None
+    views: Many | None = None
     distillation: DistillationConfig = DistillationConfig()
     # Another data set of the catalogue, whose training images the student sees as well: by the teacher's answers alone,
     # whatever labels they have. An epoch is longer by them.
@@ -79,7 +79,7 @@ class StudentConfig(Section):
     assistants: tuple[NetworkConfig, ...] = ()
     # How often the student's network learns, from the second time on from its own predecessor (Furlanello et al. 2018);
     # the generation that is best on the validation split goes on.
-    generations: PositiveInt = 1
+    generations: Few = 1
     control: bool = False  # train the same student without a teacher as well, and say what the teacher was worth
     # How much of the primary metric it may lose against its teacher on the validation split before the line stops: a
     # student that loses this much was trained too short or is too small (those of the recipes lose up to 1 pp).
@@ -89,7 +89,7 @@ class StudentConfig(Section):
 class AwareConfig(Section):
     """Quantization-aware training: some more epochs for the network, in which it feels int8's rounding."""
 
-    epochs: PositiveInt
+    epochs: Epochs
     learning_rate: PositiveFloat  # low: the network is to be moved off a step, not to be learnt anew
 
 
@@ -100,7 +100,7 @@ class QuantizeConfig(Section):
     candidates: tuple[Literal["int8", "int8-weights", "int4-weights", "float16", "bfloat16"], ...] = ("int8",)
     # Which of those within the allowance is served: the fastest, if measurably faster than float32, or the smallest.
     goal: Literal["speed", "size"] = "speed"
-    calibration_samples: PositiveInt = 512  # of the training split
+    calibration_samples: Many = 512  # of the training split
     # How the ranges of activations are taken. auto: in all three ways, and the one is kept whose answers are closest to
     # float32's on as many other images of the training split.
     method: Literal["auto", "minmax", "entropy", "percentile"] = "minmax"
@@ -111,8 +111,8 @@ class QuantizeConfig(Section):
     # How long is searched for the layers to keep in float32 where int8 costs more than that; 0: not at all.
     control_seconds: NonNegativeFloat = 60.0
     aware: AwareConfig | None = None  # where int8 in all layers costs more than that: `int8-aware` is a candidate too
-    batch: PositiveInt = 64  # batch at which candidates are timed
-    threads: PositiveInt = 1  # of the runtime while they are timed
+    batch: Batch = 64  # batch at which candidates are timed
+    threads: Few = 1  # of the runtime while they are timed
 
     @field_validator("candidates")
     @classmethod

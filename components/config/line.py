@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, model_validator
 
 from components.config.compression import EnsembleConfig, QuantizeConfig, StudentConfig
 from components.config.gates import Gates
 from components.config.pruning import PruneConfig
-from components.config.section import Fraction, Section, different
+from components.config.section import Epochs, Few, Fraction, Many, Section, Seed, different
 from components.config.training import AugmentConfig, NetworkConfig, TrainingConfig
 
 
@@ -23,7 +23,7 @@ def _not_mlflows(model: str) -> str:
 class DriftConfig(Section):
     """How the data is compared with what the production model was trained on (Evidently)."""
 
-    sample: PositiveInt = 2000  # rows of each side: with more, ever smaller changes count (`benchmarks/drift.md`)
+    sample: Many = 2000  # rows of each side: with more, ever smaller changes count (`benchmarks/drift.md`)
     # Of comparisons of unchanged data, the share that may report drift at most. A line a night on new data each time
     # then cries wolf three or four times a year.
     false_alarms: Fraction = 0.01
@@ -32,9 +32,9 @@ class DriftConfig(Section):
 class MembersConfig(Section):
     """The ensemble's members, and what makes them differ: seed, architecture, augmentation, what they learn from."""
 
-    count: PositiveInt = 3  # 1: no ensemble, the one member goes on
+    count: Few = 3  # 1: no ensemble, the one member goes on
     networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)]  # member i takes networks[i % len]
-    epochs: PositiveInt  # of a training
+    epochs: Epochs  # of a training
     augments: tuple[AugmentConfig, ...] = ()  # member i takes augments[i % len], not `augment`; (): all take that
     # Each member is trained without one of k folds of the training split, for which it then answers as a stranger: what
     # stacking is fitted on. k trainings without another fold each are one learner, and share network and augmentation.
@@ -42,7 +42,7 @@ class MembersConfig(Section):
     # samme: one after the other, each learning most from what those before it got wrong (Zhu et al. 2009).
     boosting: Literal["none", "samme"] = "none"
     # Members that one training leaves behind, at the ends of cycles of its learning rate (Huang et al. 2017).
-    snapshots: PositiveInt = 1
+    snapshots: Few = 1
     average: Literal["none", "swa"] = "none"  # swa: the mean of the weights of the last quarter (Izmailov et al. 2018)
 
     @model_validator(mode="after")
@@ -67,19 +67,19 @@ class CorruptionsConfig(Section):
         tuple[Literal["gaussian_noise", "blur", "brightness", "contrast"], ...], AfterValidator(different)
     ] = ("gaussian_noise", "blur", "brightness", "contrast")
     severities: Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], AfterValidator(different)] = (2, 4)
-    samples: PositiveInt = 500  # of the split at most, the same ones for every model: every condition asks for them all
+    samples: Many = 500  # of the split at most, the same ones for every model: every condition asks for them all
 
 
 class EvaluateConfig(Section):
     """How sure the figures are, and for whom they are given."""
 
-    bootstrap: Annotated[int, Field(ge=100)] = 1000  # resamples
+    bootstrap: Annotated[int, Field(ge=100, le=1_000_000)] = 1000  # resamples
     confidence: Fraction = 0.95
     slices: Annotated[int, Field(ge=2, le=10)] = (
         4  # quantile slices of brightness and contrast, where no groups are declared
     )
     corruptions: CorruptionsConfig | None = CorruptionsConfig()  # None: robustness is not measured
-    seed: int = 0
+    seed: Seed = 0
 
 
 class TuneConfig(Section):
@@ -88,14 +88,14 @@ class TuneConfig(Section):
     # Dotted key of `line:` → "low..high", "low..high:log" (both ends included; of whole numbers, where both ends are
     # written as such), or a list of choices.
     search: dict[str, str | list[Any]] = Field(default={})
-    trials: PositiveInt = 20
+    trials: Epochs = 20
     seconds: PositiveFloat | None = None  # after which no trial goes on; None: as long as it takes
-    concurrent: PositiveInt = 1  # trials side by side; with more than one, what is suggested depends on their timing
-    seed: int = 0  # of the suggestions; the networks' is `line.seed`
+    concurrent: Few = 1  # trials side by side; with more than one, what is suggested depends on their timing
+    seed: Seed = 0  # of the suggestions; the networks' is `line.seed`
     # ASHA (Li et al. 2020): at `grace` epochs, and at each multiple of that by `reduction`, a trial goes on that is
     # among the best 1/`reduction` of those that came so far. 3, as in HyperBand's example (Li et al. 2018).
-    grace: PositiveInt = 1
-    reduction: Annotated[int, Field(ge=2)] = 3
+    grace: Epochs = 1
+    reduction: Annotated[int, Field(ge=2, le=1_000)] = 3
 
 
 class LineConfig(Section):
@@ -104,7 +104,7 @@ class LineConfig(Section):
     dataset: str
     # Name in the registry, of the experiment, and of what is exported.
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100), AfterValidator(_not_mlflows)]
-    seed: int = 0
+    seed: Seed = 0
     drift: DriftConfig = DriftConfig()
     augment: AugmentConfig = AugmentConfig()
     training: TrainingConfig = TrainingConfig()

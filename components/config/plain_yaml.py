@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-BYTES = 4 * 2**20  # a catalogue of ten thousand entries
+BYTES = 2**20
+NODES = 50_000  # keys and values: a catalogue of two thousand entries, and a few seconds' work
 DEPTH = 40  # a configuration has five levels
 _DIGITS = 100
 _SHOWN = 200  # characters of a message of the library
@@ -48,8 +49,9 @@ def read_yaml(text: str | bytes) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise YamlError(f"{_cut(error.problem or error.context or 'no YAML')}{where}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise YamlError(_cut(str(error).splitlines()[0] if str(error) else type(error).__name__)) from None
+    except Exception as error:  # the one boundary of what the library, or Python, makes of it
+        said = str(error).splitlines() if isinstance(error, yaml.YAMLError | ValueError) else []
+        raise YamlError(_cut(said[0] if said else f"no YAML ({type(error).__name__})")) from error
 
 
 def write_yaml(value: Any, *, flow: bool = False, width: int = 80) -> str:
@@ -71,7 +73,7 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's own, with the words of YAML 1.2 and without what refers to other places."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (PyYAML's own)
-    depth = 0
+    depth = nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -81,7 +83,9 @@ class _Loader(yaml.SafeLoader):
             self._refuse("an anchor (&name): write the value where it is meant")
         if getattr(event, "tag", None):
             self._refuse("a tag (!name): write the value without it")
-        self.depth += 1
+        self.depth, self.nodes = self.depth + 1, self.nodes + 1
+        if self.nodes > NODES:
+            self._refuse(f"more than {NODES:,} keys and values")
         if self.depth > DEPTH:
             self._refuse(f"more than {DEPTH} levels")
         node: yaml.Node | None = super().compose_node(parent, index)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from components.config.section import Fraction, Section, Share
+from components.config.section import Epochs, Few, Fraction, Many, Section, Share
 
 
 class Rounds(Section):
     """Taking out in rounds, and training on after each."""
 
     # Each round leaves the same share of what the one before it has left (Han et al. 2015).
-    rounds: PositiveInt = 1
-    epochs: PositiveInt  # of training after each round
+    rounds: Few = 1
+    epochs: Epochs  # of training after each round
     # None: the training's own rate and schedule once more, which does as well as or better than a low rate that is
     # tuned for it (learning-rate rewinding, Renda et al. 2020). A number: that rate, falling as a cosine.
     learning_rate: PositiveFloat | None = None
@@ -35,13 +35,13 @@ class StructuredConfig(Rounds):
     # whose weights times gradients, on `samples` of the training split, are least (Molchanov et al. 2019); random: the
     # control that the others have to beat.
     importance: Literal["magnitude", "taylor", "random"] = "magnitude"
-    samples: PositiveInt = 512
+    samples: Many = 512
     # global: all layers' channels compete; layer: every layer gives the same share.
     ranking: Literal["global", "layer"] = "global"
     # Channels of a layer. 8 or 16 fill vectors, without which half of a network is no faster than the whole
     # (`benchmarks/pruning.md`). auto: 16 where the narrowest layer has two of them, else 8, else 1; and less where
     # what is to be left cannot be reached in such steps.
-    multiple_of: Literal["auto"] | PositiveInt = "auto"
+    multiple_of: Literal["auto"] | Few = "auto"
 
 
 class UnstructuredConfig(Rounds):

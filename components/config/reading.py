@@ -52,6 +52,12 @@ def load(root: Path, recipe: str | None = None, overrides: Sequence[str] = ()) -
     return Recipe(dataset=checked.datasets[checked.line.dataset], line=checked.line)
 
 
+def dataset_names(root: Path) -> list[str]:
+    """The catalogue's entries in `root/params.yaml`, whatever is in them."""
+    datasets = _read(root / "params.yaml").get("datasets")
+    return sorted(map(str, datasets)) if isinstance(datasets, Mapping) else []
+
+
 def dataset_entry(root: Path, name: str) -> DatasetConfig:
     """The catalogue entry `name` of `root/params.yaml`; the rest of the file is not looked at."""
     datasets = _read(root / "params.yaml").get("datasets")

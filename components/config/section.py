@@ -13,6 +13,16 @@ from components import texts
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
+# Whole numbers have an upper bound each: a slip of the keyboard is refused at once, instead of filling the memory once
+# the line has begun. The bounds are far above what anybody has been seen to need.
+Few = Annotated[int, Field(ge=1, le=1_000)]  # trainings, rounds, workers, threads
+Many = Annotated[int, Field(ge=1, le=10_000_000)]  # samples
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Batch = Annotated[int, Field(ge=1, le=2**20)]  # samples at once
+Side = Annotated[int, Field(ge=1, le=2**16 - 1)]  # pixels, channels
+Failures = Annotated[int, Field(ge=0, le=1_000)]  # after which something is given up
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what every library takes
+
 
 # A context of `model_dump`: files are told by their digests and not by their places, so that what is keyed by a section
 # is found again in a project that was moved.

@@ -9,20 +9,19 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
-    PositiveInt,
     SerializationInfo,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
-from components.config.section import BY_CONTENT, Section, Share, ascending
+from components.config.section import BY_CONTENT, Batch, Epochs, Failures, Few, Section, Share, ascending
 
 
 class AugmentConfig(Section):
     """Random changes to a training batch. 0 switches one off. Geometry moves masks along with their images."""
 
-    crop: int = Field(default=0, ge=0)  # pixels of zero padding before a random crop to the same size
+    crop: Annotated[int, Field(ge=0, le=1_000)] = 0  # pixels of zero padding before a random crop to the same size
     flip: Share = 0.0  # probability of a left-right mirror
     rotation: NonNegativeFloat = 0.0  # ± degrees
     scale: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ± share of the size
@@ -41,18 +40,29 @@ class AugmentConfig(Section):
         return None if any(endless) else (2 * self.crop + 1) ** 2 * (2 if 0 < self.flip < 1 else 1)
 
 
+def _no_larger(value: float | str) -> float | str:
+    """A validator: widths, depths and the like are what a network is made of."""
+    if not isinstance(value, str) and abs(value) > LARGEST_ARGUMENT:
+        raise ValueError(f"a number of at most {LARGEST_ARGUMENT:,}")
+    return value
+
+
+LARGEST_ARGUMENT = 2**16
+Argument = Annotated[int | float | bool | str, AfterValidator(_no_larger)]
+
+
 class NetworkConfig(Section):
     """An architecture by its registered name, with the arguments of its entry point."""
 
     name: str  # a compact family's, or another library's: torchvision:NAME, timm:NAME
-    arguments: dict[str, int | float | bool | str] = Field(default={})
+    arguments: dict[str, Argument] = Field(default={})
     # The weights that training starts from: `imagenet`, file:PATH, model:FOLDER or run:RUN_ID; None: random ones.
     # `#sha256=…` behind a path holds it to its content.
     pretrained: Annotated[str, Field(pattern=r"^(imagenet|(file|model|run):[^#]+(#sha256=[0-9a-f]{64})?)$")] | None = (
         None
     )
     # Tensor → its shape, where it is narrower than the entry point makes it. Written by pruning, not by people.
-    shapes: dict[str, tuple[PositiveInt, ...]] = Field(default={})
+    shapes: dict[str, tuple[Annotated[int, Field(ge=1, le=2**20)], ...]] = Field(default={})
 
     @model_serializer(mode="wrap")
     def _as_said(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
@@ -112,7 +122,7 @@ class TransferConfig(Section):
 class TrainingConfig(Section):
     """How every network on the line is trained: members and student alike."""
 
-    batch_size: PositiveInt = 128  # over all workers together
+    batch_size: Batch = 128  # over all workers together
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.01
@@ -120,7 +130,7 @@ class TrainingConfig(Section):
     # How the rate follows the batch from the one it was chosen for. linear: Goyal et al. 2017, for SGD; square-root:
     # Krizhevsky 2014, Hoffer et al. 2017, and for Adam's family Malladi et al. 2022.
     rate_scaling: Literal["none", "linear", "square-root"] = "none"
-    reference_batch: PositiveInt | None = None  # the batch, over all workers, that `learning_rate` was chosen for
+    reference_batch: Batch | None = None  # the batch, over all workers, that `learning_rate` was chosen for
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2  # share of the steps in which the rate rises
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     gradient_clip: PositiveFloat | None = None  # largest allowed norm
@@ -128,27 +138,27 @@ class TrainingConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bf16 autocast where the hardware has it
     # One process each. [least, most]: as many of them as there is room for, again after every crash; with other numbers
     # of workers the last bits of the weights differ.
-    workers: PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(ascending)] = 1
+    workers: Few | Annotated[tuple[Few, Few], AfterValidator(ascending)] = 1
     # What a worker holds. data: the whole network (DDP); sharded: a share of every tensor (FSDP2); pipeline: some of
     # the layers, through which micro-batches flow (GPipe).
     strategy: Literal["data", "sharded", "pipeline"] = "data"
-    replicas: PositiveInt = 1  # of the shards or of the pipeline: more than one are hybrids with data parallelism
-    accumulate: PositiveInt = 1  # micro-batches that a worker cuts its part of a step into
+    replicas: Few = 1  # of the shards or of the pipeline: more than one are hybrids with data parallelism
+    accumulate: Few = 1  # micro-batches that a worker cuts its part of a step into
     compress_gradients: bool = False  # between workers gradients travel as bfloat16 (strategy data)
-    cpus_per_worker: PositiveInt | None = None  # None: the CPUs there are, divided by the workers
+    cpus_per_worker: Few | None = None  # None: the CPUs there are, divided by the workers
     use_gpu: Literal["auto", "never"] = "auto"
     # Where an epoch's images come from: memory maps of the decoded split, or a stream through Ray Data for data that is
     # larger than memory. auto: the stream where the decoded split would take more than half of the memory there is.
     reading: Literal["auto", "mapped", "streamed"] = "auto"
     imbalance: ImbalanceConfig = ImbalanceConfig()
     transfer: TransferConfig = TransferConfig()
-    max_failures: int = Field(default=2, ge=0)  # worker crashes after which training goes on from its checkpoint
+    max_failures: Failures = 2  # worker crashes after which training goes on from its checkpoint
     # How often a loss that is no number sends training back to the last stored epoch, with half the rate from there on;
     # 0: it ends the training.
-    rollbacks: int = Field(default=0, ge=0)
+    rollbacks: Failures = 0
     # Epochs in a row without a better primary metric on the validation split after which training ends, with the
     # weights of its best epoch; None: never.
-    patience: PositiveInt | None = None
+    patience: Epochs | None = None
 
     @property
     def least_workers(self) -> int:

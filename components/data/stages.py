@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -134,6 +135,8 @@ def _report(stage: str, name: str, project: Path, error: ValueError | OSError) -
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         reason = f"{where}{error.strerror or error}; nothing was left half-written. Put it right and run again"
+    if error.__cause__ is not None and os.environ.get(LOG_VARIABLE):  # for whoever mends it
+        print(scrub("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201
     message = scrub(f"{stage} {name}: {reason}")
     print(message, file=sys.stderr)  # noqa: T201
     try:

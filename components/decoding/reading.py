@@ -175,7 +175,10 @@ def read(content: Any, form: Form) -> tuple[Pixels, tuple[int, int]]:
         problem = unlike(picture, form)
         if problem is not None:
             raise UndecodableError(problem)
-        return to_array(fit(picture.image, form)), picture.image.size
+        try:
+            return to_array(fit(picture.image, form)), picture.image.size
+        except Exception as error:
+            raise told(error) from None
 
 
 def indices(content: Any) -> Pixels:

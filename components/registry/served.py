@@ -79,8 +79,9 @@ class ServedNetwork(PythonModel):
         Raises InvalidImageError naming `row`, in the words that training has for the same image.
         """
         where = f"row {row}, column `image`"
+        content = _bytes(value, where)
         try:
-            pixels, size = self.decoding.read(_bytes(value, where), self.form)
+            pixels, size = self.decoding.read(content, self.form)
         except self.decoding.UndecodableError as error:
             raise InvalidImageError(f"{where}: {error}") from None
         return pixels, size

@@ -13,8 +13,10 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, TypeVar
@@ -353,15 +355,29 @@ class Tracking:
         return self.experiment_id
 
 
-def connect(root: Path, experiment: str | None = None, *, ui: str | None = None) -> Tracking:
+@contextmanager
+def looking(root: Path) -> Iterator[Tracking]:
+    """`connect`, for whoever only reads: where there is no database yet an empty one answers that is gone afterwards.
+
+    Only lines make things: who mistypes a name leaves nothing behind.
+    """
+    file = database.path(os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root))
+    if file is None or file.exists():
+        yield connect(root)
+        return
+    with tempfile.TemporaryDirectory(prefix="convoy-look-") as folder:
+        yield connect(Path(folder), uri=local_uri(Path(folder)))
+
+
+def connect(root: Path, experiment: str | None = None, *, ui: str | None = None, uri: str | None = None) -> Tracking:
     """Open the store that MLFLOW_TRACKING_URI names, or the project's own SQLite database below `root/.convoy`.
 
     A database is created once, under a file lock: two processes creating the same tables break each other. Where the
     project was moved or copied, its own database is told the new place (`place`), once. A server that does not answer
     raises TrackingError within seconds. `ui` is the address of MLflow's pages, by default
-    CONVOY_MLFLOW_UI, or the server itself.
+    CONVOY_MLFLOW_UI, or the server itself; `uri` is another store than these.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
     pages = ui or os.environ.get("CONVOY_MLFLOW_UI")
     if is_server(uri):
         probe(uri)

@@ -50,7 +50,8 @@ def export(
         formats.chosen(format)  # before anything is looked for
         if output is not None:
             formats.check_replaceable(output)
-        found = finding.find(tracking.connect(project.root), model)
+        with tracking.looking(project.root) as store:
+            found = finding.find(store, model)
         # A model's own name is a file's word, and may be a path.
         folder = output or Path(f"{found.experiment or texts.file_name(found.served.card.name)}-{format}")
         formats.check_replaceable(folder)  # before an hour's reading: whatever is no export stays, also with --force
@@ -94,7 +95,6 @@ def bench(
         from components.export.bench.targets import machine
         from components.registry import tracking
 
-        connection = tracking.connect(project.root)
         with console.status("measuring …") as status:
 
             def measured(target: Target) -> Bench:
@@ -110,7 +110,7 @@ def bench(
                     on_step=lambda said: status.update(f"{said} …"),
                 ).model_copy(update={"left_out": target.left_out})
 
-            found, done = _measured(connection, model, runtime or [], measured)
+            found, done = _measured(project.root, model, runtime or [], measured)
         said = found.said if found else model
         if json:
             say_json(done.model_dump(mode="json"))
@@ -119,7 +119,7 @@ def bench(
             out.print(table(done, said, out.width))
             out.print(below(done), highlight=False)
         if log:
-            run_id = _remember(connection, found, done, said)
+            run_id = _remember(tracking.connect(project.root), found, done, said)
             console.print(Text.assemble(("in MLflow's run ", "dim"), run_id))
 
 
@@ -171,19 +171,20 @@ def below(done: Bench) -> str:
 
 
 def _measured(
-    connection: Tracking,
+    root: Path,
     text: str,
     wanted: list[str],
     measure: Callable[[Target], Bench],
 ) -> tuple[Found | None, Bench]:
     """Find what is to be measured, and measure it."""
     from components.export.bench import targets
-    from components.registry import finding
+    from components.registry import finding, tracking
 
     if Path(text).is_file():
         target = targets.of_file(Path(text), wanted)
         return None, measure(target)
-    found = finding.find(connection, text)
+    with tracking.looking(root) as store:
+        found = finding.find(store, text)
     with tempfile.TemporaryDirectory(prefix="convoy-bench-") as scratch:
         target = targets.of_model(found.served, found.weights, wanted, Path(scratch))
         return found, measure(target)

@@ -236,6 +236,8 @@ def _told(log: Path) -> Iterator[None]:
         except ConfigurationError as error:
             terminal.stop(console, str(error), terminal.WRONG)
         except (DataError, ArtifactError) as error:
+            if error.__cause__ is not None:  # whoever mends a fault of ours needs the rest
+                terminal.keep_story(error, log)
             terminal.stop(console, str(error), terminal.FAILED)
 
 

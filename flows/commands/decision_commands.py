@@ -124,7 +124,8 @@ def _deciding() -> Iterator[Tracking]:
     with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS):
         from components.registry import tracking
 
-        yield tracking.connect(project.root)
+        with tracking.looking(project.root) as store:  # without a database there is nothing to decide about
+            yield store
 
 
 def _who(by: str | None) -> str:

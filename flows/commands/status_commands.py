@@ -120,7 +120,8 @@ def _asking() -> Iterator[tuple[Project, Tracking]]:
     with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "ended"):
         from components.registry import tracking
 
-        yield project, tracking.connect(project.root)
+        with tracking.looking(project.root) as store:
+            yield project, store
 
 
 def _plans(project: Project) -> list[Planned] | None:

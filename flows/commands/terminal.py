@@ -24,6 +24,7 @@ from flows.base.project import Project, enter, find
 from flows.base.screen import Screen
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
+OURS = ("components.", "flows.")  # whose errors are sentences
 LITTLE_ROOM = 50 * 2**20  # bytes: a line writes about that much besides its data
 WRONG, REJECTED, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes
 GOES_ON = "interrupted; the same command goes on from the last finished step"
@@ -49,10 +50,17 @@ def explained(console: Console, log: Path, interrupted: str = GOES_ON) -> Iterat
     except (typer.Exit, SystemExit):
         raise
     except BaseException as error:
-        with suppress(OSError), _appended(log) as story:  # on a full disk what follows says it all
-            story.write(scrub(traceback.format_exc()))
+        if type(error).__module__.startswith(OURS) and error.__context__ is None:
+            stop(console, str(error), FAILED)  # which says it all
+        keep_story(error, log)
         text = f"{error or type(error).__name__}\n  the whole story: {short(log)}"
         stop(console, text + _full_disk(log), FAILED)
+
+
+def keep_story(error: BaseException, log: Path) -> None:
+    """Append an error's whole stack to a log."""
+    with suppress(OSError), _appended(log) as story:  # on a full disk what follows says it all
+        story.write(scrub("".join(traceback.format_exception(error))))
 
 
 def _appended(log: Path) -> TextIO:

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.config import ConfigurationError, load
+from components import own_files, texts
+from components.config import ConfigurationError, dataset_names, load
+from components.data import places
+from components.data.errors import check_name
 
 AS_OF = "convoy.as_of"  # tag of a line's run: the past moment whose data it worked on
 _HEX = re.compile(r"[0-9a-f]{32}")  # an MLflow run's id, or a digest of DVC's without its `.dir`
@@ -18,6 +21,11 @@ def named(root: Path, name: str | None, revisions: Sequence[str]) -> tuple[str, 
 
     A run says both. Raises ConfigurationError where runs, or a run and `name`, speak of different data sets.
     """
+    if name is not None and not _is_known(root, name, known := dataset_names(root)):
+        raise ConfigurationError(
+            f"--name: expected one of {', '.join(known) or 'the entries of `datasets:`, and there is none'}, received "
+            f"{texts.exact(name)}"
+        )
     runs = {revision: found for revision in revisions if (found := _of_run(root, revision)) is not None}
     spoken = {revision: data for revision, (data, _) in runs.items()} | ({"--name": name} if name else {})
     if len(set(spoken.values())) > 1:
@@ -25,6 +33,13 @@ def named(root: Path, name: str | None, revisions: Sequence[str]) -> tuple[str, 
         raise ConfigurationError(f"--name: expected versions of one data set, received {said}")
     chosen = next(iter(spoken.values()), None) or load(root).line.dataset
     return chosen, tuple(runs[revision][1] if revision in runs else revision for revision in revisions)
+
+
+def _is_known(root: Path, name: str, listed: Sequence[str]) -> bool:
+    """Whether there is, or was, such a data set: one whose entry was taken out still has its versions."""
+    if name in listed or places.prepared(root, check_name(name)).exists():
+        return True
+    return f"@{name}:" in (own_files.text(root / "dvc.lock") or "")
 
 
 def as_of(root: Path, name: str, model: str, moment: datetime) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from components.config import Section, read_section
+from components.config.section import Few
 
 FILE = Path("infra") / "deployments.yaml"
 LINE = "flows/line.py:line"
@@ -19,7 +20,7 @@ class WorkPool(Section):
     """Where workers look for runs; made where the server has none of that name."""
 
     type: str = "process"  # a type of Prefect's: process, docker, kubernetes, …
-    limit: PositiveInt = 1  # runs at once, over all deployments of the pool
+    limit: Few = 1  # runs at once, over all deployments of the pool
 
 
 class When(Section):
@@ -33,7 +34,7 @@ class When(Section):
 class Overlap(Section):
     """What becomes of a run that is due while `limit` runs of the same deployment are under way."""
 
-    limit: PositiveInt = 1
+    limit: Few = 1
     then: Literal["enqueue", "cancel"] = "enqueue"
 
 

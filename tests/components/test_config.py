@@ -39,7 +39,7 @@ def mistakes(params: Any) -> list[str]:
 # -- what is wrong ---------------------------------------------------------------------------------------------------
 
 WRONG = [
-    ({"line__training__batch_size": 0}, "line.training.batch_size: expected greater than 0, received 0"),
+    ({"line__training__batch_size": 0}, "line.training.batch_size: expected greater than or equal to 1, received 0"),
     (
         {"line__training__optimizer": "adam"},
         "line.training.optimizer: expected 'adamw', 'sgd' or 'muon', received 'adam'",
@@ -66,7 +66,7 @@ WRONG = [
         "line.student.unlabelled: expected images of 28×28 in 1 channels, as in fashion-mnist, received digits, of 8×8 "
         "in 1 channels",
     ),
-    ({"line__members__count": 0}, "line.members.count: expected greater than 0, received 0"),
+    ({"line__members__count": 0}, "line.members.count: expected greater than or equal to 1, received 0"),
     (
         {"line__members__networks": []},
         "line.members.networks: expected to have at least 1 item after validation, not 0, received []",
@@ -276,7 +276,7 @@ def test_a_catalogue_entry_is_checked_alone_and_under_its_key(project: Path) -> 
     params = changed(line=None, datasets__digits__image={"height": 8, "width": -1, "channels": 1})
     (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     assert config.dataset_entry(project, "fashion-mnist").image.height == 28
-    with pytest.raises(ConfigurationError, match=r"^datasets\.digits\.image\.width: expected greater than 0"):
+    with pytest.raises(ConfigurationError, match=r"^datasets\.digits\.image\.width: expected greater than or"):
         config.dataset_entry(project, "digits")
     with pytest.raises(ConfigurationError, match=r"datasets\.faces: expected an entry in params\.yaml"):
         config.dataset_entry(project, "faces")

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.config import Located
 from components.data.errors import DataError
-from components.data.sources import place, registry, remote
+from components.data.sources import boundary, place, registry, remote
 from components.data.sources.layouts.form import Found, Layout, Told, images_in, keys, some
 from components.data.sources.layouts.listing import Contents, Folder, contents
 
@@ -67,11 +67,12 @@ def choose(source: Mapping[str, Any], project: Path) -> Candidate:
     known = Located.model_validate(
         {key: source[key] for key in ("path", "sha256", "checksums", "options") if key in source}
     )
-    here = place.local(known, project)
-    # What lies in an archive or at a URL cannot be named by itself: the readers look for it.
-    by_itself = not place.is_remote(path) and here == place.located(known, project)
-    seen = detect(here, path, by_itself=by_itself)
     named = remote.shown(path)
+    with boundary.reading(named, "a source"):
+        here = place.local(known, project)
+        # What lies in an archive or at a URL cannot be named by itself: the readers look for it.
+        by_itself = not place.is_remote(path) and here == place.located(known, project)
+        seen = detect(here, path, by_itself=by_itself)
     fitting = [candidate for candidate in seen.candidates if kind in (None, candidate.kind)]
     fitting = [each for each in fitting if _fits(each, source)] if len(fitting) > 1 else fitting
     if len(fitting) == 1:

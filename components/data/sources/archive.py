@@ -14,10 +14,8 @@ import os
 import posixpath
 import shutil
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from typing import IO, Any, Literal
 
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS
+from components.data.sources import boundary
 from components.data.sources.keeping import alone, link
 from components.data.sources.rows import is_leftover
 from components.files import replacing
@@ -40,10 +39,7 @@ _HEADER = 16 * 2**20  # most bytes that tarfile may ask for at once: it reads he
 _CHUNK = 2**20
 _IGNORED = "__MACOSX"  # what macOS adds to a zip, beside the files themselves
 _PACKERS: dict[bytes, Any] = {b"\x1f\x8b": gzip, b"BZh": bz2, b"\xfd7zXZ": lzma}  # by the first bytes
-_DAMAGE = (
-    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, struct.error),
-    *(NotImplementedError, RuntimeError, UnicodeError),  # methods and passwords that zipfile does not know
-)
+EXPECTED, AGAIN = f"an archive ({', '.join(SUFFIXES)})", "fetch or pack it again"
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,10 @@ def unpack(path: Path, folder: Path) -> None:
     budget = _Budget(path, folder)
     links: dict[str, str] = {}
     try:
-        with closing(_members(path, budget)) as members:
+        with (
+            boundary.reading(path, f"an archive ({', '.join(SUFFIXES)})", AGAIN),
+            closing(_members(path, budget)) as members,
+        ):
             for member in members:
                 budget.enter()
                 name = safe_name(member.name, str(path))
@@ -110,23 +109,11 @@ def unpack(path: Path, folder: Path) -> None:
                     _copy(member, target, budget)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise DataError(f"{path}: expected every name once, received {name} twice; pack it again") from None
-    except _DAMAGE as error:
-        raise _damaged(path, error) from None
-    except OSError as error:
-        if error.errno is not None:  # bz2 says of damage no more than that it is an OSError
-            raise
-        raise _damaged(path, error) from None
-    for name_, target_ in links.items():
-        _second_name(path, folder, name_, target_, links)
+    with boundary.reading(path, EXPECTED, AGAIN):
+        for name_ in links:
+            _second_name(path, folder, name_, links, budget)
     if not any(item.is_file() for item in folder.rglob("*")):
         raise DataError(f"{path}: expected an archive with files, received one without any")
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path}: expected an archive ({', '.join(SUFFIXES)}), received one that cannot be read to its end: "
-        f"{error or type(error).__name__}; fetch or pack it again"
-    )
 
 
 class _Budget:
@@ -169,12 +156,12 @@ def _copy(member: Member, target: Path, budget: _Budget) -> None:
             file.write(chunk)
 
 
-def _second_name(path: Path, folder: Path, name: str, target: str, links: dict[str, str]) -> None:
+def _second_name(path: Path, folder: Path, name: str, links: dict[str, str], budget: _Budget) -> None:
     """Give the file that a link points to the link's name too."""
-    seen = {name}
-    while target in links and target not in seen:
-        seen.add(target)
-        target = links[target]
+    along = [name]  # links that point to links: all of them are led to the end at once, since there may be millions
+    while (target := links[along[-1]]) in links and target not in along[:1] and len(along) <= len(links):
+        along.append(target)
+    links.update(dict.fromkeys(along, target))
     if not (folder / target).is_file():
         raise DataError(
             f"{path}: link {name}: expected a link to a file in the archive, received one to {target}; "
@@ -183,7 +170,8 @@ def _second_name(path: Path, folder: Path, name: str, target: str, links: dict[s
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     if (folder / name).exists():
         raise DataError(f"{path}: expected every name once, received {name} twice; pack it again")
-    link(folder / target, folder / name)
+    if not link(folder / target, folder / name):
+        budget.take((folder / target).stat().st_size)
 
 
 # -- formats ---------------------------------------------------------------------------------------------------------
@@ -221,6 +209,10 @@ def _tar_members(path: Path, stream: IO[bytes], budget: _Budget) -> Generator[Me
     with stream, tarfile.open(fileobj=_Bounded(stream, budget), mode="r:") as tar:  # type: ignore[call-overload]
         while (info := tar.next()) is not None:
             tar.members = []  # it remembers every one; there may be millions
+            if info.size < 0:  # which would lead back to what was read before
+                raise DataError(
+                    f"{path}: expected files of a size, received {info.name} of {info.size:,} bytes; {AGAIN}"
+                )
             if info.isdir():
                 yield Member(info.name, "folder")
             elif info.issym():
@@ -249,7 +241,7 @@ class _Bounded:
         self._stream, self._budget = stream, budget
 
     def read(self, size: int = -1) -> bytes:
-        if size > _HEADER:
+        if not 0 <= size <= _HEADER:
             raise DataError(f"{self._budget.path}: expected an archive, received one with a header of {size:,} bytes")
         self._budget.check((self._stream.tell() + size) // 2)  # headers may be as much again as small files
         return self._stream.read(size)

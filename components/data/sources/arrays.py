@@ -18,7 +18,7 @@ from components.artifacts import SPLITS
 from components.config import ArraysSource, OfSplits
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import archive, place, rows
+from components.data.sources import archive, boundary, limits, place, rows
 from components.data.sources.layouts import arrays as layouts
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData, schema
 
@@ -39,21 +39,21 @@ def read(source: ArraysSource, project: Path) -> SourceData:
     if isinstance(source.images, dict) and isinstance(source.labels, dict):
         return _of_splits(folder, source.images, source.labels, source.names)
     pixels = _images(folder, str(source.images))
-    labels = _loaded(folder, str(source.labels), len(pixels))
+    labels = _loaded(folder, str(source.labels), pixels)
     classes, targets = _targets(folder / f"{source.labels}.npy", labels, source.names)
     columns: dict[str, Any] = {"target": targets}
-    columns["id"] = _texts(folder, "id", len(pixels)) or [f"image-{index:07d}" for index in range(len(pixels))]
+    columns["id"] = _texts(folder, "id", pixels) or [f"image-{index:07d}" for index in range(len(pixels))]
     if None in columns["id"]:
         raise DataError(f"{folder / 'id.npy'}, row {columns['id'].index(None)}: expected an id, received none")
     rows.unique((name, f"{folder / 'id.npy'}, row {index}") for index, name in enumerate(columns["id"]))
-    splits = _texts(folder, "split", len(pixels)) or [None] * len(pixels)
+    splits = _texts(folder, "split", pixels) or [None] * len(pixels)
     columns["published"] = [rows.published(name, f"split.npy, row {index}") for index, name in enumerate(splits)]
     groups = tuple(sorted(path.stem for path in folder.glob("group_*.npy")))
     for group in groups:
-        columns[group] = _texts(folder, group, len(pixels))
+        columns[group] = _texts(folder, group, pixels)
     timed = (folder / "time.npy").exists()
     if timed:
-        columns["time"] = _times(folder, len(pixels))
+        columns["time"] = _times(folder, pixels)
     return SourceData(classes, "class", _tables(pixels, columns, schema("class", groups, timed)), groups, timed)
 
 
@@ -61,7 +61,7 @@ def _of_splits(folder: Path, images: OfSplits, labels: OfSplits, names: tuple[st
     """Arrays of images and labels that a split has each for itself."""
     pixels = {split: _images(folder, images[split]) for split in SPLITS if split in images}
     answers = {
-        split: _labels(_loaded(folder, labels[split], len(each)), folder / f"{labels[split]}.npy")
+        split: _labels(_loaded(folder, labels[split], each), folder / f"{labels[split]}.npy")
         for split, each in pixels.items()
     }
     every = np.concatenate(list(answers.values()))
@@ -105,20 +105,37 @@ def _tables(pixels: Array, columns: dict[str, Any], form: pa.Schema) -> Iterator
         yield pa.table({name: pa.array(each, form.field(name).type) for name, each in values.items()})
 
 
-def _loaded(folder: Path, name: str, count: int | None = None) -> Array:
+_NO_OBJECTS = "Python objects are not read: save them as text, such as labels.astype(str)"
+
+
+def _loaded(folder: Path, name: str, pixels: Array | None = None) -> Array:
     path = rows.inside(folder, f"{name}.npy", f"{folder} (arrays)")
-    try:
+    with boundary.reading(path, "an array of numbers or text", _NO_OBJECTS):
+        _check_header(path)
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(
-            f"{path}: expected an array of numbers or text, received one that cannot be read: {error}; "
-            "Python objects are not read: save them as text, such as labels.astype(str)"
-        ) from None
     if not array.ndim:
         raise DataError(f"{path}: expected an array with a row an image, received a single value")
-    if count is not None and len(array) != count:
-        raise DataError(f"{path}: expected a value for each of {count} images, received {len(array)}")
+    if pixels is None:
+        return array
+    if len(array) != len(pixels):
+        raise DataError(f"{path}: expected a value for each of {len(pixels)} images, received {len(array)}")
+    most = max(limits.HELD, pixels.nbytes // 4)
+    if array.nbytes > most:
+        raise DataError(f"{path}: expected at most {most:,} bytes of values, received {array.nbytes:,}; shorten them")
     return array
+
+
+def _check_header(path: Path) -> None:
+    """Raises ValueError where a file is not as long as its header says: mapped into memory, it would be believed."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
+        shape, _, kind = read(file)
+        stated, there = math.prod(shape) * kind.itemsize, path.stat().st_size - file.tell()
+    if any(side < 0 for side in shape) or not kind.itemsize:
+        raise ValueError(f"its header states the shape {shape} of {kind}")
+    if not kind.hasobject and stated != there:
+        raise ValueError(f"its header states {shape} of {kind}, {stated} bytes, and {there} follow")
 
 
 def _images(folder: Path, name: str) -> Array:
@@ -128,7 +145,10 @@ def _images(folder: Path, name: str) -> Array:
         how = _CONVERSIONS.get(pixels.dtype.kind, "an array of uint8")
         raise DataError(f"{path}: expected uint8, received {pixels.dtype}; save {how}")
     shape = pixels.shape
+    if pixels.ndim in (3, 4):
+        limits.check_pictures(path, len(pixels), path.stat().st_size)
     if pixels.ndim == 3 or (pixels.ndim == 4 and shape[3] in (1, 3)):
+        limits.check_picture(path, shape[1], shape[2])
         return pixels
     hint = "; save images.transpose(0, 2, 3, 1)" if pixels.ndim == 4 and shape[1] in (1, 3) else ""
     raise DataError(f"{path}: expected images (N, H, W) or (N, H, W, 3), received {shape}{hint}")
@@ -180,18 +200,18 @@ def _labels(labels: Array, path: Path) -> Array:
     return labels
 
 
-def _texts(folder: Path, name: str, count: int) -> list[str | None]:
+def _texts(folder: Path, name: str, pixels: Array) -> list[str | None]:
     """Text, or None where a value is missing; nothing where there is no such array."""
     if not (folder / f"{name}.npy").exists():
         return []
-    array = _loaded(folder, name, count)
+    array = _loaded(folder, name, pixels)
     if array.ndim != 1:
         raise DataError(f"{folder / name}.npy: expected values (N,), received {array.shape}")
     return [rows.text(value.decode() if isinstance(value, bytes) else value) for value in array.tolist()]
 
 
-def _times(folder: Path, count: int) -> list[float]:
-    array = _loaded(folder, "time", count)
+def _times(folder: Path, pixels: Array) -> list[float]:
+    array = _loaded(folder, "time", pixels)
     if array.dtype.kind == "M":
         array = array.astype("datetime64[us]").astype(np.float64) / 1e6
     return [rows.seconds(value, f"{folder / 'time.npy'}, row {index}") for index, value in enumerate(array.tolist())]

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.artifacts import Split
 from components.data.errors import DataError
-from components.data.sources import rows
+from components.data.sources import boundary, rows
 from components.data.sources.faults import Fault, Faults, Kind, named, shown
 
 NO_IMAGE = Kind("annotation", "annotations", "of images that are listed", "of another image")
@@ -63,10 +63,8 @@ def load(path: Path, faults: Faults, split: Split | None = None, *, several: boo
     Annotations that belong to nothing, or whose id another one has, go into `faults`. Raises DataError that names the
     image, annotation or category for anything else that is wrong.
     """
-    try:
+    with boundary.reading(path, "COCO's JSON"):
         content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected COCO's JSON, received a file that is none: {error}") from None
     parts = [_list(content, key, path) for key in ("images", "annotations", "categories")]
     labels = _labels(parts[2], path)
     pictures = _pictures(parts[0], path, split, f"{split}/" if several else "")

@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components import offered, texts
 from components.artifacts import Split
 from components.config import HuggingFaceSource
 from components.data.errors import DataError
-from components.data.sources import place, rows
+from components.data.sources import boundary, parquet, place, rows
 from components.data.sources.faults import Fault, Faults, Kind, shown
 from components.data.sources.layouts import huggingface as layouts
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData, schema
-from components.data.sources.tabular import bytes_of, is_bytes, parquet_parts
+from components.data.sources.tabular import bytes_of, is_bytes
 
 LAYOUTS = layouts.LAYOUTS
 
@@ -88,12 +87,8 @@ def _library(path: Path) -> Any:
 def _saved(path: Path) -> list[Part]:
     """What `save_to_disk` wrote: a `Dataset`, or a `DatasetDict` with a split a name."""
     library = _library(path)
-    try:
+    with boundary.reading(path, "what `save_to_disk` writes"):
         found = library.load_from_disk(str(path))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
-        raise DataError(
-            f"{path}: expected what `save_to_disk` writes, received one that cannot be read: {error}"
-        ) from None
     if not isinstance(found, library.DatasetDict):
         return [Part("row", None, _features(found.features), lambda names: _mapped(found, names))]
     return [
@@ -146,7 +141,7 @@ def _parquet(path: Path) -> list[Part]:
             split or "row",
             split,
             _described(_parquet_schema(some)),
-            lambda names, some=some: (table for file in some for table in parquet_parts(file, names)),  # type: ignore[misc]
+            lambda names, some=some: (table for file in some for table in parquet.parts(file, names)),  # type: ignore[misc]
         )
         for split, some in splits.items()
     ]
@@ -179,10 +174,7 @@ def _parquet_schema(files: list[Path]) -> pa.Schema:
     """Of all the files, which must agree."""
     first = None
     for path in files:
-        try:
-            found = pq.read_schema(path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{path}: expected a Parquet file, received one that cannot be read: {error}") from None
+        found = parquet.schema(path)
         if first is not None and not found.equals(first):
             raise DataError(f"{path}: expected the columns of {files[0].name}, received {', '.join(found.names)}")
         first = first or found

@@ -9,7 +9,6 @@ import gzip
 import io
 import math
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import pyarrow as pa
 from components.config import IdxSource
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import place
+from components.data.sources import boundary, limits, place
 from components.data.sources.layouts import idx as layouts
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData
 from components.data.sources.rows import inside
@@ -50,7 +49,7 @@ def read(source: IdxSource, project: Path) -> SourceData:
         there = [_there(folder, name) for name in (source.test_images, source.test_labels)]
         if any(there):
             pairs.append(Pair("test", _file(folder, source.test_images), _file(folder, source.test_labels)))
-    labels = {pair.split: _labels(pair.labels) for pair in pairs}
+    labels = {pair.split: _labels(pair) for pair in pairs}
     there = np.unique(np.concatenate(list(labels.values()))).tolist()
     least, largest = (there[0], there[-1]) if there else (0, 0)
     if source.names is None:
@@ -80,6 +79,7 @@ def _tables(pairs: list[Pair], labels: dict[str, Bytes]) -> Iterator[pa.Table]:
             answers = labels[pair.split].astype(np.int64)
             if len(shape) != 3 and not (len(shape) == 4 and shape[3] in (1, 3)):
                 raise DataError(f"{pair.images}: expected images (N, H, W) or (N, H, W, 3), received {shape}")
+            limits.check_picture(pair.images, shape[1], shape[2])
             if shape[0] != len(answers):
                 raise DataError(
                     f"{pair.images}: expected a label an image, received {shape[0]} images and {len(answers)} labels"
@@ -100,11 +100,13 @@ def _tables(pairs: list[Pair], labels: dict[str, Bytes]) -> Iterator[pa.Table]:
             _end(pair.images.name, file)
 
 
-def _labels(path: Path) -> Bytes:
+def _labels(pair: Pair) -> Bytes:
+    path = pair.labels
     with _opened(path) as file:
         shape = header(path.name, file)
         if len(shape) != 1:
             raise DataError(f"{path}: expected labels (N,), received {shape}")
+        limits.check_pictures(path, shape[0], pair.images.stat().st_size)
         values = _values(path.name, file, shape)
         _end(path.name, file)
         return values
@@ -155,7 +157,5 @@ def _end(name: str, file: IO[bytes]) -> None:
 
 
 def _read(name: str, file: IO[bytes], size: int) -> bytes:
-    try:
+    with boundary.reading(name, "an idx file, packed by gzip or not"):
         return file.read(size)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{name}: expected a gzip file that can be read to its end, received: {error}") from None

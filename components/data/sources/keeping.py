@@ -22,9 +22,13 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def link(existing: Path, name: Path) -> None:
-    """A second name for a file that nobody writes to again; a copy where the file system has no such thing."""
+def link(existing: Path, name: Path) -> bool:
+    """A second name for a file that nobody writes to again; a copy, and False, where the file system has no such thing,
+    or no more of them for this file.
+    """
     try:
         os.link(existing, name)
     except OSError:
         shutil.copy2(existing, name)
+        return False
+    return True

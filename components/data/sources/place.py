@@ -16,7 +16,7 @@ from pathlib import Path
 from components.config import Located
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import archive, remote
+from components.data.sources import archive, boundary, remote
 from components.data.sources.rows import inside, is_leftover
 
 _LINE = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>.+)")  # as `sha256sum` writes them
@@ -74,7 +74,9 @@ def check_sums(folder: Path, name: str) -> None:
         raise DataError(f"source.checksums: expected a folder or an archive at source.path, received {folder}")
     path = inside(folder, name, "source.checksums")
     expected: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    with boundary.reading(path, "a list of digests as sha256sum writes it, in UTF-8"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         match = _LINE.fullmatch(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from components import spelling, texts
 from components.config import Located
 from components.data.errors import DataError
-from components.data.sources import apart
+from components.data.sources import apart, boundary
 from components.members import SOURCES
 
 LONGEST_NAME = 1000  # characters of a class's name: whatever is longer is a file or a text, in the wrong column
@@ -60,12 +60,19 @@ def schema(target: Literal["class", "mask"], groups: tuple[str, ...] = (), time:
 def read(source: Any, project: Path) -> SourceData:
     """The samples of a `source:` section; only that kind's module is imported. Relative paths are the project's.
 
-    Every source's names pass here, and are joined where the section says so. Raises DataError for a name that is none,
-    for a source that lies where Convoy keeps things, and whatever its kind's module raises.
+    Every source passes here: its names, which are joined where the section says so, and whatever its module or a
+    library raises, now or when the tables are read, which becomes a DataError. Raises DataError for a name that is
+    none, and for a source that lies where Convoy keeps things.
     """
-    apart.check_source(source, project)
-    module: Any = SOURCES.load(source.kind)
-    data: SourceData = module.read(source, project)
+
+    def opened() -> SourceData:
+        module: Any = SOURCES.load(source.kind)
+        with boundary.reading(*_called(source)):
+            apart.check_source(source, project)
+            data: SourceData = module.read(source, project)
+        return replace(data, tables=boundary.each(data.tables, *_called(source)))
+
+    data = opened()
     _named(data, source.kind)
     if not isinstance(source, Located):
         return data
@@ -96,6 +103,13 @@ def layouts() -> Iterator[Any]:
     for name in SOURCES.names():
         yield from getattr(SOURCES.load(name), "LAYOUTS", ())
     yield from elsewhere.LAYOUTS
+
+
+def _called(source: Any) -> tuple[str, str]:
+    """A source in messages, where its reader names no file: its place (an address may hold secrets), and its kind."""
+    path = getattr(source, "path", None)
+    there = path is not None and "://" not in path and "::" not in path
+    return f"{path} ({source.kind})" if there else f"source ({source.kind})", f"a source of kind {source.kind}"
 
 
 def _named(data: SourceData, kind: str) -> None:
@@ -133,8 +147,9 @@ def listing(source: Any, project: Path) -> str | None:
         return None
     from components.data.sources import place
 
-    apart.check_source(source, project)
     # Those whose images may lie elsewhere than `path` know where.
     module = SOURCES.load(source.kind)  # type: ignore[attr-defined]
-    found: str | None = getattr(module, "listing", place.listing)(source, project)
+    with boundary.reading(*_called(source)):
+        apart.check_source(source, project)
+        found: str | None = getattr(module, "listing", place.listing)(source, project)
     return found

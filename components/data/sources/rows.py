@@ -7,7 +7,8 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ import pyarrow as pa
 from components import spelling, texts
 from components.artifacts import Split
 from components.data.errors import DataError
+from components.data.sources import boundary
+from components.data.sources.faults import shown
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, is_text
 
 _WORDS: dict[Split, tuple[str, ...]] = {
@@ -155,24 +158,33 @@ def text(value: Any) -> str | None:
 
 def seconds(value: Any, where: str) -> float:
     """A number as it is, a date or an ISO 8601 text as seconds since 1970 (UTC where it names no zone)."""
-    if isinstance(value, datetime):
-        return _since_1970(value)
-    if isinstance(value, str):
-        try:
+    number = math.nan
+    with suppress(
+        ValueError, OverflowError, TypeError
+    ):  # a day that there is not, a number that no float holds, a list
+        if isinstance(value, date):
+            number = _since_1970(value)
+        elif isinstance(value, str):
+            number = _of_text(value)
+        elif value is not None and not isinstance(value, bool):
             number = float(value)
-        except ValueError:
-            try:
-                return _since_1970(datetime.fromisoformat(value))
-            except ValueError:
-                number = math.nan
-    else:
-        number = math.nan if value is None or isinstance(value, bool) else float(value)
     if not math.isfinite(number):
-        raise DataError(f"{where}: expected a time, a number or ISO 8601 such as 2024-05-17T09:30, received {value!r}")
+        raise DataError(
+            f"{where}: expected a time, a number or ISO 8601 such as 2024-05-17T09:30, received {shown(value)}"
+        )
     return number
 
 
-def _since_1970(moment: datetime) -> float:
+def _of_text(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return _since_1970(datetime.fromisoformat(value))
+
+
+def _since_1970(moment: date) -> float:
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -204,11 +216,13 @@ def inside(root: Path, name: str, where: str) -> Path:
     """
     pure = PurePosixPath(name)
     if not name or "\0" in name or pure.is_absolute() or ".." in pure.parts:
-        raise DataError(f"{where}: expected a path below {root}, received {name!r}")
+        raise DataError(f"{where}: expected a path below {root}, received {texts.exact(name)}")
     path = root / pure
-    real = path.resolve()
+    with boundary.reading(where, f"a path below {root}"):
+        real = path.resolve()
+        there = real.is_file()
     if not real.is_relative_to(root):
         raise DataError(f"{where}: expected a file inside {root}, received a link to {real}; copy it instead")
-    if not real.is_file():
+    if not there:
         raise DataError(f"{where}: expected a file {path}, received {'a folder' if real.is_dir() else 'none'}")
     return path

@@ -8,19 +8,21 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from components import texts
 from components.data.errors import DataError
-from components.data.sources import records
+from components.data.sources import boundary, limits, parquet, records
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS
 
 RECORDS = (".jsonl", ".ndjson", ".json")
@@ -28,7 +30,6 @@ SUFFIXES = (".csv", ".tsv", ".parquet", *RECORDS)
 _BETWEEN = ",;\t|"  # what may be between columns, the most usual first
 _BEGINNING = 2**20  # bytes: a header is shorter
 _BLOCK = 32 * 2**20  # bytes of a row, at most: pictures as text are that long
-_UNREADABLE = (pa.ArrowInvalid, OSError, UnicodeError, csv.Error)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,29 @@ def bytes_of(value: Any) -> bytes | None:
 
 def held(path: Path, names: list[str]) -> pa.Table:
     """Some columns of the whole table."""
-    return pa.concat_tables([*parts(path, list(dict.fromkeys(names))), columns(path, names).empty_table()])
+    taken, rows, size = [columns(path, names).empty_table()], 0, 0
+    for part in parts(path, list(dict.fromkeys(names))):
+        rows, size = rows + len(part), size + part.nbytes
+        limits.check_rows(path, rows, path.stat().st_size)
+        limits.check_held(path, size)
+        _check_names(path, part, rows - len(part))
+        taken.append(part)
+    return pa.concat_tables(taken)
+
+
+def _check_names(path: Path, part: pa.Table, start: int) -> None:
+    """Raises DataError for a value that is no name but a document, or a picture as text."""
+    for name in part.column_names:
+        for chunk in part.column(name).chunks:
+            values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+            is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+            longest = (pc.max(pc.binary_length(values)).as_py() or 0) if is_text else 0
+            if longest > limits.NAME:
+                raise DataError(
+                    f"{path}, rows from {start + 1} on: expected names of at most {limits.NAME:,} bytes in "
+                    f"{texts.exact(name)}, received one of {longest:,}; pictures are read from files that are named, "
+                    "or as bytes from a Parquet file"
+                )
 
 
 def head(path: Path, names: list[str], rows: int) -> list[dict[str, Any]]:
@@ -76,16 +99,14 @@ def head(path: Path, names: list[str], rows: int) -> list[dict[str, Any]]:
 
 
 def columns(path: Path, names: list[str] | None = None) -> pa.Schema:
-    try:
+    with _table(path):
         if path.suffix.lower() == ".parquet":
-            form = pq.read_schema(path).remove_metadata()
+            form = parquet.schema(path).remove_metadata()
         elif path.suffix.lower() in RECORDS:
             form = pa.schema([(name, pa.string()) for name in records.names(path)])
         else:
             form = pa.schema([(name, pa.string()) for name in dialect(path).names])
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from None
-    twice = sorted({name for name in form.names if form.names.count(name) > 1})
+    twice = sorted(name for name, number in Counter(form.names).items() if number > 1)
     if twice:
         raise DataError(f"{path}: expected columns of different names, received {texts.exact(twice[0])} twice")
     return form if names is None else pa.schema([form.field(name) for name in dict.fromkeys(names)])
@@ -95,9 +116,9 @@ def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
     """The table's rows in order, some columns only, in parts that fit into memory whatever the images' size."""
     form = columns(path, names)
     if path.suffix.lower() == ".parquet":
-        yield from parquet_parts(path, names)
+        yield from parquet.parts(path, names)
         return
-    try:
+    with _table(path):
         if path.suffix.lower() in RECORDS:
             yield from _gathered(({name: each.get(name) for name in form.names} for each in records.rows(path)), form)
             return
@@ -107,28 +128,6 @@ def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
             return
         with _csv(path, form, written) as reader:
             yield from (pa.Table.from_batches([batch]) for batch in reader)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from None
-
-
-def parquet_parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
-    """Some columns of a Parquet file, as many rows at a time as are about BATCH_BYTES (but never less than a page)."""
-    try:
-        # Buffered reading: otherwise a whole row group, which may be the whole file, is in memory.
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
-            for batch in file.iter_batches(
-                batch_size=_rows_at_once(file.metadata, names), columns=names, use_threads=False
-            ):
-                yield pa.Table.from_batches([batch])
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _rows_at_once(about: pq.FileMetaData, names: list[str]) -> int:
-    groups = [about.row_group(number) for number in range(about.num_row_groups)]
-    columns = [group.column(number) for group in groups for number in range(about.num_columns)]
-    size = sum(each.total_uncompressed_size for each in columns if each.path_in_schema.split(".")[0] in names)
-    return max(1, min(BATCH_ROWS, BATCH_BYTES * int(about.num_rows) // max(1, int(size))))
 
 
 # -- CSV -------------------------------------------------------------------------------------------------------------
@@ -217,13 +216,21 @@ def _csv(path: Path, form: pa.Schema, written: Dialect) -> pacsv.CSVStreamingRea
     )
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if isinstance(error, UnicodeError):
-        where = f" (byte {error.start:,})" if isinstance(error, UnicodeDecodeError) else ""
-        return DataError(
-            f"{path}: expected a table in UTF-8 or UTF-16, received one that cannot be read as such{where}; save it as "
-            "UTF-8, for example by `iconv -f WINDOWS-1252 -t UTF-8`"
-        )
-    return DataError(
-        f"{path}: expected a table (CSV with a header, JSON, or Parquet), received one that cannot be read: {error}"
-    )
+@contextmanager
+def _table(path: Path) -> Iterator[None]:
+    with boundary.reading(path, "a table (CSV with a header, JSON, or Parquet)"):
+        try:
+            yield
+        except UnicodeError as error:
+            where = f" (byte {error.start:,})" if isinstance(error, UnicodeDecodeError) else ""
+            raise DataError(
+                f"{path}: expected a table in UTF-8 or UTF-16, received one that cannot be read as such{where}; save "
+                "it as UTF-8, for example by `iconv -f WINDOWS-1252 -t UTF-8`"
+            ) from error
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error):
+                raise
+            raise DataError(
+                f"{path}: expected rows of at most {_BLOCK:,} bytes, received a longer one; close each quote that a "
+                "value begins with, and name pictures instead of writing them out"
+            ) from error

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
-from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
+from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from components import decoding
 from components.artifacts import SPLITS, Split
 from components.config import VocSource
 from components.data import images
 from components.data.errors import DataError
-from components.data.sources import boxes, cut, frames, mask_files, place, rows
+from components.data.sources import boundary, boxes, cut, frames, mask_files, place, rows
 from components.data.sources.boxes import Box
 from components.data.sources.faults import Fault, Faults, Kind, shown
 from components.data.sources.formats import SUFFIXES
@@ -36,6 +36,9 @@ TWENTY = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 BORDER = 255
+_LARGEST = (
+    8 * 2**20
+)  # bytes of one XML: ten thousand objects have a third of it, and in memory it is thirty times as much
 _SETS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}  # files of ImageSets → splits
 BROKEN = Kind("file", "files", "of Pascal VOC's XML", "that cannot be read")
 NO_NAME = Kind("object", "objects", "with a name", "without a name")
@@ -164,7 +167,8 @@ def _published(folder: Path, annotated: dict[str, Path]) -> dict[str, Split]:
     if not files["train"].is_file():
         files["train"] = folder / "trainval.txt"
     for key, path in files.items():
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        with boundary.reading(path, "a text in UTF-8 with the name of an image a line"):
+            lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         for name in (line.split()[0] for line in lines if line.strip()):
             if name not in annotated:
                 raise DataError(f"{path}: expected names of annotated images, received {name}, which is none")
@@ -178,10 +182,12 @@ def _published(folder: Path, annotated: dict[str, Path]) -> dict[str, Split]:
 
 
 def _picture(name: str, path: Path, part: Part, faults: Faults) -> Picture | Fault:
+    if (size := path.stat().st_size) > _LARGEST:
+        return Fault(BROKEN, f"{path.name}: has {size:,} bytes, more than the {_LARGEST:,} that are read")
     try:
         root = fromstring(path.read_bytes(), forbid_dtd=True)
-    except (ParseError, ValueError, LookupError) as error:  # a document type can be a bomb, and VOC has none
-        why = "a document type, which is not read" if isinstance(error, DefusedXmlException) else error
+    except Exception as error:  # a document type can be a bomb, and VOC has none
+        why = "a document type, which is not read" if isinstance(error, DefusedXmlException) else boundary.words(error)
         return Fault(BROKEN, f"{path.name}: {why}")
     size = root.find("size")
     stated = (None, None) if size is None else (size.findtext("width"), size.findtext("height"))

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from components.data.errors import DataError
-from components.data.sources import registry, rows, tabular
+from components.data.sources import parquet, registry, rows, tabular
 from tests.components.data.sources.source_builders import parse, read, save, write_manifest
 
 
@@ -218,7 +218,7 @@ def test_times_of_a_parquet_may_be_timestamps(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given 60 MB of images in one row group, of pages as Parquet means them, and tables of 2 MB
     monkeypatch.setattr(rows, "BATCH_BYTES", 2 * 2**20)
-    monkeypatch.setattr(tabular, "BATCH_BYTES", 2 * 2**20)
+    monkeypatch.setattr(parquet, "BATCH_BYTES", 2 * 2**20)
     random = np.random.default_rng(0)
     contents = [random.bytes(100_000) for _ in range(600)]
     table = pa.table({"id": [f"{number}" for number in range(600)], "path": contents, "target": ["a", "b"] * 300})
