@@ -411,7 +411,7 @@ def test_what_one_of_a_group_has_written_the_others_can_read(tmp_path: Path) -> 
         "import os, sys; from pathlib import Path\n"
         "os.umask(0o027)\n"
         "import torch; from safetensors.torch import save_file\n"
-        "from components.artifacts import replacing, writing\n"
+        "from components.files import replacing, writing\n"
         "root, tensors = Path(sys.argv[1]), {'x': torch.zeros(1)}\n"
         "(root / 'kept').touch(0o600)\n"
         "for name in ('new', 'kept'):\n"

@@ -156,7 +156,7 @@ def test_a_damaged_cache_is_noticed_and_the_place_is_left_as_it_was(project: Pat
 KILLED = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-from components.artifacts import digest_folder
+from components.files import digest_folder
 from components.data.versions import restore, restoring
 
 project, name, old, new = Path(sys.argv[1]), *sys.argv[2:]
