@@ -89,6 +89,14 @@ def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = im
     return _described(pa.array(contents, pa.binary()), batch, usable, unlike)
 
 
+def foretold(size: tuple[int, int], mode: str, declared: ImageDeclaration | decoding.Form) -> dict[str, Any]:
+    """Width, height and mode that an image of this size `(width, height)` and Pillow mode is going to have."""
+    if declared.resize:
+        return {"width": declared.width, "height": declared.height, "mode": decoding.MODE[declared.channels]}
+    lossless = mode in decoding.LOSSLESS[declared.channels]
+    return {"width": size[0], "height": size[1], "mode": decoding.MODE[declared.channels] if lossless else mode}
+
+
 _UNDECODABLE: dict[str, Any] = {name: None for name, _ in FACTS} | {"decodable": False}
 
 
@@ -165,6 +173,6 @@ def _decode(content: bytes | None, form: decoding.Form) -> _Decoded | dict[str, 
             facts, _, _ = _measure(
                 decoding.to_array(decoding.fit(picture.image, own) if lossless else picture.image)[None]
             )
-            return {name: values[0] for name, values in facts.items()} | ({} if lossless else {"mode": mode})
+            return {name: values[0] for name, values in facts.items()} | foretold(picture.image.size, mode, form)
     except decoding.UndecodableError as error:
         return _UNDECODABLE | {"problem": str(error)}

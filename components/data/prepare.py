@@ -6,7 +6,7 @@ validation judges), but what inspection has decided to drop is obeyed, and liste
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,9 @@ MANY = 30_000  # images from which on starting processes (a second each) costs l
 BATCH_PIXELS = 32 * 2**20  # bytes of decoded pixels at a time: large photographs must not gather 10,000 at a time
 
 
+Describe = Callable[[Path, ImageDeclaration, RawCard], Iterable[tuple[pa.Table, facts.Described]]]
+
+
 def schema(target: str, groups: tuple[str, ...], *, folds: bool = False) -> pa.Schema:
     """The columns of a prepared shard."""
     return pa.schema(
@@ -53,11 +56,20 @@ def schema(target: str, groups: tuple[str, ...], *, folds: bool = False) -> pa.S
     )
 
 
-def prepare(name: str, config: DatasetConfig, raw: Path, folder: Path, decisions: Decisions | None = None) -> Dataset:
-    """Write the data set into `folder`, in one move.
+def prepare(
+    name: str,
+    config: DatasetConfig,
+    raw: Path,
+    folder: Path,
+    decisions: Decisions | None = None,
+    *,
+    describe: Describe | None = None,
+) -> Dataset:
+    """Write the data set into `folder`, in one move. Raises DataError where the splits cannot be drawn.
 
     What `decisions` drop goes into `dropped-*.parquet` and `DatasetCard.dropped`; it belongs to no split. Families of
     twins stay together where splits are drawn; what is done about those in several is said by `checks.leakage`.
+    `describe` yields the raw rows without their images, in order, and what became of those; it decodes them by default.
     """
     card = RawCard.load(raw)
     classes = config.classes or card.classes
@@ -69,7 +81,7 @@ def prepare(name: str, config: DatasetConfig, raw: Path, folder: Path, decisions
             parts = (*SPLITS, *((DROPPED,) if layout.dropped else ()))
             writers = {part: stack.enter_context(ShardWriter(temporary, part, columns)) for part in parts}
             at = 0
-            for rows, described in _described(raw, config.image, card):
+            for rows, described in (describe or _described)(raw, config.image, card):
                 members, folds = layout.rows(at, len(rows))
                 at += len(rows)
                 moments.add(described, members == "train")
@@ -265,28 +277,30 @@ def _describe_part(part: _Part) -> tuple[pa.Table, facts.Described]:
     mapping = map if inside() else images.in_threads  # a process of many needs no threads beside it
     rest = table.drop_columns(["image"]).combine_chunks()
     if part.masked and part.declared.resize:
-        masks = _resized(rest.column("target").combine_chunks(), alone, part.declared)
+        masks = resized(rest.column("target").combine_chunks(), map(_size, alone), part.declared)
         rest = rest.set_column(rest.schema.get_field_index("target"), "target", masks)
     return rest, facts.describe(alone, part.declared, mapping)
 
 
-def _resized(masks: pa.Array, pictures: pa.Array, declared: ImageDeclaration) -> pa.Array:
-    """Masks at the declared size. One that is not of its picture's size stays as it is, for validation to name."""
-    resized: list[bytes | None] = []
-    for mask, picture in zip(images.decode_masks(masks), pictures, strict=True):
+def resized(masks: pa.Array, pictures: Iterable[tuple[int, int] | None], declared: ImageDeclaration) -> pa.Array:
+    """Masks at the declared size. One that is not of its picture's size stays as it is, for validation to name.
+
+    `pictures` are the pictures' own `(width, height)`, None of what is no picture.
+    """
+    fitted: list[bytes | None] = []
+    for mask, own in zip(images.decode_masks(masks), pictures, strict=True):
         if mask is None:
-            resized.append(None)
+            fitted.append(None)
             continue
-        fits = _size(picture.as_buffer()) in (None, mask.shape[::-1])
-        size = (declared.width, declared.height) if fits else mask.shape[::-1]
-        resized.append(images.encode(images.resize_mask(mask, *size)[None])[0].as_py())
-    return pa.array(resized, pa.binary())
+        size = (declared.width, declared.height) if own in (None, mask.shape[::-1]) else mask.shape[::-1]
+        fitted.append(images.encode(images.resize_mask(mask, *size)[None])[0].as_py())
+    return pa.array(fitted, pa.binary())
 
 
-def _size(picture: pa.Buffer) -> tuple[int, int] | None:
+def _size(picture: pa.BinaryScalar) -> tuple[int, int] | None:
     """Width and height, upright; None of what is no picture, which has a fault of its own."""
     try:
-        return decoding.header(picture).size
+        return decoding.header(picture.as_buffer()).size
     except decoding.UndecodableError:
         return None
 

@@ -47,10 +47,7 @@ def watch(name: str, config: DatasetConfig, project: Path) -> None:
     for a rule file that is declared and missing, and for a source that is neither there nor known.
     """
     folder = places.watched(project, name)
-    rules = WatchedRules(
-        expectations=_file_digest(project, f"datasets.{name}.checks.expectations", config.checks.expectations),
-        reviewed=_file_digest(project, f"datasets.{name}.checks.reviewed", config.checks.reviewed),
-    )
+    rules = rule_files(name, config, project)
     _keep(folder / "rules.json", rules)
     if not isinstance(config.source, Located):
         _keep(folder / "source.json", WatchedSource(kind=config.source.kind, fingerprint=None))
@@ -60,13 +57,18 @@ def watch(name: str, config: DatasetConfig, project: Path) -> None:
         _keep(folder / "source.json", WatchedSource(kind=config.source.kind, fingerprint=found))
 
 
-def changes(name: str, config: DatasetConfig, project: Path) -> list[str]:
-    """What `watch` would find changed, told by names, sizes and times alone: nothing is read, nothing written."""
-    folder = places.watched(project, name)
-    rules = WatchedRules(
+def rule_files(name: str, config: DatasetConfig, project: Path) -> WatchedRules:
+    """The files that `checks:` names; raises DataError for one that is missing."""
+    return WatchedRules(
         expectations=_file_digest(project, f"datasets.{name}.checks.expectations", config.checks.expectations),
         reviewed=_file_digest(project, f"datasets.{name}.checks.reviewed", config.checks.reviewed),
     )
+
+
+def changes(name: str, config: DatasetConfig, project: Path) -> list[str]:
+    """What `watch` would find changed, told by names, sizes and times alone: nothing is read, nothing written."""
+    folder = places.watched(project, name)
+    rules = rule_files(name, config, project)
     if not _is_kept(folder / "rules.json", rules):
         return ["watch: a file that `checks:` names has changed"]
     if not isinstance(config.source, Located):

@@ -234,14 +234,14 @@ def _findings(checked: Checked, width: int, lines: int, *, everything: bool, kep
     heads = {key: _heading(key, len(rows)) for key, rows in found.items()}
     shown = {key: [_finding(row) for row in rows] for key, rows in found.items()}
     notes = [Text(f"  {note}", style="dim", overflow="fold") for note in checked.inspection.notes]
-    refusal = [Text.assemble(("✗ ", "bold red"), checked.refusal, overflow="fold")] if checked.refusal else []
+    refusals = [Text.assemble(("✗ ", "bold red"), each, overflow="fold") for each in checked.refusals]
     twins = any(error and kind in TWINS for error, kind in found)
     spellings = any(kind == "spelling" for _, kind in found)
     tail = [Text(), _conclusion(checked, twins=twins, spellings=spellings), *_ways(checked, found)]
     if not everything:
-        around = [*refusal, *heads.values(), *notes, _more(len(checked.findings), kept), *tail]
+        around = [*refusals, *heads.values(), *notes, _more(len(checked.findings), kept), *tail]
         shown = _fitting(shown, width, lines - _height(around, width))
-    parts: list[Any] = [*refusal]
+    parts: list[Any] = [*refusals]
     for key in sorted(found, key=lambda key: (not key[0], KINDS.index(key[1]))):
         parts += [heads[key], *shown[key]]
     hidden = len(checked.findings) - sum(map(len, shown.values()))

@@ -5,7 +5,7 @@ Nothing is written but the folder that the inspection is given. Reading is the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components import texts
-from components.artifacts import SPLITS, Split
 from components.config import (
     ConfigurationError,
     DatasetConfig,
@@ -26,17 +25,16 @@ from components.config import (
     parse_entry,
     read_yaml,
 )
-from components.data.checking import detect
+from components.data.checking import detect, verdict
+from components.data.checking.foresee import foresee, keeping
 from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
-from components.data.families import Families, joined, leaks
 from components.data.inspection import naming
-from components.data.inspection.findings import TWINS, Finding, Inspection, load_findings
-from components.data.kinds import ERRORS
+from components.data.inspection.findings import Finding, Inspection, load_findings
 from components.data.sources import apart, fashion_mnist, registry
 from components.data.sources.place import is_remote
 from components.data.sources.remote import shown
-from components.data.splits import assign
+from components.data.watch import rule_files
 
 INSPECTED = "inspected"
 NAMELESS = "NAME"  # of an entry that has none yet, in messages
@@ -80,6 +78,7 @@ class Reading:
 class Looked:
     """A source that has been read to its end: its counts, and the entry it would have."""
 
+    name: str
     says: str
     entry: dict[str, Any]  # as the catalogue would have it
     config: DatasetConfig
@@ -99,12 +98,12 @@ class Checked:
     looked: Looked
     inspection: Inspection
     findings: pa.Table  # columns of `inspection.findings.SCHEMA`, and `error` (bool): it would stop the line
-    refusal: str = ""  # why the splits cannot be drawn, where no finding says so
+    refusals: tuple[str, ...] = ()  # what else would stop the line, a sentence each
 
     @property
     def errors(self) -> int:
         """How many things would stop the line."""
-        return int(pc.sum(self.findings.column("error")).as_py() or 0) + bool(self.refusal)
+        return int(pc.sum(self.findings.column("error")).as_py() or 0) + len(self.refusals)
 
 
 def look(path: str, wanted: Wanted, root: Path, advanced: Callable[[int], None] = lambda _: None) -> Looked:
@@ -134,61 +133,26 @@ def check(
     ahead = [] if first is None else [first]  # what most images are is not known yet: the first ones stand in for it
     provisional = _complete(reading).config
     inspected = folder / INSPECTED
-    inspection = inspect(replace(reading.data, tables=chain(ahead, tables)), provisional, root, inspected)
-    looked = finish(reading)
-    return _judged(looked, inspection, load_findings(inspected))
+    rule_files(wanted.name, provisional, root)
+    passing = keeping(replace(reading.data, tables=chain(ahead, tables)), folder)
+    inspection = inspect(passing, provisional, root, inspected)
+    return _judged(finish(reading), inspection, folder, root)
 
 
-def drawn(families: Families, survey: Survey, config: DatasetConfig) -> list[Split]:
-    """The split that `prepare` would give each sample. Raises DataError where they cannot be drawn."""
-    split = config.split
-    return assign(
-        survey.ids,
-        survey.strata,
-        survey.published,
-        split,
-        groups=survey.members[split.group] if split.group else None,
-        times=survey.times or None,
-        families=families,
-    )
-
-
-def _judged(looked: Looked, inspection: Inspection, findings: pa.Table) -> Checked:
-    """The findings, and whether each would stop the line."""
-    rows = findings.to_pylist()
-    families = joined([(row["id"], row["other"]) for row in rows if row["kind"] in TWINS])
-    refusal, apart = "", set[str]()
+def _judged(looked: Looked, inspection: Inspection, folder: Path, root: Path) -> Checked:
+    """The findings, whether each would stop the line, and what else would."""
+    inspected, config = folder / INSPECTED, looked.config
+    table = load_findings(inspected)
+    rows = table.to_pylist()
+    corrupt = {row["id"]: row["says"] for row in rows if row["kind"] == "corrupt"}
     try:
-        splits = drawn(families, looked.survey, looked.config)
-        apart = set(leaks(families, dict(zip(looked.survey.ids, splits, strict=True))))
-        refusal = _missing(splits, looked, {row["id"] for row in rows if row["kind"] == "small-class"})
+        rules = foresee(looked.name, config, folder, looked.survey, corrupt, inspected=inspected, project=root)
     except DataError as error:
-        refusal = str(error)
-        if any(row["kind"] == "missing-group" and row["other"] == looked.config.split.group for row in rows):
-            refusal, apart = "", {name for family in families for name in family}  # once the groups are known, perhaps
-    leaked = apart if looked.config.checks.leakage == "error" else set()
-    errors = [
-        row["kind"] in ERRORS or (row["kind"] in TWINS and not leaked.isdisjoint((row["id"], row["other"])))
-        for row in rows
-    ]
-    return Checked(looked, inspection, findings.append_column("error", pa.array(errors, pa.bool_())), refusal)
-
-
-def _missing(splits: Sequence[Split], looked: Looked, small: Container[str]) -> str:
-    """A class that is large enough and yet in some split not at all, since groups, twins or times left it none."""
-    names = list(looked.survey.classes)
-    if looked.config.task != _TASKS["class"]:
-        return ""
-    there = set(zip(looked.survey.strata, splits, strict=True))
-    other = "another split.seed, or " if looked.config.split.order == "random" else ""
-    for stratum, name in enumerate(names):
-        lacking = [split for split in SPLITS if (stratum, split) not in there]
-        if lacking and name not in small and name in (looked.config.classes or names):
-            return (
-                f"split: expected samples of every class in every split, received none of {name!r} for "
-                f"{' and '.join(lacking)}; set {other}other shares (split.validation, split.test)"
-            )
-    return ""
+        said = verdict.of_refusal(str(error), rows, config)
+    else:
+        said = verdict.of_rules(rules, rows, config)
+    findings = table.append_column("error", pa.array(said.stopping, pa.bool_()))
+    return Checked(looked, inspection, findings, said.refusals)
 
 
 def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Callable[[int], None]) -> Reading:
@@ -236,7 +200,7 @@ def _complete(reading: Reading) -> Looked:
     whole = {key: value for key, value in whole.items() if value}
     spellings = (f"joined: {each}" for each in reading.survey.joined)
     reasons = (*image.reasons, *reading.data.notes(), *spellings)
-    return Looked(reading.says, whole, parse_entry(reading.wanted.name, whole), reading.survey, reasons)
+    return Looked(said.name, reading.says, whole, parse_entry(said.name, whole), reading.survey, reasons)
 
 
 def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:

@@ -40,6 +40,8 @@ class Survey:
     published: list[str | None] = field(default_factory=list)
     members: dict[str, list[str | None]] = field(default_factory=dict)
     times: list[float | None] = field(default_factory=list)
+    headers: list[decoding.Header | None] = field(default_factory=list)  # None: it is no image
+    _known: dict[decoding.Header, decoding.Header] = field(default_factory=dict)  # equal ones are kept once
     joined: tuple[str, ...] = ()  # what has been made one name, a sentence each
 
     def watch(self, data: SourceData, advanced: Callable[[int], None] = lambda _: None) -> SourceData:
@@ -81,7 +83,9 @@ class Survey:
             header = decoding.header(content)
         except decoding.UndecodableError:
             self.headless += 1
+            self.headers.append(None)
             return
+        self.headers.append(self._known.setdefault(header, header))
         self.modes[header.mode] += 1
         self.sizes[header.size] += 1
 

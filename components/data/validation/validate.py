@@ -1,6 +1,6 @@
 """Is this data valid? The one room of Great Expectations.
 
-The suite comes from the declaration (`suite`), from the task and from the user (`expectations`), the rows they speak
+What is asked comes from the rule book (`rules`) and from the user (`expectations`), the rows they speak
 of from `tables`; this module has Great Expectations judge them, and turns its answers into a report. An expectation
 that cannot be evaluated, or whose kind is unknown, raises: nothing passes unjudged.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -21,12 +21,11 @@ from components import texts
 from components.artifacts import Card, Dataset
 from components.config import DatasetConfig
 from components.data.errors import DataError
-from components.data.validation import expectations, suite
+from components.data.validation import expectations
+from components.data.validation.rules import EXAMPLES, Table, book
 from components.data.validation.tables import Tables
 from components.files import replacing, writing
 from components.tasks.protocol import Expectation
-
-EXAMPLES = 5  # rows that a report names for each expectation
 
 
 class Result(Card):
@@ -77,13 +76,7 @@ def validate(
     """
     tables = Tables(dataset, config, inspected)
     card, own = dataset.card, expectations.read(project, config.checks.expectations)
-    samples = [*suite.of_samples(config, tables.task.spec.target, card.groups, tables.across), *own["samples"]]
-    judged = [Judged("samples", tables.samples, samples)]
-    if tables.fits:
-        samples.extend(tables.task.expectations(card))
-        judged.append(Judged("counts", lambda: iter([tables.counts()]), [*suite.of_counts(), *own["counts"]]))
-    if card.groups:
-        judged.append(Judged("groups", lambda: iter([tables.groups()]), [*suite.of_groups(), *own["groups"]]))
+    judged = [replace(table, expectations=[*table.expectations, *own[table.name]]) for table in book(tables)]
     unheard = [name for name, given in own.items() if given and name not in {table.name for table in judged}]
     if unheard:
         raise DataError(
@@ -105,16 +98,7 @@ def validate(
 # -- Great Expectations ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A table that is judged: its rows, some at a time, as often as they are asked for; and what they must hold to."""
-
-    name: str
-    frames: Callable[[], Iterator[pd.DataFrame]]
-    expectations: list[Expectation]
-
-
-def _judge(judged: Sequence[Judged], docs: Path) -> list[Result]:
+def _judge(judged: Sequence[Table], docs: Path) -> list[Result]:
     """Evaluate each table's expectations and write their page.
 
     What is said of single rows is judged some rows at a time and counted together; what is said of a whole column
@@ -138,7 +122,7 @@ def _judge(judged: Sequence[Judged], docs: Path) -> list[Result]:
     return results
 
 
-def _judge_table(context: Any, source: Any, table: Judged) -> list[Result]:
+def _judge_table(context: Any, source: Any, table: Table) -> list[Result]:
     asked = dict(enumerate(table.expectations))
     by_row = {at: expectation for at, expectation in asked.items() if _is_of_rows(expectation)}
     whole = {at: expectation for at, expectation in asked.items() if at not in by_row}

@@ -266,12 +266,12 @@ def test_splits_that_cannot_be_drawn_are_an_error_as_in_the_line(pictures: Pictu
 
     checked = check(str(base), Wanted(), tmp_path, tmp_path / "temporary")
 
-    assert "received 41 samples of 1, since copies" in checked.refusal
+    assert "received 41 samples of 1, since copies" in checked.refusals[0]
     assert checked.errors == 3  # that, and two classes that are too small
     assert any("one family has 41 of 41 samples" in note for note in checked.inspection.notes)
     with pytest.raises(DataError) as told:
         _apart(checked, tmp_path)
-    assert str(told.value) == checked.refusal
+    assert str(told.value) == checked.refusals[0]
     # and the way that it offers is one
     ignoring = Wanted(settings=("split.twins=ignore", "checks.leakage=keep"))
     assert check(str(base), ignoring, tmp_path, tmp_path / "again").errors == 0
@@ -290,7 +290,7 @@ def test_a_class_that_is_in_no_new_picture_is_an_error_where_the_newest_are_test
     settings = ("time=taken", "split.order=time")
     checked = check(str(tmp_path / "photos" / "table.csv"), Wanted(settings=settings), tmp_path, tmp_path / "temporary")
 
-    assert "received none of 'dog' for validation and test; set other shares" in checked.refusal
+    assert "received none of 'dog' for validation and test; set other shares" in checked.refusals[0]
     assert checked.errors == 1
 
 
@@ -298,7 +298,7 @@ def test_a_class_that_is_in_no_new_picture_is_an_error_where_the_newest_are_test
 def test_twins_are_no_errors_where_the_catalogue_deals_with_them(
     leakage: str, pictures: Pictures, tmp_path: Path
 ) -> None:
-    base = pictures(each=20, under="train")
+    base = pictures(each=40, under="train")
     pictures(each=8, under="test")
     for number in range(12):
         shutil.copy(base / "train" / "cat" / f"{number:03d}.png", base / "test" / "cat" / f"copy-{number:03d}.png")
