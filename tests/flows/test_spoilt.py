@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 AREAS = {  # what a run writes for itself, and where
     "results of steps": ".convoy/mlartifacts/*/artifacts/result/**/*",
+    "what keys were made of": ".convoy/mlartifacts/*/artifacts/key/known-by.json",
     "manifests": ".convoy/mlartifacts/*/artifacts/manifest.json",
     "files of versions": ".convoy/mlartifacts/*/artifacts/version/**/*",
     "packages": ".convoy/mlartifacts/models/*/artifacts/**/*",
@@ -39,7 +40,7 @@ AREAS = {  # what a run writes for itself, and where
     "DVC's runs": ".dvc/cache/runs/*/*/*",
 }
 NOT_OURS = {".convoy/mlflow.db", ".convoy/locks", ".convoy/lines", ".convoy/logs", ".convoy/prefect", ".convoy/work",
-            ".convoy/decoded/lock", ".dvc/config", ".dvc/cache/files"}  # fmt: skip
+            ".convoy/decoded/lock", ".convoy/cache", ".dvc/config", ".dvc/cache/files"}  # fmt: skip
 LEFT_OUT = ("validation/", "drift/", "augmentation/", "chain/", "report/", "plots/", "inspection/")  # pages for people
 
 
