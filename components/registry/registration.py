@@ -275,6 +275,6 @@ def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str
         "convoy.task": model.card.task,
         "convoy.precision": model.card.precision,
         **({"convoy.processor": machine.said(evidence.processor)} if evidence.processor else {}),
-        **({"convoy.int8-sums": evidence.sums} if evidence.sums else {}),
+        **({"convoy.int8_sums": evidence.sums} if evidence.sums else {}),
         "convoy.network": model.card.network.name,
     }

@@ -141,7 +141,7 @@ def test_a_group_of_the_host_is_the_container_s_own_root(tmp_path: Path) -> None
 
 
 def test_more_workers_than_cpus_are_told_before_training(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = config.load(fresh, "digits", ["training.workers=4096"])
+    recipe = config.load(fresh, "digits", ["training.workers=1000"])
     assert machine.processors(recipe).level == "error"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert machine.processors(recipe).level == "ok"  # it is the cluster's to say

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import pages
 from flows.base.project import Project
+from flows.pages import pages
 from flows.processes import notes
 from flows.processes.prefect_server import StartupError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,8 +64,15 @@ def a_project(folder: Path) -> Path:
 
 
 def called(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    others = ("CONVOY_ROOT", "MLFLOW_", "PREFECT_")  # what another test may have left
     return subprocess.run(
-        [sys.executable, "-m", "flows", *words], cwd=folder, capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-m", "flows", *words],
+        cwd=folder,
+        env={key: value for key, value in os.environ.items() if not key.startswith(others)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
 
 
