@@ -56,6 +56,21 @@ PROMISES = {  # what is promised: the tests that hold it against the real thing
         *("tests/components/data/test_together.py", "tests/components/data/test_families.py"),
         "tests/components/data/test_twins_down_the_line.py",
     ],
+    "whatever a file holds is read or refused": [
+        *("tests/components/data/sources/test_boundary.py", "tests/fuzzing/test_replay.py"),
+        *("tests/components/test_strangers.py", "tests/components/test_bounds_of_configuration.py"),
+    ],
+    "the check says what the line says": ["tests/components/data/checking/test_verdict.py"],
+    "layouts are read or told apart": [
+        *("tests/components/data/checking/test_layouts.py", "tests/components/data/checking/test_detect.py"),
+        *("tests/components/data/sources/test_leaving.py", "tests/components/data/sources/test_documented.py"),
+    ],
+    "commands that read make nothing": ["tests/flows/test_reading_makes_nothing.py"],
+    "int8 is judged at its worst": [
+        *("tests/components/compress/test_worst.py", "tests/components/test_machine.py"),
+        "tests/components/compress/quantization/test_saturating.py",
+    ],
+    "bits stay as they were": ["tests/components/test_golden.py"],
 }
 
 
