@@ -153,13 +153,26 @@ def test_twins_stop_nothing_where_splits_are_drawn_and_are_dealt_with_where_they
     shutil.copytree(base, base / "train")
     for label in ("cat", "dog"):
         shutil.rmtree(base / label)
-        shutil.copytree(base / "train" / label, base / "test" / label)
+        (base / "test" / label).mkdir(parents=True)
+        for number in range(12, 20):
+            shutil.move(base / "train" / label / f"{number:03d}.png", base / "test" / label)
+        shutil.copy(base / "train" / label / "000.png", base / "test" / label / "again.png")
     published = shell("check", str(base))
 
     assert published.exit_code == 1
     assert "the same pixels as another, and in two splits" in said(published)
     assert "-S checks.leakage=drop leaves it out, move puts it beside its twin, keep learns from it" in said(published)
-    assert shell("check", str(base), "-S", "checks.leakage=move").exit_code == 0
+    moved = shell("check", str(base), "-S", "checks.leakage=move")
+    assert moved.exit_code == 0, moved.output
+
+    # where the test split repeats all of train, moving twins leaves train nothing: said before the line says it
+    shutil.copytree(base / "train", base / "test", dirs_exist_ok=True)
+    emptied = shell("check", str(base), "-S", "checks.leakage=move")
+    assert emptied.exit_code == 1
+    assert "received none of 'cat' for train" in said(emptied)
+    assert "-S split.published=ignore" in said(emptied)
+    drawn = shell("check", str(base), "-S", "checks.leakage=move", "-S", "split.published=ignore")
+    assert drawn.exit_code == 0, drawn.output
 
 
 def test_a_source_that_cannot_be_read_ends_in_1_without_a_page_of_stack(shell: Shell, tmp_path: Path) -> None:

@@ -26,13 +26,19 @@ from components.data.shards import ShardWriter
 from components.data.sources.registry import SourceData
 from components.data.validation.rules import Broken, broken
 from components.data.validation.tables import Tables
+from components.own_files import remove
 
 RAW, PREPARED, VALIDATED = "raw", "prepared", "validated"  # below the folder of a check
 
 
 def keeping(data: SourceData, folder: Path) -> SourceData:
-    """The same source, of which everything but the pictures is written into `folder/raw` as it passes."""
+    """The same source, of which everything but the pictures is written into `folder/raw` as it passes.
+
+    What an earlier check has left in `folder` goes.
+    """
     raw = folder / RAW
+    for left in (raw, folder / PREPARED, folder / VALIDATED):
+        remove(left)
 
     def tables() -> Iterator[pa.Table]:
         raw.mkdir(parents=True)
