@@ -97,7 +97,9 @@ def outcome(files: list[str]) -> tuple[int, int, list[str]]:
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-m", "slow or not slow", f"--junitxml={report}", *files]
-        subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        printed = Path(folder) / "printed.txt"
+        with printed.open("wb") as file:
+            subprocess.run(command, cwd=ROOT, check=False, stdout=file, stderr=subprocess.STDOUT)
         if not report.exists():
             return 0, 0, ["pytest did not come to an end"]
         cases = ElementTree.parse(report).getroot().iter("testcase")  # noqa: S314 — pytest has just written it
@@ -108,6 +110,8 @@ def outcome(files: list[str]) -> tuple[int, int, list[str]]:
             ran += "skipped" not in kinds
             if kinds & {"failure", "error"}:
                 wrong.append(str(case.get("name")))
+        if wrong:
+            print(printed.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
         return ran, skipped, wrong
 
 

@@ -154,9 +154,10 @@ def test_a_check_says_what_the_line_says(mess: Mess) -> None:
 
 
 @pytest.mark.slow
-@settings(UNHURRIED, max_examples=3000, derandomize=False)
+@pytest.mark.timeout(7200)
+@settings(UNHURRIED, max_examples=1500, derandomize=False)
 @given(messes())
-def test_a_check_says_what_the_line_says_of_thousands(mess: Mess) -> None:
+def test_a_check_says_what_the_line_says_of_many_more(mess: Mess) -> None:
     _agree(mess)
 
 
