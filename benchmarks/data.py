@@ -35,9 +35,9 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks.machine import ROOT, show
 from components.config import FashionMnistSource
-from components.data import images
 from components.data.sources import registry
 from components.environment import prepare_environment
+from components.inputs import images
 
 MADE_AT_A_TIME = 10_000
 DECODED = 5_000  # images that the limit is measured on

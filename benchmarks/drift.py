@@ -42,6 +42,7 @@ from components.data.sources import digit_scenes, digits, fashion_mnist
 from components.data.sources.idx import parse_idx
 from components.environment import prepare_environment
 from components.models.registry import build
+from components.targets.class_ import TARGET
 
 FITTED = 3000  # images the network knows by heart
 EPOCHS = 25  # after which it does
@@ -75,7 +76,7 @@ class Pool:
     def described(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Of every row as it is; made once, since trials draw from the same ones."""
         every = self.rows(np.arange(len(self.images)), np.random.default_rng(0))
-        return describe(every, self.classes), seen(every, self.embed)
+        return describe(every, TARGET.summary(every.targets, self.classes)), seen(every, self.embed)
 
     def drawn(self, trained: Arrays, unseen: Arrays) -> pd.DataFrame:
         """The profile of rows that are as they are in the pool."""
@@ -87,7 +88,10 @@ class Pool:
 
     def table(self, trained: Arrays, unseen: Arrays) -> pd.DataFrame:
         """The profile of any rows."""
-        return pd.concat([describe(trained, self.classes), seen(unseen, self.embed)], ignore_index=True)
+        return pd.concat(
+            [describe(trained, TARGET.summary(trained.targets, self.classes)), seen(unseen, self.embed)],
+            ignore_index=True,
+        )
 
 
 # -- data and model -------------------------------------------------------------------------------------------------

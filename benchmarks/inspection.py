@@ -22,7 +22,6 @@ from PIL import Image
 
 from benchmarks.machine import ROOT, show
 from components.config import DatasetConfig, FashionMnistSource
-from components.data import images
 from components.data.families import joined, leaks
 from components.data.inspection import outliers, sheets, twins
 from components.data.inspection.describing import describe
@@ -33,6 +32,7 @@ from components.data.inspection.label_noise import doubtful
 from components.data.inspection.thumbnails import SIDE, Rows, shrink
 from components.data.sources import digits, registry
 from components.environment import prepare_environment
+from components.inputs import images
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

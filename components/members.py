@@ -1,4 +1,4 @@
-"""What there is one file of per name: tasks, families of networks, sources of data.
+"""What there is one file of per name: tasks, kinds of targets, families of networks, sources of data.
 
 A member is found by the name of its file and imported when it is asked for, so a new one costs those nothing who do
 not use it: no import, and no step that is done again (`components.provenance` counts the members that are used).
@@ -6,6 +6,7 @@ not use it: no import, and no step that is done again (`components.provenance` c
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 from importlib import import_module
@@ -32,7 +33,8 @@ class Registry:
         """The members there are, in order of name; none is imported."""
         begins = re.compile(f"^{self.mark}", re.MULTILINE)
         files = ROOT.joinpath(*self.folder.split(".")).glob("*.py")
-        return sorted(path.stem for path in files if begins.search(path.read_text(encoding="utf-8")))
+        found = (path.stem.rstrip("_") for path in files if begins.search(path.read_text(encoding="utf-8")))
+        return sorted(found)
 
     def load(self, name: str) -> ModuleType:
         """The module of a member that there is."""
@@ -48,8 +50,9 @@ class Member:
 
     @property
     def module(self) -> str:
-        """Where it lies: `fashion-mnist` in `fashion_mnist.py`."""
-        return f"{PACKAGE}.{self.registry.folder}.{self.name.replace('-', '_')}"
+        """Where it lies: `fashion-mnist` in `fashion_mnist.py`, `class`, a word of Python's own, in `class_.py`."""
+        file = self.name.replace("-", "_") + ("_" if keyword.iskeyword(self.name) else "")
+        return f"{PACKAGE}.{self.registry.folder}.{file}"
 
     @property
     def exists(self) -> bool:
@@ -57,5 +60,6 @@ class Member:
 
 
 TASKS = Registry("tasks.registry", "tasks", "TASK = ")
+TARGETS = Registry("targets.registry", "targets", "TARGET = ")
 FAMILIES = Registry("models.registry", "models.families", r"@register\(")
 SOURCES = Registry("data.sources.registry", "data.sources", r"def read\(source: \w+Source,")

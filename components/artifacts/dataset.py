@@ -83,6 +83,13 @@ class Dataset:
     def shards(self, split: Split) -> list[Path]:
         return sorted(self.folder.glob(f"{split}-*.parquet"))
 
+    def schema(self, split: Split) -> pa.Schema:
+        """The columns; raises ArtifactError where the split has no shards."""
+        shards = self.shards(split)
+        if not shards:
+            raise ArtifactError(f"{self.folder}: expected shards {split}-*.parquet, found none")
+        return pq.read_schema(shards[0])
+
     def table(self, split: Split, columns: list[str] | None = None) -> pa.Table:
         """The split's rows, in their stored order."""
         shards = self.shards(split)

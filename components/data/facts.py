@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from components import decoding
 from components.config import ImageDeclaration
-from components.data import images
+from components.inputs import images
 
 _BLOCK = 2**18  # pixels that are summed at a time: what fits into a core's cache
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +21,7 @@ class RawCard(Card):
     """`raw.json`: what the shards `raw-*.parquet` beside it hold (columns: see `sources.registry.SourceData`)."""
 
     classes: tuple[str, ...]
-    target: Literal["class", "mask"]
+    target: str  # its kind, a name of `components.targets`
     groups: tuple[str, ...]
     samples: int
     time: bool = False  # there is a column `time`

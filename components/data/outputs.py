@@ -20,7 +20,7 @@ from components.own_files import text
 
 # Stage → its card, then what else it writes; a new file of a stage is to be named here.
 _NAMES: dict[str, tuple[str, ...]] = {
-    "watch": ("source.json", r"rules\.json"),
+    "watch": ("source.json", r"(rules|ingest|inspect|prepare|validate)\.json"),
     "ingest": ("raw.json", r"raw-\d+\.parquet"),
     "inspect": (
         "inspection.json",

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from components import decoding
 from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec
 from components.config import ChecksDeclaration, DatasetConfig, ImageDeclaration
-from components.data import facts, images
+from components.data import facts
 from components.data.errors import DataError
 from components.data.families import leaks, learnt, moves
 from components.data.ingest import RawCard, raw_tables
@@ -29,9 +29,10 @@ from components.data.processes import in_processes, inside
 from components.data.shards import SHARD_ROWS, ShardWriter
 from components.data.splits import assign, assign_folds
 from components.files import replacing
+from components.inputs import images
+from components.targets import registry as targets
+from components.targets.protocol import Size, TargetKind
 
-UNKNOWN = -1  # the target of a label that `classes:` does not declare
-UNKNOWN_PIXEL = 255
 DROPPED = "dropped"
 NO_FOLD = -1
 MANY = 30_000  # images from which on starting processes (a second each) costs less than it saves
@@ -47,7 +48,7 @@ def schema(target: str, groups: tuple[str, ...], *, folds: bool = False) -> pa.S
         [
             ("id", pa.string()),
             ("image", pa.binary()),
-            ("target", pa.int64() if target == "class" else pa.binary()),
+            ("target", targets.get(target).stored),
             *[(group, pa.string()) for group in groups],
             ("split", pa.string()),
             *([("fold", pa.int8())] if folds else []),
@@ -72,7 +73,7 @@ def prepare(
     `describe` yields the raw rows without their images, in order, and what became of those; it decodes them by default.
     """
     card = RawCard.load(raw)
-    classes = config.classes or card.classes
+    kind, classes = targets.get(card.target), config.classes or card.classes
     layout = _lay_out(raw, card, config, decisions or Decisions())
     moments = _Moments(0, *np.zeros((2, config.image.channels), dtype=np.int64))
     columns = schema(card.target, card.groups, folds=config.split.folds is not None)
@@ -89,7 +90,7 @@ def prepare(
                     {
                         "id": rows.column("id"),
                         "image": described.stored,
-                        "target": _targets(rows.column("target"), card.classes, classes),
+                        "target": _renamed(rows.column("target"), kind, card.classes, classes),
                         **{group: rows.column(group) for group in card.groups},
                         "split": pa.array(members, pa.string()),
                         "fold": pa.array(folds, pa.int8()),
@@ -190,20 +191,9 @@ def _read_columns(raw: Path, card: RawCard, config: DatasetConfig) -> dict[str, 
     for table in raw_tables(raw, [*names, "target"]):
         for name in names:
             columns[name] += table.column(name).to_pylist()
-        if card.target == "class":
-            columns["strata"] += table.column("target").to_pylist()
-        else:
-            masks = images.decode_masks(table.column("target").combine_chunks())
-            columns["strata"] += [foreground(mask) for mask in masks]
+        shown = targets.get(card.target).shown(table.column("target").combine_chunks(), len(card.classes))
+        columns["strata"] += shown.strata.tolist()
     return columns
-
-
-def foreground(mask: npt.NDArray[np.uint8] | None) -> int:
-    """The class that covers most of a mask, the background (0) aside: what dense targets are stratified by."""
-    if mask is None:
-        return 0
-    counts = images.class_counts(mask)
-    return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
 
 
 def _dropped(place: Mapping[str, str], decisions: Decisions, checks: ChecksDeclaration) -> dict[str, str]:
@@ -242,7 +232,7 @@ def _described(raw: Path, declared: ImageDeclaration, card: RawCard) -> Iterator
     """
     step = max(1, min(SHARD_ROWS, BATCH_PIXELS // (declared.height * declared.width * declared.channels)))
     parts = [
-        _Part(shard, group, start, step, declared, card.target == "mask")
+        _Part(shard, group, start, step, declared, card.target)
         for shard in sorted(raw.glob("raw-*.parquet"))
         for group, rows in enumerate(_group_sizes(shard))
         for start in range(0, rows, step)
@@ -262,7 +252,7 @@ class _Part:
     start: int
     rows: int
     declared: ImageDeclaration
-    masked: bool  # targets are masks
+    target: str  # the kind
 
 
 def _group_sizes(shard: Path) -> list[int]:
@@ -276,25 +266,26 @@ def _describe_part(part: _Part) -> tuple[pa.Table, facts.Described]:
     alone = table.column("image").combine_chunks()
     mapping = map if inside() else images.in_threads  # a process of many needs no threads beside it
     rest = table.drop_columns(["image"]).combine_chunks()
-    if part.masked and part.declared.resize:
-        masks = resized(rest.column("target").combine_chunks(), map(_size, alone), part.declared)
-        rest = rest.set_column(rest.schema.get_field_index("target"), "target", masks)
+    if part.declared.resize:
+        rest = fitted(rest, part.target, map(_size, alone), part.declared)
     return rest, facts.describe(alone, part.declared, mapping)
 
 
-def resized(masks: pa.Array, pictures: Iterable[tuple[int, int] | None], declared: ImageDeclaration) -> pa.Array:
-    """Masks at the declared size. One that is not of its picture's size stays as it is, for validation to name.
+def fitted(rows: pa.Table, target: str, pictures: Iterable[Size | None], declared: ImageDeclaration) -> pa.Table:
+    """The rows with their targets as they are when the pictures, of these sizes, have been brought to the declared one.
 
-    `pictures` are the pictures' own `(width, height)`, None of what is no picture.
+    A picture's size is `(width, height)`, None of what is no picture.
     """
-    fitted: list[bytes | None] = []
-    for mask, own in zip(images.decode_masks(masks), pictures, strict=True):
-        if mask is None:
-            fitted.append(None)
-            continue
-        size = (declared.width, declared.height) if own in (None, mask.shape[::-1]) else mask.shape[::-1]
-        fitted.append(images.encode(images.resize_mask(mask, *size)[None])[0].as_py())
-    return pa.array(fitted, pa.binary())
+    place = rows.schema.get_field_index("target")
+    size = (declared.width, declared.height)
+    column = targets.get(target).fitted(rows.column("target").combine_chunks(), pictures, size)
+    return rows.set_column(place, "target", column)
+
+
+def _renamed(column: pa.ChunkedArray, kind: TargetKind, source: tuple[str, ...], declared: tuple[str, ...]) -> pa.Array:
+    """Targets that index the declared classes, matched by name; a class that is not declared becomes unknown."""
+    values = column.combine_chunks()
+    return values if source == declared else kind.renamed(values, source, declared)
 
 
 def _size(picture: pa.BinaryScalar) -> tuple[int, int] | None:
@@ -333,18 +324,3 @@ class _Moments:
             range=declared.range,
             frames=declared.frames,
         )
-
-
-def _targets(column: pa.ChunkedArray, source: tuple[str, ...], declared: tuple[str, ...]) -> pa.Array:
-    """Targets that index the declared classes, matched by name; a class that is not declared becomes unknown."""
-    values = column.combine_chunks()
-    if source == declared:
-        return values
-    number = {name: index for index, name in enumerate(declared)}
-    if pa.types.is_integer(values.type):
-        lookup = np.array([number.get(name, UNKNOWN) for name in source], dtype=np.int64)
-        return pa.array(lookup[values.to_numpy()])
-    pixel = np.full(256, UNKNOWN_PIXEL, dtype=np.uint8)
-    pixel[: len(source)] = [number.get(name, UNKNOWN_PIXEL) for name in source]
-    masks = [None if mask is None else pixel[mask] for mask in images.decode_masks(values)]
-    return pa.array([None if mask is None else images.encode(mask[None])[0].as_py() for mask in masks], pa.binary())

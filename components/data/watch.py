@@ -1,20 +1,25 @@
-"""What a data set is made of that DVC does not see: a source outside the project, and the user's own rule files.
+"""What a data set is made of that DVC does not see: a source outside the project, the user's own rule files, and what
+the code means.
 
-`source.json` and `rules.json` of `places.watched` stand for them in `dvc.yaml`. Both say contents only, never places or
-times, so that they are the same on every machine. How a source is read and listed is `sources`' business.
+`source.json`, `rules.json` and a file for each stage in `places.watched` stand for them in `dvc.yaml`. All say contents
+only, never places or times, so that they are the same on every machine. How a source is read and listed is `sources`'
+business.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from components.artifacts import ArtifactError, Card
 from components.config import DatasetConfig, Located
-from components.data import places
+from components.data import made_by, places
 from components.data.errors import DataError
 from components.files import digest_values, writing
 from components.own_files import remove
+
+NAMED = 3  # modules that have changed and are named; how many more there are is told
 
 
 class WatchedSource(Card):
@@ -31,6 +36,12 @@ class WatchedRules(Card):
     reviewed: str | None
 
 
+class WatchedCode(Card):
+    """`STAGE.json`: the code that decides what a stage writes, module → SHA-256 of what it means."""
+
+    modules: dict[str, str]
+
+
 class _Remembered(Card):
     """`.convoy/data/NAME.listing`: the fingerprint that belongs to a listing, as long as it is read the same way."""
 
@@ -40,7 +51,7 @@ class _Remembered(Card):
 
 
 def watch(name: str, config: DatasetConfig, project: Path) -> None:
-    """Bring `source.json` and `rules.json` up to date; a file whose content stays the same is not touched.
+    """Bring `source.json`, `rules.json` and a file for each stage up to date; one that stays the same is not touched.
 
     A source is read only where its listing (names, sizes, times) is not the one remembered, on this machine's first
     look for example. One that is not there at all (the data came by `dvc pull`) has not changed. Raises DataError
@@ -49,6 +60,8 @@ def watch(name: str, config: DatasetConfig, project: Path) -> None:
     folder = places.watched(project, name)
     rules = rule_files(name, config, project)
     _keep(folder / "rules.json", rules)
+    for stage in made_by.STAGES:
+        _keep(folder / f"{stage}.json", WatchedCode(modules=made_by.code(stage, config)))
     if not isinstance(config.source, Located):
         _keep(folder / "source.json", WatchedSource(kind=config.source.kind, fingerprint=None))
         return
@@ -71,6 +84,9 @@ def changes(name: str, config: DatasetConfig, project: Path) -> list[str]:
     rules = rule_files(name, config, project)
     if not _is_kept(folder / "rules.json", rules):
         return ["watch: a file that `checks:` names has changed"]
+    for stage in made_by.STAGES:
+        if other := _other_code(folder / f"{stage}.json", made_by.code(stage, config)):
+            return [f"{stage}: {other}"]
     if not isinstance(config.source, Located):
         return []
     from components.data.sources import registry
@@ -135,6 +151,17 @@ def _file_digest(project: Path, key: str, name: str | None) -> str | None:
         )
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _other_code(path: Path, modules: Mapping[str, str]) -> str | None:
+    """What differs from the code that a stage was done with; None where nothing does."""
+    try:
+        before = WatchedCode.read(path).modules
+    except ArtifactError:
+        return "its code was not looked at yet"
+    named = sorted(name for name in {*before, *modules} if before.get(name) != modules.get(name))
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return f"code: {', '.join(named[:NAMED])}{more} changed" if named else None
 
 
 def _is_kept(path: Path, card: Card) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from components.artifacts import DatasetCard, Predictions
+from components.artifacts import Predictions
 from components.metrics import calibration, confusion
-from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
+from components.targets import class_
+from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import Softmax, cross_entropy
 
 Floats = npt.NDArray[np.float64]
@@ -26,26 +27,12 @@ class Classification(Softmax):
 
     spec = TaskSpec(
         name="classification",
-        target="class",
+        target=class_.TARGET.name,
         primary_metric="accuracy",
         higher_is_better=True,
         supports=frozenset({"ensemble", "distillation"}),
     )
     combiners = frozenset({"soft", "hard", "weighted", "boosted", "stacking", "soup"})
-
-    def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
-        last = len(card.classes) - 1
-        return [
-            Expectation(
-                "ExpectColumnValuesToBeBetween",
-                {"column": "target", "min_value": 0, "max_value": last},
-                "error",
-                f"every label is one of the {len(card.classes)} known classes",
-            )
-        ]
-
-    def facts(self, target: Any, card: DatasetCard) -> dict[str, Any]:
-        return {}
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         return {"loss": cross_entropy(outputs, batch.targets, label_smoothing)}

@@ -9,7 +9,7 @@ Left to others: loops, files, engines, metrics' formulas (`components.metrics`) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -30,7 +30,7 @@ class TaskSpec:
     """A task's fixed facts."""
 
     name: str
-    target: Literal["class", "mask"]  # what the `target` column holds
+    target: str  # the kind of its targets, a name of `components.targets`
     primary_metric: str
     higher_is_better: bool
     supports: frozenset[
@@ -48,28 +48,10 @@ class Batch:
     weights: Tensor | None = None  # (N,) how much each sample counts, mean 1 over the training split; None: all alike
 
 
-@dataclass(frozen=True)
-class Expectation:
-    """Something a data set of this task must hold to, by the name and arguments of a Great Expectations class."""
-
-    kind: str  # for example "ExpectColumnValuesToBeBetween"
-    arguments: Mapping[str, Any]
-    severity: Literal["error", "warning"]
-    says: str  # what it means, for people
-
-
 class Task(Protocol):
     """One kind of network: classification, segmentation, …"""
 
     spec: TaskSpec
-
-    def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
-        """What the prepared table must hold to beyond what every data set must."""
-        ...
-
-    def facts(self, target: Any, card: DatasetCard) -> dict[str, Any]:
-        """Facts about one target that its expectations speak of, as further columns of the validated table."""
-        ...
 
     def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
         """An untrained network for this data: `(N, C, H, W)` in [0, 1] → raw outputs."""

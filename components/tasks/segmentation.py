@@ -6,7 +6,7 @@ any weighted or resampled figure needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from components.artifacts import DatasetCard, Predictions
+from components.artifacts import Predictions
 from components.metrics import calibration, confusion
-from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
+from components.targets import mask
+from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import Softmax, cross_entropy
 
 Floats = npt.NDArray[np.float64]
@@ -27,39 +28,11 @@ class Segmentation(Softmax):
 
     spec = TaskSpec(
         name="segmentation",
-        target="mask",
+        target=mask.TARGET.name,
         primary_metric="mean_iou",
         higher_is_better=True,
         supports=frozenset({"ensemble", "distillation"}),
     )
-
-    def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
-        last = len(card.classes) - 1
-        return [
-            Expectation(
-                "ExpectColumnValuesToBeBetween",
-                {"column": "mask_max", "min_value": 0, "max_value": last},
-                "error",
-                f"every pixel of a mask is one of the {len(card.classes)} known classes (or see `source.values`)",
-            ),
-            Expectation(
-                "ExpectColumnValuesToBeInSet",
-                {"column": "mask_size", "value_set": [f"{card.input.height}x{card.input.width}"]},
-                "error",
-                "every mask has its image's size",
-            ),
-            Expectation(
-                "ExpectColumnValuesToBeBetween",
-                {"column": "mask_max", "min_value": 1, "mostly": 0.95},
-                "warning",
-                "masks show something besides background",
-            ),
-        ]
-
-    def facts(self, target: Any, card: DatasetCard) -> dict[str, Any]:
-        """Of a mask `(H, W)`: its largest class and its size."""
-        mask = np.asarray(target)
-        return {"mask_max": int(mask.max()), "mask_size": f"{mask.shape[0]}x{mask.shape[1]}"}
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """Cross-entropy and soft Dice, in equal parts: the second keeps small objects from drowning in background."""

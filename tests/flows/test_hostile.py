@@ -12,7 +12,8 @@ import yaml
 from typer.testing import CliRunner
 
 from components import texts
-from components.data import images, places
+from components.data import places
+from components.inputs import images
 from components.registry import ledger, tracking, versions
 from tests.hostile_texts import WORDS
 

@@ -22,6 +22,7 @@ from components.data.inspection.findings import KINDS
 from components.data.inspection.findings import Kind as Finding
 from components.data.kinds import SAYS
 from components.files import writing
+from components.targets import registry as targets
 
 MOST_CLASSES = 24  # rows of the contact sheet: as many as fit a page that is still looked at
 MOST_BARS = 40  # of a histogram; the tail is folded into one line
@@ -61,10 +62,9 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
     """Write `.convoy/cards/NAME.html`; returns it. `about` are further lines of where it comes from."""
     path = card_file(summary.root, summary.name)
     card = summary.dataset.card
-    masks = pictures.are_masks(summary.dataset)
+    colours = targets.of(summary.dataset).colours(card.classes)
     order = sorted(summary.counts.classes, key=lambda name: -sum(summary.counts.classes[name].values()))
-    if masks:
-        order.remove(card.classes[0])  # the background, which every picture shows
+    order = [name for name in order if name in colours] if colours else order  # a background is in every picture
     dropped = list(card.dropped.items())[:MOST_DROPPED]
     shown = _shown_findings(summary)
     named = {row[key] for rows in shown.values() for row in rows for key in ("id", "other")} | {
@@ -81,7 +81,7 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
             total=sum(card.splits.values()),
             sheet=pictures.of_classes(summary.dataset, order[:MOST_CLASSES], EACH),
             folded=len(order) > MOST_CLASSES,
-            colours={name: pictures.colour(card.classes.index(name)) for name in order} if masks else {},
+            colours={name: colours[name] for name in order} if colours else {},
             classes=_bars(summary.counts.classes),
             groups={group: _bars(values) for group, values in summary.counts.groups.items()},
             sizes=_bars({size: {"": images} for size, images in summary.sizes.items()}),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,12 @@ from PIL import Image
 
 from components import decoding
 from components.artifacts import Dataset, Split
-from components.data import images
+from components.targets import registry as targets
+from components.targets.protocol import TargetKind
 
 SIDE = 96  # pixels: what a page shows; smaller pictures are enlarged by whoever shows them
 BUDGET = 2**30  # bytes of shards that are read for single pictures: seconds, on a disk
 _LOSSLESS = 64  # pixels: below, PNG is as small as JPEG and shows every pixel as it is
-_SHADE = 0.45  # of a mask's colour over its image
-# Okabe and Ito's colours and three of Tol's, told apart by colour-blind people too; the background is left as it is.
-PALETTE = (
-    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
-    *((136, 34, 85), (153, 153, 51), (170, 170, 221)),
-)
 
 
 @dataclass(frozen=True)
@@ -41,29 +37,20 @@ class Picture:
     target: str = ""
 
 
-def colour(number: int) -> tuple[int, int, int]:
-    """Of a class in a mask; the first class is the background."""
-    return PALETTE[(number - 1) % len(PALETTE)]
-
-
-def are_masks(dataset: Dataset) -> bool:
-    """Whether targets are masks."""
-    return not pa.types.is_integer(pq.read_schema(dataset.shards("train")[0]).field("target").type)
-
-
 def of_classes(dataset: Dataset, classes: Iterable[str], each: int, split: Split = "train") -> dict[str, list[Picture]]:
     """At most `each` samples of every class named, chosen by the digest of their ids: the same ones every time."""
+    kind = targets.of(dataset)
     wanted = {dataset.card.classes.index(name): name for name in classes}
     result: dict[str, list[Picture]] = {name: [] for name in wanted.values()}
     for shard in dataset.shards(split):
         missing = {number: each - len(result[name]) for number, name in wanted.items() if len(result[name]) < each}
         if not missing:
             break
-        chosen = _choose(shard, missing)
+        chosen = _choose(shard, missing, kind, len(dataset.card.classes))
         if not chosen:
             continue
         rows = sorted({row for picked in chosen.values() for row in picked})
-        pictures = dict(zip(rows, _pictures(shard, rows, dataset.card.classes), strict=True))
+        pictures = dict(zip(rows, _pictures(shard, rows, kind, dataset.card.classes), strict=True))
         for number, picked in chosen.items():
             result[wanted[number]] += [pictures[row] for row in picked]
     return result
@@ -84,18 +71,17 @@ def of_ids(dataset: Dataset, ids: Iterable[str]) -> dict[str, Picture]:
         spent += shard.stat().st_size
         if spent > BUDGET and result:
             break
-        result |= {picture.id: picture for picture in _pictures(shard, rows, dataset.card.classes)}
+        result |= {picture.id: picture for picture in _pictures(shard, rows, targets.of(dataset), dataset.card.classes)}
     return result
 
 
-def thumbnail(content: bytes, mask: bytes | None = None) -> str | None:
-    """A data URI of the image, at most `SIDE` pixels a side, its mask laid over it; None where it is not decodable."""
+def thumbnail(content: bytes, drawn: Callable[[Image.Image], Image.Image] = lambda picture: picture) -> str | None:
+    """A data URI of the image, at most `SIDE` pixels a side, as `drawn` makes it; None where it is not decodable."""
     try:
         picture = decoding.decode(content, frames="first").image
     except decoding.UndecodableError:
         return None
-    if mask is not None:
-        picture = _shaded(picture.convert("RGB"), mask)
+    picture = drawn(picture)
     picture.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
     if max(picture.size) <= _LOSSLESS:
@@ -107,50 +93,26 @@ def thumbnail(content: bytes, mask: bytes | None = None) -> str | None:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def _shaded(picture: Image.Image, mask: bytes) -> Image.Image:
-    (classes,) = images.decode_masks(pa.array([mask], pa.binary()))
-    pixels = np.asarray(picture, dtype=np.float32)
-    if classes is None or classes.shape != pixels.shape[:2]:
-        return picture
-    colours = np.array([(0, 0, 0), *(colour(number) for number in range(1, 256))], dtype=np.float32)[classes]
-    shade = np.where(classes[..., None] > 0, _SHADE, 0.0)
-    return Image.fromarray((pixels * (1 - shade) + colours * shade).astype(np.uint8))
-
-
-def _choose(shard: Path, missing: Mapping[int, int]) -> dict[int, list[int]]:
+def _choose(shard: Path, missing: Mapping[int, int], kind: TargetKind, classes: int) -> dict[int, list[int]]:
     """Class → rows of the shard."""
     table = pq.read_table(shard, columns=["id", "target"])
     ids = table.column("id").to_pylist()
     found: dict[int, list[int]] = {number: [] for number in missing}
-    for row, shown in enumerate(_shown(table.column("target"))):
-        for number in shown:
-            if number in found:
-                found[number].append(row)
+    shown = kind.shown(table.column("target").combine_chunks(), classes)
+    for row, number in zip(shown.rows.tolist(), shown.classes.tolist(), strict=True):
+        if number in found:
+            found[number].append(row)
     order = {number: sorted(rows, key=lambda row: _digest(ids[row])) for number, rows in found.items()}
     return {number: rows[: missing[number]] for number, rows in order.items() if rows}
 
 
-def _shown(targets: pa.ChunkedArray) -> Iterator[list[int]]:
-    if pa.types.is_integer(targets.type):
-        yield from ([] if number is None else [number] for number in targets.to_pylist())
-        return
-    for chunk in targets.chunks:
-        yield from (
-            [] if mask is None else np.flatnonzero(images.class_counts(mask)).tolist()
-            for mask in images.decode_masks(chunk)
-        )
-
-
-def _pictures(shard: Path, rows: list[int], classes: tuple[str, ...]) -> list[Picture]:
+def _pictures(shard: Path, rows: list[int], kind: TargetKind, classes: tuple[str, ...]) -> list[Picture]:
     table = pq.read_table(shard, columns=["id", "image", "target"]).take(pa.array(rows))
-    return [_picture(row, classes) for row in table.to_pylist()]
-
-
-def _picture(row: Mapping[str, object], classes: tuple[str, ...]) -> Picture:
-    target = row["target"]
-    mask = target if isinstance(target, bytes) else None
-    named = classes[target] if isinstance(target, int) and 0 <= target < len(classes) else ""
-    return Picture(str(row["id"]), thumbnail(row["image"], mask), named)  # type: ignore[arg-type]
+    names = kind.names(table.column("target").combine_chunks(), classes).to_pylist()
+    return [
+        Picture(str(row["id"]), thumbnail(row["image"], partial(kind.drawn, target=row["target"])), name or "")
+        for row, name in zip(table.to_pylist(), names, strict=True)
+    ]
 
 
 def _digest(name: str) -> bytes:

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from components import offered
 from components.artifacts import SPLITS, Dataset
 from components.config import ConfigurationError, DatasetConfig, YamlError, dataset_entry, read_yaml
-from components.data import images, places, versions
+from components.data import places, versions
 from components.data.errors import DataError, check_name
 from components.data.inspection.findings import SCHEMA, Inspection, load_findings
 from components.data.versions.repository import lock_file
+from components.targets import registry as targets
 
 if TYPE_CHECKING:
     from components.data.validation.validate import ValidationReport
@@ -122,8 +123,9 @@ def count(dataset: Dataset) -> Counts:
 
 def _count(result: Counts, table: pa.Table, split: str, dataset: Dataset) -> None:
     names = dataset.card.classes
-    for number, samples in _shown(table.column("target"), len(names)):
-        result.classes[names[number]][split] += samples
+    shown = targets.of(dataset).shown(table.column("target").combine_chunks(), len(names))
+    for name, samples in zip(names, shown.counts(len(names)).tolist(), strict=True):
+        result.classes[name][split] += samples
     for group, values in result.groups.items():
         for value, samples in Counter(table.column(group).to_pylist()).items():
             values.setdefault(value or MISSING, Counter())[split] += samples
@@ -132,20 +134,6 @@ def _count(result: Counts, table: pa.Table, split: str, dataset: Dataset) -> Non
     result.modes.update(mode for mode in table.column("mode").to_pylist() if mode is not None)
     means = table.column("mean").drop_null().to_numpy()
     result.brightness[split] += np.histogram(means, bins=BINS, range=(0.0, 1.0))[0]
-
-
-def _shown(targets: pa.ChunkedArray, classes: int) -> list[tuple[int, int]]:
-    """Class → samples that are of it, or show it."""
-    counts = np.zeros(classes, dtype=np.int64)
-    if pa.types.is_integer(targets.type):
-        numbers = targets.drop_null().to_numpy()
-        counts += np.bincount(numbers[(numbers >= 0) & (numbers < classes)], minlength=classes)
-    else:
-        for chunk in targets.chunks:
-            for mask in images.decode_masks(chunk):
-                if mask is not None:
-                    counts += images.class_counts(mask)[:classes] > 0
-    return [(number, int(samples)) for number, samples in enumerate(counts)]
 
 
 # -- the catalogue ---------------------------------------------------------------------------------------------------

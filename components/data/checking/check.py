@@ -35,10 +35,10 @@ from components.data.sources import apart, fashion_mnist, registry
 from components.data.sources.place import is_remote
 from components.data.sources.remote import shown
 from components.data.watch import rule_files
+from components.targets import registry as targets
 
 INSPECTED = "inspected"
 NAMELESS = "NAME"  # of an entry that has none yet, in messages
-_TASKS = {"class": "classification", "mask": "segmentation"}
 _MASKS = {"coco": {"take": "masks"}, "voc": {"take": "masks"}}  # what these need for segmentation
 _NAMED_GROUPS = ("manifest", "huggingface")  # kinds whose further columns must be named to be groups
 _GROUP = "group_"
@@ -196,7 +196,11 @@ def _complete(reading: Reading) -> Looked:
     """The entry by what has been counted so far."""
     said, entry = reading.wanted, reading.entry
     image = fitting(reading.survey, height=said.height, width=said.width, channels=said.channels, resize=said.resize)
-    whole = {**entry, "task": entry["task"] or _TASKS[reading.data.target], "image": image.section | entry["image"]}
+    whole = {
+        **entry,
+        "task": entry["task"] or targets.get(reading.data.target).task,
+        "image": image.section | entry["image"],
+    }
     whole = {key: value for key, value in whole.items() if value}
     spellings = (f"joined: {each}" for each in reading.survey.joined)
     reasons = (*image.reasons, *reading.data.notes(), *spellings)
@@ -228,7 +232,7 @@ def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:
 def _entry(candidate: detect.Candidate, wanted: Wanted, settings: Sequence[tuple[list[str], Any]]) -> dict[str, Any]:
     """The entry as far as the command line and the layout say it."""
     source = dict(candidate.source)
-    if wanted.task == _TASKS["mask"]:
+    if wanted.task == "segmentation":
         source |= _MASKS.get(candidate.kind, {})
     split: dict[str, Any] = {"validation": wanted.validation, "test": wanted.test}
     if wanted.group is not None:

@@ -21,7 +21,7 @@ from components.data import facts
 from components.data.checking.survey import Survey
 from components.data.ingest import RawCard, raw_tables
 from components.data.inspection.findings import Decisions
-from components.data.prepare import prepare, resized
+from components.data.prepare import fitted, prepare
 from components.data.shards import ShardWriter
 from components.data.sources.registry import SourceData
 from components.data.validation.rules import Broken, broken
@@ -108,9 +108,8 @@ def _described(
         rows, headers = table, survey.headers[at : at + len(table)]
         at += len(table)
         sizes = [None if header is None else header.size for header in headers]
-        if card.target == "mask" and declared.resize:
-            masks = resized(rows.column("target").combine_chunks(), sizes, declared)
-            rows = rows.set_column(rows.schema.get_field_index("target"), "target", masks)
+        if declared.resize:
+            rows = fitted(rows, card.target, sizes, declared)
         told: list[dict[str, Any]] = []
         for name, header in zip(rows.column("id").to_pylist(), headers, strict=True):
             if name in corrupt or header is None:

@@ -6,17 +6,15 @@ Says which `image:` fits. Whether the images can be decoded, and what else is wr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from components import decoding
-from components.data import images
-from components.data.prepare import foreground
 from components.data.sources.registry import SourceData
+from components.targets import registry as targets
 
 UNPUBLISHED = ""  # the split of what the source has not split
 LARGE = 512  # pixels: ImageNet's networks take 224 to 480; above it an epoch is measured in hours on a CPU
@@ -69,11 +67,10 @@ class Survey:
             values = table.column(group).to_pylist()
             self.members.setdefault(group, []).extend(values)
             self.groups[group].update(value for value in values if value)
-        for (stratum, shown), split in zip(_targets(table.column("target"), data.target), published, strict=True):
-            self.strata.append(stratum)
-            for number in shown:
-                if 0 <= number < len(data.classes):
-                    self.classes[data.classes[number]][split or UNPUBLISHED] += 1
+        shown = targets.get(data.target).shown(table.column("target").combine_chunks(), len(data.classes))
+        self.strata += shown.strata.tolist()
+        for row, number in zip(shown.rows.tolist(), shown.classes.tolist(), strict=True):
+            self.classes[data.classes[number]][published[row] or UNPUBLISHED] += 1
         for image in table.column("image"):
             self._header(image.as_buffer())
 
@@ -88,16 +85,6 @@ class Survey:
         self.headers.append(self._known.setdefault(header, header))
         self.modes[header.mode] += 1
         self.sizes[header.size] += 1
-
-
-def _targets(column: pa.ChunkedArray, kind: str) -> Iterator[tuple[int, Sequence[int]]]:
-    """What each sample is stratified by, and the classes that it shows."""
-    if kind == "class":
-        yield from ((number, (number,)) for number in (-1 if each is None else each for each in column.to_pylist()))
-        return
-    for chunk in column.chunks:
-        for mask in images.decode_masks(chunk):
-            yield foreground(mask), () if mask is None else np.flatnonzero(images.class_counts(mask)).tolist()
 
 
 @dataclass(frozen=True)

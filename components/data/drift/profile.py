@@ -17,6 +17,7 @@ import pandas as pd
 from components.artifacts import Dataset, Split
 from components.data.errors import DataError
 from components.data.reading.loading import Arrays, load_split
+from components.targets import registry as targets
 
 Embed = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]  # (N, H, W, C) uint8 → (N, D) float
 
@@ -39,16 +40,17 @@ def profile(dataset: Dataset, *, sample: int, seed: int = 0, embed: Embed | None
     Raises DataError where an image does not decode or `embed` answers in another shape than (N, D).
     """
     trained = load_split(dataset, TRAINED, limit=sample, seed=seed)
-    table = describe(trained, dataset.card.classes, _groups(dataset, trained.ids))
+    told = targets.of(dataset).summary(trained.targets, dataset.card.classes)
+    table = describe(trained, told, _groups(dataset, trained.ids))
     if embed is None:
         return table
     return pd.concat([table, seen(load_split(dataset, UNSEEN, limit=sample, seed=seed), embed)], ignore_index=True)
 
 
 def describe(
-    data: Arrays, classes: Sequence[str], groups: Mapping[str, Sequence[str | None]] | None = None
+    data: Arrays, told: Mapping[str, npt.NDArray[Any]], groups: Mapping[str, Sequence[str | None]] | None = None
 ) -> pd.DataFrame:
-    """A row an image: statistics of its pixels, its label (of a mask the share of each class), its groups.
+    """A row an image: statistics of its pixels, what is `told` of its target (columns of N values), its groups.
 
     Statistics are of brightness in [0, 1]. `edge_*` are mean squared differences of neighbours; `sharpness` is the
     variance of the Laplacian (Pech-Pacheco et al. 2000) and falls with blur; `noise` is the standard deviation that
@@ -75,7 +77,7 @@ def describe(
     if data.images.shape[3] == 3:
         for channel, name in enumerate(("red", "green", "blue")):
             columns[name] = data.images[..., channel].mean(axis=(1, 2)) / 255.0
-    columns.update(_of_targets(data.targets, classes))
+    columns.update(told)
     for name, values in (data.groups if groups is None else groups).items():
         columns[name] = np.array([MISSING if value is None else str(value) for value in values], dtype=object)
     return pd.DataFrame(columns)
@@ -93,13 +95,6 @@ def seen(data: Arrays, embed: Embed) -> pd.DataFrame:
         values = values @ directions / np.sqrt(EMBEDDING_COLUMNS)
     columns = {f"{EMBEDDING}{index:02d}": values[:, index] for index in range(values.shape[1])}
     return pd.DataFrame({ID: data.ids, SPLIT: UNSEEN, **columns})
-
-
-def _of_targets(targets: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, Any]:
-    if targets.ndim == 1:
-        return {LABEL: np.array(classes, dtype=object)[targets]}
-    flat = targets.reshape(len(targets), -1)
-    return {f"{SHARE}{name}": (flat == index).mean(axis=1) for index, name in enumerate(classes)}
 
 
 def _groups(dataset: Dataset, ids: npt.NDArray[np.str_]) -> dict[str, list[str | None]]:

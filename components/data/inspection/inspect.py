@@ -20,11 +20,12 @@ from components.data.families import Families
 from components.data.inspection import counting, embedding, label_noise, naming, outliers, sheets, twins
 from components.data.inspection.describing import describe
 from components.data.inspection.findings import KINDS, TWINS, Finding, Inspection, Kind, as_table, save_findings
-from components.data.inspection.looking import UNKNOWN, Seen, look
+from components.data.inspection.looking import Seen, look
 from components.data.inspection.reviewing import decide, read_reviewed, write_review
 from components.data.inspection.thumbnails import SIDE, Previews, Rows
 from components.data.sources.registry import SourceData
 from components.files import replacing
+from components.targets.protocol import UNKNOWN
 
 # Grey values, of 255, that a picture must span for anything to be seen in it. Re-encoding and a camera's noise make up
 # to a dozen of one value; the faintest of Fashion-MNIST's 70,000 spans 254, of the digits 223.
@@ -102,8 +103,8 @@ def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> 
     found += naming.doubtful(
         dict(zip(seen.classes, seen.counts.tolist(), strict=True)), _groups(seen), config.split.group
     )
-    if seen.kind == "mask" and seen.groups:
-        notes.append("confounded groups: not looked for, since a mask shows several classes at once")
+    if seen.kind.labelled != "once" and seen.groups:
+        notes.append(f"confounded groups: not looked for, since {seen.kind.says}")
     return found, notes
 
 
@@ -184,8 +185,8 @@ def _outliers(seen: Seen, samples: npt.NDArray[np.int64], distances: embedding.F
 def _doubts(
     seen: Seen, config: DatasetConfig, samples: npt.NDArray[np.int64], embedded: Rows, folder: Path
 ) -> tuple[list[Finding], tuple[str, ...]]:
-    if seen.kind == "mask":
-        return [], ("doubtful labels: not looked for, since targets are masks",)
+    if seen.kind.labelled != "once":
+        return [], (f"doubtful labels: not looked for, since {seen.kind.says}",)
     if len(samples) == 0:
         return [], ()
     groups = None
@@ -239,7 +240,7 @@ def _wholes_of_classes(seen: Seen, config: DatasetConfig, pairs: Sequence[twins.
     """
     split = config.split
     alike = [each for each in pairs if each.pairs.size] if split.twins == "together" else []
-    if seen.kind == "mask" or split.order == "time" or not (alike or split.group in seen.groups):
+    if seen.kind.labelled != "once" or split.order == "time" or not (alike or split.group in seen.groups):
         return {}
     wholes: counting.Codes = twins.families_of(len(seen), *alike) if alike else np.arange(len(seen))
     if split.group in seen.groups:
@@ -255,7 +256,7 @@ def _codes(column: pa.DictionaryArray) -> npt.NDArray[np.integer]:
 
 
 def _confounded(seen: Seen, config: DatasetConfig) -> Iterator[Finding]:
-    if seen.kind == "mask":
+    if seen.kind.labelled != "once":
         return
     limit = config.checks.confounding
     for name, column in seen.groups.items():

@@ -19,12 +19,13 @@ from PIL import Image
 
 from components import decoding
 from components.config import ImageDeclaration
-from components.data import images
 from components.data.errors import DataError
 from components.data.inspection.thumbnails import SIDE, Previews, Rows, preview, shrink
 from components.data.sources.registry import SourceData
+from components.inputs import images
+from components.targets import registry as targets
+from components.targets.protocol import TargetKind
 
-UNKNOWN = -1  # the target of what has no label, or none of the source's classes; the code of a missing group
 LEAST = 4 * SIDE  # pixels: to what a JPEG may shrink while it is decoded, four to a side of each of the thumbnail's
 DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])
 
@@ -34,9 +35,11 @@ class Seen:
     """What is known of N samples; thumbnails and previews are in the files that `look` was given."""
 
     classes: tuple[str, ...]
-    kind: str  # of targets: `class` or `mask`
+    kind: TargetKind
     ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    targets: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # UNKNOWN for every mask
+    targets: npt.NDArray[np.int32] = field(
+        default_factory=lambda: np.zeros(0, np.int32)
+    )  # UNKNOWN of what is not of one class
     decodable: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     contrast: npt.NDArray[np.uint8] = field(
         default_factory=lambda: np.zeros(0, np.uint8)
@@ -66,7 +69,7 @@ class Seen:
 
 def look(data: SourceData, declared: ImageDeclaration, thumbnails: Rows, previews: Previews) -> Seen:
     """Read the source to its end. A sample that cannot be decoded has a black thumbnail and no preview."""
-    seen = Seen(data.classes, data.target)
+    seen = Seen(data.classes, targets.get(data.target))
     parts: dict[str, list[Any]] = {name: [] for name in ("ids", "targets", "decodable", "contrast", "digests")}
     groups: dict[str, list[pa.Array]] = {name: [] for name in data.groups}
     at = 0
@@ -115,17 +118,10 @@ def _count(seen: Seen, rows: pa.RecordBatch) -> npt.NDArray[np.int32]:
     classes = len(seen.classes)
     for name in np.unique(published).tolist():
         seen.shown.setdefault(name, np.zeros(classes, dtype=np.int64))
-    if seen.kind == "mask":
-        for name, mask in zip(published.tolist(), images.decode_masks(rows.column("target")), strict=True):
-            if mask is not None:
-                seen.shown[name] += images.class_counts(mask)[:classes] > 0
-        return np.full(len(rows), UNKNOWN, dtype=np.int32)
-    given = rows.column("target").fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
-    targets = np.where((given >= 0) & (given < classes), given, UNKNOWN).astype(np.int32)
+    shown = seen.kind.shown(rows.column("target"), classes)
     for name in np.unique(published).tolist():
-        own = targets[(published == name) & (targets >= 0)]
-        seen.shown[name] += np.bincount(own, minlength=classes)
-    return targets
+        seen.shown[name] += shown.counts(classes, published == name)
+    return seen.kind.labels(rows.column("target"), classes).astype(np.int32)
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------

@@ -27,8 +27,10 @@ from components.artifacts import ArtifactError, Card, Dataset, Split
 from components.data.errors import DataError
 from components.data.reading.loading import Arrays, decode_rows, layout_of
 from components.files import digest_values, replacing
+from components.members import TARGETS, Member
 from components.own_files import remove
 from components.provenance import code_digest
+from components.targets import registry as targets
 
 KEPT = 3  # data sets, those used last: the one in use and two to go back to; an older one is soon decoded again
 DECODE_BYTES = 32 * 2**20  # decoded at a time: enough for the threads that decode, and little beside any network
@@ -82,7 +84,7 @@ def place(dataset: Dataset, cache: Path) -> Path:
         {
             "data": dataset.digest,
             "shards": {shard.name: shard.stat().st_size for shard in sorted(dataset.folder.glob("*.parquet"))},
-            "code": code_digest([__name__]),
+            "code": code_digest([__name__], [Member(TARGETS, targets.of(dataset).name)]),
             "pillow": PIL.__version__,
         }
     )

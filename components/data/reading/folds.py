@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from components.artifacts import Dataset
 from components.data.errors import DataError
-from components.data.reading.loading import layout_of
 from components.data.splits import assign_folds
+from components.targets import registry as targets
 
 SEED = 0  # of folds that the data set does not have itself: the same for all of its trainings
 
@@ -26,8 +26,8 @@ def folds_of(dataset: Dataset, folds: int) -> npt.NDArray[np.int64]:
                 f"received {folds}; make them the same"
             )
         return np.asarray(dataset.table("train", ["fold"]).column("fold").to_numpy(), dtype=np.int64)
-    masks = bool(layout_of(dataset, "train").target)
-    table = dataset.table("train", ["id"] if masks else ["id", "target"])
+    once = targets.of(dataset).labelled == "once"
+    table = dataset.table("train", ["id", "target"] if once else ["id"])
     ids = table.column("id").to_pylist()
-    strata = [0] * len(ids) if masks else table.column("target").to_pylist()
+    strata = table.column("target").to_pylist() if once else [0] * len(ids)
     return np.asarray(assign_folds(ids, strata, folds, SEED), dtype=np.int64)

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 
 from components import decoding
 from components.artifacts import ArtifactError, Dataset, DatasetCard, InputSpec, Split
-from components.data import images
 from components.data.errors import DataError
+from components.inputs import images
+from components.targets import registry as targets
+from components.targets.protocol import UnreadableTargetError
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Arrays:
 
     ids: npt.NDArray[np.str_]
     images: npt.NDArray[np.uint8]  # (N, H, W, C)
-    targets: npt.NDArray[Any]  # int64 (N,), or uint8 (N, H, W)
+    targets: npt.NDArray[Any]  # as their kind has them: int64 (N,) for classes, uint8 (N, H, W) for masks
     groups: dict[str, npt.NDArray[np.str_]]
 
     def __len__(self) -> int:
@@ -35,8 +37,8 @@ class Layout:
 
     samples: int
     image: tuple[int, int, int]  # (H, W, C), uint8
-    target: tuple[int, ...]  # () for a class, (H, W) for a mask
-    target_type: np.dtype[Any]  # int64, or uint8 for a mask
+    target: tuple[int, ...]  # as its kind has it
+    target_type: np.dtype[Any]
 
     @property
     def bytes_per_sample(self) -> int:
@@ -54,12 +56,12 @@ def layout_of(dataset: Dataset, split: Split) -> Layout:
     if not shards:
         raise ArtifactError(f"{dataset.folder}: expected shards {split}-*.parquet, found none")
     spec = dataset.card.input
-    classes = pa.types.is_integer(pq.read_schema(shards[0]).field("target").type)
+    target = targets.of(dataset).layout(spec)
     return Layout(
         samples=sum(pq.read_metadata(shard).num_rows for shard in shards),
         image=(spec.height, spec.width, spec.channels),
-        target=() if classes else (spec.height, spec.width),
-        target_type=np.dtype(np.int64 if classes else np.uint8),
+        target=target.shape,
+        target_type=target.type,
     )
 
 
@@ -73,7 +75,7 @@ def load_split(dataset: Dataset, split: Split, limit: int | None = None, seed: i
     if limit is not None and limit < layout.samples:
         wanted = np.sort(np.random.default_rng(seed).choice(layout.samples, size=limit, replace=False))
     pixels = np.empty((len(wanted), *layout.image), dtype=np.uint8)
-    targets = np.empty((len(wanted), *layout.target), dtype=layout.target_type)
+    answers = np.empty((len(wanted), *layout.target), dtype=layout.target_type)
     texts: dict[str, list[str]] = {name: [] for name in ("id", *card.groups)}
     at = seen = 0
     for table in dataset.batches(split, ["id", "image", "target", *card.groups]):
@@ -84,11 +86,11 @@ def load_split(dataset: Dataset, split: Split, limit: int | None = None, seed: i
         part = decode_rows(table if len(inside) == len(table) else table.take(pa.array(inside)), card)
         rows = slice(at, at + len(part))
         at = rows.stop
-        pixels[rows], targets[rows] = part.images, part.targets
+        pixels[rows], answers[rows] = part.images, part.targets
         for name in texts:
             texts[name] += (part.ids if name == "id" else part.groups[name]).tolist()
     ids = np.array(texts.pop("id"), dtype=np.str_)
-    return Arrays(ids, pixels, targets, {name: np.array(values, dtype=np.str_) for name, values in texts.items()})
+    return Arrays(ids, pixels, answers, {name: np.array(values, dtype=np.str_) for name, values in texts.items()})
 
 
 def decode_rows(table: pa.Table, card: DatasetCard) -> Arrays:
@@ -139,13 +141,7 @@ def _decode_named(sample: str, content: bytes, spec: InputSpec) -> npt.NDArray[n
 
 
 def _targets(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], spec: InputSpec) -> npt.NDArray[Any]:
-    if pa.types.is_integer(column.type):
-        labels: npt.NDArray[np.int64] = column.to_numpy().astype(np.int64)
-        return labels
-    masks: list[images.Pixels] = []
-    for sample, mask in zip(ids, (mask for chunk in column.chunks for mask in images.decode_masks(chunk)), strict=True):
-        if mask is None or mask.shape != (spec.height, spec.width):
-            received = "bytes that are none" if mask is None else f"one of {mask.shape[1]}×{mask.shape[0]}"
-            raise DataError(f"{sample}: expected a mask of {spec.width}×{spec.height}, received {received}")
-        masks.append(mask)
-    return np.stack(masks) if masks else np.empty((0, spec.height, spec.width), dtype=np.uint8)
+    try:
+        return targets.stored_as(column.type).arrays(column.combine_chunks(), spec)
+    except UnreadableTargetError as error:
+        raise DataError(f"{ids[error.row]}: {error}") from None

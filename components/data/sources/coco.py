@@ -17,7 +17,6 @@ from typing import Any
 
 from components.artifacts import SPLITS, Split
 from components.config import CocoSource
-from components.data import images
 from components.data.errors import DataError
 from components.data.sources import boxes, coco_json, cut, frames, outlines, place, rows
 from components.data.sources.coco_json import Document, Picture, Thing
@@ -26,6 +25,7 @@ from components.data.sources.frames import Frame
 from components.data.sources.layouts import coco as layouts
 from components.data.sources.named_files import Names, no_name, way
 from components.data.sources.registry import SourceData, schema
+from components.inputs import images
 
 LAYOUTS = layouts.LAYOUTS
 

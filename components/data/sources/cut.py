@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from components import decoding
-from components.data import images
-from components.data.images import Pixels
 from components.data.sources import frames, rows
 from components.data.sources.boxes import NOISE, Box
 from components.data.sources.faults import Fault
 from components.data.sources.frames import Frame
+from components.inputs import images
+from components.inputs.images import Pixels
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.config import DigitScenesSource
-from components.data import images
 from components.data.sources.digits import load
 from components.data.sources.registry import SourceData
+from components.inputs import images
 
 CLASSES = ("background", *(str(digit) for digit in range(10)))
 BACKGROUND = 0.2  # share of full scale

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.config import DigitsSource
-from components.data import images
 from components.data.sources.registry import SourceData
+from components.inputs import images
 
 
 def load() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

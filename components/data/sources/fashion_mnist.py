@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from components import offered
 from components.config import FashionMnistSource
-from components.data import images
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS
 from components.data.sources import download
 from components.data.sources.download import Expected
 from components.data.sources.idx import parse_idx
 from components.data.sources.registry import BATCH_ROWS, SourceData
+from components.inputs import images
 
 CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),

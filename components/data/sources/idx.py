@@ -20,12 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.config import IdxSource
-from components.data import images
 from components.data.errors import DataError
 from components.data.sources import boundary, limits, place
 from components.data.sources.layouts import idx as layouts
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData
 from components.data.sources.rows import inside
+from components.inputs import images
 
 LAYOUTS = layouts.LAYOUTS
 

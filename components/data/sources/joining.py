@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components import spelling
-from components.data import images
 from components.data.sources.registry import SourceData
+from components.inputs import images
 
 
 @dataclass

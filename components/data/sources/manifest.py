@@ -47,8 +47,8 @@ def read(source: ManifestSource, project: Path) -> SourceData:
     every = (
         row for each, skipped in zip(listed, left, strict=True) for row in _rows(each, skipped, labels, source, groups)
     )
-    taken = rows.tables(schema(kind, groups, timed), faults.sound(every))  # type: ignore[arg-type]
-    return SourceData(classes, kind, taken, groups, timed, faults.notes)  # type: ignore[arg-type]
+    taken = rows.tables(schema(kind, groups, timed), faults.sound(every))
+    return SourceData(classes, kind, taken, groups, timed, faults.notes)
 
 
 def listing(source: ManifestSource, project: Path) -> str | None:

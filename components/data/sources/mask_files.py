@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from components import decoding
 from components.config import MaskValues
-from components.data import images
 from components.data.errors import DataError
 from components.data.sources import frames
 from components.data.sources.faults import Fault, Kind
+from components.inputs import images
 
 _CLASSES = frozenset({"L", "P", "1", "I;16", "I;16B", "I;16L"})  # of one channel, whose values are whole numbers
 _AS_THEY_ARE = frozenset({"L", "P"})

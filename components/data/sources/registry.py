@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ from components.config import Located
 from components.data.errors import DataError
 from components.data.sources import apart, boundary
 from components.members import SOURCES
+from components.targets import registry as targets
 
 LONGEST_NAME = 1000  # characters of a class's name: whatever is longer is a file or a text, in the wrong column
 BATCH_ROWS = 10_000
@@ -24,13 +25,14 @@ BATCH_BYTES = 64 * 2**20
 class SourceData:
     """What a source gives: its class names, what a target is, and its rows, table by table.
 
-    Columns: `id` (string, unique), `image` (encoded bytes), `target` (int64 index into `classes`, or the bytes of a
-    PNG mask of such indices), `published` (the split the source itself gives the sample, or null), any `group_*`
-    (string, null where it is missing), and, where `time` says so, `time` (float64, seconds or any other order).
+    Columns: `id` (string, unique), `image` (encoded bytes), `target` (as its kind stores it: an int64 index into
+    `classes`, or the bytes of a PNG mask of such indices), `published` (the split the source itself gives the sample,
+    or null), any `group_*` (string, null where it is missing), and, where `time` says so, `time` (float64, seconds or
+    any other order).
     """
 
     classes: tuple[str, ...]
-    target: Literal["class", "mask"]
+    target: str  # its kind, a name of `components.targets`
     tables: Iterator[pa.Table]
     groups: tuple[str, ...] = ()
     time: bool = False
@@ -43,13 +45,13 @@ class SourceData:
         return schema(self.target, self.groups, self.time)
 
 
-def schema(target: Literal["class", "mask"], groups: tuple[str, ...] = (), time: bool = False) -> pa.Schema:
+def schema(target: str, groups: tuple[str, ...] = (), time: bool = False) -> pa.Schema:
     """The columns of a source's tables, in order."""
     return pa.schema(
         [
             ("id", pa.string()),
             ("image", pa.binary()),
-            ("target", pa.int64() if target == "class" else pa.binary()),
+            ("target", targets.get(target).stored),
             ("published", pa.string()),
             *[(group, pa.string()) for group in groups],
             *([("time", pa.float64())] if time else []),

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from components import decoding
-from components.data import images
 from components.data.sources.faults import Fault, Faults, named
 from components.data.sources.frames import UNREADABLE
 from components.data.sources.registry import SourceData
+from components.inputs import images
 
 
 def readable(data: SourceData) -> SourceData:

@@ -19,7 +19,6 @@ from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 from components import decoding
 from components.artifacts import SPLITS, Split
 from components.config import VocSource
-from components.data import images
 from components.data.errors import DataError
 from components.data.sources import boundary, boxes, cut, frames, mask_files, place, rows
 from components.data.sources.boxes import Box
@@ -28,6 +27,7 @@ from components.data.sources.formats import SUFFIXES
 from components.data.sources.frames import Frame
 from components.data.sources.layouts import voc as layouts
 from components.data.sources.registry import SourceData, schema
+from components.inputs import images
 
 LAYOUTS = layouts.LAYOUTS
 

@@ -15,7 +15,7 @@ from components import texts
 from components.data.errors import DataError
 from components.data.validation import suite
 from components.data.validation.tables import Tables
-from components.tasks.protocol import Expectation
+from components.targets.protocol import Expectation
 
 EXAMPLES = 5  # rows that are named of each rule
 
@@ -52,7 +52,7 @@ def book(tables: Tables) -> list[Table]:
     samples = suite.of_samples(tables.config, tables.task.spec.target, card.groups, tables.across)
     asked = [Table("samples", tables.samples, samples)]
     if tables.fits:
-        samples.extend(tables.task.expectations(card))
+        samples.extend(tables.kind.expectations(card))
         asked.append(Table("counts", lambda: iter([tables.counts()]), suite.of_counts()))
     if card.groups:
         asked.append(Table("groups", lambda: iter([tables.groups()]), suite.of_groups()))

@@ -13,7 +13,7 @@ from components.config import ChecksDeclaration, DatasetConfig
 from components.data.validation.tables import Across
 from components.decoding import MODE
 from components.spelling import IMAGE
-from components.tasks.protocol import Expectation
+from components.targets.protocol import Expectation
 
 Severity = Literal["error", "warning"]
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +19,10 @@ import pyarrow as pa
 from components import spelling
 from components.artifacts import SPLITS, Dataset
 from components.config import DatasetConfig
-from components.data import images
 from components.data.families import joined, leaks, learnt, moves
 from components.data.inspection.findings import TWINS, Inspection, load_findings
+from components.targets import registry as targets
+from components.targets.protocol import TargetKind
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
@@ -52,12 +52,9 @@ class Tables:
     inspected: Path
 
     @cached_property
-    def kind(self) -> str:
-        """What a target is, `class` or `mask`, whatever the task wants."""
-        table = next(self.dataset.batches("train", ["target"], rows=1), None)
-        if table is None:
-            table = self.dataset.table("train", ["target"])
-        return "class" if pa.types.is_integer(table.schema.field("target").type) else "mask"
+    def kind(self) -> TargetKind:
+        """What a target is, whatever the task wants."""
+        return targets.of(self.dataset)
 
     @cached_property
     def task(self) -> Task:
@@ -66,14 +63,14 @@ class Tables:
     @property
     def fits(self) -> bool:
         """Whether targets are of the task's kind: otherwise the task has nothing that it could speak of."""
-        return self.kind == self.task.spec.target
+        return self.kind.name == self.task.spec.target
 
     @cached_property
     def inspection(self) -> Inspection:
         return Inspection.load(self.inspected)
 
     def samples(self) -> Iterator[pd.DataFrame]:
-        """At most `CHUNK_ROWS` samples at a time: every column but images and masks, copies, findings, task facts."""
+        """At most `CHUNK_ROWS` samples at a time: all columns but images, copies, findings, facts of targets."""
         at = 0
         waiting: list[pd.DataFrame] = []
         for split in SPLITS:
@@ -94,12 +91,12 @@ class Tables:
         columns = ["target", *(["fold"] if self.dataset.card.folds else [])]
         for split in SPLITS:
             for batch in self.dataset.batches(split, columns, rows=_IMAGELESS):
-                shows = _shows(batch.column("target").combine_chunks(), len(classes))
-                total[split] += shows.sum(axis=0)
+                shown = self.kind.shown(batch.column("target").combine_chunks(), len(classes))
+                total[split] += shown.counts(len(classes))
                 if self.dataset.card.folds and split == "train":
                     folds = batch.column("fold").to_numpy()
                     for number in range(self.dataset.card.folds):
-                        total[f"fold {number}"] += shows[folds == number].sum(axis=0)
+                        total[f"fold {number}"] += shown.counts(len(classes), folds == number)
         rows = [
             {"id": f"{part}/{name}", "samples": int(count)}
             for part, values in total.items()
@@ -128,21 +125,13 @@ class Tables:
     def _frame(self, batch: pa.Table, rows: slice) -> pd.DataFrame:
         plain = [name for name in batch.column_names if name not in ("target", "pixels_sha256")]
         frame: pd.DataFrame = batch.select(plain).to_pandas()
-        targets = batch.column("target").combine_chunks()
-        known: Iterator[Any] = images.decode_masks(targets) if self.kind == "mask" else iter(targets.to_pylist())
-        shown: list[Any] = []
-        facts: list[dict[str, Any]] = []
-        for each in known:  # masks are not kept
-            shown.append("mask" if each is not None and self.kind == "mask" else each)
-            facts.append(self.task.facts(each, self.dataset.card) if self.fits and each is not None else {})
-        frame["target_kind"] = self.kind
-        frame["target"] = shown
+        frame["target_kind"] = self.kind.name
+        for name, facts in self.kind.facts(batch.column("target").combine_chunks()).items():
+            frame[name] = facts
         for name, values in self._copies.items():
             frame[name] = values[rows]
         for name, ids in self._findings.items():
             frame[name] = frame["id"].isin(ids)
-        for name in sorted({name for row in facts for name in row}):
-            frame[name] = [row.get(name) for row in facts]
         return frame
 
     def _empty(self) -> pd.DataFrame:
@@ -258,15 +247,3 @@ def _splits_of(codes: Codes, where: npt.NDArray[np.uint8]) -> Counts:
         splits += present
     found: Counts = splits[inverse]
     return found
-
-
-def _shows(targets: pa.Array, classes: int) -> npt.NDArray[np.bool_]:
-    """`(N, classes)`: which classes each sample shows."""
-    if pa.types.is_integer(targets.type):
-        number = targets.to_pandas().to_numpy(dtype=np.int64, na_value=-1)
-        one: npt.NDArray[np.bool_] = number[:, None] == np.arange(classes)
-        return one
-    masks = images.decode_masks(targets)
-    seen = [images.class_counts(mask) if mask is not None else np.zeros(256) for mask in masks]
-    several: npt.NDArray[np.bool_] = (np.array(seen).reshape(-1, 256) > 0)[:, :classes]
-    return several

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 from components.artifacts import DatasetCard
 from components.data.versions.repository import at_work
 from components.data.versions.revisions import Contents, Revision, contents, resolved
-from components.data.versions.samples import NONE, samples
+from components.data.versions.samples import samples
 
+NONE = "(none)"  # a label that is not declared, a group that is missing
 CHANGES = ("image", "label", "split", "group")  # what can change about a sample that stays
 
 
@@ -99,7 +100,7 @@ def _compare(name: str, old: Contents, new: Contents, before: pa.Table, after: p
     stayed_after, stayed_before = after.filter(pc.is_valid(place)), before.take(place.drop_null())
     changed = {
         "image": _differs(stayed_before, stayed_after, ["pixels"]),
-        "label": _differs(stayed_before, stayed_after, ["class", "mask"]),
+        "label": _differs(stayed_before, stayed_after, ["class", "content"]),
         "split": _differs(stayed_before, stayed_after, ["split"]),
         "group": _differs(stayed_before, stayed_after, groups),
     }

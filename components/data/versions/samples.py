@@ -6,33 +6,28 @@ number of samples and not by their pixels.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.artifacts import DatasetCard
-from components.data import images
 from components.data.errors import DataError
 from components.data.versions.revisions import Contents
-
-NONE = "(none)"  # a label that is not declared, a group that is missing
+from components.targets import registry as targets
 
 
 def samples(version: Contents, *, renumber: bool) -> pa.Table:
     """A row a sample: `key` (the id, numbered where it occurs again), `id`, `class` (its name), `split`, `pixels` (the
-    digest of the prepared image), the groups, and `mask` (a digest; with `renumber` one of classes by name, since the
-    other version numbers them differently).
+    digest of the prepared image), the groups, and `content` (a digest of what a target is beside that; with `renumber`
+    one of classes by name, since the other version numbers them differently).
     """
     schema = pa.schema([(column, pa.string()) for column in ("id", "class", "split", "pixels", *version.card.groups)])
-    schema = schema.append(pa.field("mask", pa.binary()))
+    schema = schema.append(pa.field("content", pa.binary()))
     parts = [
         _scalars(table, split, version.card, schema, renumber=renumber)
         for split, path in _shards(version.files)
@@ -64,42 +59,16 @@ def _row_groups(path: Path, version: Contents) -> Iterator[pa.Table]:
 
 def _scalars(table: pa.Table, split: str, card: DatasetCard, schema: pa.Schema, *, renumber: bool) -> pa.Table:
     target = table.column("target").combine_chunks()
-    empty = pa.nulls(len(table))
+    kind = targets.stored_as(target.type)
     values: dict[str, Any] = {
         "id": table.column("id"),
-        "class": empty,
-        "mask": empty,
+        "class": kind.names(target, card.classes),
+        "content": kind.digests(target, card.classes if renumber else None),
         "split": pa.repeat(split, len(table)),
         "pixels": table.column("pixels_sha256"),
         **{group: table.column(group) for group in card.groups},
     }
-    if pa.types.is_integer(target.type):
-        number = target.to_numpy(zero_copy_only=False)
-        known = (number >= 0) & (number < len(card.classes))
-        values["class"] = pa.array(
-            np.array([*card.classes, None], dtype=object)[np.where(known, number, -1)], pa.string()
-        )
-    else:
-        values["mask"] = pa.array(list(_mask_digests(target, card.classes if renumber else None)), pa.binary())
     return pa.table({field.name: values[field.name] for field in schema}).cast(schema)
-
-
-def _mask_digests(masks: pa.Array, classes: tuple[str, ...] | None) -> Iterator[bytes | None]:
-    """SHA-256 of the bytes; where classes have other numbers in the other version, of the classes' names by pixel."""
-    if classes is None:
-        for mask in masks:
-            yield None if mask.as_py() is None else hashlib.sha256(mask.as_buffer()).digest()
-        return
-    for pixels in images.decode_masks(masks):
-        yield None if pixels is None else _named(pixels, classes)
-
-
-def _named(pixels: npt.NDArray[np.uint8], classes: tuple[str, ...]) -> bytes:
-    total = hashlib.sha256(repr(pixels.shape).encode())
-    for value in np.unique(pixels):
-        name = classes[value] if value < len(classes) else NONE
-        total.update(hashlib.sha256(name.encode() + np.packbits(pixels == value).tobytes()).digest())
-    return total.digest()
 
 
 def _keys(ids: pa.Array) -> pa.Array:

@@ -19,8 +19,9 @@ from PIL import Image, ImageCms
 from components import decoding
 from components.artifacts import InputSpec
 from components.config import ImageDeclaration
-from components.data import facts, images
+from components.data import facts
 from components.data.reading.loading import decode_image
+from components.inputs import images
 from components.registry import registration, served
 from tests.components.picture_builders import chunk, encoded, exif, noise, png, tiff, with_exif
 from tests.components.registry.registry_builders import build_model

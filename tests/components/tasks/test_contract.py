@@ -5,7 +5,6 @@ Only what differs by the kind of target is written per target: a few real digits
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -278,20 +277,6 @@ def test_predictions_survive_the_disk_with_their_figures(name: str, tmp_path: Pa
     predictions = judged(task, given, network_answer(task, network, given.batch.images))
     predictions.save(tmp_path)
     assert measured(task, Predictions.load(tmp_path)) == measured(task, predictions)
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_expectations_are_ones_that_great_expectations_knows(name: str) -> None:
-    known = importlib.import_module("great_expectations.expectations")
-    task = registry.get(name)
-    given = sample(task)
-    expectations = task.expectations(given.card)
-    assert expectations
-    columns = {"target", *task.facts(given.batch.targets[0].numpy(), given.card)}
-    for expectation in expectations:
-        built = getattr(known, expectation.kind)(**expectation.arguments)  # an unknown argument raises
-        assert built.column in columns
-        assert expectation.says
 
 
 # -- export ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pandas as pd
 from components.data.drift.profile import describe, seen
 from components.data.reading.loading import Arrays
 from components.data.sources import digits as digits_source
+from components.targets.class_ import TARGET
 
 SITES = ("north", "south")
 Images = npt.NDArray[np.uint8]
@@ -47,4 +48,4 @@ def embed(images: Images) -> npt.NDArray[Any]:
 
 def table(rows: Arrays, classes: tuple[str, ...]) -> pd.DataFrame:
     """A whole profile, of which the embedding is that of the same rows."""
-    return pd.concat([describe(rows, classes), seen(rows, embed)], ignore_index=True)
+    return pd.concat([describe(rows, TARGET.summary(rows.targets, classes)), seen(rows, embed)], ignore_index=True)

@@ -15,10 +15,10 @@ from PIL import Image
 from scipy import fft
 
 from components.config import DatasetConfig
-from components.data import images
 from components.data.inspection.thumbnails import SIDE, Rows, shrink
 from components.data.sources.digits import load
 from components.data.sources.registry import SourceData
+from components.inputs import images
 
 Pixels = npt.NDArray[np.uint8]
 

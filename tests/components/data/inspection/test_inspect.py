@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from components.data import images
 from components.data.errors import DataError
 from components.data.inspection import describing, hashing, label_noise
 from components.data.inspection.findings import KINDS, Decisions, Inspection, load_findings
 from components.data.inspection.inspect import inspect
 from components.data.sources.registry import SourceData
 from components.files import digest_folder
+from components.inputs import images
 from tests.components.data.inspection.inspection_builders import (
     altered,
     config,

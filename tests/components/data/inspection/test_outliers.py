@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from components.config import DigitScenesSource
-from components.data import images
 from components.data.inspection import outliers
 from components.data.inspection.describing import describe
 from components.data.inspection.thumbnails import Rows
 from components.data.sources import digit_scenes
+from components.inputs import images
 from tests.components.data.inspection.inspection_builders import Pixels, digits, filled, photographs
 
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.artifacts import Dataset, DatasetCard, InputSpec
-from components.data import images
 from components.data.reading import windows
 from components.data.reading.loading import layout_of, load_split
+from components.inputs import images
 
 ROWS, SHARD, GROUP = 230, 60, 20
 CLASSES = tuple("abcde")

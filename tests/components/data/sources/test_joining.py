@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.data import images
 from components.data.checking import detect
 from components.data.errors import DataError
 from components.data.ingest import fingerprint, ingest, ingested
 from components.data.sources import registry
+from components.inputs import images
 from tests.components.data.sources import source_builders as sources
 from tests.hostile_texts import NEVER
 

@@ -23,7 +23,8 @@ from components.data.errors import DataError
 from components.data.validation import suite, tables
 from components.data.validation import validate as validation
 from components.data.validation.validate import ValidationReport
-from components.tasks.protocol import Expectation
+from components.targets import class_
+from components.targets.protocol import Expectation
 from tests.components.data.data_builders import DIGITS, build, folder_entry, judge
 
 ACROSS = tables.Across(frozenset({"a", "b"}), 3, 1)
@@ -119,14 +120,6 @@ def test_the_wrong_kind_of_target_fails_rather_than_crashes(
     assert list(_failed(report)) == ["targets are a mask each"]
 
 
-class _Demanding:
-    """A task that asks for one more thing."""
-
-    def __init__(self, task: Any, expectation: Expectation) -> None:
-        self.spec, self.facts = task.spec, task.facts
-        self.expectations = lambda card: [expectation]
-
-
 @pytest.mark.parametrize(
     ("kind", "arguments", "says"),
     [
@@ -145,9 +138,8 @@ def test_what_cannot_be_judged_raises_whatever_its_severity(
     says: str,
     severity: Any,
 ) -> None:
-    task = tables.tasks.get("classification")
-    demanding = _Demanding(task, Expectation(kind, arguments, severity, "it is good"))
-    monkeypatch.setattr(tables.tasks, "get", lambda name: demanding)
+    asked = Expectation(kind, arguments, severity, "it is good")
+    monkeypatch.setattr(class_.Class, "expectations", lambda self, card: [asked])
     with pytest.raises(DataError, match=says):
         judge(*digits, tmp_path)
     assert not (tmp_path / "validation.json").exists()

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
-from components.data import images, versions
+from components.data import versions
 from components.data.errors import DataError
+from components.inputs import images
 from tests.components.data.versions.versions_builders import NAME, Sample, keep_version, new_project, write_version
 
 CLASSES = ("cat", "dog", "owl")

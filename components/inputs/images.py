@@ -21,7 +21,6 @@ import pyarrow as pa
 from PIL import Image
 
 from components import decoding
-from components.data.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -92,7 +91,7 @@ def encode(images: Pixels) -> pa.BinaryArray:
     files[:, end : end + 4] = _checks(files, layout)
     offsets = np.arange(count + 1, dtype=np.int64) * files.shape[1]
     if count and offsets[-1] >= 2**31:
-        raise DataError(f"expected less than 2 GB of images at a time, received {offsets[-1]} bytes")
+        raise ValueError(f"expected less than 2 GB of images at a time, received {offsets[-1]} bytes")
     return pa.BinaryArray.from_buffers(
         pa.binary(), count, [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(files)]
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from components import decoding
-from components.data import images
+from components.inputs import images
 
 
 def _random(*shape: int) -> Any:

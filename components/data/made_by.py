@@ -1,0 +1,60 @@
+"""The code that decides what a stage of data writes, module by module: what DVC compares in place of files.
+
+Compared by meaning, so that a comment makes nothing again; and of what there is a file of per kind (sources, targets)
+only those count that the data set uses, so that a new one costs the others nothing. A change in what only judges or
+draws does not ingest or prepare again: each stage names the rooms that count.
+"""
+
+from __future__ import annotations
+
+from components.config import DatasetConfig
+from components.members import SOURCES, TARGETS, TASKS, Member
+from components.provenance import code_parts
+
+_READING = ("components.decoding", "components.inputs", "components.spelling")
+# Stage → the module that does it, and the rooms and modules that count of all that it reaches.
+_STAGES = {
+    "ingest": (
+        "components.data.ingest",
+        ("components.data.ingest", "components.data.shards", "components.data.sources", *_READING),
+    ),
+    "inspect": (
+        "components.data.inspection.inspect",
+        (
+            *("components.data.families", "components.data.inspection", "components.targets", "components.texts"),
+            *_READING,
+        ),
+    ),
+    "prepare": (
+        "components.data.prepare",
+        (
+            *("components.data.drawing", "components.data.facts", "components.data.families"),
+            *("components.data.prepare", "components.data.shards", "components.data.splits"),
+            *("components.decoding", "components.inputs", "components.targets"),
+        ),
+    ),
+    "validate": (
+        "components.data.validation.validate",
+        ("components.data.families", "components.data.validation", "components.targets", *_READING),
+    ),
+}
+STAGES = tuple(_STAGES)
+
+
+def code(stage: str, config: DatasetConfig) -> dict[str, str]:
+    """Module → SHA-256 of what it means."""
+    module, rooms = _STAGES[stage]
+    used = {Member(SOURCES, config.source.kind), *_targets(config.task)}
+    parts = code_parts([module], used)
+    return {name: digest for name, digest in parts.items() if any(_within(name, room) for room in rooms)}
+
+
+def _targets(task: str) -> set[Member]:
+    """The kinds of targets that a task's file names; none where there is no such task, which others refuse."""
+    named = Member(TASKS, task)
+    reached = code_parts([named.module]) if named.exists else {}
+    return {each for each in (Member(TARGETS, name) for name in TARGETS.names()) if each.module in reached}
+
+
+def _within(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")

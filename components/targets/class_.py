@@ -1,0 +1,79 @@
+"""One class for a sample: the number of a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+
+from components.artifacts import DatasetCard, InputSpec
+from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size
+
+
+class Class:
+    """An index into the data set's classes."""
+
+    name = "class"
+    stored = pa.int64()
+    labelled: Literal["once"] = "once"
+    says = "a target is one class"
+    task = "classification"
+
+    def shown(self, column: pa.Array, classes: int) -> Shown:
+        given = _numbers(column)
+        rows = np.flatnonzero((given >= 0) & (given < classes))
+        return Shown(rows, given[rows], given)
+
+    def labels(self, column: pa.Array, classes: int) -> Numbers:
+        given = _numbers(column)
+        return np.where((given >= 0) & (given < classes), given, UNKNOWN)
+
+    def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
+        number = {name: index for index, name in enumerate(after)}
+        lookup = np.array([*(number.get(name, UNKNOWN) for name in before), UNKNOWN], dtype=np.int64)
+        return pa.array(lookup[self.labels(column, len(before))], mask=column.is_null().to_numpy(zero_copy_only=False))
+
+    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
+        return column
+
+    def facts(self, column: pa.Array) -> dict[str, Sequence[Any]]:
+        return {"target": column.to_pylist()}
+
+    def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
+        limits = {"column": "target", "min_value": 0, "max_value": len(card.classes) - 1}
+        says = f"every label is one of the {len(card.classes)} known classes"
+        return [Expectation("ExpectColumnValuesToBeBetween", limits, "error", says)]
+
+    def layout(self, spec: InputSpec) -> Layout:
+        return Layout((), np.dtype(np.int64))
+
+    def arrays(self, column: pa.Array, spec: InputSpec) -> npt.NDArray[Any]:
+        labels: Numbers = column.to_numpy(zero_copy_only=False).astype(np.int64)
+        return labels
+
+    def summary(self, arrays: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        return {"label": np.array(classes, dtype=object)[arrays]}
+
+    def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
+        return pa.array(np.array([*classes, None], dtype=object)[self.labels(column, len(classes))], pa.string())
+
+    def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:
+        return pa.nulls(len(column), pa.binary())
+
+    def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
+        return picture
+
+    def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+        return {}
+
+
+TARGET = Class()
+
+
+def _numbers(column: pa.Array) -> Numbers:
+    numbers: Numbers = column.fill_null(UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers

@@ -1,0 +1,172 @@
+"""A class for each pixel: a PNG whose pixels are numbers of classes, 0 the background."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+
+from components.artifacts import DatasetCard, InputSpec
+from components.inputs import images
+from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
+
+UNKNOWN_PIXEL = 255
+UNDECLARED = "(none)"  # the name of a class that the data set does not declare
+_SHADE = 0.45  # of a mask's colour over its image
+# Okabe and Ito's colours and three of Tol's, told apart by colour-blind people too; the background is left as it is.
+PALETTE = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
+    *((136, 34, 85), (153, 153, 51), (170, 170, 221)),
+)
+
+
+class Mask:
+    """A class for every pixel of the picture."""
+
+    name = "mask"
+    stored = pa.binary()
+    labelled: Literal["several"] = "several"
+    says = "a mask shows several classes at once"
+    task = "segmentation"
+
+    def shown(self, column: pa.Array, classes: int) -> Shown:
+        """Rows are stratified by their foreground: the class that covers most of it, 1 more than its place in it."""
+        rows: list[Numbers] = [np.zeros(0, np.int64)]
+        shows: list[Numbers] = [np.zeros(0, np.int64)]
+        strata = np.zeros(len(column), dtype=np.int64)
+        for row, mask in enumerate(images.decode_masks(column)):
+            if mask is None:
+                continue
+            counts = images.class_counts(mask)
+            own = np.flatnonzero(counts[:classes])
+            rows.append(np.full(len(own), row))
+            shows.append(own)
+            strata[row] = foreground(counts)
+        return Shown(np.concatenate(rows), np.concatenate(shows), strata)
+
+    def labels(self, column: pa.Array, classes: int) -> Numbers:
+        return np.full(len(column), UNKNOWN, dtype=np.int64)
+
+    def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
+        number = {name: index for index, name in enumerate(after)}
+        pixel = np.full(256, UNKNOWN_PIXEL, dtype=np.uint8)
+        pixel[: len(before)] = [number.get(name, UNKNOWN_PIXEL) for name in before]
+        return _stored(None if mask is None else pixel[mask] for mask in images.decode_masks(column))
+
+    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
+        return _stored(
+            _of_size(mask, own, size) for mask, own in zip(images.decode_masks(column), pictures, strict=True)
+        )
+
+    def facts(self, column: pa.Array) -> dict[str, Sequence[Any]]:
+        """Of each mask its largest class and its size."""
+        shown: list[str | None] = []
+        largest: list[int | None] = []
+        sizes: list[str | None] = []
+        for mask in images.decode_masks(column):  # none is kept
+            shown.append(None if mask is None else "mask")
+            largest.append(None if mask is None else int(mask.max()))
+            sizes.append(None if mask is None else f"{mask.shape[0]}x{mask.shape[1]}")
+        return {"target": shown, "mask_max": largest, "mask_size": sizes}
+
+    def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
+        last = len(card.classes) - 1
+        return [
+            Expectation(
+                "ExpectColumnValuesToBeBetween",
+                {"column": "mask_max", "min_value": 0, "max_value": last},
+                "error",
+                f"every pixel of a mask is one of the {len(card.classes)} known classes (or see `source.values`)",
+            ),
+            Expectation(
+                "ExpectColumnValuesToBeInSet",
+                {"column": "mask_size", "value_set": [f"{card.input.height}x{card.input.width}"]},
+                "error",
+                "every mask has its image's size",
+            ),
+            Expectation(
+                "ExpectColumnValuesToBeBetween",
+                {"column": "mask_max", "min_value": 1, "mostly": 0.95},
+                "warning",
+                "masks show something besides background",
+            ),
+        ]
+
+    def layout(self, spec: InputSpec) -> Layout:
+        return Layout((spec.height, spec.width), np.dtype(np.uint8))
+
+    def arrays(self, column: pa.Array, spec: InputSpec) -> npt.NDArray[Any]:
+        masks: list[images.Pixels] = []
+        for row, mask in enumerate(images.decode_masks(column)):
+            if mask is None or mask.shape != (spec.height, spec.width):
+                received = "bytes that are none" if mask is None else f"one of {mask.shape[1]}×{mask.shape[0]}"
+                raise UnreadableTargetError(row, f"expected a mask of {spec.width}×{spec.height}, received {received}")
+            masks.append(mask)
+        return np.stack(masks) if masks else np.empty((0, spec.height, spec.width), dtype=np.uint8)
+
+    def summary(self, arrays: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        return {f"share_{name}": (arrays == index).mean(axis=(1, 2)) for index, name in enumerate(classes)}
+
+    def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
+        return pa.nulls(len(column), pa.string())
+
+    def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:
+        return pa.array(list(_digests(column, classes)), pa.binary())
+
+    def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
+        (mask,) = images.decode_masks(pa.array([target], pa.binary()))
+        pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+        if mask is None or mask.shape != pixels.shape[:2]:
+            return picture
+        colours = np.array([(0, 0, 0), *(_colour(number) for number in range(1, 256))], dtype=np.float32)[mask]
+        shade = np.where(mask[..., None] > 0, _SHADE, 0.0)
+        return Image.fromarray((pixels * (1 - shade) + colours * shade).astype(np.uint8))
+
+    def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+        return {name: _colour(number) for number, name in enumerate(classes) if number > 0}
+
+
+TARGET = Mask()
+
+
+def foreground(counts: Numbers) -> int:
+    """The class that covers most, by the pixels of each, `(256,)`; the background is 0 and counts only alone."""
+    return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    return PALETTE[(number - 1) % len(PALETTE)]
+
+
+def _stored(masks: Iterable[images.Pixels | None]) -> pa.Array:
+    return pa.array([None if mask is None else images.encode(mask[None])[0].as_py() for mask in masks], pa.binary())
+
+
+def _of_size(mask: images.Pixels | None, own: Size | None, size: Size) -> images.Pixels | None:
+    if mask is None or own not in (None, mask.shape[::-1]):
+        return mask
+    return images.resize_mask(mask, *size)
+
+
+def _digests(masks: pa.Array, classes: tuple[str, ...] | None) -> Iterator[bytes | None]:
+    """SHA-256 of the bytes; where classes have other numbers in the other version, of the classes' names by pixel."""
+    if classes is None:
+        for mask in masks:
+            yield None if mask.as_py() is None else hashlib.sha256(mask.as_buffer()).digest()
+        return
+    for pixels in images.decode_masks(masks):
+        yield None if pixels is None else _named(pixels, classes)
+
+
+def _named(pixels: images.Pixels, classes: tuple[str, ...]) -> bytes:
+    """Classes in order of their names, whatever their numbers; pixels of undeclared ones in order of these."""
+    known = {int(value): classes[value] if value < len(classes) else UNDECLARED for value in np.unique(pixels)}
+    total = hashlib.sha256(repr(pixels.shape).encode())
+    for value, name in sorted(known.items(), key=lambda each: (each[1], each[0])):
+        total.update(hashlib.sha256(name.encode() + np.packbits(pixels == value).tobytes()).digest())
+    return total.digest()

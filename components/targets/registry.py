@@ -1,0 +1,35 @@
+"""Kinds of targets by name: a file in this folder that says `TARGET = …` is one."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pyarrow as pa
+
+from components.artifacts import Dataset
+from components.members import TARGETS
+from components.targets.protocol import TargetKind
+
+# Data sets whose card says nothing of their targets: these two kinds were told apart by how they are stored.
+_UNSAID = {pa.int64(): "class", pa.binary(): "mask"}
+
+
+@cache
+def get(name: str) -> TargetKind:
+    """The kind of that name, imported now; raises ValueError where there is none."""
+    if name not in TARGETS.names():
+        raise ValueError(f"target: expected one of {', '.join(TARGETS.names())}, received {name!r}")
+    kind: TargetKind = TARGETS.load(name).TARGET
+    return kind
+
+
+def stored_as(column: pa.DataType) -> TargetKind:
+    """The kind of a column `target`, where nothing says it but its type; raises ValueError where the type is none's."""
+    if column not in _UNSAID:
+        raise ValueError(f"target: expected a column of {' or '.join(map(str, _UNSAID))}, received {column}")
+    return get(_UNSAID[column])
+
+
+def of(dataset: Dataset) -> TargetKind:
+    """The kind of a prepared data set's targets."""
+    return stored_as(dataset.schema("train").field("target").type)

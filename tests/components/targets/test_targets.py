@@ -1,0 +1,171 @@
+"""Every kind of target keeps what the rooms of data ask of it, on small columns with what may lie in one: sound values,
+a null, one that cannot be read, one of no known class."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from components.artifacts import DatasetCard, InputSpec
+from components.inputs import images
+from components.members import TARGETS
+from components.targets import registry
+from components.targets.protocol import UNKNOWN, TargetKind, UnreadableTargetError
+
+NAMES = ("nothing", "cat", "dog")
+SPEC = InputSpec(height=4, width=6, channels=1, mean=(0.5,), std=(0.2,))
+CARD = DatasetCard(name="n", task="t", classes=NAMES, groups=(), input=SPEC, splits={}, fingerprint="")
+
+
+@dataclass(frozen=True)
+class Given:
+    """A column, and what is in it."""
+
+    column: pa.Array
+    shown: list[set[int]]  # classes of each row
+    sound: list[int]  # rows that become arrays
+
+
+def _masks(values: list[list[int] | None]) -> list[bytes | None]:
+    """Of each the left and the right half of a mask."""
+    halves = [None if each is None else np.repeat(np.repeat([each], 4, axis=0), 3, axis=1) for each in values]
+    return [None if each is None else images.encode(each[None].astype(np.uint8))[0].as_py() for each in halves]
+
+
+GIVEN: dict[str, Callable[[], Given]] = {
+    "class": lambda: Given(
+        pa.array([2, 0, None, 7, -1, 1], pa.int64()), [{2}, {0}, set(), set(), set(), {1}], [0, 1, 5]
+    ),
+    "mask": lambda: Given(
+        pa.array([*_masks([[0, 2], [0, 0], None, [1, 7]]), b"no mask"], pa.binary()),
+        [{0, 2}, {0}, set(), {1}, set()],
+        [0, 1, 3],
+    ),
+}
+
+
+@pytest.fixture(params=TARGETS.names())
+def kind(request: pytest.FixtureRequest) -> TargetKind:
+    return registry.get(request.param)
+
+
+def test_each_is_called_as_its_file_and_is_known_by_name_only() -> None:
+    assert [registry.get(name).name for name in TARGETS.names()] == TARGETS.names()
+    with pytest.raises(ValueError, match="expected one of class, mask"):
+        registry.get("boxes_of_chocolate")
+
+
+def test_what_is_shown_is_each_class_once_and_counted_by_part(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    shown = kind.shown(given.column, len(NAMES))
+    pairs = list(zip(shown.rows.tolist(), shown.classes.tolist(), strict=True))
+    assert len(pairs) == len(set(pairs))
+    assert [{number for row, number in pairs if row == each} for each in range(len(given.column))] == given.shown
+    assert len(shown.strata) == len(given.column)
+    counts = shown.counts(len(NAMES))
+    assert counts.tolist() == [sum(number in each for each in given.shown) for number in range(len(NAMES))]
+    first = np.arange(len(given.column)) == 0
+    assert (shown.counts(len(NAMES), first) + shown.counts(len(NAMES), ~first)).tolist() == counts.tolist()
+
+
+def test_labels_are_those_of_a_kind_that_has_one_a_sample(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    one = [next(iter(each)) if len(each) == 1 else UNKNOWN for each in given.shown]
+    expected = one if kind.labelled == "once" else [UNKNOWN] * len(one)
+    assert kind.labels(given.column, len(NAMES)).tolist() == expected
+
+
+def test_renamed_targets_show_the_same_names_and_back_again_the_same(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    other = ("dog", "nothing", "cat")
+    renamed = kind.renamed(given.column, NAMES, other)
+    assert renamed.type == kind.stored
+
+    def named(column: pa.Array, names: tuple[str, ...]) -> list[set[str]]:
+        shown = kind.shown(column, len(names))
+        pairs = list(zip(shown.rows.tolist(), shown.classes.tolist(), strict=True))
+        return [{names[number] for row, number in pairs if row == each} for each in range(len(column))]
+
+    assert named(renamed, other) == named(given.column, NAMES)
+    back = kind.renamed(renamed, other, NAMES).take(pa.array(given.sound[:2]))
+    assert back.equals(given.column.take(pa.array(given.sound[:2])))
+    # a class that the data set does not declare is known no more
+    assert "dog" not in set().union(*named(kind.renamed(given.column, NAMES, ("nothing", "cat")), ("nothing", "cat")))
+
+
+def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_row(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    layout = kind.layout(SPEC)
+    for count in (0, 1, len(given.sound)):
+        arrays = kind.arrays(given.column.take(pa.array(given.sound[:count], pa.int64())), SPEC)
+        assert (arrays.shape, arrays.dtype) == ((count, *layout.shape), layout.type)
+        assert all(len(values) == count for values in kind.summary(arrays % len(NAMES), NAMES).values())
+    if len(given.sound) < len(given.column) and layout.shape:
+        with pytest.raises(UnreadableTargetError) as raised:
+            kind.arrays(given.column, SPEC)
+        assert raised.value.row == min(set(range(len(given.column))) - set(given.sound))
+
+
+def test_a_target_follows_its_picture_or_stays_where_it_does_not_go_with_it(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    column = given.column.take(pa.array(given.sound))
+    larger = kind.fitted(column, [(6, 4)] * len(column), (12, 8))
+    spec = SPEC.model_copy(update={"height": 8, "width": 12})
+    assert (
+        kind.shown(larger, len(NAMES)).counts(len(NAMES)).tolist() == kind.shown(column, len(NAMES)).counts(3).tolist()
+    )
+    assert kind.arrays(larger, spec).shape == (len(column), *kind.layout(spec).shape)
+    assert kind.fitted(larger, [(12, 8)] * len(column), (6, 4)).equals(column)
+    assert kind.fitted(column, [(5, 5)] * len(column), (12, 8)).equals(column)
+
+
+def test_expectations_are_ones_that_great_expectations_knows_of_columns_that_there_are(kind: TargetKind) -> None:
+    known = importlib.import_module("great_expectations.expectations")
+    given = GIVEN[kind.name]()
+    facts = kind.facts(given.column)
+    assert all(len(values) == len(given.column) for values in facts.values())
+    for expectation in kind.expectations(CARD):
+        built = getattr(known, expectation.kind)(**expectation.arguments)  # an unknown argument raises
+        assert built.column in facts
+        assert expectation.says
+
+
+def test_two_versions_differ_where_targets_do_and_only_there(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    column = given.column.take(pa.array(given.sound[:2]))
+    other = ("dog", "nothing", "cat")
+
+    def compared(column: pa.Array, classes: tuple[str, ...]) -> list[tuple[Any, Any]]:
+        names, digests = kind.names(column, classes), kind.digests(column, classes)
+        return list(zip(names.to_pylist(), digests.to_pylist(), strict=True))
+
+    assert compared(column, NAMES) == compared(kind.renamed(column, NAMES, other), other)
+    first, second = compared(column, NAMES)
+    assert first != second
+    assert kind.digests(column, None).to_pylist() == kind.digests(column.take(pa.array([0, 1])), None).to_pylist()
+
+
+def test_drawing_needs_nothing_but_the_picture(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    picture = Image.new("L", (6, 4), 100)
+    for target in given.column.to_pylist():
+        drawn = kind.drawn(picture, target)
+        assert drawn.size == picture.size
+    colours = kind.colours(NAMES)
+    assert set(colours) <= set(NAMES)
+    drawn = kind.drawn(picture, given.column[0].as_py())
+    assert bool(colours) == (drawn.convert("RGB").getpixel((5, 2)) != (100, 100, 100))
+
+
+def test_a_card_that_says_nothing_is_read_by_its_column(kind: TargetKind) -> None:
+    assert registry.stored_as(kind.stored) is kind
+    with pytest.raises(ValueError, match="received float"):
+        registry.stored_as(pa.float32())
+    assert replace(GIVEN[kind.name]()).column.type == kind.stored
