@@ -8,6 +8,7 @@ from components.artifacts.card import Card
 from components.artifacts.dataset import SPLITS, Dataset, DatasetCard, InputSpec, Split
 from components.artifacts.decision import Decision, Verdict
 from components.artifacts.evidence import WITH_TWINS, Evidence, Figure, GroupFigure
+from components.artifacts.head import Head
 from components.artifacts.model import Ancestor, Model, ModelCard, Precision, write_model
 from components.artifacts.predictions import Predictions
 from components.files import ArtifactError
@@ -24,6 +25,7 @@ __all__ = [
     "Evidence",
     "Figure",
     "GroupFigure",
+    "Head",
     "InputSpec",
     "Model",
     "ModelCard",

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from components.artifacts.card import Card
 from components.artifacts.dataset import InputSpec
+from components.artifacts.head import Head
 from components.config import NetworkConfig
 from components.files import ArtifactError, digest_folder, replacing
 
@@ -40,6 +41,8 @@ class ModelCard(Card):
     fusion: str | None = None  # how members' outputs are combined
     classes: tuple[str, ...]
     input: InputSpec
+    # What the last layer gives, where that is more than a number per class.
+    head: Head | None = Field(default=None, exclude_if=lambda head: head is None)
     data: str  # digest of the data set it was trained on
     seed: int | None = None
     fold: tuple[int, int] | None = None  # (i, k): it has not seen fold i of k of the training split

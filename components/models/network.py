@@ -19,13 +19,13 @@ def untrained(card: ModelCard) -> nn.Module:
     if card.members:
         if card.fusion is None:
             raise ArtifactError(f"model.json of {card.name}: expected `fusion` beside `members`, found none")
-        classes = len(card.classes)
+        classes = card.head.outputs if card.head else len(card.classes)
         learners = card.network.arguments.get("learners")
-        built = [build(member, card.input, classes) for member in card.members]
+        built = [build(member, card.input, card.head or classes) for member in card.members]
         if card.network.arguments.get("mirror"):
             built = [Mirrored(member) for member in built]
         return Ensemble(built, card.fusion, classes, None if learners is None else int(learners))
-    return build(card.network, card.input, len(card.classes))
+    return build(card.network, card.input, card.head or len(card.classes))
 
 
 def load_network(model: Model) -> nn.Module:

@@ -15,12 +15,13 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import Head, InputSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.members import FAMILIES
 from components.models.arguments import wrong_arguments
 from components.models.layers import Parts
 from components.models.narrowing import narrow
+from components.models.units import in_units
 
 # Short names for what is asked for most; any other network is `torchvision:NAME` or `timm:NAME`.
 ALIASES = {
@@ -62,10 +63,14 @@ class Network(Protocol):
 
 EntryPoint = TypeVar("EntryPoint", bound=Callable[..., nn.Module])
 _entries: dict[str, Callable[..., nn.Module]] = {}
+_gives: dict[str, str] = {}
+VECTOR, MAP = "vector", "map"  # what a network gives: (N, K), or (N, K, H, W)
 
 
-def register(name: str) -> Callable[[EntryPoint], EntryPoint]:
+def register(name: str, *, gives: str = VECTOR) -> Callable[[EntryPoint], EntryPoint]:
     """Add an entry point `(inputs: InputSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises.
+
+    `gives` is the form of its outputs: `VECTOR`, `MAP`, or what the family alone gives.
 
     One that has an argument `parts: Parts` takes the arguments that all compact networks share.
     """
@@ -73,7 +78,7 @@ def register(name: str) -> Callable[[EntryPoint], EntryPoint]:
     def add(entry: EntryPoint) -> EntryPoint:
         if name in _entries:
             raise ValueError(f"architecture {name!r} is registered already, by {_entries[name].__module__}")
-        _entries[name] = entry
+        _entries[name], _gives[name] = entry, gives
         return entry
 
     return add
@@ -102,8 +107,31 @@ def arguments(name: str) -> dict[str, tuple[Any, Any]]:
     return {**found, **(_shared() if "parts" in known else {})}
 
 
-def problems(config: NetworkConfig, key: str = "network") -> list[str]:
-    """What is wrong with a network's configuration, a line each, with the key that it stands under."""
+def gives(name: str) -> str:
+    """The form of what a network gives; raises KeyError for a family that there is not."""
+    if ":" in ALIASES.get(name, name):
+        return VECTOR  # torchvision's and timm's classification networks
+    _entry(name)
+    return _gives[name]
+
+
+def problems(config: NetworkConfig, key: str = "network", form: str | None = None) -> list[str]:
+    """What is wrong with a network's configuration, a line each, with the key that it stands under.
+
+    `form` is what the task's head gives, where that is known.
+    """
+    if wrong := _problems(config, key):
+        return wrong
+    if form is None or gives(config.name) == form:
+        return []
+    suitable = ", ".join(name for name in names() if gives(name) == form) or "there is none"
+    return [
+        f"{key}.name: expected a network that gives a {form}, which the task needs ({suitable}), received "
+        f"{config.name!r}, which gives a {gives(config.name)}"
+    ]
+
+
+def _problems(config: NetworkConfig, key: str) -> list[str]:
     name = ALIASES.get(config.name, config.name)
     if ":" in name:
         from components.models import external
@@ -120,13 +148,20 @@ def problems(config: NetworkConfig, key: str = "network") -> list[str]:
     return wrong_arguments(config.arguments, expected, key)
 
 
-def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
+def build(config: NetworkConfig, inputs: InputSpec, head: Head | int) -> nn.Module:
     """An untrained network narrowed to its `shapes`, whatever `pretrained` says (that is `pretrained.load`'s business).
+
+    A `head` that is a number asks for so many outputs in whatever form the family gives them.
 
     Raises ConfigurationError for a name, an argument or a tensor that does not exist, ValueError for images that do not
     fit.
     """
-    return narrow(_whole(config, inputs, outputs), config.shapes)
+    if isinstance(head, int):
+        return narrow(_whole(config, inputs, head), config.shapes)
+    if wrong := problems(config, form=head.gives):
+        raise ConfigurationError("\n".join(wrong))
+    network = narrow(_whole(config, inputs, head.outputs), config.shapes)
+    return in_units(network, head.mean, head.std) if head.mean else network
 
 
 def _whole(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
@@ -136,7 +171,7 @@ def _whole(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
         from components.models import external
 
         return external.build(config.model_copy(update={"name": name}), inputs, outputs)
-    if wrong := problems(config):
+    if wrong := _problems(config, "network"):
         raise ConfigurationError("\n".join(wrong))
     entry = _entry(name)
     own: Mapping[str, Any] = config.arguments

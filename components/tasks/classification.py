@@ -11,6 +11,7 @@ from torch import Tensor
 
 from components.artifacts import Predictions
 from components.metrics import calibration, confusion
+from components.models.registry import VECTOR
 from components.targets import class_
 from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import Softmax, cross_entropy
@@ -32,6 +33,7 @@ class Classification(Softmax):
         higher_is_better=True,
         supports=frozenset({"ensemble", "distillation"}),
     )
+    gives = VECTOR
     combiners = frozenset({"soft", "hard", "weighted", "boosted", "stacking", "soup"})
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:

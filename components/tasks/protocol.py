@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from components.artifacts import DatasetCard, Predictions
+from components.artifacts import DatasetCard, Head, Predictions
 from components.config import NetworkConfig
+from components.models import registry as models
 
 Capability = Literal["ensemble", "distillation"]
 Columns = dict[str, Any]  # column name → array of N values (numpy), or a list of N lists
@@ -53,8 +54,10 @@ class Task(Protocol):
 
     spec: TaskSpec
 
-    def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
-        """An untrained network for this data: `(N, C, H, W)` in [0, 1] → raw outputs."""
+    gives: str  # the form of a network's raw outputs, by which families suit it (`components.models.registry.gives`)
+
+    def head(self, card: DatasetCard) -> Head:
+        """What a network must give for this data."""
         ...
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
@@ -106,6 +109,11 @@ class SupportsDistillation(Protocol):
     def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """Distance of the student's raw outputs from the teacher's, scaled so that it does not shrink with T."""
         ...
+
+
+def network_of(task: Task, config: NetworkConfig, card: DatasetCard) -> nn.Module:
+    """An untrained network for this data: `(N, C, H, W)` in [0, 1] → raw outputs."""
+    return models.build(config, card.input, task.head(card))
 
 
 def network_answer(task: Task, network: nn.Module, images: Tensor) -> dict[str, npt.NDArray[Any]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from components.artifacts import Predictions
 from components.metrics import calibration, confusion
+from components.models.registry import MAP
 from components.targets import mask
 from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import Softmax, cross_entropy
@@ -33,6 +34,7 @@ class Segmentation(Softmax):
         higher_is_better=True,
         supports=frozenset({"ensemble", "distillation"}),
     )
+    gives = MAP
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """Cross-entropy and soft Dice, in equal parts: the second keeps small objects from drowning in background."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from components.artifacts import DatasetCard
-from components.config import NetworkConfig
-from components.models import registry as models
+from components.artifacts import DatasetCard, Head
 
 
 class Softmax:
@@ -17,9 +15,11 @@ class Softmax:
     # A vote, or a layer on all classes of all members, at every pixel is more than a split can be held in memory for.
     combiners = frozenset({"soft", "weighted", "soup"})
 
-    def network(self, config: NetworkConfig, card: DatasetCard) -> nn.Module:
-        """One output a class."""
-        return models.build(config, card.input, len(card.classes))
+    gives: str
+
+    def head(self, card: DatasetCard) -> Head:
+        """One output per class."""
+        return Head(gives=self.gives, outputs=len(card.classes))
 
     def answer(self, outputs: Tensor) -> dict[str, Tensor]:
         """`(N, C, …)` logits → `probabilities` (N, C, …) float32, `prediction` (N, …) int64."""

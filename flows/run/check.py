@@ -16,14 +16,15 @@ from flows.base.project import Project
 def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
     """The configuration, complete and correct; raises ConfigurationError with every mistake."""
     settings = config.load(project.root, None if recipe == "default" else recipe, overrides)
-    wrong = []
+    wrong, form = [], None
     if settings.dataset.task not in tasks.names():
         wrong.append(
             f"datasets.{settings.line.dataset}.task: expected one of {', '.join(tasks.names())}, "
             f"received {settings.dataset.task!r}"
         )
     else:
-        spec = tasks.get(settings.dataset.task).spec
+        task = tasks.get(settings.dataset.task)
+        spec, form = task.spec, task.gives
         wrong += imbalance.problems(settings.line.training.imbalance, spec, "line.training.imbalance")
         split = settings.dataset.split
         wrong += members.problems(settings.line, spec, grouped=split.group is not None and split.folds is None)
@@ -33,7 +34,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         networks["line.student.network"] = settings.line.student.network
         networks |= {f"line.student.assistants.{i}": n for i, n in enumerate(settings.line.student.assistants)}
     for key, network in networks.items():
-        wrong += models.problems(network, key) or weights.problems(network, key)
+        wrong += models.problems(network, key, form) or weights.problems(network, key)
     wrong += transfer.problems(settings.line.training.transfer, networks, "line.training.transfer")
     if wrong:
         raise ConfigurationError("\n".join(wrong))

@@ -142,6 +142,7 @@ def _card(asked: Members, fusion: str) -> ModelCard:
         fusion=fusion,
         classes=first.classes,
         input=first.input,
+        head=first.head,
         data=asked.dataset.digest,
         parents=_parents(asked),
     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.models.layers import ConvBlock, Count, Normalization, Normalize, Parts
-from components.models.registry import register
+from components.models.registry import MAP, register
 
 
 class UNet(nn.Module):
@@ -59,7 +59,7 @@ def _pair(inputs: int, outputs: int, parts: Parts) -> nn.Sequential:
     return nn.Sequential(first, second, *parts.branch(outputs))
 
 
-@register("unet")
+@register("unet", gives=MAP)
 def unet(
     inputs: InputSpec,
     outputs: int,

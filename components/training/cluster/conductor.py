@@ -248,6 +248,7 @@ def keep(plan: Plan, job: Job, data: Any, network: Any, folder: Path) -> None:
     """Write the finished model; where there are snapshots, those first, for it says that all is done."""
     from components.artifacts import Ancestor, Model, ModelCard, write_model
     from components.models.network import save_weights
+    from components.tasks import registry as tasks
     from components.training.loop import snapshots
 
     earlier = [folder_of(plan.storage, each, plan.digest) / "model" for each in job.boosts or ()]
@@ -258,6 +259,7 @@ def keep(plan: Plan, job: Job, data: Any, network: Any, folder: Path) -> None:
         network=job.network,
         classes=data.card.classes,
         input=data.card.input,
+        head=tasks.get(job.task).head(data.card).said(len(data.card.classes)),
         data=data.digest,
         seed=job.seed,
         fold=job.fold,

@@ -17,7 +17,7 @@ from components.augment.policy import augment
 from components.config import TransferConfig
 from components.models.sequence import blocks as blocks_of
 from components.tasks import registry as tasks
-from components.tasks.protocol import Batch
+from components.tasks.protocol import Batch, network_of
 from components.training.finding.alone import alone
 from components.training.jobs.imbalance import balance_of
 from components.training.jobs.job import Job
@@ -47,7 +47,7 @@ class Steps:
         # As in the last epoch: what is deferred has come, and what was frozen has thawed.
         self.objective = objective_of(job, task, device, precision, self.balance)(job.epochs)
         torch.manual_seed(mix("weights", job.seed))
-        network = task.network(job.network, data.card).train()
+        network = network_of(task, job.network, data.card).train()
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         blocks = blocks_of(network) if config.transfer != TransferConfig() else []
         sample = channels_last(self.split.batch(np.zeros(1, dtype=np.int64)).images)

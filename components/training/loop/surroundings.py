@@ -15,7 +15,7 @@ from torch import nn
 from components.artifacts import DatasetCard
 from components.files import digest_values
 from components.tasks import registry as tasks
-from components.tasks.protocol import Task
+from components.tasks.protocol import Task, network_of
 from components.training.jobs.imbalance import Balance, balance_of
 from components.training.jobs.job import Event, Job, Listener
 from components.training.loop.smote import linear_head
@@ -63,7 +63,7 @@ class Surroundings:
 
     def network(self) -> nn.Module:
         """The job's network on this worker's device, with random weights; raises for one that cannot be refitted."""
-        network = self.task.network(self.job.network, self.card)
+        network = network_of(self.task, self.job.network, self.card)
         if self.job.training.imbalance.sampling == "smote":
             linear_head(network, self.job.network.name)  # said before anything is trained
         network = rounded(network) if self.job.rounded else network

@@ -23,7 +23,7 @@ from components.export.export import export
 from components.models.network import save_weights
 from components.runtimes.judge import preprocess
 from components.tasks import registry as tasks
-from components.tasks.protocol import Batch
+from components.tasks.protocol import Batch, network_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -91,7 +91,7 @@ def _train(folder: Path, config: NetworkConfig, dataset: Dataset, *, seed: int, 
     """A network after `steps` batches of Adam; 0 steps leave it as it was born."""
     torch.manual_seed(seed)
     task = tasks.get(dataset.card.task)
-    network = task.network(config, dataset.card)
+    network = network_of(task, config, dataset.card)
     samples = load_split(dataset, "train")
     images, targets = preprocess(torch.from_numpy(samples.images)), torch.from_numpy(samples.targets).long()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.005)

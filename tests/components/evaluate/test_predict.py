@@ -21,6 +21,7 @@ from components.evaluate.predict import predict
 from components.export.export import export
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
+from components.tasks.protocol import network_of
 from tests.components.evaluate.evaluate_builders import CONFIG
 
 SPEC = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.3,))
@@ -72,7 +73,7 @@ def untrained(folder: Path, dataset: Dataset) -> Model:
         data=dataset.digest,
     )
     torch.manual_seed(0)
-    module = task.network(network, dataset.card)
+    module = network_of(task, network, dataset.card)
     return write_model(folder, card, lambda temporary: save_weights(module, temporary))
 
 

@@ -26,7 +26,7 @@ from components.models.ensemble import FUSIONS, mean_probability
 from components.models.network import save_weights
 from components.runtimes.execution import answers, open_session
 from components.tasks import registry
-from components.tasks.protocol import Batch, Capability, Task, network_answer
+from components.tasks.protocol import Batch, Capability, Task, network_answer, network_of
 
 TASKS = registry.names()
 STEPS = 100  # of Adam on one batch; every task of the registry is well below its limits after 60
@@ -101,7 +101,7 @@ def sample(task: Task) -> Sample:
 
 def learn(task: Task, given: Sample, seed: int, steps: int) -> tuple[torch.nn.Module, list[float]]:
     torch.manual_seed(seed)
-    network = task.network(given.config, given.card)
+    network = network_of(task, given.config, given.card)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     losses = []
     for _ in range(steps):
@@ -170,7 +170,7 @@ def test_the_loss_is_a_finite_scalar_and_smoothing_changes_it(name: str) -> None
     task = registry.get(name)
     given = sample(task)
     torch.manual_seed(0)
-    outputs = task.network(given.config, given.card)(given.batch.images)
+    outputs = network_of(task, given.config, given.card)(given.batch.images)
     parts = task.loss(outputs, given.batch)
     assert all(part.ndim == 0 and torch.isfinite(part) for part in parts.values())
     assert parts["loss"].requires_grad
@@ -184,7 +184,7 @@ def test_the_loss_is_a_finite_scalar_and_smoothing_changes_it(name: str) -> None
 def test_a_batch_without_samples_costs_nothing_and_spoils_no_weight(name: str) -> None:
     task = registry.get(name)
     given = sample(task)
-    network = task.network(given.config, given.card).train()
+    network = network_of(task, given.config, given.card).train()
     nothing = Batch(given.batch.images[:0], given.batch.targets[:0])
     loss = task.loss(network(nothing.images), nothing)["loss"]
     loss.backward()
@@ -213,7 +213,7 @@ def test_a_batch_of_nothing_but_the_first_class_can_be_learned_and_judged(name: 
     task = registry.get(name)
     given = sample(task)
     background = torch.zeros_like(given.batch.targets)
-    network = task.network(given.config, given.card)
+    network = network_of(task, given.config, given.card)
     loss = task.loss(network(given.batch.images), Batch(given.batch.images, background))["loss"]
     loss.backward()
     assert torch.isfinite(loss)
@@ -273,7 +273,7 @@ def test_predictions_survive_the_disk_with_their_figures(name: str, tmp_path: Pa
     task = registry.get(name)
     given = sample(task)
     torch.manual_seed(0)
-    network = task.network(given.config, given.card).eval()
+    network = network_of(task, given.config, given.card).eval()
     predictions = judged(task, given, network_answer(task, network, given.batch.images))
     predictions.save(tmp_path)
     assert measured(task, Predictions.load(tmp_path)) == measured(task, predictions)

@@ -23,7 +23,7 @@ from components.config import ConfigurationError, ImbalanceConfig
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
 from components.tasks.classification import Classification
-from components.tasks.protocol import Batch
+from components.tasks.protocol import Batch, network_of
 from components.tasks.segmentation import Segmentation
 from components.training.cluster.fitting import fit
 from components.training.jobs.imbalance import Balance, balance_of, class_weights, deferred_epochs, log_prior
@@ -261,7 +261,7 @@ def test_a_students_own_loss_is_balanced_too(
     # Given a teacher
     task = tasks.get("classification")
     wanted = balanced(loss=loss, epochs=2, deferred=0.5)
-    teacher = task.network(wanted.network, tailed.card)
+    teacher = network_of(task, wanted.network, tailed.card)
     card = ModelCard(
         name="teacher",
         task="classification",

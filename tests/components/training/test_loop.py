@@ -22,7 +22,7 @@ from components.data.reading.decoded import map_split
 from components.models.network import save_weights
 from components.models.sequence import blocks
 from components.tasks import registry as tasks
-from components.tasks.protocol import Batch
+from components.tasks.protocol import Batch, network_of
 from components.training.jobs.job import Event, Job, TrainingError
 from components.training.loop import checkpoint
 from components.training.loop.loop import LossNotFiniteError, train
@@ -65,7 +65,7 @@ def test_an_epoch_is_what_plain_pytorch_would_have_done(tmp_path: Path, data: Da
     trained = train(wanted, data, tmp_path, on_event=events.append)
 
     torch.manual_seed(mix("weights", 0))
-    network = tasks.get("classification").network(wanted.network, data.card).train()
+    network = network_of(tasks.get("classification"), wanted.network, data.card).train()
     groups: list[dict[str, Any]] = [
         {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.05},
         {"params": [p for p in network.parameters() if p.ndim == 1], "weight_decay": 0.0},
@@ -400,7 +400,7 @@ def test_a_checkpoint_of_other_workers_is_refused(tmp_path: Path, data: Data, jo
 def test_validation_shared_by_workers_measures_what_one_measures(data: Data, job: Jobs) -> None:
     torch.manual_seed(0)
     task, config = tasks.get("classification"), job(training={"batch_size": 16}).training
-    network = task.network(job().network, data.card).eval()
+    network = network_of(task, job().network, data.card).eval()
     split = Split(data.validation, torch.device("cpu"))
     alone = measure(network, split, config, data, Workers())
     sent: dict[int, Any] = {}

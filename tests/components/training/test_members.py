@@ -22,7 +22,7 @@ from components.data.errors import DataError
 from components.data.reading.folds import folds_of
 from components.data.splits import assign_folds
 from components.tasks import registry as tasks
-from components.tasks.protocol import Batch
+from components.tasks.protocol import Batch, network_of
 from components.training.cluster.conductor import Plan, data_of, folder_of, keep, model_of
 from components.training.jobs.job import Event, Job
 from components.training.jobs.members import member_jobs, problems
@@ -270,7 +270,7 @@ def test_each_boosted_member_learns_from_the_mistakes_of_those_before_it_after_a
 def test_mistakes_are_those_of_the_network_as_it_is_used(data: Data) -> None:
     task = tasks.get("classification")
     torch.manual_seed(0)
-    network = task.network(NetworkConfig(name="residual", arguments={"width": 8}), data.card).eval()
+    network = network_of(task, NetworkConfig(name="residual", arguments={"width": 8}), data.card).eval()
     found = mistakes_of(network, task, data.train, Workers())  # type: ignore[arg-type]
     with torch.inference_mode():
         batch = Split(data.train, CPU).batch(np.arange(400))  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from components.config import ConfigurationError
 from components.models.network import save_weights
 from components.tasks import registry as tasks
 from components.tasks.classification import Classification
-from components.tasks.protocol import Batch
+from components.tasks.protocol import Batch, network_of
 from components.training.jobs.job import Job
 from components.training.loop.loop import train
 from components.training.loop.surroundings import Data
@@ -28,7 +28,7 @@ from components.training.objectives.objective import Distilled, Supervised, obje
 def teacher(tmp_path: Path, data: Data, job: Callable[..., Job]) -> Path:
     """An untrained network, as a Model folder."""
     torch.manual_seed(5)
-    network = tasks.get("classification").network(job().network, data.card)
+    network = network_of(tasks.get("classification"), job().network, data.card)
     card = ModelCard(
         name="teacher",
         task="classification",

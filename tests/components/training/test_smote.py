@@ -19,6 +19,7 @@ from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
 from components.tasks import registry as tasks
 from components.tasks.classification import Classification
+from components.tasks.protocol import network_of
 from components.training.jobs.imbalance import Balance, balance_of
 from components.training.jobs.job import Event, Job
 from components.training.loop.loop import train
@@ -156,7 +157,7 @@ def test_all_but_the_head_is_what_a_natural_training_ends_with(
     # And the last epoch's figures are the returned network's
     last = [event for event in events if event.kind == "epoch"][-1].metrics
     assert last["smote_embeddings"] == 10 * 40 - sum(KEPT)
-    network = tasks.get("classification").network(wanted.network, tailed.card).eval()
+    network = network_of(tasks.get("classification"), wanted.network, tailed.card).eval()
     network.load_state_dict(levelled)
     with torch.no_grad():
         outputs = network(torch.from_numpy(tailed.validation.images).permute(0, 3, 1, 2).float() / 255)
@@ -186,7 +187,7 @@ def test_the_head_of_several_workers_is_that_of_one(tailed: Data, job: Jobs) -> 
 
     def head(workers: Workers) -> torch.Tensor:
         torch.manual_seed(0)
-        network = tasks.get("classification").network(wanted.network, tailed.card)
+        network = network_of(tasks.get("classification"), wanted.network, tailed.card)
         made = refit_head(
             network,
             linear_head(network, "residual"),
