@@ -35,8 +35,11 @@ from components.environment import prepare_environment
 from components.export.export import export
 from components.models.network import load_network
 from components.runtimes.execution import open_session
-from components.runtimes.judge import Answerer, judge, session_answerer, torch_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 from components.training.jobs.job import Job
 
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -140,7 +143,7 @@ class Judge:
         return Cost(self.loss(graph), noise, graph.stat().st_size, note)
 
     def _accuracy(self, answerer: Answerer) -> float:
-        return judge(self.task, answerer, self.samples, self.dataset.card, batch=500).primary
+        return primary(self.task, ask(self.task, answerer, self.samples, self.dataset.card, batch=500))
 
 
 def _note(facts: Int8Facts, way: str) -> str:

@@ -14,8 +14,9 @@ from components.compress.ensembling.report import REPORT, EnsembleReport, read_r
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
 from components.models.network import load_network
-from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 
 SAMPLES = 2_000  # of the validation split at most: two accuracies near 0.9 on these are known to 0.9 pp of difference
 
@@ -49,16 +50,16 @@ def exchange(source: Model, stage: Model, dataset: Dataset) -> Exchange:
     task, report = tasks.get(dataset.card.task), _report(source)
     samples = load_split(dataset, "validation", limit=None if report else SAMPLES)
 
-    def primary(model: Model) -> float:
-        return judge(task, torch_answerer(task, load_network(model)), samples, dataset.card).primary
+    def figure(model: Model) -> float:
+        return primary(task, ask(task, torch_answerer(task, load_network(model)), samples, dataset.card))
 
     return Exchange(
         stage=stage.card.name,
         source=source.card.name,
         metric=task.spec.primary_metric,
         samples=len(samples),
-        before=_combined(report) if report else primary(source),
-        after=primary(stage),
+        before=_combined(report) if report else figure(source),
+        after=figure(stage),
         higher_is_better=task.spec.higher_is_better,
     )
 

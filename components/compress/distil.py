@@ -14,8 +14,9 @@ from components.config import AugmentConfig, StudentConfig, TrainingConfig
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
 from components.models.network import load_network
-from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 from components.training.jobs.job import Job
 
 STUDENT = "student"
@@ -158,11 +159,11 @@ def report_on(teacher: Model, trained: Sequence[Model], dataset: Dataset) -> Dis
     task = tasks.get(dataset.card.task)
     samples = load_split(dataset, "validation")
 
-    def primary(model: Model) -> float:
-        return judge(task, torch_answerer(task, load_network(model)), samples, dataset.card).primary
+    def figure(model: Model) -> float:
+        return primary(task, ask(task, torch_answerer(task, load_network(model)), samples, dataset.card))
 
     pupils = [
-        Pupil(name=model.card.name, network=model.card.network.name, primary=primary(model))
+        Pupil(name=model.card.name, network=model.card.network.name, primary=figure(model))
         for model in trained
         if model.card.name != CONTROL
     ]
@@ -171,8 +172,8 @@ def report_on(teacher: Model, trained: Sequence[Model], dataset: Dataset) -> Dis
     return DistillationReport(
         metric=task.spec.primary_metric,
         higher_is_better=task.spec.higher_is_better,
-        teacher=primary(teacher),
+        teacher=figure(teacher),
         pupils=tuple(pupils),
         chosen=max(generations, key=lambda pupil: direction * pupil.primary).name,
-        control=next((primary(model) for model in trained if model.card.name == CONTROL), None),
+        control=next((figure(model) for model in trained if model.card.name == CONTROL), None),
     )

@@ -31,8 +31,11 @@ from components.export.export import describe, export
 from components.files import digest_values, replacing
 from components.models.network import load_network
 from components.runtimes.execution import open_session
-from components.runtimes.judge import Answerer, judge, session_answerer, torch_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 
 TrainAware = Callable[[Model], Model]  # a network → the same one, trained on while it feels int8's rounding
 
@@ -124,15 +127,15 @@ def _candidates(
     task = tasks.get(student.card.task)
     sign = 1 if task.spec.higher_is_better else -1
 
-    def primary(answerer: Answerer) -> float:
-        return judge(task, answerer, validation, card, batch=config.batch).primary
+    def figure(answerer: Answerer) -> float:
+        return primary(task, ask(task, answerer, validation, card, batch=config.batch))
 
-    exact = primary(session_answerer(open_session(float32.onnx, config.threads)))
+    exact = figure(session_answerer(open_session(float32.onnx, config.threads)))
 
     def loss_of(graph: Path) -> float:
         saturating = saturating_answerer(graph, config.threads)
         ways = [session_answerer(open_session(graph, config.threads)), *([saturating] if saturating else [])]
-        return float(np.max([sign * (exact - primary(way)) for way in ways]))  # NaN where either is
+        return float(np.max([sign * (exact - figure(way)) for way in ways]))  # NaN where either is
 
     def write(name: str, precision: Precision, graph: onnx.ModelProto) -> Model:
         return _write(folder / name, graph, _made_of(student, f"student-{name}", precision), student)

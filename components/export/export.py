@@ -26,8 +26,9 @@ from components.export.errors import CompressionError
 from components.models.network import load_network
 from components.models.registry import Network
 from components.runtimes.execution import INPUT, OUTPUTS, Images, answers
-from components.runtimes.judge import batches, preprocess, torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import batches
+from components.tasks.network import preprocess, torch_answerer
 from components.tasks.protocol import Task
 
 # The operator set that torch's exporter writes by itself; any other one is a conversion on top.

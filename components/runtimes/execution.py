@@ -99,7 +99,7 @@ def answers(model: Model | onnxruntime.InferenceSession, images: Images, batch: 
     """
     if len(images) == 0:
         raise ValueError("images: expected at least one, received none")
-    answer = open_model(model) if isinstance(model, Model) else engine.answerer(model)
+    answer = open_model(model) if isinstance(model, Model) else engine.session_answerer(model)
     parts = [answer(images[start : start + batch]) for start in range(0, len(images), batch)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -10,16 +10,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from components import offered
+from components.tasks.answers import Answerer, Answers, Images
 
-Images = npt.NDArray[np.uint8]  # (N, H, W, C)
-Answers = dict[str, npt.NDArray[Any]]  # output name → array of N answers
-Answerer = Callable[[Images], Answers]
+__all__ = ["INPUT", "OUTPUTS", "Answerer", "Answers", "Images", "Runtime", "RuntimeMissingError"]
 
 INPUT = "image"
 OUTPUTS = ("probabilities", "prediction", "embedding")

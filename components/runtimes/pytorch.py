@@ -23,8 +23,8 @@ def _load(path: Path, threads: int | None) -> Answerer:
 def _eager(folder: Path) -> Answerer:
     from components.artifacts import Model
     from components.models.network import load_network
-    from components.runtimes.judge import torch_answerer
     from components.tasks import registry as tasks
+    from components.tasks.network import torch_answerer
 
     model = Model.load(folder)
     return torch_answerer(tasks.get(model.card.task), load_network(model))

@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from components.artifacts import DatasetCard, Predictions
@@ -124,10 +123,3 @@ class SupportsDistillation(Protocol):
     def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """Distance of the student's raw outputs from the teacher's, scaled so that it does not shrink with T."""
         ...
-
-
-def network_answer(task: Task, network: nn.Module, images: Tensor) -> dict[str, npt.NDArray[Any]]:
-    """A PyTorch network's answer for images `(N, C, H, W)` in [0, 1], as arrays: what the exported graph would give."""
-    with torch.inference_mode():
-        answer = task.answer(network(images))
-    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in answer.items()}

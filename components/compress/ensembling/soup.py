@@ -18,7 +18,8 @@ from components.artifacts import DatasetCard, Model
 from components.compress.ensembling.answers import Rows, Said, ask
 from components.data.reading.loading import Arrays
 from components.runtimes.execution import Images
-from components.runtimes.judge import batches, preprocess, torch_answerer
+from components.tasks.asking import batches
+from components.tasks.network import preprocess, torch_answerer
 from components.tasks.protocol import Task
 
 SEEN = 4096  # training images that batch normalisation's statistics are taken over: more change no figure that is shown

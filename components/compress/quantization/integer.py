@@ -17,7 +17,8 @@ from components.compress.quantization.saturating import saturating
 from components.compress.quantization.static import METHODS, Bits, Method, prepare, to_int8
 from components.config import QuantizeConfig
 from components.runtimes.execution import Images, executed_kernels, open_session
-from components.runtimes.judge import Answerer, session_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
 
 # Images on which layers are ranked: their order settles long before, and each layer is asked for all of them.
 RANKED_ON = 128

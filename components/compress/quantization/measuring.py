@@ -20,7 +20,8 @@ from components.compress.quantization.report import Difference, GroupLoss
 from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
 from components.runtimes.execution import Images
-from components.runtimes.judge import Answerer, batches
+from components.runtimes.protocol import Answerer
+from components.tasks.asking import batches, primary
 from components.tasks.protocol import Task
 
 Floats = npt.NDArray[np.float64]
@@ -43,26 +44,11 @@ class Measured:
         return _figure(self.value, self.spread, CONFIDENCE)
 
 
-def predictions(task: Task, answerer: Answerer, samples: Arrays, card: DatasetCard, *, batch: int = 64) -> Predictions:
-    """What the network answers for every sample, as everyone who judges reads it."""
-    columns: dict[str, list[Any]] = {}
-    for part in batches(len(samples), batch):
-        for name, values in task.rows(answerer(samples.images[part]), samples.targets[part]).items():
-            columns.setdefault(name, []).append(pa.array(values))
-    table = {name: pa.chunked_array(parts).combine_chunks() for name, parts in columns.items()}
-    return Predictions(pa.table(table), model="", data="", classes=card.classes)
-
-
 def measured(task: Task, answers: Predictions) -> Measured:
     """The task's primary metric; NaN where it cannot be computed."""
     samples = len(answers.table)
     spread = bootstrap.distribution(lambda weights: task.measure(answers, weights), samples, RESAMPLES, SEED)
     return Measured(primary(task, answers), spread[task.spec.primary_metric])
-
-
-def primary(task: Task, answers: Predictions) -> float:
-    """The task's primary metric without an interval; NaN where it cannot be computed."""
-    return float(task.measure(answers, np.ones((1, len(answers.table))))[task.spec.primary_metric][0])
 
 
 def loss(task: Task, exact: Measured, rounded: Measured, confidence: float = CONFIDENCE) -> Figure:

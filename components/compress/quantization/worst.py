@@ -11,10 +11,11 @@ from pathlib import Path
 import onnx
 
 from components.artifacts import Predictions
-from components.compress.quantization.measuring import primary
 from components.compress.quantization.saturating import saturating
 from components.runtimes import onnxruntime as engine
-from components.runtimes.judge import Answerer, session_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
+from components.tasks.asking import primary
 from components.tasks.protocol import Task
 
 

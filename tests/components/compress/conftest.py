@@ -21,8 +21,8 @@ from components.config import NetworkConfig
 from components.data.reading.loading import load_split
 from components.export.export import export
 from components.models.network import save_weights
-from components.runtimes.judge import preprocess
 from components.tasks import registry as tasks
+from components.tasks.network import preprocess
 from components.tasks.protocol import Batch
 
 SPLITS = ("train", "validation", "test")

@@ -27,7 +27,8 @@ from components.models.ensemble import FUSIONS, mean_probability
 from components.models.network import save_weights
 from components.runtimes.execution import answers, open_session
 from components.tasks import registry
-from components.tasks.protocol import Batch, Capability, Task, network_answer
+from components.tasks.network import network_answer
+from components.tasks.protocol import Batch, Capability, Task
 
 TASKS = registry.names()
 STEPS = 100  # of Adam on one batch; every task of the registry is well below its limits after 60

@@ -16,7 +16,7 @@ from components.compress.quantization.static import prepare, to_int8
 from components.config import QuantizeConfig
 from components.data.reading.loading import load_split
 from components.runtimes.execution import INPUT, open_session
-from components.runtimes.judge import session_answerer
+from components.runtimes.onnxruntime import session_answerer
 
 RANDOM = np.random.default_rng(3)
 SHAPES = {"wide": (6, 3, 1, 1), "deep": (6, 1, 3, 3), "narrow": (4, 6, 1, 1)}  # a mobile block: its middle is depthwise
