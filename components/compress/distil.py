@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import Field
+
 from components.artifacts import Card, Dataset, Model
 from components.config import AugmentConfig, StudentConfig, TrainingConfig
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
+from components.metrics.metric import SHARE, recorded
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.tasks.asking import ask, primary
@@ -36,6 +39,7 @@ class DistillationReport(Card):
 
     metric: str
     higher_is_better: bool
+    unit: str = Field(default=SHARE, exclude_if=lambda unit: unit == SHARE)  # of the metric
     teacher: float
     pupils: tuple[Pupil, ...]  # in the order of their training; the last of them are the student's generations
     chosen: str  # the generation that goes on
@@ -50,7 +54,7 @@ class DistillationReport(Card):
         """How much better than without a teacher; None where that was not tried."""
         if self.control is None:
             return None
-        return (self.student - self.control) * (1 if self.higher_is_better else -1)
+        return 0.0 - recorded(self.metric, self.higher_is_better, self.unit).lost(self.control, self.student)
 
     def metrics(self) -> dict[str, float]:
         """Figures to be logged."""
@@ -167,13 +171,14 @@ def report_on(teacher: Model, trained: Sequence[Model], dataset: Dataset) -> Dis
         for model in trained
         if model.card.name != CONTROL
     ]
-    direction = 1 if task.spec.higher_is_better else -1
+    metric = task.spec.primary
     generations = [pupil for pupil in pupils if pupil.name.startswith(STUDENT)]
     return DistillationReport(
-        metric=task.spec.primary_metric,
-        higher_is_better=task.spec.higher_is_better,
+        metric=metric.name,
+        higher_is_better=metric.more,
+        unit=metric.unit,
         teacher=figure(teacher),
         pupils=tuple(pupils),
-        chosen=max(generations, key=lambda pupil: direction * pupil.primary).name,
+        chosen=metric.best(generations, lambda pupil: pupil.primary).name,
         control=next((figure(model) for model in trained if model.card.name == CONTROL), None),
     )

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from components.artifacts import Ancestor, Dataset, DatasetCard, Model, ModelCard, Precision, write_model
-from components.compress.quantization.choice import Outcome, choose, points
+from components.compress.quantization.choice import Outcome, choose
 from components.compress.quantization.comparing import COMPARED, Made, compared
 from components.compress.quantization.integer import Looked, to_best_int8
 from components.compress.quantization.measuring import difference
@@ -29,6 +29,7 @@ from components.data.reading.loading import Arrays, load_split
 from components.export.errors import require_trained_on
 from components.export.export import describe, export
 from components.files import digest_values, replacing
+from components.metrics.metric import Metric
 from components.models.network import load_network
 from components.runtimes.execution import open_session
 from components.runtimes.onnxruntime import session_answerer
@@ -125,7 +126,6 @@ def _candidates(
 ) -> tuple[list[Made], dict[str, str]]:
     """Float32 and everything that is asked for, and what was asked for and not made, with the reason."""
     task = tasks.get(student.card.task)
-    sign = 1 if task.spec.higher_is_better else -1
 
     def figure(answerer: Answerer) -> float:
         return primary(task, ask(task, answerer, validation, card, batch=config.batch))
@@ -135,7 +135,7 @@ def _candidates(
     def loss_of(graph: Path) -> float:
         saturating = saturating_answerer(graph, config.threads)
         ways = [session_answerer(open_session(graph, config.threads)), *([saturating] if saturating else [])]
-        return float(np.max([sign * (exact - figure(way)) for way in ways]))  # NaN where either is
+        return float(np.max([task.spec.primary.lost(exact, figure(way)) for way in ways]))  # NaN where either is
 
     def write(name: str, precision: Precision, graph: onnx.ModelProto) -> Model:
         return _write(folder / name, graph, _made_of(student, f"student-{name}", precision), student)
@@ -177,13 +177,13 @@ def _measure(
         Outcome(each.name, each.loss.value, each.speedup, each.speedup_low, candidates[0].bytes / each.bytes)
         for each in candidates[1:]
     ]
-    served, reason = choose(outcomes, task.spec.primary_metric, config.allowance, config.batch, config.goal)
+    served, reason = choose(outcomes, task.spec.primary, config.allowance, config.batch, config.goal)
     chosen = next(each for each in candidates if each.name == served)
     float32 = session_answerer(open_session(made[0].model, config.threads))
     exact = torch_answerer(task, load_network(student))
     return QuantizationReport(
         served=served,
-        reason="; ".join([reason, *_remarks(chosen)]),
+        reason="; ".join([reason, *_remarks(chosen, task.spec.primary)]),
         metric=task.spec.primary_metric,
         metric_samples=len(validation),
         allowance=config.allowance,
@@ -194,7 +194,7 @@ def _measure(
     )
 
 
-def _remarks(chosen: CandidateReport) -> list[str]:
+def _remarks(chosen: CandidateReport, metric: Metric) -> list[str]:
     """What must not be overlooked about what is served."""
     remarks = []
     if chosen.int8 is not None and chosen.int8.kept:
@@ -203,7 +203,9 @@ def _remarks(chosen: CandidateReport) -> list[str]:
     if chosen.int8 is not None and chosen.int8.saturable:
         remarks.append(f"{chosen.int8.saturable} sums can saturate on x86 without VNNI, so the worse of both was taken")
     for each in chosen.flagged:
-        remarks.append(f"{each.column} {each.group} loses {points(each.loss.value)}, all others {points(each.rest)}")
+        remarks.append(
+            f"{each.column} {each.group} loses {metric.amount(each.loss.value)}, all others {metric.amount(each.rest)}"
+        )
     return remarks
 
 

@@ -19,6 +19,7 @@ from components.artifacts import DatasetCard, Figure
 from components.config import CorruptionsConfig, EvaluateConfig
 from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
+from components.metrics.figures import figure
 from components.runtimes.protocol import Answerer
 from components.tasks.asking import ask
 from components.tasks.protocol import Task
@@ -122,7 +123,7 @@ def robustness(
     }
     every = [condition for conditions in found.values() for condition in conditions]
     named = {f"robustness_{primary}": every} | {f"corrupted_{kind}_{primary}": own for kind, own in found.items()}
-    return {name: _mean(conditions, config.confidence) for name, conditions in named.items()}
+    return {name: _mean(conditions, config.confidence, task.spec.primary.unit) for name, conditions in named.items()}
 
 
 def conditions(config: CorruptionsConfig) -> str:
@@ -144,7 +145,7 @@ def _measured(
     return value, spread[primary]
 
 
-def _mean(found: list[tuple[float, Floats]], confidence: float) -> Figure:
+def _mean(found: list[tuple[float, Floats]], confidence: float, unit: str) -> Figure:
     value = float(np.mean([each for each, _ in found]))
-    low, high = bootstrap.interval(np.mean([spread for _, spread in found], axis=0), confidence)
-    return Figure(value=value, low=low, high=high) if np.isfinite(low + high) else Figure(value=value)
+    spread: Floats = np.mean([spread for _, spread in found], axis=0)
+    return figure(value, spread, confidence, unit)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from components.artifacts import DatasetCard, Predictions
 from components.config import NetworkConfig
+from components.metrics.metric import Metric
 
 Capability = Literal["ensemble", "distillation"]
 Columns = dict[str, Any]  # column name → array of N values (numpy), or a list of N lists
@@ -30,11 +31,24 @@ class TaskSpec:
 
     name: str
     target: Literal["class", "mask"]  # what the `target` column holds
-    primary_metric: str
-    higher_is_better: bool
+    metrics: tuple[Metric, ...]  # all that `measure` gives; the first is what the task is judged by
     supports: frozenset[
         Capability
     ]  # steps of the line that the task can take; the others are skipped, and the run says so
+
+    @property
+    def primary(self) -> Metric:
+        """What the task is judged by."""
+        return self.metrics[0]
+
+    @property
+    def primary_metric(self) -> str:
+        """Its name."""
+        return self.primary.name
+
+    def metric(self, name: str) -> Metric:
+        """KeyError where the task has none of that name."""
+        return {each.name: each for each in self.metrics}[name]
 
 
 @dataclass(frozen=True)

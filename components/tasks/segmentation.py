@@ -16,8 +16,9 @@ from torch import Tensor
 
 from components.artifacts import DatasetCard, Predictions
 from components.metrics import calibration, confusion
+from components.metrics.metric import Metric
 from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
-from components.tasks.softmax import Softmax, cross_entropy
+from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,8 +29,13 @@ class Segmentation(Softmax):
     spec = TaskSpec(
         name="segmentation",
         target="mask",
-        primary_metric="mean_iou",
-        higher_is_better=True,
+        metrics=(
+            Metric("mean_iou", says="overlap of drawn and true areas, mean over the classes"),
+            Metric("pixel_accuracy", says="share of the pixels that got the right class"),
+            Metric("mean_dice", says="overlap of drawn and true areas, weighted to small ones"),
+            Metric("worst_class_iou", says="overlap for the class that is drawn worst"),
+            CALIBRATION_ERROR,
+        ),
         supports=frozenset({"ensemble", "distillation"}),
     )
 

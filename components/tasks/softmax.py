@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from components.artifacts import DatasetCard
 from components.config import NetworkConfig
+from components.metrics.metric import Metric
 from components.models import registry as models
+
+CALIBRATION_ERROR = Metric(
+    "calibration_error", "less", says="gap between how sure the model is and how often it is right; less is better"
+)
 
 
 class Softmax:

@@ -92,10 +92,9 @@ class Soups:
 
     def chosen(self, rows: Rows | None = None) -> Chosen:
         """Greedily, by the primary metric on the samples at `rows`, or on all."""
-        sign = 1.0 if self.task.spec.higher_is_better else -1.0
 
         def score(soup: Chosen) -> float:
-            return sign * self.said(soup).measure(self.task, rows)[self.task.spec.primary_metric]
+            return self.task.spec.primary.sign * self.said(soup).measure(self.task, rows)[self.task.spec.primary_metric]
 
         order = sorted(range(len(self.members)), key=lambda member: -score((member,)))
         return greedy(order, score)

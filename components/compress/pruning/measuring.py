@@ -56,7 +56,8 @@ def report_on(
                 loss=loss(task, exact, own),
             )
         )
-    return PruningReport(kind=kind, metric=task.spec.primary_metric, samples=len(samples), rounds=tuple(rounds))
+    metric = task.spec.primary
+    return PruningReport(kind=kind, metric=metric.name, unit=metric.unit, samples=len(samples), rounds=tuple(rounds))
 
 
 def timed(models: Sequence[Model], batches: Sequence[int]) -> tuple[Timings, ...]:

@@ -19,6 +19,8 @@ from components.artifacts import DatasetCard, Figure, Predictions
 from components.compress.quantization.report import Difference, GroupLoss
 from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
+from components.metrics.figures import figure
+from components.metrics.metric import SHARE
 from components.runtimes.execution import Images
 from components.runtimes.protocol import Answerer
 from components.tasks.asking import batches, primary
@@ -38,23 +40,24 @@ class Measured:
 
     value: float
     spread: Floats  # (RESAMPLES,); equal seeds, so two networks' are paired
+    unit: str = SHARE  # of the metric
 
     @property
     def figure(self) -> Figure:
-        return _figure(self.value, self.spread, CONFIDENCE)
+        return figure(self.value, self.spread, CONFIDENCE, self.unit)
 
 
 def measured(task: Task, answers: Predictions) -> Measured:
     """The task's primary metric; NaN where it cannot be computed."""
     samples = len(answers.table)
     spread = bootstrap.distribution(lambda weights: task.measure(answers, weights), samples, RESAMPLES, SEED)
-    return Measured(primary(task, answers), spread[task.spec.primary_metric])
+    return Measured(primary(task, answers), spread[task.spec.primary_metric], task.spec.primary.unit)
 
 
 def loss(task: Task, exact: Measured, rounded: Measured, confidence: float = CONFIDENCE) -> Figure:
-    """How much worse `rounded` is than `exact`, in the metric's unit, with a paired interval."""
-    sign = 1.0 if task.spec.higher_is_better else -1.0
-    return _figure(sign * (exact.value - rounded.value), sign * (exact.spread - rounded.spread), confidence)
+    """How much worse `rounded` is than `exact`, as `Metric.lost` has it, with a paired interval."""
+    lost = task.spec.primary.lost
+    return figure(lost(exact.value, rounded.value), lost(exact.spread, rounded.spread), confidence)
 
 
 def members(task: Task, samples: Arrays, card: DatasetCard) -> Members:
@@ -123,16 +126,20 @@ def _both(one: Answerer, other: Answerer, images: Images, batch: int) -> Iterato
 
 def _dense_classes(task: Task, exact: Predictions, rounded: Predictions, allowance: float) -> list[GroupLoss]:
     before, after = task.by_class(exact), task.by_class(rounded)
-    losses = {name: _first(before[name]) - _first(after[name]) for name in before}
+    losses = {name: task.spec.primary.lost(_first(before[name]), _first(after[name])) for name in before}
     found = []
     for name, lost in losses.items():
         others = [value for other, value in losses.items() if other != name]
         rest = float(np.mean(others)) if others else math.nan
         flagged = lost - max(rest, 0.0) > allowance
-        figure = Figure(value=lost)
         found.append(
             GroupLoss(
-                column="class", group=name, samples=len(exact.table), loss=figure, rest=rest, flagged=bool(flagged)
+                column="class",
+                group=name,
+                samples=len(exact.table),
+                loss=Figure(value=lost),
+                rest=rest,
+                flagged=bool(flagged),
             )
         )
     return found
@@ -149,9 +156,3 @@ def _part(answers: Predictions, rows: npt.NDArray[np.int64]) -> Predictions:
 def _point(task: Task, answers: Predictions) -> Measured:
     value = task.measure(answers, np.ones((1, len(answers.table))))[task.spec.primary_metric]
     return Measured(float(value[0]), value)
-
-
-def _figure(value: float, spread: Floats, confidence: float) -> Figure:
-    """A figure whose interval is left out, rather than guessed, where a resample had no value."""
-    low, high = bootstrap.interval(spread, confidence)
-    return Figure(value=value, low=low, high=high) if math.isfinite(low + high) else Figure(value=value)

@@ -33,4 +33,4 @@ def worse(task: Task, one: Predictions, other: Predictions) -> bool:
     before, after = primary(task, one), primary(task, other)
     if math.isnan(before) or math.isnan(after):
         return math.isnan(after) and not math.isnan(before)
-    return after < before if task.spec.higher_is_better else after > before
+    return task.spec.primary.beats(before, after)

@@ -241,7 +241,7 @@ def test_a_perfect_answer_gets_full_marks_and_a_wrong_one_none(name: str) -> Non
     assert right["calibration_error"][0] == 0.0
     assert wrong[task.spec.primary_metric][0] == 0.0
     assert wrong["calibration_error"][0] == 1.0
-    assert task.spec.higher_is_better
+    assert task.spec.primary.beats(right[task.spec.primary_metric][0], wrong[task.spec.primary_metric][0])
     assert all(values.shape == (1,) and np.isfinite(values).all() for values in right.values())
 
 
