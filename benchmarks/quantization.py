@@ -107,7 +107,7 @@ def _costs(job: Job, model: Model, dataset: Dataset) -> Iterator[tuple[str, Cost
 
         def int8(source: Path, settings: dict[str, Any], name: str) -> Int8:
             config = QuantizeConfig.model_validate({"control_seconds": 0.0, **settings})
-            return to_best_int8(source, looked, validation.loss, config, work / name)
+            return to_best_int8(validation.task, source, looked, validation.loss, config, work / name)
 
         for way, settings in WAYS.items():
             made = int8(float32, settings, way)
@@ -139,7 +139,7 @@ class Judge:
 
     def cost(self, graph: Path, note: str = "") -> Cost:
         rounded = session_answerer(open_session(graph, 1))
-        noise = signal_to_noise(self.exact, rounded, self.samples.images)
+        noise = signal_to_noise(self.task, self.exact, rounded, self.samples.images)
         return Cost(self.loss(graph), noise, graph.stat().st_size, note)
 
     def _accuracy(self, answerer: Answerer) -> float:

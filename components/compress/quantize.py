@@ -98,7 +98,9 @@ def quantize(
         )
         report = _measure(student, made, validation, dataset.card, config, len(looked.calibration), left_out)
         chosen = next(each.model for each in made if each.name == report.served)
-        runtime = choose_runtime(chosen.onnx, validation.images, batch=config.batch, threads=config.threads)
+        runtime = choose_runtime(
+            tasks.get(student.card.task), chosen.onnx, validation.images, batch=config.batch, threads=config.threads
+        )
         card = runtime.told(_made_of(student, "served", chosen.card.precision))
         _write(temporary / "served", onnx.load(chosen.onnx), card, student)
         (temporary / "runtime.json").write_text(runtime.to_json(), encoding="utf-8")
@@ -146,7 +148,7 @@ def _candidates(
             graph, count = stored(onnx.load(float32.onnx), name, looked.calibration)
             made.append(Made(name, write(name, name, graph), stored=count))
             continue
-        plain = to_best_int8(float32.onnx, looked, loss_of, config, work / name)
+        plain = to_best_int8(task, float32.onnx, looked, loss_of, config, work / name)
         made.append(Made(name, write(name, "int8", onnx.load(plain.graph)), plain.facts))
         if config.aware is None:
             continue
@@ -157,7 +159,7 @@ def _candidates(
             left_out["int8-aware"] = "nobody was there to train it"
             continue
         trained = export(train_aware(student), work / "aware")
-        aware = to_best_int8(trained.onnx, looked, loss_of, config, work / "int8-aware")
+        aware = to_best_int8(task, trained.onnx, looked, loss_of, config, work / "int8-aware")
         made.append(Made("int8-aware", write("int8-aware", "int8", onnx.load(aware.graph)), aware.facts))
     return made, left_out
 
@@ -188,7 +190,7 @@ def _measure(
         metric_samples=len(validation),
         allowance=config.allowance,
         calibration_samples=calibrated,
-        float32_from_pytorch=difference(exact, float32, validation.images[:COMPARED]),
+        float32_from_pytorch=difference(task, exact, float32, validation.images[:COMPARED]),
         candidates=tuple(candidates),
         left_out=left_out,
     )

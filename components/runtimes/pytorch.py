@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.runtimes.protocol import OUTPUTS, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import Answerer, Answers, Images, Runtime, output_names
 
 
 def _load(path: Path, threads: int | None) -> Answerer:
@@ -33,12 +33,12 @@ def _eager(folder: Path) -> Answerer:
 def _program(path: Path) -> Answerer:
     import torch
 
-    module = torch.export.load(path).module()
+    module, names = torch.export.load(path).module(), output_names(path)
 
     def answer(images: Images) -> Answers:
         with torch.inference_mode():
             values = module(torch.from_numpy(np.ascontiguousarray(images)))
-        return {name: value.numpy() for name, value in zip(OUTPUTS, values, strict=True)}
+        return {name: value.numpy() for name, value in zip(names, values, strict=True)}
 
     return answer
 

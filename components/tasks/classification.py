@@ -13,7 +13,7 @@ from components.artifacts import DatasetCard, Predictions
 from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
 from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
-from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy
+from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy, outputs
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,6 +28,7 @@ class Classification(Softmax):
     spec = TaskSpec(
         name="classification",
         target="class",
+        outputs=outputs(),
         metrics=(
             Metric("accuracy", says="share of the samples that got the right answer"),
             Metric("balanced_accuracy", says="the same, with every class counting equally"),

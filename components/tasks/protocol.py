@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,20 @@ from torch import Tensor, nn
 from components.artifacts import DatasetCard, Predictions
 from components.config import NetworkConfig
 from components.metrics.metric import Metric
+from components.tasks.answers import Answers
 
 Capability = Literal["ensemble", "distillation"]
 Columns = dict[str, Any]  # column name → array of N values (numpy), or a list of N lists
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the exported graph."""
+
+    name: str
+    dims: tuple[str | int, ...]  # after N, which comes first
+    type: str  # NumPy's name of it
+    measured: bool = False  # whether an error of rounding is measured in it: a number, and not what follows from one
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class TaskSpec:
 
     name: str
     target: Literal["class", "mask"]  # what the `target` column holds
+    outputs: tuple[Output, ...]  # of `answer`, in the order in which they are exported
     metrics: tuple[Metric, ...]  # all that `measure` gives; the first is what the task is judged by
     supports: frozenset[
         Capability
@@ -93,7 +105,14 @@ class Task(Protocol):
         ...
 
     def answer(self, outputs: Tensor) -> dict[str, Tensor]:
-        """Post-processing, exported with the network: `probabilities` (N, classes, …) and `prediction` (N, …)."""
+        """Post-processing, exported with the network: the `outputs` that the spec names."""
+        ...
+
+    def difference(self, one: Answers, other: Answers) -> npt.NDArray[np.float64]:
+        """How far two answers for the same N samples lie apart, `(N,)`, from 0 to 1.
+
+        By it an export is held against its network, an engine against another, and int8 against float32.
+        """
         ...
 
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
@@ -118,6 +137,15 @@ class Task(Protocol):
 
     def reliability(self, predictions: Predictions) -> npt.NDArray[np.float64]:
         """`components.metrics.calibration` sums over all samples, (3·bins,): units, confidence, correct."""
+        ...
+
+
+@runtime_checkable
+class Deciding(Protocol):
+    """Answers that are decisions, which two executions take alike or not."""
+
+    def agreement(self, one: Answers, other: Answers) -> npt.NDArray[np.float64]:
+        """The share of each sample's decisions (its label, its pixels) that are equal, `(N,)`."""
         ...
 
 

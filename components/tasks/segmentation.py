@@ -18,7 +18,7 @@ from components.artifacts import DatasetCard, Predictions
 from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
 from components.tasks.protocol import Batch, Columns, Expectation, TaskSpec
-from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy
+from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy, outputs
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,6 +29,7 @@ class Segmentation(Softmax):
     spec = TaskSpec(
         name="segmentation",
         target="mask",
+        outputs=outputs("height", "width"),
         metrics=(
             Metric("mean_iou", says="overlap of drawn and true areas, mean over the classes"),
             Metric("pixel_accuracy", says="share of the pixels that got the right class"),

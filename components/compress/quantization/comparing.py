@@ -66,7 +66,7 @@ def compared(
                 speedup=timings[-1].speedup(each.name, over="float32"),
                 speedup_low=float(np.quantile(_ratios(timings[-1], each.name), 0.25)),
                 latency=tuple(timing.figures(each.name) for timing in timings),
-                from_float32=difference(answerers["float32"], answerers[each.name], validation.images[:COMPARED]),
+                from_float32=difference(task, answerers["float32"], answerers[each.name], validation.images[:COMPARED]),
                 stored=each.stored,
                 int8=each.int8,
             )

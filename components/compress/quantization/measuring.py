@@ -22,9 +22,9 @@ from components.metrics import bootstrap
 from components.metrics.figures import figure
 from components.metrics.metric import SHARE
 from components.runtimes.execution import Images
-from components.runtimes.protocol import Answerer
+from components.runtimes.protocol import Answerer, Answers
 from components.tasks.asking import batches, primary
-from components.tasks.protocol import Task
+from components.tasks.protocol import Deciding, Task
 
 Floats = npt.NDArray[np.float64]
 Members = Mapping[tuple[str, str], npt.NDArray[np.int64]]  # (column, group) → the rows of its samples
@@ -32,6 +32,7 @@ Members = Mapping[tuple[str, str], npt.NDArray[np.int64]]  # (column, group) →
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 SEED = 0
+ALIKE = 0.01  # difference below which answers count as equal, where a task does not say which are
 
 
 @dataclass(frozen=True)
@@ -97,27 +98,36 @@ def group_losses(
     return tuple(found)
 
 
-def difference(one: Answerer, other: Answerer, images: Images, batch: int = 64) -> Difference:
+def difference(task: Task, one: Answerer, other: Answerer, images: Images, batch: int = 64) -> Difference:
     """Compare what two executions answer for `images` (N, H, W, C) uint8."""
-    largest, total, values, equal, units = 0.0, 0.0, 0, 0, 0
+    largest, total, values, equal = 0.0, 0.0, 0, 0.0
     for left, right in _both(one, other, images, batch):
-        gap = np.abs(left["probabilities"].astype(np.float64) - right["probabilities"])
-        largest, total, values = max(largest, float(gap.max())), total + float(gap.sum()), values + gap.size
-        same = left["prediction"] == right["prediction"]
-        equal, units = equal + int(same.sum()), units + same.size
-    return Difference(samples=len(images), largest=largest, mean=total / values, agreement=equal / units)
+        apart = task.difference(left, right)
+        largest = max(largest, float(apart.max()))
+        for before, after in _measured_outputs(task, left, right):
+            total, values = total + float(np.abs(before - after).sum()), values + before.size
+        same = task.agreement(left, right) if isinstance(task, Deciding) else apart <= ALIKE
+        equal += float(same.sum())
+    return Difference(samples=len(images), largest=largest, mean=total / values, agreement=equal / len(images))
 
 
-def signal_to_noise(exact: Answerer, rounded: Answerer, images: Images, batch: int = 64) -> float:
-    """Power of the probabilities over that of their error, in decibels; needs no labels, and sees more than accuracy.
+def signal_to_noise(task: Task, exact: Answerer, rounded: Answerer, images: Images, batch: int = 64) -> float:
+    """Power of the answers over that of their error, in decibels; needs no labels, and sees more than accuracy.
 
-    Infinite where there is no error.
+    Of several outputs that of the one which suffers most. Infinite where there is no error.
     """
-    signal = noise = 0.0
+    power = np.zeros((2, sum(output.measured for output in task.spec.outputs)))
     for left, right in _both(exact, rounded, images, batch):
-        truth = left["probabilities"].astype(np.float64)
-        signal, noise = signal + float((truth**2).sum()), noise + float(((truth - right["probabilities"]) ** 2).sum())
-    return 10.0 * math.log10(signal / noise) if noise > 0 else math.inf
+        for number, (truth, found) in enumerate(_measured_outputs(task, left, right)):
+            power[:, number] += float((truth**2).sum()), float(((truth - found) ** 2).sum())
+    return min(10.0 * math.log10(signal / noise) if noise > 0 else math.inf for signal, noise in power.T)
+
+
+def _measured_outputs(task: Task, one: Answers, other: Answers) -> Iterator[tuple[Floats, Floats]]:
+    """Both executions' numbers, output by output."""
+    for output in task.spec.outputs:
+        if output.measured:
+            yield one[output.name].astype(np.float64), other[output.name].astype(np.float64)
 
 
 def _both(one: Answerer, other: Answerer, images: Images, batch: int) -> Iterator[tuple[Any, Any]]:
