@@ -27,8 +27,8 @@ from components.config import EnsembleConfig, LineConfig, MembersConfig, load
 from components.data.reading.loading import load_split
 from components.environment import prepare_environment
 from components.export.errors import CompressionError
-from components.runtimes.judge import torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.network import torch_answerer
 from components.training.jobs.members import member_jobs
 
 MEMBERS = 4

@@ -18,8 +18,9 @@ import json
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,15 @@ import pyarrow as pa
 import torch
 
 from benchmarks.machine import ROOT, describe, show
-from components.artifacts import DatasetCard, InputSpec, Predictions
+from components.artifacts import DatasetCard, InputSpec
 from components.config import AugmentConfig, FashionMnistSource, ImbalanceConfig, NetworkConfig, TrainingConfig
 from components.data.reading.loading import decode_image
 from components.data.sources import fashion_mnist
 from components.environment import prepare_environment
 from components.files import writing
 from components.tasks import registry as tasks
-from components.tasks.protocol import network_answer
+from components.tasks.asking import ask
+from components.tasks.network import torch_answerer
 from components.training.jobs.imbalance import balance_of
 from components.training.jobs.job import Job
 from components.training.loop.loop import train
@@ -84,6 +86,7 @@ class Samples:
     ids: np.ndarray[Any, Any]
     images: np.ndarray[Any, Any]
     targets: np.ndarray[Any, Any]
+    groups: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # nobody is compared
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -196,18 +199,12 @@ def measure(run: Run) -> dict[str, float]:
         network = train(job, data, Path(folder))
     seconds = time.perf_counter() - started
     _, test = fashion()
-    task, columns = tasks.get("classification"), dict[str, list[Any]]()
-    for start in range(0, len(test), TEST_BATCH):
-        part = test.take(np.arange(start, start + TEST_BATCH))
-        images = torch.from_numpy(part.images).permute(0, 3, 1, 2).float() / 255.0
-        for name, values in task.rows(network_answer(task, network, images), part.targets).items():
-            columns.setdefault(name, []).extend(values)
-    table = pa.table({"id": test.ids.tolist(), "split": ["test"] * len(test), **columns})
+    task = tasks.get("classification")
+    predictions = ask(task, torch_answerer(task, network), test, data.card, batch=TEST_BATCH, split="test")
     sizes = class_sizes(run.ratio, run.seed)
     tail = np.isin(test.targets, np.argsort(sizes, kind="stable")[:TAIL])
     # All alike; the smallest classes alone; each class as often as in the training split.
     weights = np.stack([np.ones(len(test)), tail, sizes[test.targets]]).astype(np.float64)
-    predictions = Predictions(table, model="", data="", classes=fashion_mnist.CLASSES)
     measured = task.measure(predictions, weights)
     figures = {name: float(values[0]) for name, values in measured.items()}
     return {

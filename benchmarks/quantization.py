@@ -35,8 +35,11 @@ from components.environment import prepare_environment
 from components.export.export import export
 from components.models.network import load_network
 from components.runtimes.execution import open_session
-from components.runtimes.judge import Answerer, judge, session_answerer, torch_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 from components.training.jobs.job import Job
 
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -104,7 +107,7 @@ def _costs(job: Job, model: Model, dataset: Dataset) -> Iterator[tuple[str, Cost
 
         def int8(source: Path, settings: dict[str, Any], name: str) -> Int8:
             config = QuantizeConfig.model_validate({"control_seconds": 0.0, **settings})
-            return to_best_int8(source, looked, validation.loss, config, work / name)
+            return to_best_int8(validation.task, source, looked, validation.loss, config, work / name)
 
         for way, settings in WAYS.items():
             made = int8(float32, settings, way)
@@ -136,11 +139,11 @@ class Judge:
 
     def cost(self, graph: Path, note: str = "") -> Cost:
         rounded = session_answerer(open_session(graph, 1))
-        noise = signal_to_noise(self.exact, rounded, self.samples.images)
+        noise = signal_to_noise(self.task, self.exact, rounded, self.samples.images)
         return Cost(self.loss(graph), noise, graph.stat().st_size, note)
 
     def _accuracy(self, answerer: Answerer) -> float:
-        return judge(self.task, answerer, self.samples, self.dataset.card, batch=500).primary
+        return primary(self.task, ask(self.task, answerer, self.samples, self.dataset.card, batch=500))
 
 
 def _note(facts: Int8Facts, way: str) -> str:

@@ -22,8 +22,9 @@ from components.data import versions
 from components.data.reading.loading import load_split
 from components.files import replacing, writing
 from components.models.network import load_network
-from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 from components.training.cluster import conductor as cluster_conductor
 from components.training.jobs.job import Event, Job
 from components.training.loop.loop import train
@@ -109,7 +110,7 @@ def on_test(model: Model, dataset: Dataset) -> float:
     """The task's primary metric on the test split."""
     task = tasks.get(dataset.card.task)
     samples = load_split(dataset, "test")
-    return judge(task, torch_answerer(task, load_network(model)), samples, dataset.card, batch=500).primary
+    return primary(task, ask(task, torch_answerer(task, load_network(model)), samples, dataset.card, batch=500))
 
 
 def spread(values: Sequence[float]) -> str:

@@ -150,15 +150,15 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
     note += [*(["Nothing new: every step was found done.", ""] if outcome.unchanged else []), compared.said(), ""]
     note += [texts.markdown_table(("step", "run", "", "done because"), rows)]
     create_table_artifact(compared.table(), key="compared", description=compared.said())
-    better = tasks.get(data.card.task).spec.higher_is_better
-    said = chain.markdown(assessment.stages, higher_is_better=better)
+    metric = tasks.get(data.card.task).spec.primary
+    said = chain.markdown(assessment.stages, metric)
     run.tracking.log_note(run.run_id, "\n".join([*note, "", said]))
     run.tracking.log_model_output(run.run_id, versions.logged_model(run.tracking, decision.name, decision.version))
     table = "\n".join([f"**{decision.action} version {decision.version}**", "", *ways.steps(run, outcome.done)])
     create_markdown_artifact(key="line", markdown=table, description="the steps, and what came of them")
     create_markdown_artifact(key="chain", markdown=said, description="the stages: what each paid and bought")
     with TemporaryDirectory(prefix="convoy-chain-") as folder:
-        chain.write(assessment.stages, Path(folder), higher_is_better=better)
+        chain.write(assessment.stages, Path(folder), metric)
         run.tracking.log_artifacts(run.run_id, Path(folder), "chain")
     run.tracking.log_tags(
         run.run_id,

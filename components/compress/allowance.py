@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from pydantic import Field
+
 from components.artifacts import Card, Dataset, Model
 from components.compress.ensembling.report import REPORT, EnsembleReport, read_report
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
+from components.metrics.metric import SHARE, Metric, recorded
 from components.models.network import load_network
-from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 
 SAMPLES = 2_000  # of the validation split at most: two accuracies near 0.9 on these are known to 0.9 pp of difference
 
@@ -30,11 +34,16 @@ class Exchange(Card):
     before: float
     after: float
     higher_is_better: bool
+    unit: str = Field(default=SHARE, exclude_if=lambda unit: unit == SHARE)  # of the metric
 
     @property
     def loss(self) -> float:
-        """How much worse the stage is: negative where it is better."""
-        return (self.before - self.after) * (1 if self.higher_is_better else -1)
+        """How much worse the stage is, as `Metric.lost` has it: negative where it is better."""
+        return self.judged_by.lost(self.before, self.after)
+
+    @property
+    def judged_by(self) -> Metric:
+        return recorded(self.metric, self.higher_is_better, self.unit)
 
 
 class AllowanceError(CompressionError):
@@ -49,24 +58,25 @@ def exchange(source: Model, stage: Model, dataset: Dataset) -> Exchange:
     task, report = tasks.get(dataset.card.task), _report(source)
     samples = load_split(dataset, "validation", limit=None if report else SAMPLES)
 
-    def primary(model: Model) -> float:
-        return judge(task, torch_answerer(task, load_network(model)), samples, dataset.card).primary
+    def figure(model: Model) -> float:
+        return primary(task, ask(task, torch_answerer(task, load_network(model)), samples, dataset.card))
 
     return Exchange(
         stage=stage.card.name,
         source=source.card.name,
-        metric=task.spec.primary_metric,
+        metric=task.spec.primary.name,
         samples=len(samples),
-        before=_combined(report) if report else primary(source),
-        after=primary(stage),
-        higher_is_better=task.spec.higher_is_better,
+        before=_combined(report) if report else figure(source),
+        after=figure(stage),
+        higher_is_better=task.spec.primary.more,
+        unit=task.spec.primary.unit,
     )
 
 
-def of_ensemble(ensemble: Model, *, higher_is_better: bool) -> Exchange:
+def of_ensemble(ensemble: Model, metric: Metric) -> Exchange:
     """The ensemble and its best member, by its own report. Raises ArtifactError where there is none."""
     report = read_report(ensemble)
-    best = (max if higher_is_better else min)(report.members, key=lambda member: member.primary)
+    best = metric.best(report.members, lambda member: member.primary)
     return Exchange(
         stage="ensemble",
         source=best.name,
@@ -74,7 +84,8 @@ def of_ensemble(ensemble: Model, *, higher_is_better: bool) -> Exchange:
         samples=report.samples,
         before=best.primary,
         after=_combined(report),
-        higher_is_better=higher_is_better,
+        higher_is_better=metric.more,
+        unit=metric.unit,
     )
 
 
@@ -85,11 +96,12 @@ def within(key: str, found: Exchange, allowance: float) -> None:
     """
     if math.isfinite(found.loss) and found.loss <= allowance:
         return
-    lost = f"{found.loss * 100:.2f} pp worse" if math.isfinite(found.loss) else "by an amount that is not known"
+    unit = "pp" if found.judged_by.shared else "%"
+    lost = f"{found.loss * 100:.2f} {unit} worse" if math.isfinite(found.loss) else "by an amount that is not known"
     raise AllowanceError(
-        f"{key}: expected {found.stage} to lose at most {allowance * 100:g} pp of validation {found.metric} against "
-        f"{found.source}, received {found.after:.4f} after {found.before:.4f}, {lost} ({found.samples} samples). "
-        f"Train {found.stage} longer or larger, or allow more with -S {key}=…"
+        f"{key}: expected {found.stage} to lose at most {allowance * 100:g} {unit} of validation {found.metric} "
+        f"against {found.source}, received {found.after:.4f} after {found.before:.4f}, {lost} ({found.samples} "
+        f"samples). Train {found.stage} longer or larger, or allow more with -S {key}=…"
     )
 
 

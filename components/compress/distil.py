@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import Field
+
 from components.artifacts import Card, Dataset, Model
 from components.config import AugmentConfig, StudentConfig, TrainingConfig
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
+from components.metrics.metric import SHARE, recorded
 from components.models.network import load_network
-from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 from components.training.jobs.job import Job
 
 STUDENT = "student"
@@ -35,6 +39,7 @@ class DistillationReport(Card):
 
     metric: str
     higher_is_better: bool
+    unit: str = Field(default=SHARE, exclude_if=lambda unit: unit == SHARE)  # of the metric
     teacher: float
     pupils: tuple[Pupil, ...]  # in the order of their training; the last of them are the student's generations
     chosen: str  # the generation that goes on
@@ -49,7 +54,7 @@ class DistillationReport(Card):
         """How much better than without a teacher; None where that was not tried."""
         if self.control is None:
             return None
-        return (self.student - self.control) * (1 if self.higher_is_better else -1)
+        return 0.0 - recorded(self.metric, self.higher_is_better, self.unit).lost(self.control, self.student)
 
     def metrics(self) -> dict[str, float]:
         """Figures to be logged."""
@@ -158,21 +163,22 @@ def report_on(teacher: Model, trained: Sequence[Model], dataset: Dataset) -> Dis
     task = tasks.get(dataset.card.task)
     samples = load_split(dataset, "validation")
 
-    def primary(model: Model) -> float:
-        return judge(task, torch_answerer(task, load_network(model)), samples, dataset.card).primary
+    def figure(model: Model) -> float:
+        return primary(task, ask(task, torch_answerer(task, load_network(model)), samples, dataset.card))
 
     pupils = [
-        Pupil(name=model.card.name, network=model.card.network.name, primary=primary(model))
+        Pupil(name=model.card.name, network=model.card.network.name, primary=figure(model))
         for model in trained
         if model.card.name != CONTROL
     ]
-    direction = 1 if task.spec.higher_is_better else -1
+    metric = task.spec.primary
     generations = [pupil for pupil in pupils if pupil.name.startswith(STUDENT)]
     return DistillationReport(
-        metric=task.spec.primary_metric,
-        higher_is_better=task.spec.higher_is_better,
-        teacher=primary(teacher),
+        metric=metric.name,
+        higher_is_better=metric.more,
+        unit=metric.unit,
+        teacher=figure(teacher),
         pupils=tuple(pupils),
-        chosen=max(generations, key=lambda pupil: direction * pupil.primary).name,
-        control=next((primary(model) for model in trained if model.card.name == CONTROL), None),
+        chosen=metric.best(generations, lambda pupil: pupil.primary).name,
+        control=next((figure(model) for model in trained if model.card.name == CONTROL), None),
     )

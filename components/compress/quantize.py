@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from components.artifacts import Ancestor, Dataset, DatasetCard, Model, ModelCard, Precision, write_model
-from components.compress.quantization.choice import Outcome, choose, points
+from components.compress.quantization.choice import Outcome, choose
 from components.compress.quantization.comparing import COMPARED, Made, compared
 from components.compress.quantization.integer import Looked, to_best_int8
 from components.compress.quantization.measuring import difference
@@ -29,10 +29,14 @@ from components.data.reading.loading import Arrays, load_split
 from components.export.errors import require_trained_on
 from components.export.export import describe, export
 from components.files import digest_values, replacing
+from components.metrics.metric import Metric
 from components.models.network import load_network
 from components.runtimes.execution import open_session
-from components.runtimes.judge import Answerer, judge, session_answerer, torch_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 
 TrainAware = Callable[[Model], Model]  # a network → the same one, trained on while it feels int8's rounding
 
@@ -94,7 +98,9 @@ def quantize(
         )
         report = _measure(student, made, validation, dataset.card, config, len(looked.calibration), left_out)
         chosen = next(each.model for each in made if each.name == report.served)
-        runtime = choose_runtime(chosen.onnx, validation.images, batch=config.batch, threads=config.threads)
+        runtime = choose_runtime(
+            tasks.get(student.card.task), chosen.onnx, validation.images, batch=config.batch, threads=config.threads
+        )
         card = runtime.told(_made_of(student, "served", chosen.card.precision))
         _write(temporary / "served", onnx.load(chosen.onnx), card, student)
         (temporary / "runtime.json").write_text(runtime.to_json(), encoding="utf-8")
@@ -122,17 +128,16 @@ def _candidates(
 ) -> tuple[list[Made], dict[str, str]]:
     """Float32 and everything that is asked for, and what was asked for and not made, with the reason."""
     task = tasks.get(student.card.task)
-    sign = 1 if task.spec.higher_is_better else -1
 
-    def primary(answerer: Answerer) -> float:
-        return judge(task, answerer, validation, card, batch=config.batch).primary
+    def figure(answerer: Answerer) -> float:
+        return primary(task, ask(task, answerer, validation, card, batch=config.batch))
 
-    exact = primary(session_answerer(open_session(float32.onnx, config.threads)))
+    exact = figure(session_answerer(open_session(float32.onnx, config.threads)))
 
     def loss_of(graph: Path) -> float:
         saturating = saturating_answerer(graph, config.threads)
         ways = [session_answerer(open_session(graph, config.threads)), *([saturating] if saturating else [])]
-        return float(np.max([sign * (exact - primary(way)) for way in ways]))  # NaN where either is
+        return float(np.max([task.spec.primary.lost(exact, figure(way)) for way in ways]))  # NaN where either is
 
     def write(name: str, precision: Precision, graph: onnx.ModelProto) -> Model:
         return _write(folder / name, graph, _made_of(student, f"student-{name}", precision), student)
@@ -143,7 +148,7 @@ def _candidates(
             graph, count = stored(onnx.load(float32.onnx), name, looked.calibration)
             made.append(Made(name, write(name, name, graph), stored=count))
             continue
-        plain = to_best_int8(float32.onnx, looked, loss_of, config, work / name)
+        plain = to_best_int8(task, float32.onnx, looked, loss_of, config, work / name)
         made.append(Made(name, write(name, "int8", onnx.load(plain.graph)), plain.facts))
         if config.aware is None:
             continue
@@ -154,7 +159,7 @@ def _candidates(
             left_out["int8-aware"] = "nobody was there to train it"
             continue
         trained = export(train_aware(student), work / "aware")
-        aware = to_best_int8(trained.onnx, looked, loss_of, config, work / "int8-aware")
+        aware = to_best_int8(task, trained.onnx, looked, loss_of, config, work / "int8-aware")
         made.append(Made("int8-aware", write("int8-aware", "int8", onnx.load(aware.graph)), aware.facts))
     return made, left_out
 
@@ -174,24 +179,24 @@ def _measure(
         Outcome(each.name, each.loss.value, each.speedup, each.speedup_low, candidates[0].bytes / each.bytes)
         for each in candidates[1:]
     ]
-    served, reason = choose(outcomes, task.spec.primary_metric, config.allowance, config.batch, config.goal)
+    served, reason = choose(outcomes, task.spec.primary, config.allowance, config.batch, config.goal)
     chosen = next(each for each in candidates if each.name == served)
     float32 = session_answerer(open_session(made[0].model, config.threads))
     exact = torch_answerer(task, load_network(student))
     return QuantizationReport(
         served=served,
-        reason="; ".join([reason, *_remarks(chosen)]),
+        reason="; ".join([reason, *_remarks(chosen, task.spec.primary)]),
         metric=task.spec.primary_metric,
         metric_samples=len(validation),
         allowance=config.allowance,
         calibration_samples=calibrated,
-        float32_from_pytorch=difference(exact, float32, validation.images[:COMPARED]),
+        float32_from_pytorch=difference(task, exact, float32, validation.images[:COMPARED]),
         candidates=tuple(candidates),
         left_out=left_out,
     )
 
 
-def _remarks(chosen: CandidateReport) -> list[str]:
+def _remarks(chosen: CandidateReport, metric: Metric) -> list[str]:
     """What must not be overlooked about what is served."""
     remarks = []
     if chosen.int8 is not None and chosen.int8.kept:
@@ -200,7 +205,9 @@ def _remarks(chosen: CandidateReport) -> list[str]:
     if chosen.int8 is not None and chosen.int8.saturable:
         remarks.append(f"{chosen.int8.saturable} sums can saturate on x86 without VNNI, so the worse of both was taken")
     for each in chosen.flagged:
-        remarks.append(f"{each.column} {each.group} loses {points(each.loss.value)}, all others {points(each.rest)}")
+        remarks.append(
+            f"{each.column} {each.group} loses {metric.amount(each.loss.value)}, all others {metric.amount(each.rest)}"
+        )
     return remarks
 
 

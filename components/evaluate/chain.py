@@ -7,7 +7,6 @@ with the one before it.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from components import machine, texts
 from components.artifacts import Evidence, Figure
 from components.evaluate.pareto import draw
 from components.files import writing
+from components.metrics.metric import SHARE, Metric, change, decimal
 
 MEMBER = "member-"
 # Columns; the others say what a stage can do.
@@ -39,33 +39,33 @@ def rows(stages: Mapping[str, Evidence]) -> list[dict[str, str]]:
     return [{column: row[column] for column in columns} for row in table]
 
 
-def changes(stages: Mapping[str, Evidence], *, higher_is_better: bool = True) -> list[Change]:
+def changes(stages: Mapping[str, Evidence], metric: Metric) -> list[Change]:
     """What each stage paid and bought; nothing for the members, which are made of the data alone."""
     found = []
     before: str | None = None
     for name, evidence in stages.items():
         if name.startswith(MEMBER):
             # The ensemble is held against the best of them.
-            before = name if before is None or _better(evidence, stages[before], higher_is_better) else before
+            before = name if before is None or _better(evidence, stages[before], metric) else before
             continue
         if before is not None:
-            found.append(Change(name, before, _changed(stages[before], evidence)))
+            found.append(Change(name, before, _changed(stages[before], evidence, metric)))
         before = name
     return found
 
 
-def markdown(stages: Mapping[str, Evidence], *, higher_is_better: bool = True) -> str:
+def markdown(stages: Mapping[str, Evidence], metric: Metric) -> str:
     """Table and changes for pages that show Markdown."""
     table = rows(stages)
     said = texts.markdown_table(list(table[0]), [[texts.markdown(cell) for cell in row.values()] for row in table])
-    each = changes(stages, higher_is_better=higher_is_better)
+    each = changes(stages, metric)
     told = [(texts.markdown(one.stage), texts.markdown(one.of), texts.markdown(one.words)) for one in each]
     on = next((machine.said(evidence.processor) for evidence in stages.values() if evidence.processor), "")
     measured = ["", f"Speed is that of {texts.markdown(on)}."] if on else []
     return "\n".join([said, *measured, "", *(f"- **{stage}**, of {of}: {words}" for stage, of, words in told), ""])
 
 
-def write(stages: Mapping[str, Evidence], folder: Path, *, higher_is_better: bool = True) -> None:
+def write(stages: Mapping[str, Evidence], folder: Path, metric: Metric) -> None:
     """`chain.json`, every figure of every stage; `chain.md`, the table; `pareto.png`, accuracy against cost."""
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Any] = {
@@ -84,13 +84,13 @@ def write(stages: Mapping[str, Evidence], folder: Path, *, higher_is_better: boo
         "split": first.split,
         "primary": first.primary,
         "stages": figures,
-        "changes": [vars(change) for change in changes(stages, higher_is_better=higher_is_better)],
+        "changes": [vars(change) for change in changes(stages, metric)],
     }
     with writing(folder / "chain.json") as temporary:
         temporary.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with writing(folder / "chain.md") as temporary:
-        temporary.write_text(markdown(stages, higher_is_better=higher_is_better), encoding="utf-8")
-    draw(stages, folder / "pareto.png", higher_is_better=higher_is_better)
+        temporary.write_text(markdown(stages, metric), encoding="utf-8")
+    draw(stages, folder / "pareto.png", metric)
 
 
 def _row(name: str, evidence: Evidence) -> dict[str, str]:
@@ -100,11 +100,11 @@ def _row(name: str, evidence: Evidence) -> dict[str, str]:
     macs = figures.get("macs")
     return {
         "": name,
-        primary: f"{main.value:.4f}",
+        primary: _shown(main),
         "interval": f"{main.low:.4f} – {main.high:.4f}" if main.low is not None else "–",
-        "calibration": _share(figures.get("calibration_error")),
-        "worst group": _share(figures.get(f"worst_group_{primary}")),
-        "corrupted": _share(figures.get(f"robustness_{primary}")),
+        "calibration": _shown(figures.get("calibration_error")),
+        "worst group": _shown(figures.get(f"worst_group_{primary}")),
+        "corrupted": _shown(figures.get(f"robustness_{primary}")),
         "parameters": f"{parameters.value:,.0f}" if parameters else "–",
         "multiply-adds": f"{macs.value / 1e6:,.2f} M" if macs else "–",
         "size": f"{size.value / 1000:,.0f} kB" if size else "–",
@@ -114,22 +114,23 @@ def _row(name: str, evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _share(figure: Figure | None) -> str:
-    if figure is None:
-        return "–"
-    return f"{figure.value:.4f}" if math.isfinite(figure.value) else "unknown"
+def _shown(figure: Figure | None) -> str:
+    return "–" if figure is None else decimal(figure.value, figure.unit)
 
 
-def _better(one: Evidence, other: Evidence, higher_is_better: bool) -> bool:
-    values = one.figures[one.primary].value, other.figures[other.primary].value
-    return values[0] > values[1] if higher_is_better else values[0] < values[1]
+def _better(one: Evidence, other: Evidence, metric: Metric) -> bool:
+    return metric.beats(one.figures[one.primary].value, other.figures[other.primary].value)
 
 
-def _changed(before: Evidence, after: Evidence) -> str:
-    parts = [_points(before.figures[before.primary].value, after.figures[after.primary].value, after.primary)]
-    for key, what in (("calibration_error", "calibration error"), (f"robustness_{after.primary}", "corrupted")):
+def _changed(before: Evidence, after: Evidence, metric: Metric) -> str:
+    parts = [_change(before.figures[before.primary], after.figures[after.primary], after.primary, metric.unit)]
+    others = (
+        ("calibration_error", "calibration error", SHARE),
+        (f"robustness_{after.primary}", "corrupted", metric.unit),
+    )
+    for key, what, unit in others:
         if key in before.figures and key in after.figures:
-            parts.append(_points(before.figures[key].value, after.figures[key].value, what))
+            parts.append(_change(before.figures[key], after.figures[key], what, unit))
     for key, what in (("parameters", "parameters"), ("macs", "multiply-adds"), ("size_bytes", "size")):
         if key in before.figures and key in after.figures:
             ratio = after.figures[key].value / before.figures[key].value
@@ -141,5 +142,5 @@ def _changed(before: Evidence, after: Evidence) -> str:
     return ", ".join(parts)
 
 
-def _points(before: float, after: float, what: str) -> str:
-    return f"{what} {(after - before) * 100:+.2f} pp" if math.isfinite(before + after) else f"{what} unknown"
+def _change(before: Figure, after: Figure, what: str, unit: str) -> str:
+    return f"{what} {change(before.value, after.value, unit)}"

@@ -17,8 +17,8 @@ from components.models.network import load_network, untrained
 from components.models.size import size
 from components.runtimes import execution as runtime
 from components.runtimes.execution import Answerer
-from components.runtimes.judge import torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.network import torch_answerer
 
 PYTORCH = "pytorch"
 SINGLE, MANY = 1, 64  # images at a time: a request, and a batch at which engines are near their best on a CPU

@@ -22,6 +22,8 @@ from components.evaluate import cost, slices
 from components.evaluate.robustness import conditions, robustness
 from components.evaluate.worst import at_its_worst
 from components.metrics import bootstrap
+from components.metrics.figures import figure
+from components.metrics.metric import Metric
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
@@ -95,7 +97,7 @@ def measure(
     groups = group_figures(predictions, task, config)
     own = [row for row in groups if row.metric == primary]
     if own:
-        figures[f"worst_group_{primary}"] = _worst(own, higher_is_better=task.spec.higher_is_better)
+        figures[f"worst_group_{primary}"] = _worst(own, task.spec.primary)
     return Evidence(
         model=predictions.model,
         data=predictions.data,
@@ -117,7 +119,10 @@ def metric_figures(predictions: Predictions, task: Task, config: EvaluateConfig)
     spread = bootstrap.distribution(
         lambda weights: task.measure(predictions, weights), samples, config.bootstrap, config.seed
     )
-    return {name: _figure(float(value[0]), spread[name], config.confidence) for name, value in values.items()}
+    return {
+        name: figure(float(value[0]), spread[name], config.confidence, task.spec.metric(name).unit)
+        for name, value in values.items()
+    }
 
 
 def twin_figures(
@@ -141,7 +146,8 @@ def twin_figures(
 
     values = measured(np.ones((1, len(ids))))
     spread = bootstrap.distribution(measured, len(ids), config.bootstrap, config.seed)
-    figures = {name: _figure(float(value[0]), spread[name], config.confidence) for name, value in values.items()}
+    unit = task.spec.primary.unit
+    figures = {name: figure(float(value[0]), spread[name], config.confidence, unit) for name, value in values.items()}
     return {**figures, WITH_TWINS: Figure(value=number, unit="samples")}
 
 
@@ -205,7 +211,8 @@ def paired_difference(
         return {metric: ours[metric] - theirs[metric]}
 
     value = float(difference(np.ones((1, samples)))[metric][0])
-    return _figure(value, bootstrap.distribution(difference, samples, resamples, seed)[metric], confidence)
+    spread = bootstrap.distribution(difference, samples, resamples, seed)[metric]
+    return figure(value, spread, confidence, task.spec.metric(metric).unit)
 
 
 def against(rival: Model, predictions: Predictions, dataset: Dataset, config: EvaluateConfig) -> Figure:
@@ -228,18 +235,11 @@ def subset(predictions: Predictions, rows: npt.NDArray[np.int64]) -> Predictions
     return Predictions(predictions.table.take(pa.array(rows)), predictions.model, predictions.data, predictions.classes)
 
 
-def _figure(value: float, spread: Floats, confidence: float) -> Figure:
-    """A figure whose interval is left out, rather than guessed, where a resample had no value."""
-    low, high = bootstrap.interval(spread, confidence)
-    return Figure(value=value, low=low, high=high) if math.isfinite(low + high) else Figure(value=value)
-
-
-def _worst(rows: list[GroupFigure], *, higher_is_better: bool) -> Figure:
+def _worst(rows: list[GroupFigure], metric: Metric) -> Figure:
     """The worst group's figure; NaN if any group's is, for that group may be the worst."""
     if any(math.isnan(row.figure.value) for row in rows):
         return Figure(value=math.nan)
-    pick = min if higher_is_better else max
-    return pick(rows, key=lambda row: row.figure.value).figure
+    return metric.worst(rows, lambda row: row.figure.value).figure
 
 
 def _notes_on_twins(figures: Mapping[str, Figure], primary: str, samples: int) -> tuple[str, ...]:

@@ -12,14 +12,15 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from components.artifacts import Evidence
 from components.evaluate.plots import BLUE, GREEN, GREY, INK, ORANGE, RED, plain, save
+from components.metrics.metric import Metric
 
 COSTS = {"latency_ms": ("ms for one image, one thread", 1.0), "size_bytes": ("kB", 1000.0)}  # and what one unit is of
 COLOURS = {"pytorch": GREY, "onnxruntime": BLUE, "openvino": ORANGE, "": GREEN}
 
 
-def front(points: Mapping[str, tuple[float, float]], *, higher_is_better: bool = True) -> list[str]:
+def front(points: Mapping[str, tuple[float, float]], metric: Metric) -> list[str]:
     """Names of the points (cost, figure) that no other is as good as in both and better than in one, cheapest first."""
-    sign = 1.0 if higher_is_better else -1.0
+    sign = metric.sign
     found: list[str] = []
     best = -math.inf
     for name, (_, value) in sorted(points.items(), key=lambda item: (item[1][0], -sign * item[1][1])):
@@ -29,7 +30,7 @@ def front(points: Mapping[str, tuple[float, float]], *, higher_is_better: bool =
     return found
 
 
-def draw(stages: Mapping[str, Evidence], path: Path, *, higher_is_better: bool = True) -> Path:
+def draw(stages: Mapping[str, Evidence], path: Path, metric: Metric) -> Path:
     """Write `path`: the primary metric with its interval against latency and against size, the front as a line."""
     primary = next(iter(stages.values())).primary
     picture = Picture(figsize=(10.0, 4.2), layout="constrained")
@@ -40,7 +41,7 @@ def draw(stages: Mapping[str, Evidence], path: Path, *, higher_is_better: bool =
             for name, evidence in stages.items()
             if key in evidence.figures and math.isfinite(evidence.figures[primary].value)
         }
-        line = [points[name] for name in front(points, higher_is_better=higher_is_better)]
+        line = [points[name] for name in front(points, metric)]
         if line:
             axes.step(*zip(*line, strict=True), where="post", color=RED, linewidth=1, linestyle="--", zorder=1)
         for name, (cost, value) in points.items():

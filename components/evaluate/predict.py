@@ -6,17 +6,13 @@ none, through PyTorch. What the columns mean is the task's business.
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from components.artifacts import ArtifactError, Dataset, Model, Predictions, Split
 from components.data.reading.loading import load_split
 from components.evaluate import slices
 from components.evaluate.cost import answerer
 from components.runtimes.execution import Answerer
 from components.tasks import registry as tasks
-from components.tasks.protocol import Columns
-
-BATCH = 64  # images; ONNX Runtime gains nothing from larger ones on a CPU
+from components.tasks.asking import ask
 
 
 def predict(
@@ -39,23 +35,16 @@ def predict(
     arrays = load_split(dataset, split, limit, seed)
     if not len(arrays):
         raise ArtifactError(f"{dataset.folder}: expected samples in the {split} split, found none")
-    task = tasks.get(model.card.task)
-    columns: Columns = {}
-    ask = answer or answerer(model)
-    for start in range(0, len(arrays), BATCH):
-        part = slice(start, start + BATCH)
-        for name, values in task.rows(ask(arrays.images[part]), arrays.targets[part]).items():
-            columns.setdefault(name, []).append(pa.array(values))
-    table = {
-        "id": pa.array(arrays.ids.tolist(), pa.string()),
-        "split": pa.array([split] * len(arrays), pa.string()),
-        **{
-            name: pa.array(values.tolist(), pa.string())
-            for name, values in (arrays.groups or slices.by_image(arrays.images, slice_count)).items()
-        },
-        **{name: pa.chunked_array(parts).combine_chunks() for name, parts in columns.items()},
-    }
-    return Predictions(pa.table(table), model.digest, dataset.digest, model.card.classes)
+    return ask(
+        tasks.get(model.card.task),
+        answer or answerer(model),
+        arrays,
+        dataset.card,
+        split=split,
+        groups=arrays.groups or slices.by_image(arrays.images, slice_count),
+        model=model.digest,
+        data=dataset.digest,
+    )
 
 
 def _check(model: Model, dataset: Dataset) -> None:

@@ -6,7 +6,6 @@ Only presents what others measured and decided: nothing is computed here but the
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,27 +16,17 @@ from components import machine, texts
 from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict
 from components.evaluate import plots
 from components.files import writing
+from components.metrics.metric import SHARE, shown
 from components.tasks import registry as tasks
+from components.tasks.protocol import TaskSpec
 
-MEANINGS = {
-    "accuracy": "share of the samples that got the right answer",
-    "balanced_accuracy": "the same, with every class counting equally",
-    "macro_f1": "balance of missed and false answers, mean over the classes",
-    "worst_class_recall": "share found of the class that is found least",
-    "log_loss": "how surprised the model is by the truth; less is better",
-    "brier_score": "squared error of the probabilities; less is better",
-    "calibration_error": "gap between how sure the model is and how often it is right; less is better",
-    "mean_iou": "overlap of drawn and true areas, mean over the classes",
-    "pixel_accuracy": "share of the pixels that got the right class",
-    "mean_dice": "overlap of drawn and true areas, weighted to small ones",
-    "worst_class_iou": "overlap for the class that is drawn worst",
+COSTS = {
     "latency_ms": "time for one image on one thread: median, and the middle half of the rounds it was timed in",
     "throughput_64": "images a second, 64 at a time, one thread",
     "size_bytes": "size of the file that is executed",
     "parameters": "numbers that were learnt",
     WITH_TWINS: "samples that are all but the same picture as one that was learnt from",
 }
-AS_GIVEN = {"log_loss", "brier_score"}  # quantities that are no shares
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
     without = f"{evidence.primary}_without_twins"
     first = (evidence.primary, without, f"worst_group_{evidence.primary}", "calibration_error", "latency_ms")
     page = (
-        _environment()
+        _environment(Words(task.spec))
         .get_template("report.html.j2")
         .render(
             data=data,
@@ -85,49 +74,45 @@ def write_report(data: ReportData, folder: Path) -> Path:
     return folder / "report.html"
 
 
-def number(figure: Figure | None, name: str) -> str:
-    """A figure for people: shares in per cent, sizes in kB or MB, `not measurable` for NaN, `–` where there is none."""
-    return "–" if figure is None else value_text(figure.value, name, figure.unit)
+@dataclass(frozen=True)
+class Words:
+    """Figures of a task for people."""
 
+    spec: TaskSpec
 
-def value_text(value: float | None, name: str, unit: str = "") -> str:
-    """One value with its unit."""
-    if value is None:
-        return "–"
-    if not math.isfinite(value):
-        return "not measurable"
-    if unit == "bytes":
-        return f"{value / 1e6:,.2f} MB" if value >= 1e6 else f"{value / 1e3:,.1f} kB"
-    if unit:
-        return f"{value:,.3g} {unit}" if value < 1000 else f"{value:,.0f} {unit}"
-    return f"{value:.4f}" if name in AS_GIVEN or abs(value) > 1 else f"{value:.2%}".replace("%", " %")
+    def number(self, figure: Figure | None, name: str) -> str:
+        """A figure with its unit, `not measurable` for NaN, `–` where there is none."""
+        return "–" if figure is None else shown(figure.value, self._unit(figure, name))
 
+    def interval(self, figure: Figure | None, name: str) -> str:
+        """The interval for people, empty where there is none."""
+        if figure is None or figure.low is None or figure.high is None:
+            return ""
+        unit = self._unit(figure, name)
+        return f"{shown(figure.low, unit)} to {shown(figure.high, unit)}"
 
-def interval(figure: Figure | None, name: str) -> str:
-    """The interval for people, empty where there is none."""
-    if figure is None or figure.low is None or figure.high is None:
-        return ""
-    return f"{value_text(figure.low, name, figure.unit)} to {value_text(figure.high, name, figure.unit)}"
+    def meaning(self, name: str) -> str:
+        """What a figure says, in one sentence; empty for one that is not known here."""
+        if name.startswith("worst_group_"):
+            return f"the {'lowest' if self.spec.primary.more else 'highest'} of the groups' or slices' figures"
+        if name.startswith("robustness_"):
+            return "mean on pictures with noise, blur, other light and other contrast"
+        if name.endswith("_without_twins"):
+            return "the same without samples that have a twin in what was learnt from"
+        if name.endswith("_change_by_twins"):
+            return "what those samples add to the figure, or take from it"
+        if name.startswith("corrupted_"):
+            return f"the same with {readable(name.removeprefix('corrupted_').rpartition('_')[0])} alone"
+        return COSTS.get(name) or next((metric.says for metric in self.spec.metrics if metric.name == name), "")
+
+    def _unit(self, figure: Figure, name: str) -> str:
+        """Of a figure that says none, the unit of the metric; what is no metric's either is a share."""
+        return figure.unit or next((metric.unit for metric in self.spec.metrics if metric.name == name), SHARE)
 
 
 def readable(name: str) -> str:
     """`worst_group_accuracy` → `worst group accuracy`."""
     return name.replace("_", " ")
-
-
-def meaning(name: str) -> str:
-    """What a figure says, in one sentence; empty for one that is not known here."""
-    if name.startswith("worst_group_"):
-        return "the lowest of the groups' or slices' figures"
-    if name.startswith("robustness_"):
-        return "mean on pictures with noise, blur, other light and other contrast"
-    if name.endswith("_without_twins"):
-        return "the same without samples that have a twin in what was learnt from"
-    if name.endswith("_change_by_twins"):
-        return "what those samples add to the figure, or take from it"
-    if name.startswith("corrupted_"):
-        return f"the same with {readable(name.removeprefix('corrupted_').rpartition('_')[0])} alone"
-    return MEANINGS.get(name, "")
 
 
 def _stage_columns(stages: Mapping[str, Evidence]) -> list[str]:
@@ -140,7 +125,7 @@ def _data_uri(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _environment() -> jinja2.Environment:
+def _environment(words: Words) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,  # class and group names come from the data
@@ -149,6 +134,6 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "interval": interval, "readable": readable, "meaning": meaning}
-    environment.filters["value_text"] = value_text
+    environment.filters |= {"number": words.number, "interval": words.interval, "meaning": words.meaning}
+    environment.filters |= {"readable": readable, "shown": shown}
     return environment

@@ -8,18 +8,21 @@ primary metric, averaged over kinds and severities, on a seeded subset of the sp
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from scipy import ndimage
 
-from components.artifacts import DatasetCard, Figure, Predictions
+from components.artifacts import DatasetCard, Figure
 from components.config import CorruptionsConfig, EvaluateConfig
 from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
+from components.metrics.figures import figure
 from components.runtimes.protocol import Answerer
-from components.tasks.protocol import Columns, Task
+from components.tasks.asking import ask
+from components.tasks.protocol import Task
 
 BATCH = 64  # images that are corrupted, and asked for, at a time
 
@@ -70,6 +73,38 @@ def corrupted(images: Images, kind: str, severity: int, seed: int = 0) -> Images
     return np.round(np.clip(changed, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class Corrupted:
+    """Samples whose pictures are corrupted when they are asked for, for there is no room for all of them at once."""
+
+    clean: Arrays
+    kind: str
+    severity: int
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def __getitem__(self, part: slice) -> Images:
+        return corrupted(self.clean.images[part], self.kind, self.severity, seed=self.seed + part.start)
+
+    @property
+    def images(self) -> Corrupted:
+        return self
+
+    @property
+    def ids(self) -> npt.NDArray[np.str_]:
+        return self.clean.ids
+
+    @property
+    def targets(self) -> npt.NDArray[Any]:
+        return self.clean.targets
+
+    @property
+    def groups(self) -> dict[str, npt.NDArray[np.str_]]:
+        return self.clean.groups
+
+
 def robustness(
     answer: Answerer, task: Task, samples: Arrays, card: DatasetCard, config: EvaluateConfig
 ) -> dict[str, Figure]:
@@ -88,7 +123,7 @@ def robustness(
     }
     every = [condition for conditions in found.values() for condition in conditions]
     named = {f"robustness_{primary}": every} | {f"corrupted_{kind}_{primary}": own for kind, own in found.items()}
-    return {name: _mean(conditions, config.confidence) for name, conditions in named.items()}
+    return {name: _mean(conditions, config.confidence, task.spec.primary.unit) for name, conditions in named.items()}
 
 
 def conditions(config: CorruptionsConfig) -> str:
@@ -101,15 +136,8 @@ def _measured(
     answer: Answerer, task: Task, samples: Arrays, card: DatasetCard, config: EvaluateConfig, kind: str, severity: int
 ) -> tuple[float, Floats]:
     """The primary metric under one condition, and its bootstrap distribution `(B,)`."""
-    primary, count = task.spec.primary_metric, len(samples.images)
-    columns: Columns = {}
-    for start in range(0, count, BATCH):
-        part = slice(start, start + BATCH)
-        changed = corrupted(samples.images[part], kind, severity, seed=config.seed + start)
-        for name, values in task.rows(answer(changed), samples.targets[part]).items():
-            columns.setdefault(name, []).append(pa.array(values))
-    table = pa.table({name: pa.chunked_array(parts) for name, parts in columns.items()}).combine_chunks()
-    predictions = Predictions(table, model="", data="", classes=card.classes)
+    primary, count = task.spec.primary_metric, len(samples)
+    predictions = ask(task, answer, Corrupted(samples, kind, severity, config.seed), card, batch=BATCH)
     value = float(task.measure(predictions, np.ones((1, count)))[primary][0])
     spread = bootstrap.distribution(
         lambda weights: {primary: task.measure(predictions, weights)[primary]}, count, config.bootstrap, config.seed
@@ -117,7 +145,7 @@ def _measured(
     return value, spread[primary]
 
 
-def _mean(found: list[tuple[float, Floats]], confidence: float) -> Figure:
+def _mean(found: list[tuple[float, Floats]], confidence: float, unit: str) -> Figure:
     value = float(np.mean([each for each, _ in found]))
-    low, high = bootstrap.interval(np.mean([spread for _, spread in found], axis=0), confidence)
-    return Figure(value=value, low=low, high=high) if np.isfinite(low + high) else Figure(value=value)
+    spread: Floats = np.mean([spread for _, spread in found], axis=0)
+    return figure(value, spread, confidence, unit)

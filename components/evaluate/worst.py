@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from components.artifacts import Dataset, Figure, Model, Predictions, Split
-from components.compress.quantization.measuring import primary
 from components.compress.quantization.worst import saturating_answerer, worse
 from components.evaluate import cost
 from components.evaluate.predict import predict
 from components.runtimes.execution import Answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import primary
 
 Sums = Literal["", "either", "as run", "saturating"]
 

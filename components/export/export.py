@@ -16,7 +16,6 @@ from io import StringIO
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -25,9 +24,10 @@ from components.artifacts import Model, ModelCard, write_model
 from components.export.errors import CompressionError
 from components.models.network import load_network
 from components.models.registry import Network
-from components.runtimes.execution import INPUT, OUTPUTS, Images, answers
-from components.runtimes.judge import batches, preprocess, torch_answerer
+from components.runtimes.execution import EMBEDDING, INPUT, Images, open_model
 from components.tasks import registry as tasks
+from components.tasks.asking import batches
+from components.tasks.network import preprocess, torch_answerer
 from components.tasks.protocol import Task
 
 # The operator set that torch's exporter writes by itself; any other one is a conversion on top.
@@ -35,29 +35,40 @@ OPSET = 20
 
 
 class Deployable(nn.Module):
-    """uint8 `(N, H, W, C)` → `probabilities` (N, classes, …), `prediction` (N, …) and `embedding` (N, D)."""
+    """uint8 `(N, H, W, C)` → what the task answers and, where the network has one, `embedding` (N, D)."""
 
     def __init__(self, network: nn.Module, task: Task) -> None:
         super().__init__()
         self.network = network
         self.task = task
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        network = cast(Network, self.network)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the outputs, in order."""
+        own = tuple(output.name for output in self.task.spec.outputs)
+        return (*own, EMBEDDING) if hasattr(self.network, "embed") else own
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         pixels = preprocess(image)
+        if EMBEDDING not in self.names:
+            return self._answer(self.network(pixels))
+        network = cast(Network, self.network)
         embedding = network.embed(pixels)
         # Where the last layer is linear in the embedding, it is called `head`. Elsewhere the trunk is written twice,
         # and is once in an ONNX graph: that exporter shares equal subexpressions.
         head = getattr(network, "head", None)
-        answer = self.task.answer(head(embedding) if isinstance(head, nn.Linear) else network(pixels))
-        return answer["probabilities"], answer["prediction"], embedding
+        return *self._answer(head(embedding) if isinstance(head, nn.Linear) else network(pixels)), embedding
+
+    def _answer(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        answer = self.task.answer(outputs)
+        return tuple(answer[output.name] for output in self.task.spec.outputs)
 
 
 def export(model: Model, folder: Path) -> Model:
     """Write `folder` with the float graph beside the weights it was made of; the card is the model's own.
 
-    Input `image` uint8 (N, H, W, C), outputs `probabilities`, `prediction`, `embedding`; N is free. Classes, task,
-    input and the digest of `model` are in the graph's metadata.
+    Input `image` uint8 (N, H, W, C), outputs those of the task and `embedding`; N is free. Classes, task, input and the
+    digest of `model` are in the graph's metadata.
     Raises ArtifactError where the weights do not fit the card.
     """
     network = load_network(model)
@@ -73,16 +84,14 @@ def export(model: Model, folder: Path) -> Model:
 
 
 def parity(model: Model, images: Images, batch: int = 64) -> float:
-    """Largest difference of a probability between the weights in PyTorch and the graph as it is served, on `images`.
+    """Largest difference between what the weights answer in PyTorch and the graph as it is served, on `images`.
 
     The folder holds both (`export` writes them so). `images` (N, H, W, C) uint8.
     """
-    served = answers(model, images, batch)["probabilities"]
-    answerer = torch_answerer(tasks.get(model.card.task), load_network(model))
-    differences = [
-        np.abs(answerer(images[part])["probabilities"] - served[part]).max() for part in batches(len(images), batch)
-    ]
-    return float(max(differences))
+    task, served = tasks.get(model.card.task), open_model(model)
+    exact = torch_answerer(task, load_network(model))
+    parts = [images[part] for part in batches(len(images), batch)]
+    return max(float(task.difference(exact(part), served(part)).max()) for part in parts)
 
 
 def describe(graph: onnx.ModelProto, card: ModelCard, *, source: str) -> None:
@@ -150,18 +159,24 @@ def program(model: Model, *, batch: int | None = None) -> torch.export.ExportedP
     return exported
 
 
+def output_names(model: Model) -> tuple[str, ...]:
+    """Of what `program` writes, whose outputs are numbered."""
+    return Deployable(load_network(model), tasks.get(model.card.task)).names
+
+
 def _trace(network: nn.Module, task: Task, card: ModelCard) -> onnx.ModelProto:
     spec = card.input
     # Two samples: a batch of one would be taken for a constant.
     example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
+    deployable = Deployable(network, task).eval()
     with quiet():
         program = torch.onnx.export(
-            Deployable(network, task).eval(),
+            deployable,
             (example,),
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(deployable.names),
             dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
             verbose=False,
         )

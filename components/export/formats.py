@@ -21,18 +21,19 @@ import onnx
 from components import texts
 from components.artifacts import Model, ModelCard
 from components.export.errors import CompressionError
-from components.export.export import OPSET, export, program, quiet
+from components.export.export import OPSET, export, output_names, program, quiet
 from components.export.resizing import any_size
 from components.files import replacing
 from components.own_files import text
 from components.runtimes import executorch, openvino, registry
 from components.runtimes.execution import INPUT, noise, open_model
-from components.runtimes.protocol import Answerer, Answers
+from components.runtimes.protocol import SIGNATURE, Answerer, Answers
+from components.tasks import registry as tasks
 
 SUMS = "SHA256SUMS"  # the file that lists the others, and by which a folder is known as an export
 TRIED = 16  # random images on which what was written is compared with what it was written from
 
-# Largest difference of a probability that is put down to another order of summation. Float formats differ by 1e-6
+# Largest difference (`Task.difference`) that is put down to another order of summation. Float formats differ by 1e-6
 # (measured on every compact family); int8 graphs round differently in other engines' kernels, by whole steps.
 FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.1
 
@@ -76,11 +77,19 @@ def _torch(model: Model, target: Path) -> None:
     import torch
 
     torch.export.save(program(model), target)
+    _name_outputs(model, target)
 
 
 def _executorch(model: Model, target: Path) -> None:
     with quiet():
         executorch.lower(program(model, batch=1), target)
+    _name_outputs(model, target)
+
+
+def _name_outputs(model: Model, target: Path) -> None:
+    """What the engine goes by, whose format numbers outputs; the whole signature takes its place."""
+    names = [{"name": name} for name in output_names(model)]
+    _write_json(target.with_name(SIGNATURE), {"outputs": names})
 
 
 FORMATS = {
@@ -125,7 +134,7 @@ def write(source: Source, name: str, folder: Path) -> Path:
         card = model.card
         labels = "".join(f"{texts.visible(label)}\n" for label in card.classes)  # a line a class, whatever it is called
         (temporary / "labels.txt").write_text(labels, encoding="utf-8")
-        _write_json(temporary / "signature.json", signature(card, given, wanted, file))
+        _write_json(temporary / SIGNATURE, signature(card, given, wanted, file))
         _write_json(temporary / "provenance.json", provenance(source, model, wanted, largest))
         (temporary / SUMS).write_text(checksums(temporary), encoding="utf-8")
     return folder / wanted.file
@@ -137,7 +146,7 @@ def check_replaceable(folder: Path) -> None:
         return
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     listed = {row.partition("  ")[2] for row in (text(folder / SUMS) or "").splitlines()}
-    marked = {"provenance.json", "signature.json"} <= listed
+    marked = {"provenance.json", SIGNATURE} <= listed
     strange = next((name for name in held if not marked or name not in {*listed, SUMS}), None)
     if strange is not None or not folder.is_dir():
         what = "a file" if folder.is_file() else f"one with {strange}" if folder.is_dir() else "a link to nothing"
@@ -220,11 +229,11 @@ def _reference(model: Model) -> Answerer:
 
 
 def _compared(model: Model, given: Answers, reference: Answerer, tried: np.ndarray, wanted: Format) -> float:
-    largest = float(np.abs(given["probabilities"] - reference(tried)["probabilities"]).max())
+    largest = float(tasks.get(model.card.task).difference(given, reference(tried)).max())
     allowed = INT8_TOLERANCE if model.card.precision == "int8" else FLOAT_TOLERANCE
     if not largest <= allowed:
         raise CompressionError(
-            f"{model.card.name} as {wanted.name}: expected probabilities within {allowed} of the model's, found a "
+            f"{model.card.name} as {wanted.name}: expected answers within {allowed} of the model's, found a "
             f"difference of {largest:.3g}; nothing was written"
         )
     return largest

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from components import machine, texts
 from components.artifacts import WITH_TWINS, DatasetCard, Evidence, Figure, ModelCard, Verdict
+from components.metrics.metric import decimal
 
 
 def model_card(
@@ -127,7 +128,7 @@ def _groups(evidence: Evidence) -> str:
         )
         for row in evidence.groups
     ]
-    between = ", ".join(f"{texts.markdown(key)} {_value(value)}" for key, value in evidence.disparity.items())
+    between = ", ".join(f"{texts.markdown(key)} {decimal(value)}" for key, value in evidence.disparity.items())
     table = texts.markdown_table(("column", "group", "samples", _words(evidence.primary), "interval"), rows)
     return "\n\n".join([*map(texts.markdown, evidence.notes), table, f"Between groups (Fairlearn): {between}."])
 
@@ -182,7 +183,7 @@ def _gates(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "Not judged when this card was written; see the decisions recorded for this version."
     rows = [
-        (v.gate, "passed" if v.passed else "**not passed**", _value(v.limit), texts.markdown(v.reason))
+        (v.gate, "passed" if v.passed else "**not passed**", decimal(v.limit), texts.markdown(v.reason))
         for v in verdicts
     ]
     return texts.markdown_table(("gate", "verdict", "limit", "why"), rows)
@@ -192,18 +193,11 @@ def _text(figure: Figure | None, with_interval: bool = True) -> str:
     if figure is None:
         return "not measured"
     interval = _interval(figure) if with_interval else ""
-    unit = f" {figure.unit}" if figure.unit else ""
-    return f"{_value(figure.value)}{unit}" + (f" ({interval})" if interval else "")
+    return decimal(figure.value, figure.unit) + (f" ({interval})" if interval else "")
 
 
 def _interval(figure: Figure) -> str:
-    return "" if figure.low is None or figure.high is None else f"{_value(figure.low)} to {_value(figure.high)}"
-
-
-def _value(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.4f}" if abs(value) < 100 else f"{value:,.0f}"
+    return "" if figure.low is None or figure.high is None else f"{decimal(figure.low)} to {decimal(figure.high)}"
 
 
 def _words(name: str) -> str:

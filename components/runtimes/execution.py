@@ -23,12 +23,12 @@ import onnx
 from components.artifacts import ArtifactError, Card, InputSpec, Model
 from components.runtimes import onnxruntime as engine
 from components.runtimes import openvino
-from components.runtimes.protocol import INPUT, OUTPUTS, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import EMBEDDING, INPUT, Answerer, Answers, Images, Runtime
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["INPUT", "OUTPUTS", "Answerer", "Answers", "Images"]  # where the other rooms find them
+__all__ = ["EMBEDDING", "INPUT", "Answerer", "Answers", "Images"]  # where the other rooms find them
 
 # Shortest stretch that is timed, seconds: far above the clock's resolution and a scheduler's tick.
 _STRETCH = 0.01
@@ -93,13 +93,13 @@ def stream(session: onnxruntime.InferenceSession, images: Images, batch: int = 6
 
 
 def answers(model: Model | onnxruntime.InferenceSession, images: Images, batch: int = 64) -> Answers:
-    """`probabilities` (N, classes, …), `prediction` (N, …) and `embedding` (N, D) for uint8 images (N, H, W, C).
+    """All that the graph gives for uint8 images (N, H, W, C): the task's outputs and `embedding` (N, D).
 
     Raises ValueError where there are no images: the shapes of no answers would be a guess.
     """
     if len(images) == 0:
         raise ValueError("images: expected at least one, received none")
-    answer = open_model(model) if isinstance(model, Model) else engine.answerer(model)
+    answer = open_model(model) if isinstance(model, Model) else engine.session_answerer(model)
     parts = [answer(images[start : start + batch]) for start in range(0, len(images), batch)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -109,7 +109,7 @@ def embedding(model: Model) -> Callable[[Images], npt.NDArray[np.float32]]:
     answer = open_model(model)
 
     def embed(images: Images) -> npt.NDArray[np.float32]:
-        parts = [answer(images[start : start + 64])["embedding"] for start in range(0, len(images), 64)]
+        parts = [answer(images[start : start + 64])[EMBEDDING] for start in range(0, len(images), 64)]
         return np.concatenate(parts)
 
     return embed

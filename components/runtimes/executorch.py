@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.runtimes.protocol import OUTPUTS, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import Answerer, Answers, Images, Runtime, output_names
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ def _load(path: Path, threads: int | None) -> Answerer:
     from executorch.runtime import Runtime as Engine
 
     program = Engine.get().load_program(path)
-    method = program.load_method("forward")
+    method, names = program.load_method("forward"), output_names(path)
 
     def one(image: Images) -> list[np.ndarray]:
         # The memory of an answer is the method's own: the next call writes over it.
@@ -34,7 +34,7 @@ def _load(path: Path, threads: int | None) -> Answerer:
 
     def answer(images: Images) -> Answers:
         rows = [one(image) for image in images]
-        return {name: np.concatenate(values) for name, values in zip(OUTPUTS, zip(*rows, strict=True), strict=True)}
+        return {name: np.concatenate(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
     return answer
 

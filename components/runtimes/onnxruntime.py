@@ -39,7 +39,7 @@ def open_session(
     return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
-def answerer(session: onnxruntime.InferenceSession) -> Answerer:
+def session_answerer(session: onnxruntime.InferenceSession) -> Answerer:
     """An open session as something that answers for a batch."""
     names = [output.name for output in session.get_outputs()]
 
@@ -50,7 +50,7 @@ def answerer(session: onnxruntime.InferenceSession) -> Answerer:
 
 
 def _load(path: Path, threads: int | None) -> Answerer:
-    return answerer(open_session(path, threads))
+    return session_answerer(open_session(path, threads))
 
 
 @functools.cache

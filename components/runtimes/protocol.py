@@ -5,28 +5,41 @@ Engines are imported when something is opened, so that naming them costs nothing
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from components import offered
+from components.tasks.answers import Answerer, Answers, Images
 
-Images = npt.NDArray[np.uint8]  # (N, H, W, C)
-Answers = dict[str, npt.NDArray[Any]]  # output name → array of N answers
-Answerer = Callable[[Images], Answers]
+__all__ = ["EMBEDDING", "INPUT", "Answerer", "Answers", "Images", "Runtime", "RuntimeMissingError"]
 
 INPUT = "image"
-OUTPUTS = ("probabilities", "prediction", "embedding")
+EMBEDDING = "embedding"  # output: what the head sees, of networks that have one
+SIGNATURE = "signature.json"  # beside an export: what goes in and comes out
+# Of programs without a signature: all that there was before tasks named their outputs.
+UNNAMED = ("probabilities", "prediction", EMBEDDING)
 
 
 class RuntimeMissingError(RuntimeError):
     """An engine that is not installed was asked for; says what to install."""
+
+
+def output_names(program: Path) -> tuple[str, ...]:
+    """Of a file whose format numbers its outputs: as the signature beside it names them.
+
+    Raises ValueError where that is no signature.
+    """
+    path = program.with_name(SIGNATURE)
+    if not path.is_file():
+        return UNNAMED
+    try:
+        return tuple(output["name"] for output in json.loads(path.read_text(encoding="utf-8"))["outputs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a signature with the names of the outputs: {error!r}") from error
 
 
 @dataclass(frozen=True)
@@ -57,8 +70,8 @@ class Runtime:
             return "unknown"
 
     def open(self, path: Path, threads: int | None = None) -> Answerer:
-        """Something that answers for uint8 images `(N, H, W, C)` with `probabilities`, `prediction` and, where the
-        file has it, `embedding`. `threads=None` takes what the engine takes by itself.
+        """Something that answers for uint8 images `(N, H, W, C)` with the task's outputs and, where the file has it,
+        `embedding`. `threads=None` takes what the engine takes by itself.
 
         Raises RuntimeMissingError where the engine is not installed, FileNotFoundError where there is no such file, and
         ValueError for one that it does not read.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.runtimes.protocol import OUTPUTS, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import Answerer, Answers, Images, Runtime, output_names
 
 
 def _load(path: Path, threads: int | None) -> Answerer:
@@ -23,8 +23,8 @@ def _load(path: Path, threads: int | None) -> Answerer:
 def _eager(folder: Path) -> Answerer:
     from components.artifacts import Model
     from components.models.network import load_network
-    from components.runtimes.judge import torch_answerer
     from components.tasks import registry as tasks
+    from components.tasks.network import torch_answerer
 
     model = Model.load(folder)
     return torch_answerer(tasks.get(model.card.task), load_network(model))
@@ -33,12 +33,12 @@ def _eager(folder: Path) -> Answerer:
 def _program(path: Path) -> Answerer:
     import torch
 
-    module = torch.export.load(path).module()
+    module, names = torch.export.load(path).module(), output_names(path)
 
     def answer(images: Images) -> Answers:
         with torch.inference_mode():
             values = module(torch.from_numpy(np.ascontiguousarray(images)))
-        return {name: value.numpy() for name, value in zip(OUTPUTS, values, strict=True)}
+        return {name: value.numpy() for name, value in zip(names, values, strict=True)}
 
     return answer
 

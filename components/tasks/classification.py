@@ -11,10 +11,11 @@ from torch import Tensor
 
 from components.artifacts import Predictions
 from components.metrics import calibration, confusion
+from components.metrics.metric import Metric
 from components.models.registry import VECTOR
 from components.targets import class_
 from components.tasks.protocol import Batch, Columns, TaskSpec
-from components.tasks.softmax import Softmax, cross_entropy
+from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy, outputs
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,8 +30,16 @@ class Classification(Softmax):
     spec = TaskSpec(
         name="classification",
         target=class_.TARGET.name,
-        primary_metric="accuracy",
-        higher_is_better=True,
+        outputs=outputs(),
+        metrics=(
+            Metric("accuracy", says="share of the samples that got the right answer"),
+            Metric("balanced_accuracy", says="the same, with every class counting equally"),
+            Metric("macro_f1", says="balance of missed and false answers, mean over the classes"),
+            Metric("worst_class_recall", says="share found of the class that is found least"),
+            Metric("log_loss", "less", "", "how surprised the model is by the truth; less is better"),
+            Metric("brier_score", "less", "", "squared error of the probabilities; less is better"),
+            CALIBRATION_ERROR,
+        ),
         supports=frozenset({"ensemble", "distillation"}),
     )
     gives = VECTOR

@@ -11,19 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.artifacts import DatasetCard, Head, Predictions
-from components.config import NetworkConfig
-from components.models import registry as models
+from components.metrics.metric import Metric
+from components.tasks.answers import Answers
 
 Capability = Literal["ensemble", "distillation"]
 Columns = dict[str, Any]  # column name → array of N values (numpy), or a list of N lists
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the exported graph."""
+
+    name: str
+    dims: tuple[str | int, ...]  # after N, which comes first
+    type: str  # NumPy's name of it
+    measured: bool = False  # whether an error of rounding is measured in it: a number, and not what follows from one
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,25 @@ class TaskSpec:
 
     name: str
     target: str  # the kind of its targets, a name of `components.targets`
-    primary_metric: str
-    higher_is_better: bool
+    outputs: tuple[Output, ...]  # of `answer`, in the order in which they are exported
+    metrics: tuple[Metric, ...]  # all that `measure` gives; the first is what the task is judged by
     supports: frozenset[
         Capability
     ]  # steps of the line that the task can take; the others are skipped, and the run says so
+
+    @property
+    def primary(self) -> Metric:
+        """What the task is judged by."""
+        return self.metrics[0]
+
+    @property
+    def primary_metric(self) -> str:
+        """Its name."""
+        return self.primary.name
+
+    def metric(self, name: str) -> Metric:
+        """KeyError where the task has none of that name."""
+        return {each.name: each for each in self.metrics}[name]
 
 
 @dataclass(frozen=True)
@@ -65,7 +88,14 @@ class Task(Protocol):
         ...
 
     def answer(self, outputs: Tensor) -> dict[str, Tensor]:
-        """Post-processing, exported with the network: `probabilities` (N, classes, …) and `prediction` (N, …)."""
+        """Post-processing, exported with the network: the `outputs` that the spec names."""
+        ...
+
+    def difference(self, one: Answers, other: Answers) -> npt.NDArray[np.float64]:
+        """How far two answers for the same N samples lie apart, `(N,)`, from 0 to 1.
+
+        By it an export is held against its network, an engine against another, and int8 against float32.
+        """
         ...
 
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
@@ -93,6 +123,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class Deciding(Protocol):
+    """Answers that are decisions, which two executions take alike or not."""
+
+    def agreement(self, one: Answers, other: Answers) -> npt.NDArray[np.float64]:
+        """The share of each sample's decisions (its label, its pixels) that are equal, `(N,)`."""
+        ...
+
+
 class SupportsEnsemble(Protocol):
     """How members are combined."""
 
@@ -109,15 +148,3 @@ class SupportsDistillation(Protocol):
     def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """Distance of the student's raw outputs from the teacher's, scaled so that it does not shrink with T."""
         ...
-
-
-def network_of(task: Task, config: NetworkConfig, card: DatasetCard) -> nn.Module:
-    """An untrained network for this data: `(N, C, H, W)` in [0, 1] → raw outputs."""
-    return models.build(config, card.input, task.head(card))
-
-
-def network_answer(task: Task, network: nn.Module, images: Tensor) -> dict[str, npt.NDArray[Any]]:
-    """A PyTorch network's answer for images `(N, C, H, W)` in [0, 1], as arrays: what the exported graph would give."""
-    with torch.inference_mode():
-        answer = task.answer(network(images))
-    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in answer.items()}

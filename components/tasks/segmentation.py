@@ -16,10 +16,11 @@ from torch import Tensor
 
 from components.artifacts import Predictions
 from components.metrics import calibration, confusion
+from components.metrics.metric import Metric
 from components.models.registry import MAP
 from components.targets import mask
 from components.tasks.protocol import Batch, Columns, TaskSpec
-from components.tasks.softmax import Softmax, cross_entropy
+from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy, outputs
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,8 +31,14 @@ class Segmentation(Softmax):
     spec = TaskSpec(
         name="segmentation",
         target=mask.TARGET.name,
-        primary_metric="mean_iou",
-        higher_is_better=True,
+        outputs=outputs("height", "width"),
+        metrics=(
+            Metric("mean_iou", says="overlap of drawn and true areas, mean over the classes"),
+            Metric("pixel_accuracy", says="share of the pixels that got the right class"),
+            Metric("mean_dice", says="overlap of drawn and true areas, weighted to small ones"),
+            Metric("worst_class_iou", says="overlap for the class that is drawn worst"),
+            CALIBRATION_ERROR,
+        ),
         supports=frozenset({"ensemble", "distillation"}),
     )
     gives = MAP

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from components.artifacts import DatasetCard, Head
+from components.metrics.metric import Metric
+from components.tasks.answers import Answers
+from components.tasks.protocol import Output
+
+Floats = npt.NDArray[np.float64]
+
+CALIBRATION_ERROR = Metric(
+    "calibration_error", "less", says="gap between how sure the model is and how often it is right; less is better"
+)
+
+
+def outputs(*space: str) -> tuple[Output, ...]:
+    """Of a softmax over the classes at every place of `space`."""
+    return (
+        Output("probabilities", ("classes", *space), "float32", measured=True),
+        Output("prediction", space, "int64"),
+    )
 
 
 class Softmax:
@@ -25,6 +44,18 @@ class Softmax:
         """`(N, C, …)` logits → `probabilities` (N, C, …) float32, `prediction` (N, …) int64."""
         probabilities = torch.softmax(outputs.float(), dim=1)
         return {"probabilities": probabilities, "prediction": probabilities.argmax(dim=1)}
+
+    def difference(self, one: Answers, other: Answers) -> Floats:
+        """The largest difference of a probability."""
+        gap = np.abs(one["probabilities"].astype(np.float64) - other["probabilities"])
+        largest: Floats = gap.reshape(len(gap), -1).max(axis=1)
+        return largest
+
+    def agreement(self, one: Answers, other: Answers) -> Floats:
+        """Of the predicted classes."""
+        same = one["prediction"] == other["prediction"]
+        share: Floats = same.reshape(len(same), -1).mean(axis=1)
+        return share
 
     def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """`soft_target_divergence` of the student's logits from the teacher's."""

@@ -27,9 +27,9 @@ def table(outcome: Outcome, width: int = 120) -> Group:
     from components.tasks import registry as tasks
 
     title = f"{outcome.model} on {outcome.data.card.name} {outcome.data.digest[:12]}, test split"
-    better = tasks.get(outcome.data.card.task).spec.higher_is_better
+    metric = tasks.get(outcome.data.card.task).spec.primary
     changes = Table(title="paid and bought, one image at a time", title_justify="left", box=None, padding=(0, 2, 0, 1))
-    for change in chain.changes(outcome.assessment.stages, higher_is_better=better):
+    for change in chain.changes(outcome.assessment.stages, metric):
         changes.add_row(change.stage, Text(f"of {change.of}", style="dim"), change.words)
     changes.show_header = False
     gates = Table(title="gates", title_justify="left", box=box.SIMPLE_HEAD)

@@ -10,6 +10,7 @@ from components.config import ConfigurationError, LineConfig, Recipe
 from components.models import registry as models
 from components.tasks import registry as tasks
 from components.training.jobs import imbalance
+from components.training.optimizing.stopping import of_validation
 from components.training.tuning.recipe import check_free
 from components.training.tuning.space import parse_search, space_of
 from components.training.tuning.study import Study
@@ -39,8 +40,7 @@ def study_of(settings: Recipe) -> Study:
         line=settings.line,
         space=space_of(settings.line, problems),
         task=settings.dataset.task,
-        metric=f"validation_{spec.primary_metric}",
-        higher_is_better=spec.higher_is_better,
+        watched=of_validation(spec.primary),
     )
     study.check()
     return study

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from components.artifacts import WITH_TWINS, Dataset, Decision, Evidence, Model, Predictions
 from components.config import DriftConfig, EvaluateConfig, Gate
 from components.files import digest_values
+from components.metrics.metric import decimal
 from flows.run.context import line
 from flows.run.step import StepRun, step
 
@@ -69,8 +70,8 @@ def _evaluate(
     for number, (name, each) in enumerate(stages.items()):
         each.save(run.folder / "stages" / f"{number:02d} {name}")
     predictions.save(run.folder)
-    better = tasks.get(dataset.card.task).spec.higher_is_better
-    chain.write(stages, run.work / "chain", higher_is_better=better)
+    metric = tasks.get(dataset.card.task).spec.primary
+    chain.write(stages, run.work / "chain", metric)
     run.show(run.work / "chain", "chain")
     evidence = stages[SERVED]
     line().tracking.log_evidence(run.id, evidence)
@@ -106,8 +107,8 @@ def evaluate(
 def said(evidence: Evidence, name: str | None = None) -> str:
     """The primary metric, or another figure, with its interval, as people write it."""
     figure = evidence.figures[name or evidence.primary]
-    interval = f" [{figure.low:.4f}, {figure.high:.4f}]" if figure.low is not None else ""
-    return f"{figure.value:.4f}{interval}"
+    interval = f" [{decimal(figure.low)}, {decimal(figure.high)}]" if figure.low is not None else ""
+    return f"{decimal(figure.value, figure.unit)}{interval}"
 
 
 def _version(folder: Path) -> int:
@@ -264,7 +265,7 @@ def _promote(
         drift=drift,
         newest=newest,
         at=time.time(),
-        higher_is_better=tasks.get(dataset.card.task).spec.higher_is_better,
+        metric=tasks.get(dataset.card.task).spec.primary,
     )
     decision = decisions.decide(shared.tracking, name, version, case, limits, stage=stage)
     decision.save(run.folder)

@@ -103,8 +103,8 @@ def _worth_it(combined: Model, dataset: Dataset, limit: float) -> None:
     from components.compress import allowance
     from components.tasks import registry as tasks
 
-    upwards = tasks.get(dataset.card.task).spec.higher_is_better
-    allowance.within("ensemble.allowance", allowance.of_ensemble(combined, higher_is_better=upwards), limit)
+    metric = tasks.get(dataset.card.task).spec.primary
+    allowance.within("ensemble.allowance", allowance.of_ensemble(combined, metric), limit)
 
 
 def pinned_network(network: NetworkConfig) -> NetworkConfig:

@@ -6,19 +6,18 @@ was given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 
 from components.artifacts import DatasetCard, Predictions
 from components.data.reading.loading import Arrays
-from components.runtimes.execution import Answers
-from components.runtimes.judge import Answerer, batches
+from components.runtimes.protocol import Answerer, Answers
+from components.tasks import asking
 from components.tasks.protocol import SupportsEnsemble, Task
 
 Floats = npt.NDArray[np.float64]
@@ -84,30 +83,43 @@ class Together:
 
 def ask(task: Task, answerer: Answerer, samples: Arrays, card: DatasetCard) -> Said:
     """Have a network answer for every sample, batch by batch; raises ValueError where there is none."""
-    if len(samples) == 0:
-        raise ValueError(f"data set {card.name}: expected at least one sample to judge on, found none")
-    parts = batches(len(samples), BATCH)
-    return said_of(task, ((answerer(samples.images[part]), samples.targets[part]) for part in parts), card)
+    kept = Kept(task)
+    return kept.said(asking.ask(task, answerer, samples, card, batch=BATCH, watch=kept.add))
 
 
-def said_of(task: Task, parts: Iterable[tuple[Answers, npt.NDArray[Any]]], card: DatasetCard) -> Said:
-    """The task's answers and their truths, a batch after another, as one."""
-    supporting = cast(SupportsEnsemble, task)
-    columns: dict[str, list[Any]] = {}
-    likelihoods, classes, logs = [], [], []
-    for answer, targets in parts:
-        for name, values in task.rows(answer, targets).items():
-            columns.setdefault(name, []).extend(values)
-        likelihoods.append(supporting.likelihoods(answer, targets).reshape(len(targets), -1))
-        classes.append(answer["prediction"].reshape(len(targets), -1).astype(np.int16))
+def said_of(task: Task, answer: Answers, targets: npt.NDArray[Any], card: DatasetCard) -> Said:
+    """An answer for all samples, and their truths."""
+    kept, whole = Kept(task), asking.Asked(np.arange(len(targets)), answer, targets)
+    return kept.said(asking.gathered(task, asking.rows_of(task, [whole], kept.add), card, None))
+
+
+class Kept:
+    """What is kept of answers beside the task's rows, batch by batch."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = cast(SupportsEnsemble, task)
+        self.positions: list[asking.Positions] = []
+        self.likelihoods: list[Floats] = []
+        self.classes: list[npt.NDArray[np.int16]] = []
+        self.logs: list[npt.NDArray[np.float32]] = []
+
+    def add(self, part: asking.Asked) -> None:
+        answer, targets = part.answer, part.targets
+        self.positions.append(part.positions)
+        self.likelihoods.append(self.task.likelihoods(answer, targets).reshape(len(targets), -1))
+        self.classes.append(answer["prediction"].reshape(len(targets), -1).astype(np.int16))
         if targets.ndim == 1:
-            logs.append(np.log(np.maximum(answer["probabilities"], LEAST_LIKELIHOOD)).astype(np.float32))
-    return Said(
-        predictions=Predictions(pa.table(columns), model="", data="", classes=card.classes),
-        likelihoods=np.concatenate(likelihoods),
-        classes=np.concatenate(classes),
-        logs=np.concatenate(logs) if logs else None,
-    )
+            self.logs.append(np.log(np.maximum(answer["probabilities"], LEAST_LIKELIHOOD)).astype(np.float32))
+
+    def said(self, predictions: Predictions) -> Said:
+        """In the samples' order, as the rows are."""
+        order = np.argsort(np.concatenate(self.positions), kind="stable")
+        return Said(
+            predictions=predictions,
+            likelihoods=np.concatenate(self.likelihoods)[order],
+            classes=np.concatenate(self.classes)[order],
+            logs=np.concatenate(self.logs)[order] if self.logs else None,
+        )
 
 
 def together(said: Sequence[Said], targets: npt.NDArray[Any]) -> Together:

@@ -16,8 +16,8 @@ from components.data.reading.loading import Arrays, load_split
 from components.export.errors import CompressionError, require_trained_on
 from components.models.ensemble import Mirrored
 from components.models.network import load_network
-from components.runtimes.judge import torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.network import torch_answerer
 from components.tasks.protocol import Task
 from components.training.loop.boosting import mistakes_of, samme
 from components.training.processes.workers import Workers

@@ -124,7 +124,7 @@ def at_best_temperature(logs: Floats, targets: Rows) -> Floats:
 
 def _answered(name: str, fused: torch.Tensor, answers: Together, task: Task, card: DatasetCard) -> Candidate:
     answer = {key: value.numpy() for key, value in task.answer(fused).items()}
-    said = said_of(task, [(answer, answers.targets)], card)
+    said = said_of(task, answer, answers.targets, card)
     losses = said.losses()
     compared = losses if said.logs is None else at_best_temperature(said.logs.astype(np.float64), answers.targets)
     return Candidate(name, losses, compared, said)

@@ -28,7 +28,7 @@ from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
 from components.models.ensemble import BoostedVote, Ensemble, MeanProbability, VoteShare, as_trained
 from components.models.network import save_weights, untrained
-from components.runtimes.judge import torch_answerer
+from components.tasks.network import torch_answerer
 from components.tasks.protocol import SupportsEnsemble
 
 __all__ = ["combine", "read_report"]

@@ -18,7 +18,8 @@ from components.artifacts import DatasetCard, Model
 from components.compress.ensembling.answers import Rows, Said, ask
 from components.data.reading.loading import Arrays
 from components.runtimes.execution import Images
-from components.runtimes.judge import batches, preprocess, torch_answerer
+from components.tasks.asking import batches
+from components.tasks.network import preprocess, torch_answerer
 from components.tasks.protocol import Task
 
 SEEN = 4096  # training images that batch normalisation's statistics are taken over: more change no figure that is shown
@@ -91,10 +92,9 @@ class Soups:
 
     def chosen(self, rows: Rows | None = None) -> Chosen:
         """Greedily, by the primary metric on the samples at `rows`, or on all."""
-        sign = 1.0 if self.task.spec.higher_is_better else -1.0
 
         def score(soup: Chosen) -> float:
-            return sign * self.said(soup).measure(self.task, rows)[self.task.spec.primary_metric]
+            return self.task.spec.primary.sign * self.said(soup).measure(self.task, rows)[self.task.spec.primary_metric]
 
         order = sorted(range(len(self.members)), key=lambda member: -score((member,)))
         return greedy(order, score)

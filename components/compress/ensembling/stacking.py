@@ -20,7 +20,7 @@ from components.data.reading.folds import folds_of
 from components.data.reading.loading import Arrays, load_split
 from components.export.errors import CompressionError
 from components.models.ensemble import Stacked, learned
-from components.runtimes.judge import Answerer
+from components.runtimes.protocol import Answerer
 from components.tasks.protocol import Task
 
 INVERSE_PENALTY = 1.0  # scikit-learn's own default: it matters where there are few samples, and hardly otherwise

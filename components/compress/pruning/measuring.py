@@ -11,14 +11,15 @@ import torch
 
 from components.artifacts import Dataset, Model
 from components.compress.pruning.report import PruningReport, Round
-from components.compress.quantization.measuring import loss, measured, predictions
+from components.compress.quantization.measuring import loss, measured
 from components.data.reading.loading import load_split
 from components.export.export import export
 from components.models.network import load_network
 from components.models.size import size
 from components.runtimes.execution import Timings, compare_latency, open_session
-from components.runtimes.judge import judge, torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.asking import ask, primary
+from components.tasks.network import torch_answerer
 
 BATCH = 64  # at which engines are near their best on a CPU
 THREADS = 1
@@ -30,16 +31,16 @@ def report_on(
     """The unpruned network and that of each round, which was cut as `cuts` says and then trained."""
     task, samples = tasks.get(dataset.card.task), load_split(dataset, "validation")
     one, many = timed([unpruned, *trained], (1, BATCH))
-    exact = measured(task, predictions(task, torch_answerer(task, load_network(unpruned)), samples, dataset.card))
+    exact = measured(task, ask(task, torch_answerer(task, load_network(unpruned)), samples, dataset.card))
     rounds = []
     for number, (model, start) in enumerate(zip((unpruned, *trained), (None, *cuts), strict=True)):
         network = load_network(model)
         answerer = torch_answerer(task, network)
-        own = measured(task, predictions(task, answerer, samples, dataset.card)) if number else exact
+        own = measured(task, ask(task, answerer, samples, dataset.card)) if number else exact
         counted = size(network, model.card.input)
         untrained = None
         if start is not None:
-            untrained = judge(task, torch_answerer(task, load_network(start)), samples, dataset.card).primary
+            untrained = primary(task, ask(task, torch_answerer(task, load_network(start)), samples, dataset.card))
         rounds.append(
             Round(
                 round=number,
@@ -55,7 +56,8 @@ def report_on(
                 loss=loss(task, exact, own),
             )
         )
-    return PruningReport(kind=kind, metric=task.spec.primary_metric, samples=len(samples), rounds=tuple(rounds))
+    metric = task.spec.primary
+    return PruningReport(kind=kind, metric=metric.name, unit=metric.unit, samples=len(samples), rounds=tuple(rounds))
 
 
 def timed(models: Sequence[Model], batches: Sequence[int]) -> tuple[Timings, ...]:

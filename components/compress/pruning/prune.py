@@ -27,8 +27,8 @@ from components.models.narrowing import shapes_of
 from components.models.network import load_network, save_weights, untrained
 from components.models.size import size
 from components.runtimes.execution import noise
-from components.runtimes.judge import preprocess
 from components.tasks import registry as tasks
+from components.tasks.network import preprocess
 
 NAME = "pruned"
 HALVINGS = 5  # of the share of multiply-adds in which a latency is looked for: to 3 % of what there is

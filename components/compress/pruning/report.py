@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from components.artifacts import Card, Figure
-from components.compress.quantization.choice import FASTER, points
+from components.compress.quantization.choice import FASTER
+from components.metrics.metric import SHARE, recorded
 from components.runtimes.execution import LatencyFigures
 
 
@@ -28,6 +31,7 @@ class PruningReport(Card):
 
     kind: str
     metric: str
+    unit: str = Field(default=SHARE, exclude_if=lambda unit: unit == SHARE)  # of the metric
     samples: int
     rounds: tuple[Round, ...]  # the unpruned network first
 
@@ -58,8 +62,9 @@ class PruningReport(Card):
     def says(self) -> str:
         """One line for people; what was not bought is said too."""
         before, after = self.before, self.after
+        lost = recorded(self.metric, True, self.unit).amount(abs(after.loss.value))
         change = "loses" if after.loss.value > 0 else "gains"
-        parts = [f"validation {self.metric} {after.metric.value:.4f}, {change} {points(abs(after.loss.value))}"]
+        parts = [f"validation {self.metric} {after.metric.value:.4f}, {change} {lost}"]
         if after.nonzero < after.parameters:
             parts.append(f"{1 - after.nonzero / after.parameters:.0%} of the parameters are zero")
         if after.parameters != before.parameters:

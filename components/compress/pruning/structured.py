@@ -24,7 +24,7 @@ from components.export.errors import CompressionError
 from components.models.attention import SelfAttention, SpatialAttention
 from components.models.registry import Network
 from components.runtimes.execution import noise
-from components.runtimes.judge import preprocess
+from components.tasks.network import preprocess
 from components.tasks.protocol import Batch, Task
 
 STEPS = 100  # a step takes at most 1 % of the channels: the target is met as closely as that

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from components.metrics.metric import Metric
+
 Goal = Literal["speed", "size"]
 
 # Below this the two are equally fast: medians of 15 alternating rounds of one graph against itself differed by up to
@@ -19,14 +21,14 @@ class Outcome:
     """What a candidate costs and buys, against float32."""
 
     name: str
-    loss: float  # in the metric's own unit, positive where it is worse
+    loss: float  # as `Metric.lost` has it, positive where it is worse
     speedup: float
     speedup_low: float  # what three of four rounds reach
     shrinkage: float  # float32's bytes in its own
 
 
 def choose(
-    outcomes: Sequence[Outcome], metric: str, allowance: float, batch: int, goal: Goal = "speed"
+    outcomes: Sequence[Outcome], metric: Metric, allowance: float, batch: int, goal: Goal = "speed"
 ) -> tuple[str, str]:
     """Name and reason: of those within the allowance the fastest (or smallest), if it is more so than float32.
 
@@ -40,22 +42,17 @@ def choose(
     best = max(fitting, key=lambda each: each.speedup if goal == "speed" else each.shrinkage)
     bought = f"{best.speedup:.1f}× faster at batch {batch}" if goal == "speed" else f"{best.shrinkage:.1f}× smaller"
     change = "keeps" if best.loss == 0 else "loses" if best.loss > 0 else "gains"
-    price = f"{change} {metric if best.loss == 0 else f'{points(abs(best.loss))} of {metric}'}"
-    return best.name, f"{best.name}: {bought} and {price} (allowed {points(allowance)})"
+    price = f"{change} {metric.name if best.loss == 0 else f'{metric.amount(abs(best.loss))} of {metric.name}'}"
+    return best.name, f"{best.name}: {bought} and {price} (allowed {metric.amount(allowance)})"
 
 
-def points(share: float) -> str:
-    """A share in percentage points."""
-    return f"{share * 100:.2g} pp"
-
-
-def _against(each: Outcome, metric: str, allowance: float, batch: int, goal: Goal) -> str | None:
+def _against(each: Outcome, metric: Metric, allowance: float, batch: int, goal: Goal) -> str | None:
     """Why the candidate is not served; None where nothing speaks against it."""
     name, pace = each.name, f"the speed at batch {batch}"
     if not math.isfinite(each.loss):
-        return f"the {metric} of {name} or of float32 could not be computed, so the loss is not known"
+        return f"the {metric.name} of {name} or of float32 could not be computed, so the loss is not known"
     if each.loss > allowance:
-        lost = f"{points(each.loss)} of {metric} (allowed {points(allowance)})"
+        lost = f"{metric.amount(each.loss)} of {metric.name} (allowed {metric.amount(allowance)})"
         return f"{name} loses {lost}, at {each.speedup:.1f}× {pace}"
     if goal == "size":
         return None if each.shrinkage > 1.0 else f"{name} is not smaller"

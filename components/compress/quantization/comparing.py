@@ -15,14 +15,15 @@ from components.compress.quantization.measuring import (
     loss,
     measured,
     members,
-    predictions,
 )
 from components.compress.quantization.report import CandidateReport, Int8Facts
 from components.compress.quantization.worst import saturating_answerer, worse
 from components.config import QuantizeConfig
 from components.data.reading.loading import Arrays
 from components.runtimes.execution import Timings, compare_latency, open_session
-from components.runtimes.judge import Answerer, session_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
+from components.tasks.asking import ask
 from components.tasks.protocol import Task
 
 COMPARED = 1_000  # validation images at most on which PyTorch's, float's and int8's answers are compared
@@ -46,7 +47,7 @@ def compared(
     answerers = {name: session_answerer(session) for name, session in sessions.items()}
     timings = [compare_latency(sessions, batch, config.threads) for batch in sorted({1, config.batch})]
     who = members(task, validation, card)
-    exact = predictions(task, answerers["float32"], validation, card, batch=config.batch)
+    exact = ask(task, answerers["float32"], validation, card, batch=config.batch)
     reference = measured(task, exact)
     found = []
     for each in made:
@@ -65,7 +66,7 @@ def compared(
                 speedup=timings[-1].speedup(each.name, over="float32"),
                 speedup_low=float(np.quantile(_ratios(timings[-1], each.name), 0.25)),
                 latency=tuple(timing.figures(each.name) for timing in timings),
-                from_float32=difference(answerers["float32"], answerers[each.name], validation.images[:COMPARED]),
+                from_float32=difference(task, answerers["float32"], answerers[each.name], validation.images[:COMPARED]),
                 stored=each.stored,
                 int8=each.int8,
             )
@@ -77,11 +78,11 @@ def _at_worst(
     task: Task, each: Made, answerer: Answerer, validation: Arrays, card: DatasetCard, config: QuantizeConfig
 ) -> Predictions:
     """What it answers here, or where its int8 sums saturate if that is worse."""
-    own = predictions(task, answerer, validation, card, batch=config.batch)
+    own = ask(task, answerer, validation, card, batch=config.batch)
     saturating = saturating_answerer(each.model.onnx, config.threads) if each.int8 is not None else None
     if saturating is None:
         return own
-    held = predictions(task, saturating, validation, card, batch=config.batch)
+    held = ask(task, saturating, validation, card, batch=config.batch)
     return held if worse(task, own, held) else own
 
 

@@ -18,7 +18,9 @@ from components.compress.quantization.graphs import heads, layers
 from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.static import OPERATORS, Bits, Method, to_int8
 from components.runtimes.execution import Images, open_session
-from components.runtimes.judge import Answerer, session_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
+from components.tasks.protocol import Task
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,14 @@ class Search:
 
 
 def sensitivity(
-    prepared: Path, images: Images, method: Method, ranges: Path, exact: Answerer, threads: int, bits: Bits = 7
+    task: Task,
+    prepared: Path,
+    images: Images,
+    method: Method,
+    ranges: Path,
+    exact: Answerer,
+    threads: int,
+    bits: Bits = 7,
 ) -> dict[str, float]:
     """Layer → signal-to-noise ratio of the answers where it alone is int8, decibels; the worst first.
 
@@ -45,7 +54,7 @@ def sensitivity(
             continue
         trial = prepared.with_name("alone.onnx")
         to_int8(prepared, trial, images, method, ranges=ranges, only=nodes, bits=bits)
-        found[name] = signal_to_noise(exact, session_answerer(open_session(trial, threads)), images)
+        found[name] = signal_to_noise(task, exact, session_answerer(open_session(trial, threads)), images)
         trial.unlink()
     return dict(sorted(found.items(), key=lambda item: item[1]))
 

@@ -17,7 +17,9 @@ from components.compress.quantization.saturating import saturating
 from components.compress.quantization.static import METHODS, Bits, Method, prepare, to_int8
 from components.config import QuantizeConfig
 from components.runtimes.execution import Images, executed_kernels, open_session
-from components.runtimes.judge import Answerer, session_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
+from components.tasks.protocol import Task
 
 # Images on which layers are ranked: their order settles long before, and each layer is asked for all of them.
 RANKED_ON = 128
@@ -62,7 +64,9 @@ class Int8:
     plain_loss: float
 
 
-def to_best_int8(source: Path, looked: Looked, loss_of: LossOf, config: QuantizeConfig, folder: Path) -> Int8:
+def to_best_int8(
+    task: Task, source: Path, looked: Looked, loss_of: LossOf, config: QuantizeConfig, folder: Path
+) -> Int8:
     """Write into `folder` the int8 graph of the float graph `source` that keeps to the allowance, if one is found.
 
     Raises CompressionError where nothing can be quantized.
@@ -70,7 +74,7 @@ def to_best_int8(source: Path, looked: Looked, loss_of: LossOf, config: Quantize
     folder.mkdir(parents=True)
     graph = folder / "int8.onnx"
     exact = session_answerer(open_session(source, config.threads))
-    way, ratios = _best(_ways(source, folder, config), graph, looked, exact, config)
+    way, ratios = _best(task, _ways(source, folder, config), graph, looked, exact, config)
     prepared, method, ranges = way.prepared, way.method, way.ranges
     model = onnx.load(prepared)
     make = partial(to_int8, prepared, graph, looked.calibration, method, ranges=ranges)
@@ -80,7 +84,7 @@ def to_best_int8(source: Path, looked: Looked, loss_of: LossOf, config: Quantize
     found, worst = Search((), 0, ""), dict[str, float]()
     # Not <=: a loss that is not known is none that is allowed.
     if not loss <= config.allowance and config.control_seconds > 0:
-        worst = sensitivity(prepared, looked.calibration[:RANKED_ON], method, ranges, exact, config.threads, bits)
+        worst = sensitivity(task, prepared, looked.calibration[:RANKED_ON], method, ranges, exact, config.threads, bits)
 
         def loss_with(kept: Sequence[str]) -> float:
             make(kept=floating_nodes(model, kept))
@@ -131,7 +135,7 @@ def _ways(source: Path, folder: Path, config: QuantizeConfig) -> list[Way]:
 
 
 def _best(
-    ways: Sequence[Way], graph: Path, looked: Looked, exact: Answerer, config: QuantizeConfig
+    task: Task, ways: Sequence[Way], graph: Path, looked: Looked, exact: Answerer, config: QuantizeConfig
 ) -> tuple[Way, dict[str, float]]:
     """The way whose answers are closest to float32's, and how close all are; where there is but one, none is asked."""
     if len(ways) == 1:
@@ -140,5 +144,5 @@ def _best(
     for way in ways:
         to_int8(way.prepared, graph, looked.calibration, way.method, ranges=way.ranges)
         rounded = session_answerer(open_session(graph, config.threads))
-        ratios[way.name] = signal_to_noise(exact, rounded, looked.held_out)
+        ratios[way.name] = signal_to_noise(task, exact, rounded, looked.held_out)
     return max(ways, key=lambda way: ratios[way.name]), ratios

@@ -19,9 +19,12 @@ from components.artifacts import DatasetCard, Figure, Predictions
 from components.compress.quantization.report import Difference, GroupLoss
 from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
+from components.metrics.figures import figure
+from components.metrics.metric import SHARE
 from components.runtimes.execution import Images
-from components.runtimes.judge import Answerer, batches
-from components.tasks.protocol import Task
+from components.runtimes.protocol import Answerer, Answers
+from components.tasks.asking import batches, primary
+from components.tasks.protocol import Deciding, Task
 
 Floats = npt.NDArray[np.float64]
 Members = Mapping[tuple[str, str], npt.NDArray[np.int64]]  # (column, group) → the rows of its samples
@@ -29,6 +32,7 @@ Members = Mapping[tuple[str, str], npt.NDArray[np.int64]]  # (column, group) →
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 SEED = 0
+ALIKE = 0.01  # difference below which answers count as equal, where a task does not say which are
 
 
 @dataclass(frozen=True)
@@ -37,38 +41,24 @@ class Measured:
 
     value: float
     spread: Floats  # (RESAMPLES,); equal seeds, so two networks' are paired
+    unit: str = SHARE  # of the metric
 
     @property
     def figure(self) -> Figure:
-        return _figure(self.value, self.spread, CONFIDENCE)
-
-
-def predictions(task: Task, answerer: Answerer, samples: Arrays, card: DatasetCard, *, batch: int = 64) -> Predictions:
-    """What the network answers for every sample, as everyone who judges reads it."""
-    columns: dict[str, list[Any]] = {}
-    for part in batches(len(samples), batch):
-        for name, values in task.rows(answerer(samples.images[part]), samples.targets[part]).items():
-            columns.setdefault(name, []).append(pa.array(values))
-    table = {name: pa.chunked_array(parts).combine_chunks() for name, parts in columns.items()}
-    return Predictions(pa.table(table), model="", data="", classes=card.classes)
+        return figure(self.value, self.spread, CONFIDENCE, self.unit)
 
 
 def measured(task: Task, answers: Predictions) -> Measured:
     """The task's primary metric; NaN where it cannot be computed."""
     samples = len(answers.table)
     spread = bootstrap.distribution(lambda weights: task.measure(answers, weights), samples, RESAMPLES, SEED)
-    return Measured(primary(task, answers), spread[task.spec.primary_metric])
-
-
-def primary(task: Task, answers: Predictions) -> float:
-    """The task's primary metric without an interval; NaN where it cannot be computed."""
-    return float(task.measure(answers, np.ones((1, len(answers.table))))[task.spec.primary_metric][0])
+    return Measured(primary(task, answers), spread[task.spec.primary_metric], task.spec.primary.unit)
 
 
 def loss(task: Task, exact: Measured, rounded: Measured, confidence: float = CONFIDENCE) -> Figure:
-    """How much worse `rounded` is than `exact`, in the metric's unit, with a paired interval."""
-    sign = 1.0 if task.spec.higher_is_better else -1.0
-    return _figure(sign * (exact.value - rounded.value), sign * (exact.spread - rounded.spread), confidence)
+    """How much worse `rounded` is than `exact`, as `Metric.lost` has it, with a paired interval."""
+    lost = task.spec.primary.lost
+    return figure(lost(exact.value, rounded.value), lost(exact.spread, rounded.spread), confidence)
 
 
 def members(task: Task, samples: Arrays, card: DatasetCard) -> Members:
@@ -108,27 +98,36 @@ def group_losses(
     return tuple(found)
 
 
-def difference(one: Answerer, other: Answerer, images: Images, batch: int = 64) -> Difference:
+def difference(task: Task, one: Answerer, other: Answerer, images: Images, batch: int = 64) -> Difference:
     """Compare what two executions answer for `images` (N, H, W, C) uint8."""
-    largest, total, values, equal, units = 0.0, 0.0, 0, 0, 0
+    largest, total, values, equal = 0.0, 0.0, 0, 0.0
     for left, right in _both(one, other, images, batch):
-        gap = np.abs(left["probabilities"].astype(np.float64) - right["probabilities"])
-        largest, total, values = max(largest, float(gap.max())), total + float(gap.sum()), values + gap.size
-        same = left["prediction"] == right["prediction"]
-        equal, units = equal + int(same.sum()), units + same.size
-    return Difference(samples=len(images), largest=largest, mean=total / values, agreement=equal / units)
+        apart = task.difference(left, right)
+        largest = max(largest, float(apart.max()))
+        for before, after in _measured_outputs(task, left, right):
+            total, values = total + float(np.abs(before - after).sum()), values + before.size
+        same = task.agreement(left, right) if isinstance(task, Deciding) else apart <= ALIKE
+        equal += float(same.sum())
+    return Difference(samples=len(images), largest=largest, mean=total / values, agreement=equal / len(images))
 
 
-def signal_to_noise(exact: Answerer, rounded: Answerer, images: Images, batch: int = 64) -> float:
-    """Power of the probabilities over that of their error, in decibels; needs no labels, and sees more than accuracy.
+def signal_to_noise(task: Task, exact: Answerer, rounded: Answerer, images: Images, batch: int = 64) -> float:
+    """Power of the answers over that of their error, in decibels; needs no labels, and sees more than accuracy.
 
-    Infinite where there is no error.
+    Of several outputs that of the one which suffers most. Infinite where there is no error.
     """
-    signal = noise = 0.0
+    power = np.zeros((2, sum(output.measured for output in task.spec.outputs)))
     for left, right in _both(exact, rounded, images, batch):
-        truth = left["probabilities"].astype(np.float64)
-        signal, noise = signal + float((truth**2).sum()), noise + float(((truth - right["probabilities"]) ** 2).sum())
-    return 10.0 * math.log10(signal / noise) if noise > 0 else math.inf
+        for number, (truth, found) in enumerate(_measured_outputs(task, left, right)):
+            power[:, number] += float((truth**2).sum()), float(((truth - found) ** 2).sum())
+    return min(10.0 * math.log10(signal / noise) if noise > 0 else math.inf for signal, noise in power.T)
+
+
+def _measured_outputs(task: Task, one: Answers, other: Answers) -> Iterator[tuple[Floats, Floats]]:
+    """Both executions' numbers, output by output."""
+    for output in task.spec.outputs:
+        if output.measured:
+            yield one[output.name].astype(np.float64), other[output.name].astype(np.float64)
 
 
 def _both(one: Answerer, other: Answerer, images: Images, batch: int) -> Iterator[tuple[Any, Any]]:
@@ -137,16 +136,20 @@ def _both(one: Answerer, other: Answerer, images: Images, batch: int) -> Iterato
 
 def _dense_classes(task: Task, exact: Predictions, rounded: Predictions, allowance: float) -> list[GroupLoss]:
     before, after = task.by_class(exact), task.by_class(rounded)
-    losses = {name: _first(before[name]) - _first(after[name]) for name in before}
+    losses = {name: task.spec.primary.lost(_first(before[name]), _first(after[name])) for name in before}
     found = []
     for name, lost in losses.items():
         others = [value for other, value in losses.items() if other != name]
         rest = float(np.mean(others)) if others else math.nan
         flagged = lost - max(rest, 0.0) > allowance
-        figure = Figure(value=lost)
         found.append(
             GroupLoss(
-                column="class", group=name, samples=len(exact.table), loss=figure, rest=rest, flagged=bool(flagged)
+                column="class",
+                group=name,
+                samples=len(exact.table),
+                loss=Figure(value=lost),
+                rest=rest,
+                flagged=bool(flagged),
             )
         )
     return found
@@ -163,9 +166,3 @@ def _part(answers: Predictions, rows: npt.NDArray[np.int64]) -> Predictions:
 def _point(task: Task, answers: Predictions) -> Measured:
     value = task.measure(answers, np.ones((1, len(answers.table))))[task.spec.primary_metric]
     return Measured(float(value[0]), value)
-
-
-def _figure(value: float, spread: Floats, confidence: float) -> Figure:
-    """A figure whose interval is left out, rather than guessed, where a resample had no value."""
-    low, high = bootstrap.interval(spread, confidence)
-    return Figure(value=value, low=low, high=high) if math.isfinite(low + high) else Figure(value=value)

@@ -13,7 +13,7 @@ class Difference(Card):
 
     samples: int
     largest: float  # of a probability
-    mean: float  # of a probability, absolute
+    mean: float  # of a number in the answers (a probability), absolute
     agreement: float  # share of equal predictions (of samples, or of pixels)
 
 

@@ -16,6 +16,7 @@ from components.artifacts import Card, ModelCard
 from components.compress.quantization.measuring import difference
 from components.runtimes import onnxruntime, openvino
 from components.runtimes.execution import Images, compare_calls
+from components.tasks.protocol import Task
 
 Engine = Literal["onnxruntime", "openvino"]
 
@@ -42,7 +43,7 @@ class RuntimeChoice(Card):
         return card.model_copy(update=self.model_dump(include=names))
 
 
-def choose_runtime(graph: Path, images: Images, *, batch: int, threads: int) -> RuntimeChoice:
+def choose_runtime(task: Task, graph: Path, images: Images, *, batch: int, threads: int) -> RuntimeChoice:
     """Time both engines on `graph` at one image, a few and `batch`, and compare their answers for `images`."""
     missing = openvino.RUNTIME.missing
     if missing:
@@ -52,7 +53,7 @@ def choose_runtime(graph: Path, images: Images, *, batch: int, threads: int) -> 
         "openvino": openvino.RUNTIME.open(graph, threads),
     }
     shown = images[:COMPARED]
-    gap = difference(engines["onnxruntime"], engines["openvino"], shown)
+    gap = difference(task, engines["onnxruntime"], engines["openvino"], shown)
     sizes = sorted({1, min(FEW, batch), batch})
     speedups: dict[int, float] = {}
     for size in sizes:

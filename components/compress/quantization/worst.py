@@ -11,10 +11,11 @@ from pathlib import Path
 import onnx
 
 from components.artifacts import Predictions
-from components.compress.quantization.measuring import primary
 from components.compress.quantization.saturating import saturating
 from components.runtimes import onnxruntime as engine
-from components.runtimes.judge import Answerer, session_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.runtimes.protocol import Answerer
+from components.tasks.asking import primary
 from components.tasks.protocol import Task
 
 
@@ -32,4 +33,4 @@ def worse(task: Task, one: Predictions, other: Predictions) -> bool:
     before, after = primary(task, one), primary(task, other)
     if math.isnan(before) or math.isnan(after):
         return math.isnan(after) and not math.isnan(before)
-    return after < before if task.spec.higher_is_better else after > before
+    return task.spec.primary.beats(before, after)

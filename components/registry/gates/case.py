@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from components.artifacts import Evidence, Figure, Verdict
 from components.data.drift.rule import DriftReport
+from components.metrics.metric import Metric
 from components.registry.gates.tries import confidence_of, stretched
 
 SPLIT = "test"
@@ -37,7 +38,12 @@ class Case:
     at: float  # the moment of the judgement, seconds since 1970
     unreadable: str | None = None  # why production's files cannot be compared with, and what can be done
     tries: int = 1  # this version is the so-manieth that is judged on that test split
-    higher_is_better: bool = True  # of the task's primary metric
+    metric: Metric = field(default=Metric("primary"))  # the task's primary metric
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of the primary metric is better."""
+        return self.metric.more
 
 
 def problem(case: Case) -> str:

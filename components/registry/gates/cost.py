@@ -30,7 +30,7 @@ def int8_drop(case: Case, gate: Int8DropGate) -> Verdict:
     before = finite(parent, parent.primary)
     if isinstance(before, str):
         return refused(gate.gate, gate.limit, f"its float parent: {before}")
-    lost = before.value - served.value if case.higher_is_better else served.value - before.value
+    lost = case.metric.lost(before.value, served.value)
     return judged(gate.gate, lost, gate.limit, Figure(value=lost), above=False, what="the loss", after=_whose(case))
 
 

@@ -17,7 +17,8 @@ from components.augment.policy import augment
 from components.config import TransferConfig
 from components.models.sequence import blocks as blocks_of
 from components.tasks import registry as tasks
-from components.tasks.protocol import Batch, network_of
+from components.tasks.network import network_of
+from components.tasks.protocol import Batch
 from components.training.finding.alone import alone
 from components.training.jobs.imbalance import balance_of
 from components.training.jobs.job import Job

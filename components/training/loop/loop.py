@@ -224,12 +224,12 @@ def _evenness(around: Surroundings, strategy: Strategy, epoch: int) -> dict[str,
 
 def _stopped(around: Surroundings, state: State) -> bool:
     """Whether the validation split says that more epochs would be for nothing (`training.patience`)."""
-    return stop(state.history, around.job.training.patience, *around.watched)
+    return stop(state.history, around.job.training.patience, around.watched)
 
 
 def _keep_best(around: Surroundings, state: State) -> None:
     """With `patience`, the weights of the best epoch so far are what will be returned."""
-    if around.job.training.patience is None or best_epoch(state.history, *around.watched) != state.epoch:
+    if around.job.training.patience is None or best_epoch(state.history, around.watched) != state.epoch:
         return
     with state.averaged():
         whole = state.strategy.whole(state.strategy.state())

@@ -14,8 +14,10 @@ from torch import nn
 
 from components.artifacts import DatasetCard
 from components.files import digest_values
+from components.metrics.metric import Metric
 from components.tasks import registry as tasks
-from components.tasks.protocol import Task, network_of
+from components.tasks.network import network_of
+from components.tasks.protocol import Task
 from components.training.jobs.imbalance import Balance, balance_of
 from components.training.jobs.job import Event, Job, Listener
 from components.training.loop.smote import linear_head
@@ -24,6 +26,7 @@ from components.training.objectives.copying import Copying, copying_of
 from components.training.objectives.objective import Objective, objective_of
 from components.training.objectives.teacher import Teacher, teacher_of
 from components.training.optimizing.rounding import rounded
+from components.training.optimizing.stopping import of_validation
 from components.training.processes.workers import Workers, autocast
 from components.training.reading.samples import Reading, Samples, Split
 from components.training.reading.stream import Stream
@@ -70,9 +73,9 @@ class Surroundings:
         return network.to(self.workers.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     @property
-    def watched(self) -> tuple[str, bool]:
-        """The validation split's primary metric, and whether more of it is better."""
-        return f"validation_{self.task.spec.primary_metric}", self.task.spec.higher_is_better
+    def watched(self) -> Metric:
+        """The validation split's primary metric."""
+        return of_validation(self.task.spec.primary)
 
 
 def surroundings_of(job: Job, data: Data, folder: Path, workers: Workers, on_event: Listener) -> Surroundings:

@@ -6,20 +6,17 @@ watching a training.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from components.artifacts import DatasetCard, Predictions
-from components.tasks.protocol import Columns, Task
+from components.artifacts import DatasetCard
+from components.tasks.asking import Asked, Rows, gathered, label, rows_of
+from components.tasks.network import arrays_of
+from components.tasks.protocol import Task
 from components.training.parallel.strategy import Strategy
 from components.training.processes.workers import Workers
 from components.training.reading.samples import Split
-from components.training.reading.sampling import Positions
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -37,7 +34,7 @@ def validate(
     """
     part, parts = strategy.part, strategy.parts
     mine = np.arange(part, len(split), parts)
-    pieces: list[Columns] = []
+    rows: list[Rows] = []
     total = 0.0
     was_training = strategy.network.training
     strategy.network.eval()
@@ -49,27 +46,12 @@ def validate(
             continue
         with torch.inference_mode():
             total += float(task.loss(outputs, batch)["loss"]) * len(asked)
-            answer = {name: _array(value) for name, value in task.answer(outputs).items()}
-        pieces.append(task.rows(answer, batch.targets.cpu().numpy()))
+            answer = arrays_of(task.answer(outputs))
+        rows += rows_of(task, [Asked(asked, answer, batch.targets.cpu().numpy())])
     strategy.network.train(was_training)
-    gathered = [(total, pieces) for total, pieces in workers.gather((total, pieces)) if pieces]
-    order = np.argsort(np.concatenate([np.arange(other, len(split), parts) for other in range(parts)]), kind="stable")
-    columns = _joined([piece for _, theirs in gathered for piece in theirs], order)
-    table = pa.table({"id": [str(name) for name in split.ids], "split": ["validation"] * len(split), **columns})
-    measured = task.measure(Predictions(table, model="", data="", classes=card.classes), np.ones((1, len(split))))
-    loss = sum(loss for loss, _ in gathered) / len(split)
+    everybody = workers.gather((total, rows))
+    every = [each for _, theirs in everybody for each in theirs]
+    predictions = gathered(task, every, card, label(split.ids, "validation", {}))
+    measured = task.measure(predictions, np.ones((1, len(split))))
+    loss = sum(loss for loss, theirs in everybody if theirs) / len(split)
     return {"validation_loss": loss, **{f"validation_{name}": float(value[0]) for name, value in measured.items()}}
-
-
-def _array(value: Tensor) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = (value.float() if value.is_floating_point() else value).cpu().numpy()
-    return array
-
-
-def _joined(pieces: list[Columns], order: Positions) -> Columns:
-    """The pieces' columns, one after another, rows in the given order."""
-    joined: Columns = {}
-    for name in pieces[0]:
-        rows = [row for piece in pieces for row in piece[name]]
-        joined[name] = [rows[position] for position in order]
-    return joined

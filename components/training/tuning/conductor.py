@@ -144,7 +144,7 @@ def _searcher(study: Study) -> Any:
     return OptunaSearch(
         space={key: distribution(domain) for key, domain in study.space.items()},
         metric=OBJECTIVE,
-        mode="max" if study.higher_is_better else "min",
+        mode="max" if study.watched.more else "min",
         points_to_evaluate=None if own is None else [own],  # so that the best is no worse than what there is
         sampler=TPESampler(seed=study.line.tune.seed),
     )
@@ -160,7 +160,7 @@ def _scheduler(study: Study) -> Any:
             super().__init__(
                 time_attr=EPOCH,
                 metric=OBJECTIVE,
-                mode="max" if study.higher_is_better else "min",
+                mode="max" if study.watched.more else "min",
                 max_t=study.most_epochs,
                 grace_period=study.line.tune.grace,
                 reduction_factor=study.line.tune.reduction,
@@ -289,4 +289,4 @@ def _objective(seen: list[float], job: Job, study: Study) -> float:
     """The figure of the weights that a training would hand back now: with `patience`, those of its best epoch."""
     if job.training.patience is None:
         return seen[-1]
-    return max(seen) if study.higher_is_better else min(seen)
+    return study.watched.best(seen, float)

@@ -40,10 +40,9 @@ def history(study: Study, findings: Findings) -> Figure:
             values = [trial.value or 0.0 for trial in shown]
             axes.scatter([trial.number for trial in shown], values, color=colour, label=state, zorder=3)
     finished = [trial for trial in findings.trials if trial.state == "finished" and trial.value is not None]
-    better = max if study.higher_is_better else min
     axes.step(
         [trial.number for trial in finished],
-        list(accumulate((trial.value or 0.0 for trial in finished), better)),
+        list(accumulate((trial.value or 0.0 for trial in finished), lambda *two: study.watched.best(two, float))),
         where="post",
         color=BEST,
         label="best that finished",

@@ -50,7 +50,7 @@ def write_recipe(study: Study, findings: Findings, path: Path, origin: Mapping[s
         f"reduction {settings.reduction}",
         f"best: trial {best.number}, {study.metric} {best.value:.4f} after {best.epochs} epochs, the highest of "
         f"{states.count('finished')} that finished: of the test split expect less"
-        if study.higher_is_better
+        if study.watched.more
         else f"best: trial {best.number}, {study.metric} {best.value:.4f} after {best.epochs} epochs, the lowest of "
         f"{states.count('finished')} that finished: of the test split expect more",
         "search space, and what was best:",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from components.config import ConfigurationError, LineConfig
+from components.metrics.metric import Metric
 from components.training.finding.alone import alone
 from components.training.jobs.job import Job
 from components.training.tuning.space import Range, Space, Value, value_at, with_values
@@ -23,8 +24,7 @@ class Study:
     line: LineConfig
     space: Space
     task: str
-    metric: str  # of the validation split, such as `validation_accuracy`
-    higher_is_better: bool
+    watched: Metric  # of the validation split, such as `validation_accuracy`
 
     def job(self, values: Mapping[str, Value]) -> Job:
         """The training of the trial with these values; raises ConfigurationError where they do not go together."""
@@ -38,6 +38,11 @@ class Study:
             training=alone(line.training),
             augment=line.augment,
         )
+
+    @property
+    def metric(self) -> str:
+        """The name of what is watched."""
+        return self.watched.name
 
     @property
     def most_epochs(self) -> int:
@@ -109,11 +114,11 @@ class Findings:
     importances: Mapping[str, float] | None  # key → share of the variance (fANOVA); None: too few finished
 
 
-def best_of(trials: Sequence[Trial], higher_is_better: bool) -> Trial | None:
+def best_of(trials: Sequence[Trial], metric: Metric) -> Trial | None:
     """The best of the finished ones, the earliest where several are; None where none is.
 
     Pruned ones are left out: their figure is of fewer epochs, and no recipe would repeat it.
     """
     finished = [trial for trial in trials if trial.state == "finished" and trial.value is not None]
-    sign = 1.0 if higher_is_better else -1.0
-    return max(finished, key=lambda trial: (sign * (trial.value or 0.0), -trial.number), default=None)
+    in_order = sorted(finished, key=lambda trial: trial.number)
+    return metric.best(in_order, lambda trial: trial.value or 0.0) if in_order else None

@@ -53,7 +53,7 @@ def optimise(
         shutil.rmtree(storage / "ray" / token, ignore_errors=True)
     log.close("stopped")
     trials = log.trials(study)
-    best = best_of(trials, study.higher_is_better)
+    best = best_of(trials, study.watched)
     if best is None:
         raise TrainingError(_nothing(trials, study))
     return Findings(trials, best, importances(trials, study.space, study.line.tune.seed))
@@ -125,7 +125,7 @@ def _trial(number: int, events: list[TrialEvent], study: Study) -> Trial:
     figures = [event.metrics[study.metric] for event in epochs]
     value = figures[-1] if figures else None
     if figures and last.state != "failed" and study.job(last.values).training.patience is not None:
-        value = max(figures) if study.higher_is_better else min(figures)
+        value = study.watched.best(figures, float)
     return Trial(number, last.values, last.state or "stopped", len(epochs), value, last.message)
 
 

@@ -21,9 +21,9 @@ from components.config import NetworkConfig
 from components.data.reading.loading import load_split
 from components.export.export import export
 from components.models.network import save_weights
-from components.runtimes.judge import preprocess
 from components.tasks import registry as tasks
-from components.tasks.protocol import Batch, network_of
+from components.tasks.network import network_of, preprocess
+from components.tasks.protocol import Batch
 
 SPLITS = ("train", "validation", "test")
 

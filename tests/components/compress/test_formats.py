@@ -117,11 +117,24 @@ def test_an_export_that_answers_otherwise_is_not_written(
     onnx.save(graph, folder / "model.onnx")
     shutil.copytree(written["onnx"].parent, tmp_path / "out")
     before = digest_folder(tmp_path / "out")
-    with pytest.raises(
-        CompressionError, match=r"expected probabilities within 0\.001 of the model's, found a difference"
-    ):
+    with pytest.raises(CompressionError, match=r"expected answers within 0\.001 of the model's, found a difference"):
         write(Source(Model.load(folder)), "onnx", tmp_path / "out")
     assert digest_folder(tmp_path / "out") == before
+
+
+def test_outputs_that_a_format_numbers_go_by_the_signature_beside_it(written: dict[str, Path], tmp_path: Path) -> None:
+    alone = tmp_path / "alone.pt2"
+    shutil.copyfile(written["torch"], alone)
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    names = ["probabilities", "prediction", "embedding"]
+    assert list(registry.get("pytorch").open(alone, 1)(images)) == names  # as earlier versions wrote them
+    signature = json.loads(written["torch"].with_name("signature.json").read_text())
+    assert [output["name"] for output in signature["outputs"]] == names
+    alone.with_name("signature.json").write_text(json.dumps({"outputs": [{"name": name} for name in "abc"]}))
+    assert list(registry.get("pytorch").open(alone, 1)(images)) == ["a", "b", "c"]
+    alone.with_name("signature.json").write_text("[]")
+    with pytest.raises(ValueError, match="expected a signature with the names of the outputs"):
+        registry.get("pytorch").open(alone, 1)
 
 
 @pytest.mark.parametrize(

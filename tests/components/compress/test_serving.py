@@ -10,6 +10,7 @@ from components.compress.quantization.serving import choose_runtime, decide
 from components.data.reading.loading import load_split
 from components.runtimes import openvino, registry
 from components.runtimes.execution import answers, open_model
+from components.tasks import registry as tasks
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,13 @@ def test_each_engine_answers_where_it_is_measurably_faster(
 
 
 def test_the_choice_is_measured_and_tells_why(exported: Model, digits: Dataset) -> None:
-    choice = choose_runtime(exported.onnx, load_split(digits, "validation", limit=50).images, batch=64, threads=1)
+    choice = choose_runtime(
+        tasks.get("classification"),
+        exported.onnx,
+        load_split(digits, "validation", limit=50).images,
+        batch=64,
+        threads=1,
+    )
     assert set(choice.speedups) == {"1", "8", "64"}
     assert choice.agreement == 1.0
     assert choice.largest is not None and choice.largest < 1e-5

@@ -8,6 +8,9 @@ import pytest
 from components.artifacts import Evidence, Figure
 from components.evaluate import chain
 from components.evaluate.pareto import front
+from components.metrics.metric import Metric
+
+ACCURACY = Metric("accuracy")
 
 
 def evidence(accuracy: float, size: float, latency: float | None, runtime: str, **others: float) -> Evidence:
@@ -31,7 +34,7 @@ STAGES = {
 
 
 def test_each_stage_is_held_against_what_it_was_made_of() -> None:
-    changes = {change.stage: change for change in chain.changes(STAGES)}
+    changes = {change.stage: change for change in chain.changes(STAGES, ACCURACY)}
     assert {stage: change.of for stage, change in changes.items()} == {
         "ensemble": "member-1",  # the best of them
         "student": "ensemble",
@@ -45,7 +48,7 @@ def test_each_stage_is_held_against_what_it_was_made_of() -> None:
 
 
 def test_where_less_is_better_the_best_member_has_the_least() -> None:
-    (ensemble, *_) = chain.changes(STAGES, higher_is_better=False)
+    (ensemble, *_) = chain.changes(STAGES, Metric("accuracy", "less"))
     assert ensemble.of == "member-0"
 
 
@@ -58,7 +61,7 @@ def test_a_table_has_a_column_where_any_stage_has_a_value() -> None:
 
 
 def test_everything_is_written_for_people_and_for_programs(tmp_path: Path) -> None:
-    chain.write(STAGES, tmp_path)
+    chain.write(STAGES, tmp_path, ACCURACY)
     told = json.loads((tmp_path / "chain.json").read_text())
     assert list(told["stages"]) == list(STAGES)
     assert told["stages"]["served"]["figures"]["accuracy"]["value"] == 0.905
@@ -80,4 +83,4 @@ def test_everything_is_written_for_people_and_for_programs(tmp_path: Path) -> No
 def test_the_front_is_what_no_other_beats_in_both(
     points: dict[str, tuple[float, float]], higher: bool, expected: list[str]
 ) -> None:
-    assert front(points, higher_is_better=higher) == expected
+    assert front(points, Metric("accuracy", "more" if higher else "less")) == expected

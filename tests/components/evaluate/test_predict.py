@@ -21,7 +21,7 @@ from components.evaluate.predict import predict
 from components.export.export import export
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
-from components.tasks.protocol import network_of
+from components.tasks.network import network_of
 from tests.components.evaluate.evaluate_builders import CONFIG
 
 SPEC = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.3,))

@@ -11,7 +11,8 @@ import pytest
 from components.artifacts import Evidence, Figure, Predictions, Verdict
 from components.evaluate import plots
 from components.evaluate.evaluate import measure
-from components.evaluate.report import ReportData, value_text, write_report
+from components.evaluate.report import ReportData, Words, write_report
+from components.metrics.metric import shown
 from components.tasks import registry as tasks
 from tests.components.evaluate.evaluate_builders import CONFIG, classify, segment
 
@@ -80,7 +81,7 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"confusion", "reliability", "classes", "groups"}
     assert not re.search(r"https?://|url\(|@import", text)
     # and what matters is there
-    primary = value_text(evidence.figures[evidence.primary].value, evidence.primary)
+    primary = shown(evidence.figures[evidence.primary].value)
     for said in (primary, "1.25 ms", "2.50 MB", "rejected", "0.8 < 0.9", "served (int8)", "abcdef", evidence.model):
         assert said in page.text, said
 
@@ -91,7 +92,7 @@ def test_what_may_have_been_learnt_by_heart_is_said_beside_the_figure(tmp_path: 
 
     page = Page(write_report(ReportData("Zoo", evidence, predictions, "classification"), tmp_path).read_text("utf-8"))
 
-    without = value_text(evidence.figures["accuracy_without_twins"].value, "accuracy")
+    without = shown(evidence.figures["accuracy_without_twins"].value)
     assert "though 2 of them are all but the same picture as one that it has learnt from." in page.text
     assert "accuracy without twins" in page.text and without in page.text
     assert "all but the same" not in write_report(
@@ -121,8 +122,15 @@ def test_what_could_not_be_measured_is_said_and_not_shown_as_a_number(tmp_path: 
         (900, "size_bytes", "bytes", "0.9 kB"),
         (0.123, "latency_ms", "ms", "0.123 ms"),
         (12345.6, "throughput_64", "images/s", "12,346 images/s"),
-        (None, "accuracy", "", "–"),
+        (12.5, "rmse", "px", "12.5 px"),
     ],
 )
-def test_numbers_are_written_for_people(value: float | None, name: str, unit: str, text: str) -> None:
-    assert value_text(value, name, unit) == text
+def test_numbers_are_written_for_people(value: float, name: str, unit: str, text: str) -> None:
+    assert Words(tasks.get("classification").spec).number(Figure(value=value, unit=unit), name) == text
+
+
+def test_every_metric_of_a_task_says_what_it_means() -> None:
+    for name in tasks.names():
+        spec = tasks.get(name).spec
+        assert all(Words(spec).meaning(metric.name) == metric.says != "" for metric in spec.metrics)
+    assert Words(spec).number(None, "accuracy") == "–"

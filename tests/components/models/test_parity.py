@@ -14,8 +14,8 @@ from components.export.export import export
 from components.models import registry
 from components.models.network import load_network
 from components.runtimes import registry as runtimes
-from components.runtimes.judge import torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.network import torch_answerer
 from tests.components.models.models_builders import awaken, network, saved, spec
 
 SAMPLES = 1_000

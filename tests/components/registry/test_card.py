@@ -58,7 +58,7 @@ def test_missing_figures_are_called_missing(tmp_path: Path) -> None:
     evidence = build_evidence(model.digest, figures={"accuracy": Figure(value=math.nan)})
     facts = {"model": model.card, "dataset": DATASET, "evidence": evidence}
     card = model_card(name="digits", **facts, stages={}, provenance={}, intended_use="Toy.")  # type: ignore[arg-type]
-    assert "accuracy nan" in card and "Toy." in card and "Not judged" in card and "Not recorded." in card
+    assert "accuracy unknown" in card and "Toy." in card and "Not judged" in card and "Not recorded." in card
 
 
 def test_the_card_says_what_twins_change_where_some_were_learnt_from(tmp_path: Path) -> None:

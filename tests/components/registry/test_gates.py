@@ -9,6 +9,7 @@ import pytest
 from components.artifacts import Decision, Figure
 from components.config import Gate, load
 from components.config.gates import ApprovalsGate, CeilingGate, FloorGate, FreshnessGate
+from components.metrics.metric import Metric
 from components.registry import gates
 from components.registry.gates.judging import JUDGES
 from tests.components.registry.registry_builders import DATA, LIMITS, NOW, build_case, build_evidence, drift_report
@@ -132,7 +133,7 @@ def test_a_version_within_the_margin_of_production_passes() -> None:
 def test_where_lower_is_better_the_signs_turn() -> None:
     error = build_evidence(MODEL, figures={"accuracy": Figure(value=0.7, low=0.68, high=0.79)})
     worse = Figure(value=0.02, low=0.0, high=0.04)
-    case = build_case(error, higher_is_better=False, production=1, against_production=worse)
+    case = build_case(error, metric=Metric("error", "less"), production=1, against_production=worse)
     assert verdict("floor", case).passed
     assert not verdict("production", case).passed
 

@@ -26,7 +26,8 @@ from components.models.ensemble import FUSIONS, mean_probability
 from components.models.network import save_weights
 from components.runtimes.execution import answers, open_session
 from components.tasks import registry
-from components.tasks.protocol import Batch, Capability, Task, network_answer, network_of
+from components.tasks.network import network_answer, network_of
+from components.tasks.protocol import Batch, Capability, Deciding, Task
 
 TASKS = registry.names()
 STEPS = 100  # of Adam on one batch; every task of the registry is well below its limits after 60
@@ -239,8 +240,40 @@ def test_a_perfect_answer_gets_full_marks_and_a_wrong_one_none(name: str) -> Non
     assert right["calibration_error"][0] == 0.0
     assert wrong[task.spec.primary_metric][0] == 0.0
     assert wrong["calibration_error"][0] == 1.0
-    assert task.spec.higher_is_better
+    assert task.spec.primary.beats(right[task.spec.primary_metric][0], wrong[task.spec.primary_metric][0])
     assert all(values.shape == (1,) and np.isfinite(values).all() for values in right.values())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_difference_of_two_answers_is_between_none_and_one(name: str) -> None:
+    task = registry.get(name)
+    given = sample(task)
+    targets = given.batch.targets.numpy()
+    right, wrong = perfect(given, targets), perfect(given, (targets + 1) % 3)
+    np.testing.assert_array_equal(task.difference(right, right), np.zeros(len(targets)))
+    np.testing.assert_array_equal(task.difference(right, wrong), np.ones(len(targets)))
+    torch.manual_seed(0)
+    network = task.network(given.config, given.card).eval()
+    apart = task.difference(right, network_answer(task, network, given.batch.images))
+    assert apart.shape == (len(targets),) and apart.dtype == np.float64
+    assert ((apart > 0) & (apart <= 1)).all()
+    if isinstance(task, Deciding):
+        assert (task.agreement(right, right) == 1).all() and (task.agreement(right, wrong) == 0).all()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_answer_is_what_the_task_says_is_exported(name: str) -> None:
+    task = registry.get(name)
+    given = sample(task)
+    network = task.network(given.config, given.card).eval()
+    answer = network_answer(task, network, given.batch.images)
+    sizes = {"classes": 3, "height": given.card.input.height, "width": given.card.input.width}
+    assert any(output.measured for output in task.spec.outputs)
+    assert list(answer) == [output.name for output in task.spec.outputs]
+    for output in task.spec.outputs:
+        dims = tuple(size if isinstance(size, int) else sizes[size] for size in output.dims)
+        assert answer[output.name].shape == (len(given.images), *dims)
+        assert answer[output.name].dtype == output.type
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -294,8 +327,8 @@ def test_the_exported_graph_answers_as_the_network_does(name: str, learned: Call
     expected = network_answer(task, network, given.batch.images)
     for count in (1, 3, len(given.images)):
         served = answers(session, given.images[:count], batch=count)
-        np.testing.assert_allclose(served["probabilities"], expected["probabilities"][:count], rtol=0, atol=1e-5)
-        np.testing.assert_array_equal(served["prediction"], expected["prediction"][:count])
+        assert list(served) == [*(output.name for output in task.spec.outputs), "embedding"]
+        assert task.difference(served, {key: value[:count] for key, value in expected.items()}).max() <= 1e-5
         np.testing.assert_allclose(served["embedding"], embedding[:count], rtol=1e-4, atol=1e-4)
 
 

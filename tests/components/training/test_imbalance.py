@@ -23,7 +23,8 @@ from components.config import ConfigurationError, ImbalanceConfig
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
 from components.tasks.classification import Classification
-from components.tasks.protocol import Batch, network_of
+from components.tasks.network import network_of
+from components.tasks.protocol import Batch
 from components.tasks.segmentation import Segmentation
 from components.training.cluster.fitting import fit
 from components.training.jobs.imbalance import Balance, balance_of, class_weights, deferred_epochs, log_prior

@@ -22,7 +22,8 @@ from components.data.reading.decoded import map_split
 from components.models.network import save_weights
 from components.models.sequence import blocks
 from components.tasks import registry as tasks
-from components.tasks.protocol import Batch, network_of
+from components.tasks.network import network_of
+from components.tasks.protocol import Batch
 from components.training.jobs.job import Event, Job, TrainingError
 from components.training.loop import checkpoint
 from components.training.loop.loop import LossNotFiniteError, train

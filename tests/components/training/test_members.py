@@ -22,7 +22,8 @@ from components.data.errors import DataError
 from components.data.reading.folds import folds_of
 from components.data.splits import assign_folds
 from components.tasks import registry as tasks
-from components.tasks.protocol import Batch, network_of
+from components.tasks.network import network_of
+from components.tasks.protocol import Batch
 from components.training.cluster.conductor import Plan, data_of, folder_of, keep, model_of
 from components.training.jobs.job import Event, Job
 from components.training.jobs.members import member_jobs, problems

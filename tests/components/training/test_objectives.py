@@ -17,7 +17,8 @@ from components.config import ConfigurationError
 from components.models.network import save_weights
 from components.tasks import registry as tasks
 from components.tasks.classification import Classification
-from components.tasks.protocol import Batch, network_of
+from components.tasks.network import network_of
+from components.tasks.protocol import Batch
 from components.training.jobs.job import Job
 from components.training.loop.loop import train
 from components.training.loop.surroundings import Data

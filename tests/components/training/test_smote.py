@@ -19,7 +19,7 @@ from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
 from components.tasks import registry as tasks
 from components.tasks.classification import Classification
-from components.tasks.protocol import network_of
+from components.tasks.network import network_of
 from components.training.jobs.imbalance import Balance, balance_of
 from components.training.jobs.job import Event, Job
 from components.training.loop.loop import train

@@ -11,6 +11,7 @@ import yaml
 
 from components.artifacts import Dataset
 from components.config import ConfigurationError, LineConfig, merge
+from components.metrics.metric import Metric
 from components.training.jobs.job import TrainingError
 from components.training.loop import checkpoint
 from components.training.tuning.conductor import importances
@@ -49,7 +50,7 @@ def study(**tune: Any) -> Study:
             },
         }
     )
-    return Study(line, space_of(line), "classification", METRIC, higher_is_better=True)
+    return Study(line, space_of(line), "classification", Metric(METRIC))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from components.config import ConfigurationError, LineConfig
+from components.metrics.metric import Metric
 from components.training.tuning.space import (
     Choices,
     Domain,
@@ -142,7 +143,7 @@ def test_a_range_contains_its_ends_and_a_choice_its_own_kind() -> None:
 
 def study(search: dict[str, Any], **changes: Any) -> Study:
     found = searching(search, **changes)
-    return Study(found, space_of(found), "classification", "validation_accuracy", higher_is_better=True)
+    return Study(found, space_of(found), "classification", Metric("validation_accuracy"))
 
 
 def test_the_lines_own_values_are_tried_first_where_they_lie_in_the_space() -> None:
@@ -163,7 +164,7 @@ def test_asha_cannot_look_after_the_last_epoch() -> None:
     late = searching({"training.batch_size": "16,32"})
     late = late.model_copy(update={"tune": late.tune.model_copy(update={"grace": 4})})
     with pytest.raises(ConfigurationError, match=r"tune\.grace: expected at most 3"):
-        Study(late, space_of(late), "classification", "validation_accuracy", higher_is_better=True).check()
+        Study(late, space_of(late), "classification", Metric("validation_accuracy")).check()
     assert study({"members.epochs": "2..8"}).most_epochs == 8
 
 
@@ -172,8 +173,8 @@ def test_the_best_is_among_those_that_were_trained_to_their_end() -> None:
         return Trial(number, {}, state, 3, value)
 
     trials = [trial(0, "finished", 0.8), trial(1, "pruned", 0.99), trial(2, "finished", 0.9), trial(3, "finished", 0.9)]
-    higher, lower = best_of(trials, True), best_of(trials, False)
+    higher, lower = best_of(trials, Metric("a")), best_of(trials, Metric("a", "less"))
     assert higher is not None
     assert lower is not None
     assert (higher.number, lower.number) == (2, 0)
-    assert best_of([trial(0, "failed", None), trial(1, "stopped", 0.5)], True) is None
+    assert best_of([trial(0, "failed", None), trial(1, "stopped", 0.5)], Metric("a")) is None

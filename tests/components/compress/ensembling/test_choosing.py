@@ -107,7 +107,7 @@ def test_pairs_are_described_as_numpy_would(card: DatasetCard) -> None:
     for prediction in answered:
         probabilities = np.full((300, CLASSES), 0.01)
         probabilities[np.arange(300), prediction] = 0.91
-        said.append(said_of(task, [({"probabilities": probabilities, "prediction": prediction}, targets)], card))
+        said.append(said_of(task, {"probabilities": probabilities, "prediction": prediction}, targets, card))
     found = diversity(said, targets)
     first, second, right = answered
     assert found.disagreement[0, 1] == pytest.approx((first != second).mean())
@@ -122,5 +122,5 @@ def test_pairs_are_described_as_numpy_would(card: DatasetCard) -> None:
 def test_a_truth_that_was_called_impossible_has_a_finite_price(card: DatasetCard) -> None:
     probabilities = np.eye(CLASSES)[[3]]
     answer = {"probabilities": probabilities, "prediction": np.array([3])}
-    said = said_of(tasks.get("classification"), [(answer, np.array([5]))], card)
+    said = said_of(tasks.get("classification"), answer, np.array([5]), card)
     assert said.losses().tolist() == [pytest.approx(-np.log(LEAST_LIKELIHOOD))]

@@ -23,8 +23,8 @@ from components.export.export import export, parity
 from components.models.ensemble import Mirrored
 from components.models.network import load_network
 from components.runtimes.execution import answers
-from components.runtimes.judge import preprocess, torch_answerer
 from components.tasks import registry as tasks
+from components.tasks.network import preprocess, torch_answerer
 from components.training.loop.boosting import samme
 
 TASK = tasks.get("classification")

@@ -5,7 +5,9 @@ import math
 import pytest
 
 from components.compress.quantization.choice import FASTER, Goal, Outcome, choose
+from components.metrics.metric import Metric
 
+ACCURACY = Metric("accuracy")
 UNKNOWN = "float32: the accuracy of int8 or of float32 could not be computed, so the loss is not known"
 
 
@@ -23,14 +25,14 @@ UNKNOWN = "float32: the accuracy of int8 or of float32 could not be computed, so
 def test_the_faster_of_those_that_are_good_enough_is_served(
     loss: float, speedup: float, served: str, reason: str
 ) -> None:
-    assert choose([Outcome("int8", loss, speedup, speedup, 4.0)], "accuracy", 0.01, 64) == (served, reason)
+    assert choose([Outcome("int8", loss, speedup, speedup, 4.0)], ACCURACY, 0.01, 64) == (served, reason)
 
 
 def test_what_is_faster_by_chance_is_not_served() -> None:
     lucky = Outcome("bfloat16", 0.0, speedup=1.19, speedup_low=0.97, shrinkage=2.0)
     seen = "1.19× at batch 64, 0.97× in three of four rounds, needs 1.05×"
     assert FASTER == 1.05
-    assert choose([lucky], "accuracy", 0.01, 64) == ("float32", f"float32: bfloat16 is not measurably faster ({seen})")
+    assert choose([lucky], ACCURACY, 0.01, 64) == ("float32", f"float32: bfloat16 is not measurably faster ({seen})")
 
 
 MANY = [
@@ -52,11 +54,11 @@ MANY = [
     ],
 )
 def test_of_many_the_best_within_the_allowance_is_served(goal: Goal, allowance: float, served: str) -> None:
-    assert choose(MANY, "accuracy", allowance, 64, goal)[0] == served
+    assert choose(MANY, ACCURACY, allowance, 64, goal)[0] == served
 
 
 def test_without_candidates_float_is_served_and_the_reason_says_so() -> None:
-    assert choose([], "accuracy", 0.01, 64) == (
+    assert choose([], ACCURACY, 0.01, 64) == (
         "float32",
         "float32: there is no other candidate (quantize.candidates)",
     )

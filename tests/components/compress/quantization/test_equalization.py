@@ -16,9 +16,11 @@ from components.compress.quantization.static import prepare, to_int8
 from components.config import QuantizeConfig
 from components.data.reading.loading import load_split
 from components.runtimes.execution import INPUT, open_session
-from components.runtimes.judge import session_answerer
+from components.runtimes.onnxruntime import session_answerer
+from components.tasks import registry as tasks
 
 RANDOM = np.random.default_rng(3)
+TASK = tasks.get("classification")
 SHAPES = {"wide": (6, 3, 1, 1), "deep": (6, 1, 3, 3), "narrow": (4, 6, 1, 1)}  # a mobile block: its middle is depthwise
 
 
@@ -149,10 +151,10 @@ def test_a_spoilt_graph_gets_back_what_scales_a_tensor_cost_it(exported: Model, 
     for name, model in (("plain", plain), ("spoilt", spoilt(plain)), ("mended", equalized(spoilt(plain))[0])):
         onnx.save(model, tmp_path / f"{name}.onnx")
         floating = session_answerer(open_session(tmp_path / f"{name}.onnx", 1))
-        assert signal_to_noise(exact, floating, looked.held_out) > 80, "the float graph answers as before"
+        assert signal_to_noise(TASK, exact, floating, looked.held_out) > 80, "the float graph answers as before"
         to_int8(tmp_path / f"{name}.onnx", tmp_path / "int8.onnx", looked.calibration, per_channel=False)
         rounded = session_answerer(open_session(tmp_path / "int8.onnx", 1))
-        found[name] = signal_to_noise(exact, rounded, looked.held_out)
+        found[name] = signal_to_noise(TASK, exact, rounded, looked.held_out)
     assert found["spoilt"] < found["plain"] - 10, found
     assert found["mended"] > found["plain"] - 3, found
 
@@ -165,7 +167,7 @@ def test_auto_equalizes_where_that_is_closer_to_float32_and_says_so(
     def facts(**settings: Any) -> Any:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         config = QuantizeConfig.model_validate({"control_seconds": 0.0, **settings})
-        return to_best_int8(tmp_path / "spoilt.onnx", looked, lambda _: 0.0, config, folder).facts
+        return to_best_int8(TASK, tmp_path / "spoilt.onnx", looked, lambda _: 0.0, config, folder).facts
 
     auto = facts(equalization="auto")
     assert auto.equalized == len(pairs(onnx.load(exported.onnx))) > 0

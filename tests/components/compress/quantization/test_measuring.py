@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from components.artifacts import DatasetCard, InputSpec, Predictions
 from components.compress.quantization.measuring import (
     RESAMPLES,
+    difference,
     group_losses,
     loss,
     measured,
@@ -17,6 +20,7 @@ from components.compress.quantization.measuring import (
 )
 from components.data.reading.loading import Arrays
 from components.tasks import registry as tasks
+from components.tasks.protocol import Output
 
 CLASSES = ("cat", "dog", "owl", "yak")
 TASK = tasks.get("classification")
@@ -112,5 +116,34 @@ def test_signal_to_noise_is_in_decibels() -> None:
     def answerer(values: Any) -> Any:
         return lambda shown: {"probabilities": values[shown.ravel()], "prediction": values[shown.ravel()].argmax(1)}
 
-    assert signal_to_noise(answerer(truth), answerer(truth * 1.01), images, 7) == pytest.approx(40.0)
-    assert signal_to_noise(answerer(truth), answerer(truth), images) == np.inf
+    assert signal_to_noise(TASK, answerer(truth), answerer(truth * 1.01), images, 7) == pytest.approx(40.0)
+    assert signal_to_noise(TASK, answerer(truth), answerer(truth), images) == np.inf
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A task whose answers are two numbers, in units of their own, and no decision."""
+
+    spec: Any
+
+    def difference(self, one: Any, other: Any) -> Any:
+        return np.abs(one["far"] - other["far"]) / 1000.0
+
+
+def test_answers_that_are_no_probabilities_are_compared_as_their_task_says() -> None:
+    outputs = (Output("far", (), "float32", measured=True), Output("near", (), "float32", measured=True))
+    task: Any = Levels(SimpleNamespace(outputs=(*outputs, Output("seen", (), "int64"))))
+    images = np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1)
+
+    def answerer(far: float, near: float) -> Any:
+        return lambda shown: {
+            "far": 200.0 + shown.ravel() + far,
+            "near": np.ones(len(shown)) * (1.0 + near),
+            "seen": shown.ravel(),
+        }
+
+    found = difference(task, answerer(0.0, 0.0), answerer(50.0, 0.0), images, 7)
+    assert (found.largest, found.mean, found.agreement) == (0.05, 25.0, 0.0)
+    assert difference(task, answerer(0.0, 0.0), answerer(5.0, 0.0), images, 7).agreement == 1.0
+    # of both, what suffers most counts, whatever it is counted in
+    assert signal_to_noise(task, answerer(0.0, 0.0), answerer(0.001, 0.1), images, 7) == pytest.approx(20.0)

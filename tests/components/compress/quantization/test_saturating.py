@@ -121,7 +121,7 @@ def test_what_cannot_saturate_is_left_alone(prepared_bits: dict[int, Path]) -> N
     assert pairs > 0 and len(twin.graph.node) == len(eight.graph.node) + 6
     held = saturating_answerer(prepared_bits[8])
     assert held is not None
-    plain = engine.answerer(engine.open_session(prepared_bits[8], 1, precise=True))(IMAGES)["probabilities"]
+    plain = engine.session_answerer(engine.open_session(prepared_bits[8], 1, precise=True))(IMAGES)["probabilities"]
     assert held(IMAGES)["probabilities"].shape == plain.shape
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components.metrics.metric import Metric
 from components.training.optimizing.stopping import best_epoch, stop
 
 NAN = float("nan")
@@ -39,14 +40,15 @@ def history(values: Sequence[float], name: str = ACCURACY) -> list[dict[str, Any
 def test_patience_counts_the_epochs_since_the_best(
     values: list[float], patience: int | None, higher: bool, stops: bool, best: int | None
 ) -> None:
-    assert stop(history(values), patience, ACCURACY, higher) is stops
-    assert best_epoch(history(values), ACCURACY, higher) == best
+    metric = Metric(ACCURACY, "more" if higher else "less")
+    assert stop(history(values), patience, metric) is stops
+    assert best_epoch(history(values), metric) == best
 
 
 @pytest.mark.parametrize("metric", ["train_loss", "test_accuracy", "accuracy"])
 def test_only_the_validation_split_may_decide(metric: str) -> None:
     for patience in (1, None):
         with pytest.raises(ValueError, match="validation split"):
-            stop(history([0.5, 0.4], metric), patience, metric, True)
+            stop(history([0.5, 0.4], metric), patience, Metric(metric))
     with pytest.raises(ValueError, match="validation split"):
-        best_epoch(history([0.5, 0.4], metric), metric, True)
+        best_epoch(history([0.5, 0.4], metric), Metric(metric))
