@@ -32,8 +32,8 @@ from components import config
 from components.artifacts import Dataset, DatasetCard, InputSpec
 from components.config import NetworkConfig
 from components.data import versions
+from components.data.preparing.shards import ShardWriter
 from components.data.reading.loading import layout_of
-from components.data.shards import ShardWriter
 from components.environment import prepare_environment
 from components.training.cluster import fitting as cluster
 from components.training.cluster import starting as cluster_ray

@@ -21,7 +21,7 @@ FITTED = "image_fitted"
 def any_size(source: Path, target: Path) -> None:
     """Write `target`: input `image` uint8 (N, H, W, C) of any H and W, brought to the graph's own size first.
 
-    The resampling is the one by which the data was prepared (`components.data.facts`): Pillow's bilinear filter, whose
+    The resampling is the one by which the data was prepared (`components.decoding`): Pillow's bilinear filter, whose
     support widens where an image shrinks and ends at the border. Images of the graph's own size pass unchanged; others
     differ from Pillow's by one of 255 levels at most, as long as they shrink less than six times on a side: from there
     on Pillow averages whole pixels first (`reducing_gap`), and single ones differ by more.

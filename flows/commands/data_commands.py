@@ -82,9 +82,9 @@ def check(
     )
     console = Screen()
     with _looking() as root, scratch("convoy-check-") as folder:
-        from components.data import outputs
         from components.data.checking.check import INSPECTED, command
         from components.data.checking.check import check as inspect
+        from components.data.stages import outputs
         from components.files import replacing
         from flows.commands.data_pages import check_page
 
@@ -123,8 +123,9 @@ def add(
     wanted = Wanted(name, kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ()))
     console = Screen()
     with _in_project() as project:
-        from components.data import catalogue, outputs
+        from components.data import catalogue
         from components.data.checking.check import look
+        from components.data.stages import outputs
         from flows.commands.data_pages import added_page
 
         catalogue.check_free(project.root, name, replace=replace)  # before an hour's reading
@@ -259,7 +260,7 @@ def _looking() -> Iterator[Path]:
 def _in_project() -> Iterator[Project]:
     project = terminal.project()
     with _told(project.logs / terminal.ERRORS):
-        from components.data import moving
+        from components.data.stages import moving
 
         if (told := moving.settle_alone(project.root)) is not None:
             Console(stderr=True).print(Text(told), style="dim", soft_wrap=True)

@@ -21,7 +21,7 @@ from components.data.catalogue import written
 from components.data.checking.check import Checked, Looked
 from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.inspection.findings import KINDS, TWINS, Kind
-from components.data.kinds import NAMED, SAYS
+from components.data.inspection.wording import NAMED, SAYS
 from components.data.sources.faults import as_yaml
 from components.data.sources.remote import shown
 from flows.base.screen import Screen

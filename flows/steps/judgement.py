@@ -300,8 +300,8 @@ def promote(
     limits: tuple[Gate, ...],
 ) -> Decision:
     """Judge the version against the gates and against what is in production now."""
-    from components.data.ingest import newest
     from components.data.places import ingested
+    from components.data.preparing.ingest import newest
     from components.registry import decisions, versions
 
     store, name = line().tracking, line().recipe.line.model

@@ -22,8 +22,9 @@ import yaml
 from components import machine
 from components.artifacts import Dataset, Model, ModelCard, Predictions, write_model
 from components.config import load
-from components.data import places, stages
+from components.data import places
 from components.data.reading.loading import load_split
+from components.data.stages import stages
 from components.evaluate.predict import predict
 from components.files import digest_folder, digest_values
 from components.models.network import save_weights

@@ -21,8 +21,8 @@ from components.data.errors import DataError
 from components.data.reading.decoded import map_split
 from components.data.reading.loading import load_split
 from components.data.sources import download
+from components.data.stages.watch import watch
 from components.data.versions.repository import alone, lock_file
-from components.data.watch import watch
 from components.own_files import remove, set_aside, text
 from components.registry import database
 from components.training.jobs.job import TrainingError

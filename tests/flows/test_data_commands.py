@@ -19,7 +19,7 @@ from PIL import Image
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
-from components.data import stages
+from components.data.stages import stages
 from components.files import digest_folder
 from flows.cli import app
 from flows.commands.data_pages import PAGE

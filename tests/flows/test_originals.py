@@ -23,7 +23,8 @@ import yaml
 from typer.testing import CliRunner
 
 from components.config import write_yaml
-from components.data import moving, places, stages
+from components.data import places
+from components.data.stages import moving, stages
 from flows.cli import app
 from tests.components.data.data_builders import DIGITS
 from tests.components.data.sources import source_builders as good

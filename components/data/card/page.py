@@ -20,7 +20,7 @@ from components.data.card.summary import BINS, Summary
 from components.data.catalogue import written
 from components.data.inspection.findings import KINDS
 from components.data.inspection.findings import Kind as Finding
-from components.data.kinds import SAYS
+from components.data.inspection.wording import SAYS
 from components.files import writing
 from components.targets import registry as targets
 

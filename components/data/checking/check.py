@@ -34,7 +34,7 @@ from components.data.inspection.findings import Finding, Inspection, load_findin
 from components.data.sources import apart, fashion_mnist, registry
 from components.data.sources.place import is_remote
 from components.data.sources.remote import shown
-from components.data.watch import rule_files
+from components.data.stages.watch import rule_files
 from components.targets import registry as targets
 
 INSPECTED = "inspected"

@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from components.artifacts import Dataset
 from components.config import DatasetConfig, ImageDeclaration
-from components.data import facts
 from components.data.checking.survey import Survey
-from components.data.ingest import RawCard, raw_tables
 from components.data.inspection.findings import Decisions
-from components.data.prepare import fitted, prepare
-from components.data.shards import ShardWriter
+from components.data.preparing import facts
+from components.data.preparing.ingest import RawCard, raw_tables
+from components.data.preparing.prepare import fitted, prepare
+from components.data.preparing.shards import ShardWriter
 from components.data.sources.registry import SourceData
 from components.data.validation.rules import Broken, broken
 from components.data.validation.tables import Tables

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from components.artifacts import SPLITS
 from components.config import DatasetConfig
 from components.data.inspection.findings import TWINS
-from components.data.kinds import ERRORS
+from components.data.inspection.wording import ERRORS
 from components.data.validation.rules import Broken
 
 MOST_CLASSES = 5  # that are named in one sentence

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from components.artifacts import Dataset
 from components.data.errors import DataError
-from components.data.splits import assign_folds
+from components.data.preparing.splits import assign_folds
 from components.targets import registry as targets
 
 SEED = 0  # of folds that the data set does not have itself: the same for all of its trainings

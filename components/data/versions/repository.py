@@ -14,8 +14,9 @@ import yaml
 from filelock import FileLock
 
 from components import offered
-from components.data import moving, places
+from components.data import places
 from components.data.errors import DataError, check_name
+from components.data.stages import moving
 from components.own_files import remove, text
 from components.secrecy import scrub
 

@@ -16,7 +16,7 @@ from components import offered
 from components.artifacts import Dataset
 from components.data import places
 from components.data.errors import DataError
-from components.data.outputs import foreign
+from components.data.stages.outputs import foreign
 from components.data.versions.repository import at_work
 from components.data.versions.revisions import (
     CARD,

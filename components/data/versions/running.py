@@ -14,8 +14,10 @@ import psutil
 
 from components.artifacts import Dataset
 from components.config import dataset_entry
-from components.data import outputs, places, stages, watch
+from components.data import places
 from components.data.errors import DataError, check_name
+from components.data.processes import PARENT_VARIABLE
+from components.data.stages import outputs, stages, watch
 from components.data.versions.repository import (
     alone,
     at_work,
@@ -176,7 +178,7 @@ def _stage_environment(log: Path) -> Iterator[None]:
     wanted = {
         "PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)]),
         stages.LOG_VARIABLE: str(log.resolve()),
-        stages.PARENT_VARIABLE: str(os.getpid()),
+        PARENT_VARIABLE: str(os.getpid()),
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

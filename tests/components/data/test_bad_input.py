@@ -28,9 +28,10 @@ import yaml
 from PIL import Image
 
 from components.config import ConfigurationError
-from components.data import places, stages
+from components.data import places
 from components.data.errors import DataError
 from components.data.sources import archive
+from components.data.stages import stages
 from tests.components.data.sources import source_builders as good
 
 ROOT = Path(__file__).parents[3]

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.data import moving, places
+from components.data import places
 from components.data.errors import DataError
+from components.data.stages import moving
 from components.data.versions.repository import parse_lock, valid_digest
 from components.files import digest_folder
 from tests.components.data.data_builders import folder_entry

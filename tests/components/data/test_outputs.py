@@ -14,11 +14,12 @@ import pytest
 
 from components.artifacts import ArtifactError
 from components.config import DatasetConfig, write_yaml
-from components.data import outputs, places, stages
+from components.data import places
 from components.data.checking.check import Wanted, look
 from components.data.checking.check import check as inspect
 from components.data.errors import DataError
 from components.data.sources import apart
+from components.data.stages import outputs, stages
 from components.files import replacing
 from tests.components.data.data_builders import DIGITS, folder_entry
 from tests.components.data.sources import source_builders as good

@@ -17,9 +17,9 @@ from sklearn.datasets import load_digits
 from components.artifacts import SPLITS, Dataset
 from components.config import DatasetConfig, ImageDeclaration
 from components.data.errors import DataError
-from components.data.ingest import RawCard, fingerprint, newest, raw_tables
 from components.data.inspection.findings import Decisions
-from components.data.prepare import prepare
+from components.data.preparing.ingest import RawCard, fingerprint, newest, raw_tables
+from components.data.preparing.prepare import prepare
 from components.data.reading.loading import load_split
 from tests.components.data.data_builders import DIGITS, SCENES, build, folder_entry, prepared
 
@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_the_old_data_and_nothing_beside_it(tmp_path: Path, m
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("components.data.shards.pq.write_table", full)
+    monkeypatch.setattr("components.data.preparing.shards.pq.write_table", full)
     with pytest.raises(OSError, match="No space left"):
         build(tmp_path, "digits", **DIGITS)
     assert [path.name for path in dataset.folder.parent.iterdir()] == ["digits"]
@@ -251,7 +251,7 @@ def test_many_small_pictures_are_prepared_by_processes_to_the_same_bytes(
 ) -> None:
     entry = folder_entry(pictures(each=60))
     alone, _ = build(tmp_path / "alone", "mine", **entry)
-    monkeypatch.setattr("components.data.prepare.MANY", 1)
-    monkeypatch.setattr("components.data.prepare.SHARD_ROWS", 25)
+    monkeypatch.setattr("components.data.preparing.prepare.MANY", 1)
+    monkeypatch.setattr("components.data.preparing.prepare.SHARD_ROWS", 25)
     together, _ = build(tmp_path / "together", "mine", **entry)
     assert together.digest == alone.digest

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.data import shards
-from components.data.shards import ShardWriter
+from components.data.preparing import shards
+from components.data.preparing.shards import ShardWriter
 
 SCHEMA = pa.schema({"id": pa.string(), "image": pa.binary()})
 

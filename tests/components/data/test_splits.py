@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components.config import SplitDeclaration
 from components.data.errors import DataError
-from components.data.splits import assign, assign_folds
+from components.data.preparing.splits import assign, assign_folds
 
 strata = st.lists(st.integers(0, 4), min_size=1, max_size=200)
 shares = st.tuples(st.floats(0.05, 0.45), st.floats(0.05, 0.45), st.integers(0, 3))

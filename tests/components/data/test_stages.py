@@ -13,8 +13,10 @@ import psutil
 import pytest
 import yaml
 
-from components.data import places, stages
+from components.data import places
 from components.data.errors import DataError, check_name
+from components.data.processes import PARENT_VARIABLE
+from components.data.stages import stages
 from tests.components.data.data_builders import DIGITS
 
 ROOT = Path(__file__).parents[3]
@@ -90,14 +92,15 @@ def test_a_full_disk_is_explained(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", ".convoy/data/ingested/digits")
 
-    monkeypatch.setattr("components.data.shards.pq.write_table", full)
+    monkeypatch.setattr("components.data.preparing.shards.pq.write_table", full)
     assert stages.main(["ingest", "digits"]) == 1
     assert ".convoy/data/ingested/digits: No space left on device" in capsys.readouterr().err
     assert list((project / ".convoy" / "data" / "ingested").iterdir()) == []
 
 
 SLEEPING_STAGE = (
-    "from components.data.stages import end_with_parent as e; e(); import time; print('up', flush=True); time.sleep(60)"
+    "from components.data.processes import end_with_parent as e; e(); import time; "
+    "print('up', flush=True); time.sleep(60)"
 )
 DRIVER = """
 import os, subprocess, sys
@@ -137,7 +140,7 @@ def test_a_stage_whose_driver_is_already_gone_does_not_start() -> None:
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", SLEEPING_STAGE],
-        env={**os.environ, "PYTHONPATH": str(ROOT), stages.PARENT_VARIABLE: str(ended.pid)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), PARENT_VARIABLE: str(ended.pid)},
         capture_output=True,
         timeout=30,
         check=False,

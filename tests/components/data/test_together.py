@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from components.config import SplitDeclaration
 from components.data.errors import DataError
-from components.data.splits import assign, assign_folds
+from components.data.preparing.splits import assign, assign_folds
 
 SPLIT = SplitDeclaration(validation=0.15, test=0.2)
 BY_GROUP = SPLIT.model_copy(update={"group": "group_patient"})

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from components.config import DatasetConfig
-from components.data import ingest, places
+from components.data import places
 from components.data.errors import DataError
-from components.data.watch import confirm, watch
+from components.data.preparing import ingest
+from components.data.stages.watch import confirm, watch
 from tests.components.data.data_builders import DIGITS, SCENES, folder_entry
 
 Watch = Callable[..., dict[str, Any]]

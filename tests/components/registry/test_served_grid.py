@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 from components import decoding
 from components.artifacts import InputSpec
 from components.config import ImageDeclaration
-from components.data import facts
+from components.data.preparing import facts
 from components.data.reading.loading import decode_image
 from components.inputs import images
 from components.registry import registration, served

@@ -19,8 +19,8 @@ from torch.optim.swa_utils import AveragedModel
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, LineConfig, MembersConfig, NetworkConfig, TrainingConfig
 from components.data.errors import DataError
+from components.data.preparing.splits import assign_folds
 from components.data.reading.folds import folds_of
-from components.data.splits import assign_folds
 from components.tasks import registry as tasks
 from components.tasks.network import network_of
 from components.tasks.protocol import Batch

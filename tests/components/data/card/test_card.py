@@ -29,10 +29,10 @@ from components.data.card.page import EACH, MOST_BARS, MOST_CLASSES, write_card
 from components.data.card.summary import catalogue, count, summarise
 from components.data.catalogue import written
 from components.data.errors import DataError
-from components.data.ingest import ingest, ingested
 from components.data.inspection.findings import Decisions
 from components.data.inspection.inspect import inspect
-from components.data.prepare import prepare
+from components.data.preparing.ingest import ingest, ingested
+from components.data.preparing.prepare import prepare
 from components.data.validation.validate import validate
 from components.inputs.images import decode_stored
 from flows.commands.data_pages import card_page

@@ -17,9 +17,9 @@ from components.config import ConfigurationError
 from components.data.checking.check import INSPECTED, Checked, Wanted, check, command, look
 from components.data.checking.survey import Survey, fitting
 from components.data.errors import DataError
-from components.data.ingest import ingest
 from components.data.inspection.findings import Decisions
-from components.data.prepare import prepare
+from components.data.preparing.ingest import ingest
+from components.data.preparing.prepare import prepare
 
 Pictures = Callable[..., Path]
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from components.config import ConfigurationError
-from components.data import stages
 from components.data.checking.check import Wanted, check
 from components.data.errors import DataError
+from components.data.stages import stages
 from components.data.validation.rules import fails
 from components.targets.protocol import Expectation
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.config import SplitDeclaration
 from components.data.inspection.counting import goodman_kruskal, groups_of_classes, loose, needed, parts
-from components.data.splits import assign, assign_folds
+from components.data.preparing.splits import assign, assign_folds
 
 
 def guessed(classes: list[int], own: int) -> float:

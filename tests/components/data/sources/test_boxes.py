@@ -12,7 +12,7 @@ import pytest
 
 from components import decoding
 from components.data.errors import DataError
-from components.data.ingest import RawCard, ingest, ingested
+from components.data.preparing.ingest import RawCard, ingest, ingested
 from tests.components.data.data_builders import build
 from tests.components.data.sources.source_builders import EACH, SCENE, parse, pixels, read, save, write_coco
 

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from components.config import DatasetConfig, Located, Source
-from components.data.ingest import RawCard, ingest, raw_tables
+from components.data.preparing.ingest import RawCard, ingest, raw_tables
 from components.data.sources.folder import SUFFIXES
 from tests.components.data.sources.source_builders import SCENE, idx_bytes, pixels
 

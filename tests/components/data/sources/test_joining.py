@@ -16,7 +16,7 @@ from PIL import Image
 
 from components.data.checking import detect
 from components.data.errors import DataError
-from components.data.ingest import fingerprint, ingest, ingested
+from components.data.preparing.ingest import fingerprint, ingest, ingested
 from components.data.sources import registry
 from components.inputs import images
 from tests.components.data.sources import source_builders as sources

@@ -14,10 +14,10 @@ from PIL import Image
 from components import decoding
 from components.config import ConfigurationError, DatasetConfig, parse_entry
 from components.data.errors import DataError
-from components.data.ingest import RawCard, ingest
 from components.data.inspection.findings import Decisions
-from components.data.prepare import prepare
-from components.data.shards import ShardWriter
+from components.data.preparing.ingest import RawCard, ingest
+from components.data.preparing.prepare import prepare
+from components.data.preparing.shards import ShardWriter
 from components.data.sources import mask_files
 from components.data.sources.mask_files import File
 from components.data.sources.registry import schema

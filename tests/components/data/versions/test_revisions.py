@@ -22,8 +22,9 @@ from dvc.repo import Repo
 from PIL import Image
 
 from components.artifacts import Dataset
-from components.data import moving, places, versions
+from components.data import places, versions
 from components.data.errors import DataError
+from components.data.stages import moving
 from components.files import digest_folder
 from tests.components.data.data_builders import DIGITS, folder_entry
 

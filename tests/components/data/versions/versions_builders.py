@@ -11,7 +11,7 @@ import pyarrow as pa
 from dvc.repo import Repo
 
 from components.artifacts import DatasetCard, InputSpec
-from components.data.shards import ShardWriter
+from components.data.preparing.shards import ShardWriter
 from components.files import replacing
 
 NAME = "pets"

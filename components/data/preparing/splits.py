@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from components.artifacts import SPLITS, Split
 from components.config import SplitDeclaration
-from components.data.drawing import Part, counts, rank, reunited, whole_groups
 from components.data.errors import DataError
 from components.data.families import Families, joined
+from components.data.preparing.drawing import Part, counts, rank, reunited, whole_groups
 
 T = TypeVar("T")
 

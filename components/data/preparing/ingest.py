@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from components.artifacts import Card
 from components.config import Source
 from components.data.errors import DataError
-from components.data.shards import ShardWriter
+from components.data.preparing.shards import ShardWriter
 from components.data.sources import registry
 from components.files import replacing
 

@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from components import decoding
 from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec
 from components.config import ChecksDeclaration, DatasetConfig, ImageDeclaration
-from components.data import facts
 from components.data.errors import DataError
 from components.data.families import leaks, learnt, moves
-from components.data.ingest import RawCard, raw_tables
 from components.data.inspection.findings import Decisions
+from components.data.preparing import facts
+from components.data.preparing.ingest import RawCard, raw_tables
+from components.data.preparing.shards import SHARD_ROWS, ShardWriter
+from components.data.preparing.splits import assign, assign_folds
 from components.data.processes import in_processes, inside
-from components.data.shards import SHARD_ROWS, ShardWriter
-from components.data.splits import assign, assign_folds
 from components.files import replacing
 from components.inputs import images
 from components.targets import registry as targets

@@ -17,12 +17,12 @@ from pathlib import Path
 from components.config import ConfigurationError, DatasetConfig
 from components.data import places
 from components.data.errors import DataError, check_name
+from components.data.processes import PARENT_VARIABLE, end_with_parent
 from components.environment import keep_inside, switch_off_telemetry
 from components.secrecy import scrub
 
 STAGES = tuple(places.FOLDERS)
 LOG_VARIABLE = "CONVOY_STAGE_LOG"  # a file that takes what a stage prints
-PARENT_VARIABLE = "CONVOY_STAGE_PARENT"  # the process whose end ends the stage, where it is not the direct parent
 
 
 def run(stage: str, name: str, project: Path) -> None:
@@ -40,8 +40,8 @@ def run(stage: str, name: str, project: Path) -> None:
 
 def check_safe(name: str, config: DatasetConfig, project: Path, writing: Iterable[str] = STAGES) -> None:
     """Raises DataError where stages that are about to write could take anything of a person's with them."""
-    from components.data import moving, outputs
     from components.data.sources import apart
+    from components.data.stages import moving, outputs
 
     moving.check_declared(project)
     apart.check_entry(name, config, project)
@@ -49,7 +49,7 @@ def check_safe(name: str, config: DatasetConfig, project: Path, writing: Iterabl
 
 
 def _watch(name: str, config: DatasetConfig, project: Path) -> None:
-    from components.data.watch import watch
+    from components.data.stages.watch import watch
 
     _move_alone(project)
     watch(name, config, project)
@@ -57,15 +57,15 @@ def _watch(name: str, config: DatasetConfig, project: Path) -> None:
 
 def _move_alone(project: Path) -> None:
     """Under plain `dvc`, which has read dvc.lock already; `versions` does it before DVC starts."""
-    from components.data import moving
+    from components.data.stages import moving
 
     if not os.environ.get(PARENT_VARIABLE) and (told := moving.settle_alone(project)) is not None:
         raise DataError(f"{told}. DVC has read dvc.lock before that: run the same command again")
 
 
 def _ingest(name: str, config: DatasetConfig, project: Path) -> None:
-    from components.data.ingest import ingest
-    from components.data.watch import confirm
+    from components.data.preparing.ingest import ingest
+    from components.data.stages.watch import confirm
 
     folder = places.ingested(project, name)
     _clean(folder)
@@ -73,8 +73,8 @@ def _ingest(name: str, config: DatasetConfig, project: Path) -> None:
 
 
 def _inspect(name: str, config: DatasetConfig, project: Path) -> None:
-    from components.data.ingest import ingested
     from components.data.inspection.inspect import inspect
+    from components.data.preparing.ingest import ingested
 
     folder = places.inspected(project, name)
     _clean(folder)
@@ -83,7 +83,7 @@ def _inspect(name: str, config: DatasetConfig, project: Path) -> None:
 
 def _prepare(name: str, config: DatasetConfig, project: Path) -> None:
     from components.data.inspection.findings import Decisions
-    from components.data.prepare import prepare
+    from components.data.preparing.prepare import prepare
 
     folder = places.prepared(project, name)
     _clean(folder)
@@ -163,35 +163,3 @@ def _log_to_file() -> None:
         with Path(log).open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-
-
-def end_with_parent(parent: int | None = None) -> None:
-    """Die with the process that waits for this one: an orphaned stage would write beside its successor.
-
-    `parent` is its process id where this process was told it; it may have gone before this is called. Linux only;
-    elsewhere a stage runs to its end, and its result is whole or absent all the same.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-    import signal
-    import threading
-    import time
-
-    direct = os.getppid()
-    wanted = parent or int(os.environ.get(PARENT_VARIABLE) or direct)
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
-    if os.getppid() != direct or not Path(f"/proc/{wanted}").exists():
-        os.kill(os.getpid(), signal.SIGKILL)  # the parent went before we asked to be told
-    if wanted != direct:  # a shell stands between: its own end is not the one that matters
-
-        def watch() -> None:
-            while Path(f"/proc/{wanted}").exists():
-                time.sleep(0.2)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        threading.Thread(target=watch, daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from components.artifacts import ArtifactError, Card
 from components.config import DatasetConfig, Located
-from components.data import made_by, places
+from components.data import places
 from components.data.errors import DataError
+from components.data.stages import made_by
 from components.files import digest_values, writing
 from components.own_files import remove
 
@@ -113,7 +114,7 @@ def confirm(name: str, project: Path, fingerprint: str) -> None:
 
 def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> str | None:
     """The source's content; None where it is not there, although what it was is known."""
-    from components.data.ingest import fingerprint
+    from components.data.preparing.ingest import fingerprint
     from components.data.sources import registry
     from components.members import SOURCES, Member
     from components.provenance import code_digest
@@ -122,7 +123,7 @@ def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> s
     if listing is None:
         # Nothing to fall back to: reading it says what is wrong with it.
         return None if known else fingerprint(source, project)  # type: ignore[arg-type]
-    code = code_digest(["components.data.ingest"], [Member(SOURCES, source.kind)])  # type: ignore[attr-defined]
+    code = code_digest(["components.data.preparing.ingest"], [Member(SOURCES, source.kind)])  # type: ignore[attr-defined]
     reader = digest_values({"source": source.digest(), "code": code})
     memory = places.listing_file(project, name)
     remembered = _recall(memory)

@@ -15,8 +15,8 @@ _READING = ("components.decoding", "components.inputs", "components.spelling")
 # Stage → the module that does it, and the rooms and modules that count of all that it reaches.
 _STAGES = {
     "ingest": (
-        "components.data.ingest",
-        ("components.data.ingest", "components.data.shards", "components.data.sources", *_READING),
+        "components.data.preparing.ingest",
+        ("components.data.preparing.ingest", "components.data.preparing.shards", "components.data.sources", *_READING),
     ),
     "inspect": (
         "components.data.inspection.inspect",
@@ -26,10 +26,14 @@ _STAGES = {
         ),
     ),
     "prepare": (
-        "components.data.prepare",
+        "components.data.preparing.prepare",
         (
-            *("components.data.drawing", "components.data.facts", "components.data.families"),
-            *("components.data.prepare", "components.data.shards", "components.data.splits"),
+            *("components.data.preparing.drawing", "components.data.preparing.facts", "components.data.families"),
+            *(
+                "components.data.preparing.prepare",
+                "components.data.preparing.shards",
+                "components.data.preparing.splits",
+            ),
             *("components.decoding", "components.inputs", "components.targets"),
         ),
     ),

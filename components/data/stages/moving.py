@@ -22,7 +22,7 @@ from filelock import FileLock
 from components import offered
 from components.data import places
 from components.data.errors import DataError
-from components.data.outputs import foreign
+from components.data.stages.outputs import foreign
 from components.files import writing
 from components.own_files import text
 
