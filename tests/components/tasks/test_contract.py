@@ -253,7 +253,7 @@ def test_the_difference_of_two_answers_is_between_none_and_one(name: str) -> Non
     np.testing.assert_array_equal(task.difference(right, right), np.zeros(len(targets)))
     np.testing.assert_array_equal(task.difference(right, wrong), np.ones(len(targets)))
     torch.manual_seed(0)
-    network = task.network(given.config, given.card).eval()
+    network = network_of(task, given.config, given.card).eval()
     apart = task.difference(right, network_answer(task, network, given.batch.images))
     assert apart.shape == (len(targets),) and apart.dtype == np.float64
     assert ((apart > 0) & (apart <= 1)).all()
@@ -265,7 +265,7 @@ def test_the_difference_of_two_answers_is_between_none_and_one(name: str) -> Non
 def test_an_answer_is_what_the_task_says_is_exported(name: str) -> None:
     task = registry.get(name)
     given = sample(task)
-    network = task.network(given.config, given.card).eval()
+    network = network_of(task, given.config, given.card).eval()
     answer = network_answer(task, network, given.batch.images)
     sizes = {"classes": 3, "height": given.card.input.height, "width": given.card.input.width}
     assert any(output.measured for output in task.spec.outputs)
