@@ -113,11 +113,10 @@ class Terminal:
 
 
 def _take_the_terminal() -> None:
-    """Be the terminal's foreground, and hear when it is closed, also where the tests themselves run under `nohup`."""
+    """Be the terminal's foreground, and hear when it is closed."""
     import fcntl
     import termios
 
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

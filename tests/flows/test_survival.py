@@ -40,6 +40,16 @@ def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes], roo
         time.sleep(0.05)
 
 
+def ended(process: subprocess.Popen[bytes], root: Path) -> int:
+    """The exit code; where there is none in time, what the line has printed and logged so far."""
+    try:
+        return process.wait(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        newest = max((root / ".convoy" / "logs").glob("line-*.log"), key=lambda path: path.stat().st_mtime)
+        told = [path.read_text(errors="replace")[-5000:] for path in (root / "output.txt", newest)]
+        raise AssertionError("it took too long\n" + "\n".join(told)) from None
+
+
 def result(root: Path, step: str) -> Path:
     store = tracking.connect(root, "digits")
     run = store.search({"convoy.step": step}, status="FINISHED")[0]
@@ -58,7 +68,7 @@ def test_killed_while_training_it_goes_on_and_ends_with_the_same_weights(
 
     again = start(root)
 
-    assert again.wait(timeout=LIMIT) == 0, (root / "output.txt").read_text()
+    assert ended(again, root) == 0, (root / "output.txt").read_text()
     own, runs = tracking.connect(project, "digits"), {done.step: done.run_id for done in outcome.done}
     for step, name in (("train", "member-0"), ("train", "member-2"), ("ensemble", "ensemble"), ("distil", "student")):
         resumed = Model.load(result(root, step) / "models" / name)
@@ -109,7 +119,7 @@ def test_mlflow_away_for_half_a_minute_changes_nothing(tmp_path: Path, outcome: 
         time.sleep(30)
         assert process.poll() is None, (root / "output.txt").read_text()
         server = serve_mlflow(tmp_path, port)
-        assert process.wait(timeout=LIMIT) == 0, (root / "output.txt").read_text()
+        assert ended(process, root) == 0, (root / "output.txt").read_text()
         client = MlflowClient(f"http://127.0.0.1:{port}")
         experiment = client.get_experiment_by_name("digits")
         found = client.search_runs([experiment.experiment_id])
@@ -145,7 +155,7 @@ def test_two_lines_at_once_do_not_do_a_step_twice(tmp_path: Path) -> None:
     root = make_project(tmp_path / "twice")
     first, second = start(root), start(root)
 
-    codes = {first.wait(timeout=LIMIT), second.wait(timeout=LIMIT)}
+    codes = {ended(first, root), ended(second, root)}
 
     assert codes == {0}, (root / "output.txt").read_text()
     store = tracking.connect(root, "digits")
