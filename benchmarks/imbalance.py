@@ -233,8 +233,7 @@ def job_of(run: Run, data: Data) -> Job:
             augment=AugmentConfig(crop=1, flip=0.5),
         )
 
-    spec = tasks.get("classification").spec
-    balance = balance_of(job(1, 0.0), spec, data.train.targets, data.card.classes)
+    balance = balance_of(job(1, 0.0), tasks.get("classification"), data.train.targets, data.card.classes)
     steps = Epochs(1, len(data.train.targets), BATCH, run.seed, balance).steps(1)
     natural_steps = Epochs(1, len(data.train.targets), BATCH, run.seed).steps(1)
     natural = round(natural_share * STEPS / natural_steps)

@@ -19,6 +19,7 @@ from components.metrics.metric import SHARE, recorded
 from components.models.network import load_network
 from components.tasks import registry as tasks
 from components.tasks.asking import ask, primary
+from components.tasks.capabilities import Distillable
 from components.tasks.network import torch_answerer
 from components.training.jobs.job import Job
 
@@ -87,11 +88,8 @@ def student_job(
     `unlabelled` has images that the teacher alone answers for.
     Raises CompressionError where the teacher's task cannot be distilled.
     """
-    supports = tasks.get(teacher.card.task).spec.supports
-    if "distillation" not in supports:
-        raise CompressionError(
-            f"task {teacher.card.task}: expected the capability `distillation`, found {sorted(supports)}"
-        )
+    if not isinstance(tasks.get(teacher.card.task), Distillable):
+        raise CompressionError(f"task {teacher.card.task}: expected one whose networks can be distilled")
     return Job(
         name=STUDENT,
         task=teacher.card.task,

@@ -25,6 +25,7 @@ from components.metrics import bootstrap
 from components.metrics.figures import figure
 from components.metrics.metric import Metric
 from components.tasks import registry as tasks
+from components.tasks.capabilities import WithClasses
 from components.tasks.protocol import Task
 
 Floats = npt.NDArray[np.float64]
@@ -105,7 +106,7 @@ def measure(
         samples=len(predictions.table),
         primary=primary,
         figures=figures,
-        classes=task.by_class(predictions),
+        classes=task.by_class(predictions) if isinstance(task, WithClasses) else {},
         groups=groups,
         disparity=disparity(predictions, task),
         notes=(*_notes_on_twins(alike, primary, len(predictions.table)), *_notes(predictions, own)),

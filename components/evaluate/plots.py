@@ -27,7 +27,7 @@ MANY_CLASSES = 15  # above which a confusion matrix is drawn without its numbers
 def draw(
     evidence: Evidence,
     classes: Sequence[str],
-    confusion: npt.NDArray[np.int64],
+    confusion: npt.NDArray[np.int64] | None,
     reliability: Floats | None,
     folder: Path,
 ) -> dict[str, Path]:
@@ -36,7 +36,9 @@ def draw(
     `classes` are the names in the order of the matrix; that of `evidence.classes` does not survive a file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {"confusion": confusion_matrix(confusion, classes)}
+    pictures = {}
+    if confusion is not None:
+        pictures["confusion"] = confusion_matrix(confusion, classes)
     if reliability is not None:
         pictures["reliability"] = reliability_diagram(reliability)
     if evidence.classes:

@@ -18,6 +18,7 @@ from components.evaluate import plots
 from components.files import writing
 from components.metrics.metric import SHARE, shown
 from components.tasks import registry as tasks
+from components.tasks.capabilities import WithConfusion, WithReliability
 from components.tasks.protocol import TaskSpec
 
 COSTS = {
@@ -45,9 +46,8 @@ class ReportData:
 def write_report(data: ReportData, folder: Path) -> Path:
     """Write `folder/report.html` and `folder/plots/*.png`; returns the page."""
     task = tasks.get(data.task)
-    confusion = task.confusion(data.predictions)
-    reliability = getattr(task, "reliability", None)
-    sums = reliability(data.predictions) if reliability is not None else None
+    confusion = task.confusion(data.predictions) if isinstance(task, WithConfusion) else None
+    sums = task.reliability(data.predictions) if isinstance(task, WithReliability) else None
     files = plots.draw(data.evidence, data.predictions.classes, confusion, sums, folder / "plots")
     evidence = data.evidence
     stages = data.stages or {"this model": evidence}
@@ -63,7 +63,6 @@ def write_report(data: ReportData, folder: Path) -> Path:
             stage_columns=_stage_columns(stages),
             stages=stages,
             plots={name: _data_uri(path) for name, path in files.items()},
-            confusion=confusion.tolist(),
             processor=machine.said(evidence.processor) if evidence.processor else "",
             with_twins=evidence.figures.get(WITH_TWINS),
             rejected=[verdict for verdict in data.verdicts if not verdict.passed],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from components.metrics.metric import Metric
 from components.models.registry import VECTOR
 from components.targets import class_
 from components.tasks.protocol import Batch, Columns, TaskSpec
-from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy, outputs
+from components.tasks.softmax import CALIBRATION_ERROR, OneLabel, cross_entropy, outputs
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,7 +24,7 @@ LEAST_PROBABILITY = (
 )
 
 
-class Classification(Softmax):
+class Classification(OneLabel):
     """Single-label classification with a softmax over the classes."""
 
     spec = TaskSpec(
@@ -40,10 +40,10 @@ class Classification(Softmax):
             Metric("brier_score", "less", "", "squared error of the probabilities; less is better"),
             CALIBRATION_ERROR,
         ),
-        supports=frozenset({"ensemble", "distillation"}),
     )
     gives = VECTOR
     combiners = frozenset({"soft", "hard", "weighted", "boosted", "stacking", "soup"})
+    class_figures: ClassVar = {"recall": confusion.recall, "precision": confusion.precision, "f1": confusion.f1}
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         return {"loss": cross_entropy(outputs, batch.targets, label_smoothing)}
@@ -57,8 +57,7 @@ class Classification(Softmax):
 
     def measure(self, predictions: Predictions, weights: Floats) -> dict[str, Floats]:
         target, prediction, scores = _columns(predictions)
-        counts = confusion.label_counts(target, prediction, len(predictions.classes))
-        matrix = confusion.weighted(counts, weights)
+        matrix = confusion.weighted(self.counts(predictions), weights)
         total = weights.sum(axis=1)
         samples = np.arange(len(target))
         surprise = -np.log(np.maximum(scores[samples, target], LEAST_PROBABILITY))
@@ -76,23 +75,9 @@ class Classification(Softmax):
             "calibration_error": calibration.expected_calibration_error(bins, weights),
         }
 
-    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
-        matrix = self.confusion(predictions)[None].astype(np.float64)
-        columns = {
-            "recall": confusion.recall(matrix)[0],
-            "precision": confusion.precision(matrix)[0],
-            "f1": confusion.f1(matrix)[0],
-        }
-        return {
-            name: {metric: float(values[index]) for metric, values in columns.items()}
-            for index, name in enumerate(predictions.classes)
-        }
-
-    def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
+    def counts(self, predictions: Predictions) -> Any:
         target, prediction, _ = _columns(predictions)
-        counts = confusion.label_counts(target, prediction, len(predictions.classes))
-        total: npt.NDArray[np.int64] = confusion.weighted(counts, np.ones((1, len(target))))[0].astype(np.int64)
-        return total
+        return confusion.label_counts(target, prediction, len(predictions.classes))
 
     def reliability(self, predictions: Predictions) -> Floats:
         target, prediction, scores = _columns(predictions)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,6 @@ from components.artifacts import DatasetCard, Head, Predictions
 from components.metrics.metric import Metric
 from components.tasks.answers import Answers
 
-Capability = Literal["ensemble", "distillation"]
 Columns = dict[str, Any]  # column name → array of N values (numpy), or a list of N lists
 
 
@@ -43,9 +42,6 @@ class TaskSpec:
     target: str  # the kind of its targets, a name of `components.targets`
     outputs: tuple[Output, ...]  # of `answer`, in the order in which they are exported
     metrics: tuple[Metric, ...]  # all that `measure` gives; the first is what the task is judged by
-    supports: frozenset[
-        Capability
-    ]  # steps of the line that the task can take; the others are skipped, and the run says so
 
     @property
     def primary(self) -> Metric:
@@ -108,43 +104,4 @@ class Task(Protocol):
         All ones is the figure itself, multinomial counts are a bootstrap, an indicator is a group. A metric that
         cannot be computed (no sample, no positive) is NaN, never a flattering default.
         """
-        ...
-
-    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
-        """Class name → metric → value."""
-        ...
-
-    def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
-        """(C, C) counts over all samples, row = target."""
-        ...
-
-    def reliability(self, predictions: Predictions) -> npt.NDArray[np.float64]:
-        """`components.metrics.calibration` sums over all samples, (3·bins,): units, confidence, correct."""
-        ...
-
-
-@runtime_checkable
-class Deciding(Protocol):
-    """Answers that are decisions, which two executions take alike or not."""
-
-    def agreement(self, one: Answers, other: Answers) -> npt.NDArray[np.float64]:
-        """The share of each sample's decisions (its label, its pixels) that are equal, `(N,)`."""
-        ...
-
-
-class SupportsEnsemble(Protocol):
-    """How members are combined."""
-
-    combiners: frozenset[str]  # names in `components.compress.ensembling.combiners` that its outputs can be fused by
-
-    def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """The probability given to the true target of each scored unit (sample or pixel), `(M,)`."""
-        ...
-
-
-class SupportsDistillation(Protocol):
-    """How a student copies a teacher."""
-
-    def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        """Distance of the student's raw outputs from the teacher's, scaled so that it does not shrink with T."""
         ...

@@ -7,7 +7,7 @@ any weighted or resampled figure needs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +39,14 @@ class Segmentation(Softmax):
             Metric("worst_class_iou", says="overlap for the class that is drawn worst"),
             CALIBRATION_ERROR,
         ),
-        supports=frozenset({"ensemble", "distillation"}),
     )
     gives = MAP
+
+    class_figures: ClassVar = {
+        "iou": confusion.intersection_over_union,
+        "recall": confusion.recall,
+        "precision": confusion.precision,
+    }
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """Cross-entropy and soft Dice, in equal parts: the second keeps small objects from drowning in background."""
@@ -58,7 +63,7 @@ class Segmentation(Softmax):
         }
 
     def measure(self, predictions: Predictions, weights: Floats) -> dict[str, Floats]:
-        matrix = confusion.weighted(_matrix(predictions, "confusion"), weights)
+        matrix = confusion.weighted(self.counts(predictions), weights)
         overlap = confusion.intersection_over_union(matrix)
         return {
             "mean_iou": confusion.mean_of_classes(overlap),
@@ -68,22 +73,8 @@ class Segmentation(Softmax):
             "calibration_error": calibration.expected_calibration_error(_matrix(predictions, "calibration"), weights),
         }
 
-    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
-        matrix = self.confusion(predictions)[None].astype(np.float64)
-        columns = {
-            "iou": confusion.intersection_over_union(matrix)[0],
-            "recall": confusion.recall(matrix)[0],
-            "precision": confusion.precision(matrix)[0],
-        }
-        return {
-            name: {metric: float(values[index]) for metric, values in columns.items()}
-            for index, name in enumerate(predictions.classes)
-        }
-
-    def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
-        counts = _matrix(predictions, "confusion")
-        total: npt.NDArray[np.int64] = confusion.weighted(counts, np.ones((1, len(counts))))[0].astype(np.int64)
-        return total
+    def counts(self, predictions: Predictions) -> Any:
+        return _matrix(predictions, "confusion")
 
     def reliability(self, predictions: Predictions) -> Floats:
         sums: Floats = _matrix(predictions, "calibration").sum(axis=0)

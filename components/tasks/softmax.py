@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.artifacts import DatasetCard, Head
+from components.artifacts import DatasetCard, Head, Predictions
+from components.config import ImbalanceConfig
+from components.metrics import confusion
 from components.metrics.metric import Metric
 from components.tasks.answers import Answers
-from components.tasks.protocol import Output
+from components.tasks.balance import BalancedSoftmax, Focal, Weighted, class_weights, log_prior
+from components.tasks.capabilities import Loss
+from components.tasks.protocol import Batch, Output
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,6 +40,8 @@ class Softmax:
 
     # A vote, or a layer on all classes of all members, at every pixel is more than a split can be held in memory for.
     combiners = frozenset({"soft", "weighted", "soup"})
+    # Of a class, by a confusion matrix; the first is that of the primary metric.
+    class_figures: ClassVar[Mapping[str, Callable[[Floats], Floats]]] = {}
 
     gives: str
 
@@ -57,9 +66,52 @@ class Softmax:
         share: Floats = same.reshape(len(same), -1).mean(axis=1)
         return share
 
+    def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
+        once = np.ones((1, len(predictions.table)))
+        total: npt.NDArray[np.int64] = confusion.weighted(self.counts(predictions), once)[0].astype(np.int64)
+        return total
+
+    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
+        matrix = self.confusion(predictions)[None].astype(np.float64)
+        columns = {name: figure(matrix)[0] for name, figure in self.class_figures.items()}
+        return {
+            name: {metric: float(values[index]) for metric, values in columns.items()}
+            for index, name in enumerate(predictions.classes)
+        }
+
+    def counts(self, predictions: Predictions) -> Any:
+        """The confusion counts of each sample, dense or sparse, as `components.metrics.confusion` sums them."""
+        raise NotImplementedError
+
     def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """`soft_target_divergence` of the student's logits from the teacher's."""
         return soft_target_divergence(student, teacher, temperature)
+
+
+class OneLabel(Softmax):
+    """Where a sample has one label: it can be drawn, weighed and counted as wrong by it."""
+
+    def labels(self, targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        return np.asarray(targets, dtype=np.int64)
+
+    def mistakes(self, answer: Answers, targets: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        wrong: npt.NDArray[np.bool_] = answer["prediction"] != targets
+        return wrong
+
+    def each(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy."""
+        return F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=label_smoothing)
+
+    def balanced(self, config: ImbalanceConfig, counts: npt.NDArray[np.int64], label_smoothing: float = 0.0) -> Loss:
+        """Cross-entropy with each class's weight, focal, or of the balanced softmax."""
+        match config.loss:
+            case "weighted":
+                return Weighted(torch.from_numpy(class_weights(counts)).float(), label_smoothing)
+            case "focal":
+                return Focal(config.focal_gamma, label_smoothing)
+            case "balanced-softmax":
+                return BalancedSoftmax(torch.from_numpy(log_prior(counts)).float(), label_smoothing)
+        raise ValueError(f"loss: expected weighted, focal or balanced-softmax, received {config.loss}")
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:

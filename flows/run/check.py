@@ -24,10 +24,10 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         )
     else:
         task = tasks.get(settings.dataset.task)
-        spec, form = task.spec, task.gives
-        wrong += imbalance.problems(settings.line.training.imbalance, spec, "line.training.imbalance")
+        form = task.gives
+        wrong += imbalance.problems(settings.line.training.imbalance, task, "line.training.imbalance")
         split = settings.dataset.split
-        wrong += members.problems(settings.line, spec, grouped=split.group is not None and split.folds is None)
+        wrong += members.problems(settings.line, task, grouped=split.group is not None and split.folds is None)
     wrong += prune.problems(settings.line, "line.prune")
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
     if settings.line.student is not None:

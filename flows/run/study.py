@@ -30,17 +30,17 @@ def overrides_of(search: Sequence[str], **settings: object) -> list[str]:
 
 def study_of(settings: Recipe) -> Study:
     """The study of a whole configuration; raises ConfigurationError with every mistake."""
-    spec = tasks.get(settings.dataset.task).spec
+    task = tasks.get(settings.dataset.task)
 
     def problems(line: LineConfig) -> list[str]:
-        wrong = imbalance.problems(line.training.imbalance, spec, "training.imbalance")
+        wrong = imbalance.problems(line.training.imbalance, task, "training.imbalance")
         return wrong + models.problems(line.members.networks[0], "members.networks.0")
 
     study = Study(
         line=settings.line,
         space=space_of(settings.line, problems),
         task=settings.dataset.task,
-        watched=of_validation(spec.primary),
+        watched=of_validation(task.spec.primary),
     )
     study.check()
     return study

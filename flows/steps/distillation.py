@@ -10,7 +10,7 @@ from flows.run.context import line
 from flows.run.curves import Curves
 from flows.run.step import StepRun, step
 from flows.steps.exchanged import Exchanged
-from flows.steps.training import pinned_network, supports
+from flows.steps.training import pinned_network
 
 
 @step(
@@ -69,7 +69,7 @@ def distil(
     if student is None:
         line().skip("distil", "no student is asked for: the teacher goes on itself")
         return teacher
-    if "distillation" not in supports(dataset):
+    if not _distillable(dataset):
         line().skip("distil", f"{dataset.card.task} cannot be distilled: the teacher goes on itself")
         return teacher
     assistants = tuple(pinned_network(network) for network in student.assistants)
@@ -77,3 +77,11 @@ def distil(
     changes = {"network": pinned_network(student.network), "assistants": assistants, "allowance": 0.0}
     found = _distil(teacher, dataset, student.model_copy(update=changes), training, augment, seed, unlabelled)
     return found.within("student.allowance", student.allowance)
+
+
+def _distillable(dataset: Dataset) -> bool:
+    """Whether networks of the data set's task can be copied."""
+    from components.tasks import registry as tasks
+    from components.tasks.capabilities import Distillable
+
+    return isinstance(tasks.get(dataset.card.task), Distillable)

@@ -89,7 +89,7 @@ def ensemble(members: tuple[Model, ...], dataset: Dataset, config: EnsembleConfi
     if len(members) == 1:
         line().skip("ensemble", "there is one member: it goes on alone")
         return members[0]
-    if "ensemble" not in supports(dataset):
+    if not combinable(dataset):
         line().skip("ensemble", f"{dataset.card.task} has no way to combine members: the first one goes on alone")
         return members[0]
     # Raising the allowance changes nothing about the ensemble: it is no part of what the step is known by.
@@ -127,8 +127,9 @@ def _fit(run: StepRun, jobs: Sequence[Job], dataset: Dataset) -> None:
     run.summary, run.table = curves.finish()
 
 
-def supports(dataset: Dataset) -> frozenset[str]:
-    """What the data set's task can do."""
+def combinable(dataset: Dataset) -> bool:
+    """Whether members of the data set's task can be combined."""
     from components.tasks import registry as tasks
+    from components.tasks.capabilities import Combinable
 
-    return tasks.get(dataset.card.task).spec.supports
+    return isinstance(tasks.get(dataset.card.task), Combinable)

@@ -18,7 +18,8 @@ from components.artifacts import DatasetCard, Predictions
 from components.data.reading.loading import Arrays
 from components.runtimes.protocol import Answerer, Answers
 from components.tasks import asking
-from components.tasks.protocol import SupportsEnsemble, Task
+from components.tasks.capabilities import Combinable
+from components.tasks.protocol import Task
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -97,7 +98,7 @@ class Kept:
     """What is kept of answers beside the task's rows, batch by batch."""
 
     def __init__(self, task: Task) -> None:
-        self.task = cast(SupportsEnsemble, task)
+        self.task = cast(Combinable, task)
         self.positions: list[asking.Positions] = []
         self.likelihoods: list[Floats] = []
         self.classes: list[npt.NDArray[np.int16]] = []

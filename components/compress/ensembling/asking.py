@@ -17,6 +17,7 @@ from components.export.errors import CompressionError, require_trained_on
 from components.models.ensemble import Mirrored
 from components.models.network import load_network
 from components.tasks import registry as tasks
+from components.tasks.capabilities import Combinable, Labels
 from components.tasks.network import torch_answerer
 from components.tasks.protocol import Task
 from components.training.loop.boosting import mistakes_of, samme
@@ -45,9 +46,8 @@ def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
         raise CompressionError("members: expected at least one, received none")
     first = members[0].card
     task = tasks.get(first.task)
-    supports = task.spec.supports
-    if "ensemble" not in supports:
-        raise CompressionError(f"task {first.task}: expected the capability `ensemble`, found {sorted(supports)}")
+    if not isinstance(task, Combinable):
+        raise CompressionError(f"task {first.task}: expected one whose members can be combined")
     for member in members:
         require_trained_on(member, dataset)
         if member.card.members:
@@ -69,7 +69,7 @@ def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, mirror: boo
     said = [ask(task, answerer, validation, dataset.card) for answerer in answerers]
     classes, learners = len(dataset.card.classes), learners_of(members)
     strangers, say = None, None
-    if learners is not None and task.spec.target == "class":
+    if learners is not None and isinstance(task, Labels):
         strangers = out_of_fold(task, answerers, len(members) // learners, dataset)
     if _boosted(members):
         training = load_split(dataset, "train")

@@ -6,6 +6,7 @@ ensemble is worth on the test split is `components.evaluate`'s business, once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -28,8 +29,8 @@ from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
 from components.models.ensemble import BoostedVote, Ensemble, MeanProbability, VoteShare, as_trained
 from components.models.network import save_weights, untrained
+from components.tasks.capabilities import Combinable
 from components.tasks.network import torch_answerer
-from components.tasks.protocol import SupportsEnsemble
 
 __all__ = ["combine", "read_report"]
 
@@ -42,7 +43,7 @@ def combine(members: Sequence[Model], dataset: Dataset, config: EnsembleConfig, 
     Raises CompressionError where the members do not answer the same question, or cannot be combined as asked.
     """
     task = common_task(members, dataset)
-    possible = cast(SupportsEnsemble, task).combiners
+    possible = cast(Combinable, task).combiners
     if config.combiner not in ("auto", *possible):
         raise CompressionError(
             f"ensemble.combiner: expected auto or one of {', '.join(sorted(possible))}, which task {task.spec.name} "
@@ -196,7 +197,7 @@ def _report(
         ),
         log_loss=float(whole.losses().mean()),
         primary=measured[task.spec.primary_metric],
-        calibration_error=measured["calibration_error"],
+        calibration_error=measured.get("calibration_error", math.nan),
     )
 
 
@@ -209,7 +210,7 @@ def _member(asked: Members, number: int, weights: Sequence[float] | None) -> Mem
         weight=None if weights is None else weights[number],
         log_loss=float(said.losses().mean()),
         primary=measured[asked.task.spec.primary_metric],
-        calibration_error=measured["calibration_error"],
+        calibration_error=measured.get("calibration_error", math.nan),
     )
 
 
@@ -232,7 +233,7 @@ def _figures(asked: Members, found: Candidate, best: Floats, soups: Soups | None
         behind=behind,
         standard_error=error,
         primary=measured[asked.task.spec.primary_metric],
-        calibration_error=measured["calibration_error"],
+        calibration_error=measured.get("calibration_error", math.nan),
         cost=cost_of(network, asked.dataset.card.input),
     )
 

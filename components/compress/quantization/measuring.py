@@ -20,11 +20,12 @@ from components.compress.quantization.report import Difference, GroupLoss
 from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
 from components.metrics.figures import figure
-from components.metrics.metric import SHARE
+from components.metrics.metric import SHARE, Metric
 from components.runtimes.execution import Images
 from components.runtimes.protocol import Answerer, Answers
 from components.tasks.asking import batches, primary
-from components.tasks.protocol import Deciding, Task
+from components.tasks.capabilities import Deciding, Labels, WithClasses
+from components.tasks.protocol import Task
 
 Floats = npt.NDArray[np.float64]
 Members = Mapping[tuple[str, str], npt.NDArray[np.int64]]  # (column, group) → the rows of its samples
@@ -64,8 +65,8 @@ def loss(task: Task, exact: Measured, rounded: Measured, confidence: float = CON
 def members(task: Task, samples: Arrays, card: DatasetCard) -> Members:
     """Who is compared: the classes, where a sample has one, and the groups that the data declares."""
     labels = {name: values.astype(np.str_) for name, values in samples.groups.items()}
-    if task.spec.target == "class" and samples.targets.ndim == 1:
-        labels["class"] = np.array(card.classes, dtype=np.str_)[samples.targets]
+    if isinstance(task, Labels):
+        labels["class"] = np.array(card.classes, dtype=np.str_)[task.labels(samples.targets)]
     return {
         (column, str(group)): np.flatnonzero(values == group)
         for column, values in labels.items()
@@ -93,8 +94,8 @@ def group_losses(
         found.append(
             GroupLoss(column=column, group=group, samples=len(rows), loss=lost, rest=rest, flagged=bool(flagged))
         )
-    if task.spec.target == "mask":
-        found += _dense_classes(task, exact, rounded, allowance)
+    if isinstance(task, WithClasses) and not isinstance(task, Labels):
+        found += _dense_classes(task.spec.primary, task, exact, rounded, allowance)
     return tuple(found)
 
 
@@ -134,9 +135,11 @@ def _both(one: Answerer, other: Answerer, images: Images, batch: int) -> Iterato
     return ((one(images[part]), other(images[part])) for part in batches(len(images), batch))
 
 
-def _dense_classes(task: Task, exact: Predictions, rounded: Predictions, allowance: float) -> list[GroupLoss]:
-    before, after = task.by_class(exact), task.by_class(rounded)
-    losses = {name: task.spec.primary.lost(_first(before[name]), _first(after[name])) for name in before}
+def _dense_classes(
+    metric: Metric, views: WithClasses, exact: Predictions, rounded: Predictions, allowance: float
+) -> list[GroupLoss]:
+    before, after = views.by_class(exact), views.by_class(rounded)
+    losses = {name: metric.lost(_first(before[name]), _first(after[name])) for name in before}
     found = []
     for name, lost in losses.items():
         others = [value for other, value in losses.items() if other != name]

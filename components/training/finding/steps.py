@@ -43,7 +43,7 @@ class Steps:
         task, config = tasks.get(job.task), alone(job.training)
         self.job, self.config = job, config
         self.split = Split(data.train, device)
-        self.balance = balance_of(job, task.spec, data.train.targets, data.card.classes)
+        self.balance = balance_of(job, task, data.train.targets, data.card.classes)
         precision = functools.partial(autocast, config, device)
         # As in the last epoch: what is deferred has come, and what was frozen has thawed.
         self.objective = objective_of(job, task, device, precision, self.balance)(job.epochs)

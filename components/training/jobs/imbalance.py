@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from components.config import ConfigurationError, ImbalanceConfig
-from components.tasks.protocol import TaskSpec
+from components.tasks.capabilities import Balanced, Labels
+from components.tasks.protocol import Task
 from components.training.jobs.job import Job, TrainingError
 
 Positions = npt.NDArray[np.int64]
@@ -45,19 +46,17 @@ class Balance:
         return None
 
 
-def problems(config: ImbalanceConfig, spec: TaskSpec, key: str = "training.imbalance") -> list[str]:
+def problems(config: ImbalanceConfig, task: Task, key: str = "training.imbalance") -> list[str]:
     """What is wrong with balancing for this task, a line each: a mask has no one class to be sampled or weighted by."""
-    if spec.target == "class":
-        return []
-    wanted = {"sampling": config.sampling, "loss": config.loss}
+    wanted = {"sampling": (config.sampling, Labels), "loss": (config.loss, Balanced)}
     return [
-        f"{key}.{name}: expected natural, since task {spec.name} labels pixels rather than images, received {value}"
-        for name, value in wanted.items()
-        if value != "natural"
+        f"{key}.{name}: expected natural, since task {task.spec.name} has not one class a sample, received {value}"
+        for name, (value, capability) in wanted.items()
+        if value != "natural" and not isinstance(task, capability)
     ]
 
 
-def balance_of(job: Job, spec: TaskSpec, targets: npt.NDArray[Any], classes: Sequence[str]) -> Balance | None:
+def balance_of(job: Job, task: Task, targets: npt.NDArray[Any], classes: Sequence[str]) -> Balance | None:
     """The job's balancing; None, without a look at the targets, where all is natural.
 
     Raises ConfigurationError for a task without class labels, and TrainingError naming the classes that have no
@@ -66,9 +65,9 @@ def balance_of(job: Job, spec: TaskSpec, targets: npt.NDArray[Any], classes: Seq
     config = job.training.imbalance
     if config.sampling == config.loss == "natural":
         return None
-    if wrong := problems(config, spec):
+    if wrong := problems(config, task):
         raise ConfigurationError("\n".join(f"{job.name}: {line}" for line in wrong))
-    labels = np.asarray(targets, dtype=np.int64)
+    labels = cast(Labels, task).labels(targets)
     counts = np.bincount(labels, minlength=len(classes)).astype(np.int64)
     if not counts.all():
         missing = ", ".join(name for name, count in zip(classes, counts, strict=True) if not count)
@@ -82,15 +81,3 @@ def balance_of(job: Job, spec: TaskSpec, targets: npt.NDArray[Any], classes: Seq
 def deferred_epochs(epochs: int, config: ImbalanceConfig) -> int:
     """How many epochs are natural before the balanced ones begin; at least the last epoch is balanced."""
     return min(round(config.deferred * epochs), epochs - 1)
-
-
-def class_weights(counts: Positions) -> Floats:
-    """Inverse class frequency, `(C,)`, such that the mean over the training samples is 1: the loss keeps its scale."""
-    weights: Floats = counts.sum() / (len(counts) * counts.astype(np.float64))
-    return weights
-
-
-def log_prior(counts: Positions) -> Floats:
-    """Logarithm of each class's share of the training samples, `(C,)`."""
-    prior: Floats = np.log(counts / counts.sum())
-    return prior

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from components.config import AugmentConfig, LineConfig, MembersConfig, TrainingConfig
-from components.tasks.protocol import TaskSpec
+from components.tasks.capabilities import Each, Mistaken
+from components.tasks.protocol import Task
 from components.training.jobs.job import Job
 
 
@@ -45,7 +46,7 @@ def member_jobs(
     return jobs
 
 
-def problems(line: LineConfig, spec: TaskSpec, *, grouped: bool) -> list[str]:
+def problems(line: LineConfig, task: Task, *, grouped: bool) -> list[str]:
     """What is wrong with `members` for this task and this training, a line each.
 
     `grouped`: the data set is split by group and has no folds of its own.
@@ -57,8 +58,8 @@ def problems(line: LineConfig, spec: TaskSpec, *, grouped: bool) -> list[str]:
             f"{key}.folds: expected `split.folds: {members.folds}` of data set {line.dataset}, whose splits keep "
             f"groups together, found none: its folds must do so too"
         )
-    if members.boosting != "none" and spec.target != "class":
-        found.append(f"{key}.boosting: expected none, since task {spec.name} labels pixels rather than images")
+    if members.boosting != "none" and not (isinstance(task, Each) and isinstance(task, Mistaken)):
+        found.append(f"{key}.boosting: expected none, since task {task.spec.name} gets no whole sample right or wrong")
     if members.boosting != "none" and (training.imbalance.loss, training.imbalance.sampling) != ("natural", "natural"):
         found.append(f"{key}.boosting: expected none beside training.imbalance: both decide what a sample counts")
     if (members.boosting != "none" or members.folds is not None) and training.reading == "streamed":

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from components.artifacts import Model
 from components.files import writing
 from components.models.network import load_network
 from components.tasks import registry as tasks
+from components.tasks.capabilities import Mistaken
+from components.tasks.network import arrays_of
 from components.tasks.protocol import Task
 from components.training.processes.workers import Workers
 from components.training.reading.samples import Samples, Split
@@ -68,8 +71,8 @@ def mistakes_of(network: nn.Module, task: Task, samples: Samples, workers: Worke
     with torch.inference_mode():
         for start in range(0, len(mine), BATCH):
             batch = split.batch(mine[start : start + BATCH])
-            said = task.answer(network(batch.images))["prediction"]
-            found[start : start + BATCH] = (said != batch.targets).cpu().numpy()
+            answer = arrays_of(task.answer(network(batch.images)))
+            found[start : start + BATCH] = cast(Mistaken, task).mistakes(answer, batch.targets.cpu().numpy())
     everything = np.zeros(len(split), dtype=np.bool_)
     for rank, theirs in enumerate(workers.gather(found)):
         everything[rank :: workers.count] = theirs

@@ -84,7 +84,7 @@ def surroundings_of(job: Job, data: Data, folder: Path, workers: Workers, on_eve
     precision = functools.partial(autocast, job.training, workers.device)
     train_split = _train_split(job, data, workers)
     labels = data.train.targets if data.rows is None else data.train.targets[data.rows]
-    balance = balance_of(job, task.spec, labels, data.card.classes)
+    balance = balance_of(job, task, labels, data.card.classes)
     teacher = teacher_of(job, task, workers.device, precision)
     copied, answers = copying_of(job, teacher), None
     if teacher is not None:

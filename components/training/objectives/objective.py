@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from components.tasks.protocol import Batch, SupportsDistillation, Task
-from components.training.jobs.imbalance import Balance, class_weights, log_prior
+from components.tasks.capabilities import Balanced, Distillable, Each
+from components.tasks.protocol import Batch, Task
+from components.training.jobs.imbalance import Balance
 from components.training.jobs.job import Job
 from components.training.objectives.copying import Copying
 from components.training.objectives.teacher import Teacher, copying, teacher_of
@@ -36,63 +36,15 @@ class Supervised:
 
 
 @dataclass(frozen=True)
-class Weighted:
-    """Cross-entropy of each sample times its class's weight, mean over the samples.
-
-    Not divided by the batch's sum of weights, as PyTorch's `weight=` would be: which samples share a batch, or a
-    worker, must not decide how much each of them counts.
-    """
-
-    weights: Tensor  # (C,), mean 1 over the training samples
-    label_smoothing: float = 0.0
-
-    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
-        return {"loss": (self.weights[batch.targets] * each).mean()}
-
-
-@dataclass(frozen=True)
 class Boosted:
-    """Cross-entropy of each sample times its own weight, mean over the samples: see `boosting`."""
+    """The task's loss of each sample times the sample's own weight, mean over the samples: see `boosting`."""
 
+    task: Each
     label_smoothing: float = 0.0
 
     def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
+        each = self.task.each(outputs, batch, self.label_smoothing)
         return {"loss": (each if batch.weights is None else batch.weights * each).mean()}
-
-
-@dataclass(frozen=True)
-class Focal:
-    """`(1 − p)^gamma` · cross-entropy, p the true class's probability (Lin et al. 2017, for a softmax).
-
-    What the network is sure of counts little, whatever its class. With gamma 0 it is the cross-entropy.
-    """
-
-    gamma: float
-    label_smoothing: float = 0.0
-
-    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        each = F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=self.label_smoothing)
-        logarithm = F.log_softmax(outputs, dim=1).gather(1, batch.targets[:, None]).squeeze(1)
-        # Above 0: there a power below 1 has no finite derivative.
-        doubt = (-torch.expm1(logarithm)).clamp_min(torch.finfo(outputs.dtype).eps)
-        return {"loss": (doubt**self.gamma * each).mean()}
-
-
-@dataclass(frozen=True)
-class BalancedSoftmax:
-    """The objective on logits that are moved by the classes' log prior (Ren et al. 2020).
-
-    The network learns what would be right if all classes were equally frequent; the prior is added in training only,
-    so that what is validated, exported and served is its plain softmax.
-    """
-
-    objective: Objective
-    prior: Tensor  # (C,), logarithms
-
-    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        return self.objective(outputs + self.prior, batch)
 
 
 @dataclass(frozen=True)
@@ -123,7 +75,7 @@ class Distilled:
     """
 
     objective: Objective
-    task: SupportsDistillation
+    task: Distillable
     teacher: Callable[[Tensor], Tensor]
     temperature: float
     weight: float
@@ -166,8 +118,11 @@ def objective_of(
     """
     natural: Objective = Supervised(task, job.training.label_smoothing)
     if job.boosts is not None:
-        natural = Boosted(job.training.label_smoothing)
-    balanced = natural if balance is None else _balanced(natural, job.training.label_smoothing, balance, device)
+        natural = Boosted(cast(Each, task), job.training.label_smoothing)  # `members.problems` has looked
+    balanced = natural
+    if balance is not None and balance.config.loss != "natural":
+        # `balance_of` has looked whether the task can.
+        balanced = cast(Balanced, task).balanced(balance.config, balance.counts, job.training.label_smoothing)
     if job.unlabelled is not None:
         natural, balanced = Labelled(natural), Labelled(balanced)
     teacher = teacher or teacher_of(job, task, device, precision)
@@ -175,16 +130,3 @@ def objective_of(
         how = copying(task), teacher, job.temperature, job.teacher_weight, copied
         natural, balanced = Distilled(natural, *how), Distilled(balanced, *how)
     return lambda epoch: balanced if balance is not None and balance.on(epoch) else natural
-
-
-def _balanced(natural: Objective, label_smoothing: float, balance: Balance, device: torch.device) -> Objective:
-    """The objective against the labels, as `training.imbalance.loss` would have it."""
-    match balance.config.loss:
-        case "weighted":
-            weights = torch.from_numpy(class_weights(balance.counts)).float().to(device)
-            return Weighted(weights, label_smoothing)
-        case "focal":
-            return Focal(balance.config.focal_gamma, label_smoothing)
-        case "balanced-softmax":
-            return BalancedSoftmax(natural, torch.from_numpy(log_prior(balance.counts)).float().to(device))
-    return natural

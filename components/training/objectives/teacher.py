@@ -14,7 +14,8 @@ from components.artifacts import Model
 from components.config import ConfigurationError
 from components.models.ensemble import Ensemble
 from components.models.network import load_network
-from components.tasks.protocol import SupportsDistillation, Task
+from components.tasks.capabilities import Distillable
+from components.tasks.protocol import Task
 from components.training.jobs.job import Job
 from components.training.objectives.watching import Seen, Watch, WatchOfAll
 
@@ -56,11 +57,11 @@ def teacher_of(
     """The job's teacher, where it has one; raises ConfigurationError for a task that cannot be copied."""
     if job.teacher is None:
         return None
-    if "distillation" not in task.spec.supports:
+    if not isinstance(task, Distillable):
         raise ConfigurationError(f"{job.name}: task {task.spec.name} does not support distillation, received a teacher")
     return Teacher(Model.load(job.teacher), device, precision)
 
 
-def copying(task: Task) -> SupportsDistillation:
+def copying(task: Task) -> Distillable:
     """The task, as one that says how its outputs are copied; `teacher_of` has looked whether it does."""
-    return cast(SupportsDistillation, task)
+    return cast(Distillable, task)

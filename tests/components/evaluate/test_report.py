@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -134,3 +135,17 @@ def test_every_metric_of_a_task_says_what_it_means() -> None:
         spec = tasks.get(name).spec
         assert all(Words(spec).meaning(metric.name) == metric.says != "" for metric in spec.metrics)
     assert Words(spec).number(None, "accuracy") == "–"
+
+
+def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictions, whole = pair("classification")
+    task = tasks.get("classification")
+    monkeypatch.setattr(tasks, "get", lambda name: SimpleNamespace(spec=task.spec, measure=task.measure))
+    evidence = measure(predictions, tasks.get("classification"), CONFIG)
+    assert evidence.classes == {} and evidence.figures == whole.figures
+    page = write_report(ReportData("Bare", evidence, predictions, "classification"), tmp_path).read_text("utf-8")
+    assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"groups"}
+    assert not any(said in page for said in ("What is taken for what", "as sure as it is right", "Class by class"))
+    assert "Group by group" in page and "All figures" in page

@@ -22,17 +22,18 @@ from components.artifacts import Dataset, ModelCard, write_model
 from components.config import ConfigurationError, ImbalanceConfig
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
+from components.tasks.balance import BalancedSoftmax, Focal, Weighted, class_weights, log_prior
 from components.tasks.classification import Classification
 from components.tasks.network import network_of
 from components.tasks.protocol import Batch
 from components.tasks.segmentation import Segmentation
 from components.training.cluster.fitting import fit
-from components.training.jobs.imbalance import Balance, balance_of, class_weights, deferred_epochs, log_prior
+from components.training.jobs.imbalance import Balance, balance_of, deferred_epochs
 from components.training.jobs.job import Event, Job, TrainingError
 from components.training.loop import loop
 from components.training.loop.loop import train
 from components.training.loop.surroundings import Data
-from components.training.objectives.objective import BalancedSoftmax, Focal, Supervised, Weighted, objective_of
+from components.training.objectives.objective import Supervised, objective_of
 from components.training.reading.sampling import Epochs, global_batches, level, share
 from tests.components.training.conftest import make_job
 
@@ -73,13 +74,13 @@ def balanced(job: Jobs) -> Callable[..., Job]:
 
 
 def balance(job: Job, data: Data) -> Balance:
-    found = balance_of(job, Classification().spec, data.train.targets, data.card.classes)
+    found = balance_of(job, Classification(), data.train.targets, data.card.classes)
     assert found is not None
     return found
 
 
 def epochs_of(job: Job, data: Data) -> Epochs:
-    made = balance_of(job, Classification().spec, data.train.targets, data.card.classes)
+    made = balance_of(job, Classification(), data.train.targets, data.card.classes)
     return Epochs(job.epochs, len(data.train.targets), job.training.batch_size, job.seed, made)
 
 
@@ -172,7 +173,7 @@ def test_natural_epochs_are_the_permutations_they_always_were(tailed: Data, bala
         expected = global_batches(sum(KEPT), 32, seed=0, epoch=2)
         assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
     task, wanted = tasks.get("classification"), balanced(training={"label_smoothing": 0.1})
-    assert balance_of(wanted, task.spec, tailed.train.targets, tailed.card.classes) is None
+    assert balance_of(wanted, task, tailed.train.targets, tailed.card.classes) is None
     assert objective_of(wanted, task, torch.device("cpu"), nullcontext)(2) == Supervised(task, 0.1)
 
 
@@ -248,7 +249,7 @@ def test_the_balanced_softmax_weighs_each_class_by_its_frequency(smoothing: floa
     outputs, batch, logits, targets = outputs_and_batch()
     counts = np.array(KEPT)
     prior = torch.from_numpy(log_prior(counts)).float()
-    loss = BalancedSoftmax(Supervised(Classification(), smoothing), prior)(outputs, batch)["loss"]
+    loss = BalancedSoftmax(prior, smoothing)(outputs, batch)["loss"]
     powers = counts * np.exp(logits)  # equation 3 of the paper
     probabilities = powers / powers.sum(axis=1, keepdims=True)
     expected = -(smoothed(targets, smoothing) * np.log(probabilities)).sum(axis=1).mean()
@@ -403,7 +404,7 @@ def test_masks_are_refused_before_anything_is_trained(
     with pytest.raises(ConfigurationError, match=says):
         train(wanted, masks, tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert balance_of(balanced(), Segmentation().spec, masks.train.targets, data.card.classes) is None
+    assert balance_of(balanced(), Segmentation(), masks.train.targets, data.card.classes) is None
 
 
 def test_a_class_without_a_training_sample_is_named(tmp_path: Path, data: Data, balanced: Callable[..., Job]) -> None:

@@ -135,7 +135,7 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], expected:
         ({}, {}, "classification", True, None),
         ({"folds": 2}, {}, "classification", False, None),
         ({"folds": 2}, {}, "classification", True, "split.folds: 2"),
-        ({"boosting": "samme"}, {}, "segmentation", False, "labels pixels"),
+        ({"boosting": "samme"}, {}, "segmentation", False, "no whole sample right or wrong"),
         ({"boosting": "samme"}, {"imbalance": {"loss": "focal"}}, "classification", False, "both decide"),
         ({"folds": 2}, {"reading": "streamed"}, "classification", False, "streamed"),
         ({"average": "swa"}, {"ema": 0.9}, "classification", False, "both are averages"),
@@ -156,7 +156,7 @@ def test_problems_that_only_the_whole_configuration_shows(
             "gates": [{"gate": "floor", "limit": 0.5}],
         }
     )
-    found = problems(line, tasks.get(task).spec, grouped=grouped)
+    found = problems(line, tasks.get(task), grouped=grouped)
     assert (expected is None) == (not found)
     assert expected is None or expected in found[0]
 
@@ -198,10 +198,12 @@ def test_the_boosted_loss_is_the_weighted_mean_and_the_plain_one_under_equal_wei
     weights = torch.tensor([0.0, 3.0, 0.5, 1.0, 1.0, 0.5])
     images = torch.zeros(6, 1, 2, 2)
     each = F.cross_entropy(outputs, targets, reduction="none", label_smoothing=0.1)
-    found = Boosted(0.1)(outputs, Batch(images, targets, weights=weights))["loss"]
+    found = Boosted(tasks.get("classification"), 0.1)(outputs, Batch(images, targets, weights=weights))["loss"]
     torch.testing.assert_close(found, (each * weights).sum() / 6)
     plain = Supervised(tasks.get("classification"), 0.1)(outputs, Batch(images, targets))["loss"]
-    torch.testing.assert_close(Boosted(0.1)(outputs, Batch(images, targets, weights=torch.ones(6)))["loss"], plain)
+    torch.testing.assert_close(
+        Boosted(tasks.get("classification"), 0.1)(outputs, Batch(images, targets, weights=torch.ones(6)))["loss"], plain
+    )
     pieces = micro_batches(Batch(images, targets, weights=weights), 2)
     assert [piece.weights.tolist() for piece in pieces if piece.weights is not None] == [
         [0.0, 3.0, 0.5],

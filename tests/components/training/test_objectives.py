@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,6 @@ def test_a_teacher_changes_what_is_learned_and_stays_as_it_is(
 
 
 def test_a_task_that_cannot_be_copied_is_refused(job: Callable[..., Job], teacher: Path) -> None:
-    task = Classification()
-    task.spec = replace(task.spec, supports=frozenset())
+    task: Any = SimpleNamespace(spec=Classification.spec)  # of all else it can do nothing
     with pytest.raises(ConfigurationError, match="does not support distillation"):
         objective_of(job(teacher=teacher), task, torch.device("cpu"), nullcontext)

@@ -52,7 +52,7 @@ def settings(job: Jobs, sampling: str = "smote", **training: Any) -> Job:
 
 
 def balance(job: Job, data: Data) -> Balance:
-    found = balance_of(job, Classification().spec, data.train.targets, data.card.classes)
+    found = balance_of(job, Classification(), data.train.targets, data.card.classes)
     assert found is not None
     return found
 

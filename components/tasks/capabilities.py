@@ -1,0 +1,133 @@
+"""What some tasks can do and others cannot: a protocol each, and `isinstance` says whether a task has it.
+
+A step that needs one is skipped where the task has none, and the run says so; a setting that needs one is a mistake in
+the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from components.artifacts import Predictions
+from components.config import ImbalanceConfig
+from components.tasks.answers import Answers
+from components.tasks.protocol import Batch
+
+Floats = npt.NDArray[np.float64]
+
+
+class Loss(Protocol):
+    """Raw outputs and their batch → `{"loss": scalar, …}`."""
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]: ...
+
+
+# -- views of predictions ---------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class WithClasses(Protocol):
+    """Figures of each class."""
+
+    def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
+        """Class name → metric → value; the first metric is the primary one's, in its unit and direction."""
+        ...
+
+
+@runtime_checkable
+class WithConfusion(Protocol):
+    """Answers that take one class for another."""
+
+    def confusion(self, predictions: Predictions) -> npt.NDArray[np.int64]:
+        """(C, C) counts over all samples, row = target."""
+        ...
+
+
+@runtime_checkable
+class WithReliability(Protocol):
+    """Answers that say how sure they are."""
+
+    def reliability(self, predictions: Predictions) -> Floats:
+        """`components.metrics.calibration` sums over all samples, (3·bins,): units, confidence, correct."""
+        ...
+
+
+@runtime_checkable
+class Deciding(Protocol):
+    """Answers that are decisions, which two executions take alike or not."""
+
+    def agreement(self, one: Answers, other: Answers) -> Floats:
+        """The share of each sample's decisions (its label, its pixels) that are equal, `(N,)`."""
+        ...
+
+
+# -- several networks -------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Combinable(Protocol):
+    """How members are combined."""
+
+    combiners: frozenset[str]  # names in `components.compress.ensembling.combiners` that its outputs can be fused by
+
+    def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
+        """The probability given to the true target of each scored unit (sample or pixel), `(M,)`."""
+        ...
+
+
+@runtime_checkable
+class Distillable(Protocol):
+    """How a student copies a teacher."""
+
+    def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """Distance of the student's raw outputs from the teacher's, scaled so that it does not shrink with T."""
+        ...
+
+
+# -- samples that count differently -----------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Labels(Protocol):
+    """One class a sample: by it samples are drawn, compared and made up."""
+
+    def labels(self, targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """`(N,)` classes."""
+        ...
+
+
+@runtime_checkable
+class Each(Protocol):
+    """A loss that is a mean of each sample's own."""
+
+    def each(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        """`(N,)`."""
+        ...
+
+
+@runtime_checkable
+class Mistaken(Protocol):
+    """Answers that are right or wrong."""
+
+    def mistakes(self, answer: Answers, targets: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Which samples were got wrong, `(N,)`."""
+        ...
+
+
+@runtime_checkable
+class Balanced(Protocol):
+    """Losses for classes of very different sizes."""
+
+    def balanced(self, config: ImbalanceConfig, counts: npt.NDArray[np.int64], label_smoothing: float = 0.0) -> Loss:
+        """The loss that `config.loss` names, which is not `natural`, for `counts` (C,) training samples a class."""
+        ...
+
+
+ALL = (
+    WithClasses, WithConfusion, WithReliability, Deciding, Combinable, Distillable, Labels, Each, Mistaken, Balanced,
+)  # fmt: skip
