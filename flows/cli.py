@@ -21,6 +21,7 @@ from flows.commands import (
     log_commands,
     schedule_commands,
     status_commands,
+    task_commands,
     terminal,
 )
 
@@ -140,6 +141,7 @@ app.command()(log_commands.logs)
 app.command()(log_commands.stop)
 app.command("open")(status_commands.open_page)
 app.command()(doctor_commands.doctor)
+app.command()(task_commands.tasks)
 app.command()(clean_commands.clean)
 
 

@@ -128,6 +128,15 @@ class Balanced(Protocol):
         ...
 
 
-ALL = (
-    WithClasses, WithConfusion, WithReliability, Deciding, Combinable, Distillable, Labels, Each, Mistaken, Balanced,
-)  # fmt: skip
+SAYS = {  # each capability, and what can be done with a task that has it
+    WithClasses: "figures of each class",
+    WithConfusion: "confusion of classes",
+    WithReliability: "calibration",
+    Deciding: "agreement of two executions",
+    Combinable: "ensembles",
+    Distillable: "distillation",
+    Labels: "drawing and comparing samples by label",
+    Each: "weights of samples and classes",
+    Mistaken: "boosting",
+    Balanced: "losses for unequal classes",
+}

@@ -1,0 +1,90 @@
+"""`convoy tasks`: what can be learnt, from what, how it is judged, by which networks, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from components.config import ConfigurationError, load, recipes
+from flows.base.project import Project, find
+from flows.base.screen import Screen, say_json
+from flows.commands import terminal
+
+if TYPE_CHECKING:
+    from components.tasks.protocol import Task
+
+DEFAULT = "default"  # the recipe of params.yaml itself
+WAYS = {"more": "more is better", "less": "less is better"}
+
+
+def tasks(json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False) -> None:
+    """What can be learnt: each task with its data, figures, networks and recipes, and which steps it takes part in."""
+    try:
+        project = find()
+    except ConfigurationError as error:
+        terminal.stop(Screen(stderr=True), str(error), terminal.WRONG)
+    from components.tasks import registry
+
+    used = _recipes(project)
+    described = [_described(registry.get(name), used) for name in registry.names()]
+    if json:
+        say_json(described)
+    else:
+        Screen().print(Group(*(part for each in described for part in _shown(each))))
+
+
+def _recipes(project: Project) -> dict[str, list[str]]:
+    """Task → the recipes that learn it; one that is wrong is for `convoy run` to tell."""
+    found: dict[str, list[str]] = {}
+    for name in (DEFAULT, *recipes(project.root)):
+        try:
+            task = load(project.root, None if name == DEFAULT else name, []).dataset.task
+        except ConfigurationError:
+            continue
+        found.setdefault(task, []).append(name)
+    return found
+
+
+def _described(task: Task, used: Mapping[str, list[str]]) -> dict[str, Any]:
+    from components.models import registry as models
+    from components.targets import registry as targets
+    from components.tasks import capabilities
+
+    spec, target = task.spec, targets.get(task.spec.target)
+    families = [name for name in models.names() if models.gives(name) == task.gives]
+    return {
+        "task": spec.name,
+        "says": (type(task).__doc__ or "").strip().splitlines()[0],
+        "input": "image",
+        "target": spec.target,
+        "target_says": target.says,
+        "gives": task.gives,
+        "outputs": [output.name for output in spec.outputs],
+        "figures": {metric.name: WAYS[metric.better] for metric in spec.metrics},
+        "networks": families + (["torchvision:NAME", "timm:NAME"] if task.gives == models.VECTOR else []),
+        "can": [words for capability, words in capabilities.SAYS.items() if isinstance(task, capability)],
+        "cannot": [words for capability, words in capabilities.SAYS.items() if not isinstance(task, capability)],
+        "recipes": used.get(spec.name, []),
+    }
+
+
+def _shown(task: Mapping[str, Any]) -> tuple[Text, Table, Text]:
+    primary, *others = task["figures"]
+    rows = {
+        "learns from": f"{task['input']} and {task['target']}: {task['target_says']}",
+        "judged by": f"{primary} ({task['figures'][primary]}); also {', '.join(others)}",
+        "networks": ", ".join(task["networks"]),
+        "can": "; ".join(task["can"]),
+        "cannot": "; ".join(task["cannot"]),
+        "recipes": ", ".join(task["recipes"]) or "none yet",
+    }
+    table = Table.grid(padding=(0, 2))
+    for name, said in rows.items():
+        if said:
+            table.add_row(Text(f"  {name}", style="dim"), Text(said))
+    return Text.assemble((task["task"], "bold"), f"  {task['says']}"), table, Text()
