@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -56,3 +57,16 @@ def test_networks_are_compared_on_the_same_validation_samples(
     assert there.loss == -back.loss
     write(there, tmp_path)
     assert read(tmp_path) == there
+
+
+def test_what_is_no_share_is_held_against_the_allowance_in_parts_of_what_there_was() -> None:
+    in_pixels = exchanged(4.0, 4.1, higher_is_better=False).model_copy(update={"metric": "rmse", "unit": "px"})
+    within("student.allowance", in_pixels, 0.05)
+    with pytest.raises(AllowanceError, match=r"at most 2 % of validation rmse .* 2\.50 % worse"):
+        within("student.allowance", in_pixels, 0.02)
+
+
+def test_a_document_of_a_share_reads_as_before_there_were_units() -> None:
+    found = exchanged(0.9, 0.8)
+    assert "unit" not in json.loads(found.to_json())
+    assert Exchange.model_validate_json(found.to_json()) == found and found.unit == "share"
