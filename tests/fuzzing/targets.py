@@ -134,6 +134,20 @@ def csvs() -> Iterable[bytes]:
     yield b"path,target,taken\r\n0.png,1,9e300\r\n1.png,2.0,-1\r\n"
 
 
+def jsons(lines: bool) -> Callable[[], Iterable[bytes]]:
+    def seeds() -> Iterable[bytes]:
+        rows = [
+            {"path": f"{n}.png", "target": "é", "taken": 1.50, "group_a": None, "x": [{"y": 1e3}]} for n in range(3)
+        ]
+        task = {"data": {"path": "0.png"}, "annotations": [{"result": [{"type": "choices", "from_name": "target"}]}]}
+        for each in (rows, [task], [{**rows[0], "taken": float("nan"), "split": "train"}]):
+            text = "\n".join(map(json.dumps, each)) if lines else json.dumps(each, ensure_ascii=False)
+            yield text.encode()
+            yield text.encode("utf-16")
+
+    return seeds
+
+
 def parquets() -> Iterable[bytes]:
     names, labels = [f"{number}.png" for number in range(4)], ["a", "b", "a", "b"]
     picture = packed(lambda buffer: Image.fromarray(builders.pixels(0)).save(buffer, "PNG"))
@@ -382,6 +396,8 @@ TARGETS = {
     "tar": Target(unpack(".tar"), tars("w")),
     "tar-gz": Target(unpack(".tar.gz"), tars("w:gz")),
     "csv": Target(table(".csv", time="taken"), csvs, some_pictures),
+    "json": Target(table(".json", time="taken"), jsons(lines=False), some_pictures),
+    "jsonl": Target(table(".jsonl", time="taken"), jsons(lines=True), some_pictures),
     "parquet": Target(table(".parquet", time="taken"), parquets, some_pictures),
     "coco": Target(coco, cocos, some_pictures),
     "voc": Target(voc, vocs, voc_ready),

@@ -21,7 +21,7 @@ from components.artifacts import Split
 from components.config import HuggingFaceSource
 from components.data.errors import DataError
 from components.data.sources import boundary, parquet, place, rows
-from components.data.sources.faults import Fault, Faults, Kind, shown
+from components.data.sources.faults import MANY, Fault, Faults, Kind, shown, some
 from components.data.sources.layouts import huggingface as layouts
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData, schema
 from components.data.sources.tabular import bytes_of, is_bytes
@@ -176,7 +176,7 @@ def _parquet_schema(files: list[Path]) -> pa.Schema:
     for path in files:
         found = parquet.schema(path)
         if first is not None and not found.equals(first):
-            raise DataError(f"{path}: expected the columns of {files[0].name}, received {', '.join(found.names)}")
+            raise DataError(f"{path}: expected the columns of {files[0].name}, received {some(found.names, MANY)}")
         first = first or found
     return first
 
@@ -187,7 +187,7 @@ def _parquet_schema(files: list[Path]) -> pa.Schema:
 def _check(part: Part, first: Part, names: list[str], source: HuggingFaceSource, path: Path) -> None:
     for key, name in (("image", source.image), ("label", source.label)):
         if name not in part.features:
-            there = ", ".join(part.features)
+            there = some(part.features, MANY)
             raise DataError(f"{path}: expected a feature {name!r} (source.{key}), received {there}")
     for name in names:
         if part.features.get(name) != first.features[name]:

@@ -18,7 +18,7 @@ from components import spelling, texts
 from components.artifacts import Split
 from components.data.errors import DataError
 from components.data.sources import boundary
-from components.data.sources.faults import shown
+from components.data.sources.faults import MANY, shown, some
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, is_text
 
 _WORDS: dict[Split, tuple[str, ...]] = {
@@ -139,7 +139,7 @@ def group_columns(columns: Iterable[str], named: Iterable[str], where: str) -> d
     result = {name: name for name in there if name.startswith("group_")}
     for name in named:
         if name not in there:
-            raise DataError(f"{where}: expected a column {name!r} (source.groups), received {', '.join(there)}")
+            raise DataError(f"{where}: expected a column {name!r} (source.groups), received {some(there, MANY)}")
         group = name if name.startswith("group_") else f"group_{name}"
         if result.get(group, name) != name:
             raise DataError(f"{where}: expected one column for {group}, received {name!r} and {group!r}")

@@ -106,6 +106,7 @@ def columns(path: Path, names: list[str] | None = None) -> pa.Schema:
             form = pa.schema([(name, pa.string()) for name in records.names(path)])
         else:
             form = pa.schema([(name, pa.string()) for name in dialect(path).names])
+    limits.check_columns(path, len(form.names))
     twice = sorted(name for name, number in Counter(form.names).items() if number > 1)
     if twice:
         raise DataError(f"{path}: expected columns of different names, received {texts.exact(twice[0])} twice")
@@ -120,7 +121,7 @@ def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
         return
     with _table(path):
         if path.suffix.lower() in RECORDS:
-            yield from _gathered(({name: each.get(name) for name in form.names} for each in records.rows(path)), form)
+            yield from _gathered(records.rows(path, form.names), form)
             return
         written = dialect(path)
         if not written.plain:
