@@ -24,6 +24,7 @@ class Number(float):
     """A number with a point or an exponent that knows how it was written: as names, `0.10` and `0.1` are two."""
 
     __slots__ = ("written",)
+    written: str
 
     def __new__(cls, written: str) -> Number:
         number = super().__new__(cls, written)

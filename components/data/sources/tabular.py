@@ -73,6 +73,11 @@ def held(path: Path, names: list[str]) -> pa.Table:
     return pa.concat_tables(taken)
 
 
+def count(path: Path) -> int:
+    """How many rows there are; a table without columns does not keep it where it is put together."""
+    return sum(len(part) for part in parts(path, []))
+
+
 def _check_names(path: Path, part: pa.Table, start: int) -> None:
     """Raises DataError for a value that is no name but a document, or a picture as text."""
     for name in part.column_names:
@@ -118,6 +123,9 @@ def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
     form = columns(path, names)
     if path.suffix.lower() == ".parquet":
         yield from parquet.parts(path, names)
+        return
+    if not names:  # how many rows there are; Arrow's reader takes no names for all of them
+        yield from (part.select([]) for part in parts(path, columns(path).names[:1]))
         return
     with _table(path):
         if path.suffix.lower() in RECORDS:
