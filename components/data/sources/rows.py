@@ -201,9 +201,10 @@ def is_leftover(name: str) -> bool:
 def folder_inside(root: Path, name: str, key: str) -> Path:
     """The folder `root/name`, or `root` itself for `.`; raises DataError that names the key, as `inside` does."""
     pure = PurePosixPath(name)
-    path = (root / pure).resolve()
-    if "\0" in name or pure.is_absolute() or ".." in pure.parts or not path.is_relative_to(root):
-        raise DataError(f"{key}: expected a folder in {root}, received {name!r}")
+    sound = "\0" not in name and not pure.is_absolute() and ".." not in pure.parts
+    path = (root / pure).resolve() if sound else root.parent
+    if not path.is_relative_to(root):
+        raise DataError(f"{key}: expected a folder in {root}, received {texts.exact(name)}")
     if not path.is_dir():
         raise DataError(f"{key}: expected a folder {root / pure}, received {'a file' if path.exists() else 'none'}")
     return path
