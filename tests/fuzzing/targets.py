@@ -169,6 +169,35 @@ def parquets() -> Iterable[bytes]:
     )
 
 
+def saved_ready(folder: Path) -> None:
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}', encoding="utf-8")
+    (folder / "dataset_info.json").write_text('{"features": {"label": {"names": ["a", "b"]}}}', encoding="utf-8")
+
+
+def saved(content: bytes, folder: Path) -> None:
+    """What `save_to_disk` writes, with any bytes as its rows."""
+    (folder / "data.arrow").write_bytes(content)
+    read({"kind": "huggingface", "path": str(folder)}, folder)
+
+
+def streams() -> Iterable[bytes]:
+    picture = packed(lambda buffer: Image.fromarray(builders.pixels(0)).save(buffer, "PNG"))
+    structs = pa.array([{"bytes": picture, "path": None}, {"bytes": None, "path": "x"}])
+    for columns in (
+        {"image": structs, "label": [0, 1], "group_a": ["x", None]},
+        {"image": [picture, picture], "label": pa.array([0, 1], pa.int8()), "group_a": pa.array([1, 2], pa.date32())},
+    ):
+        table = pa.table(columns)
+        for options in ({}, {"compression": "lz4"}):
+
+            def save(buffer: Any, table: pa.Table = table, options: dict[str, str] = options) -> None:
+                written = pa.ipc.IpcWriteOptions(**options)
+                with pa.ipc.new_stream(buffer, table.schema, options=written) as writer:
+                    writer.write_table(table)
+
+            yield packed(save)
+
+
 # -- annotations -----------------------------------------------------------------------------------------------------
 
 
@@ -399,6 +428,7 @@ TARGETS = {
     "json": Target(table(".json", time="taken"), jsons(lines=False), some_pictures),
     "jsonl": Target(table(".jsonl", time="taken"), jsons(lines=True), some_pictures),
     "parquet": Target(table(".parquet", time="taken"), parquets, some_pictures),
+    "arrow": Target(saved, streams, saved_ready),
     "coco": Target(coco, cocos, some_pictures),
     "voc": Target(voc, vocs, voc_ready),
     "idx": Target(idx, idxs),
