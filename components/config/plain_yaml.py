@@ -37,12 +37,12 @@ class YamlError(ValueError):
 
 def read_yaml(text: str | bytes) -> Any:
     """The one document in `text`; None where there is none. Raises YamlError."""
-    return _loaded(text, lambda loader: loader.get_single_data())  # type: ignore[no-untyped-call]
+    return _loaded(text, lambda loader: loader.get_single_data())
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
     """The same document as nodes, which know where in the text they stand. Raises YamlError."""
-    node: yaml.Node | None = _loaded(text, lambda loader: loader.get_single_node())  # type: ignore[no-untyped-call]
+    node: yaml.Node | None = _loaded(text, lambda loader: loader.get_single_node())
     return node
 
 
