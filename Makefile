@@ -57,6 +57,10 @@ lock:  ## resolve pyproject.toml again (needs uv)
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	uv pip compile --python-version 3.11 --no-annotate --no-header --no-emit-index-url --extra dev \
 	  -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile --python-version 3.11 --no-annotate --no-header --no-emit-index-url --extra dev --extra fuzz \
+	  -c requirements-dev.lock pyproject.toml -o requirements-fuzz.lock
+	grep -vxFf requirements-dev.lock requirements-fuzz.lock > requirements-fuzz.lock.new  # what the others have not
+	mv requirements-fuzz.lock.new requirements-fuzz.lock
 
 clean:  ## remove the environment; data, models and runs stay
 	rm -rf $(VENV)

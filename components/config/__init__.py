@@ -32,7 +32,7 @@ from components.config.catalogue import (
 from components.config.compression import AwareConfig, DistillationConfig, EnsembleConfig, QuantizeConfig, StudentConfig
 from components.config.gates import Gate
 from components.config.line import CorruptionsConfig, DriftConfig, EvaluateConfig, LineConfig, MembersConfig, TuneConfig
-from components.config.plain_yaml import YamlError, read_yaml, write_yaml
+from components.config.plain_yaml import YamlError, compose_yaml, read_yaml, write_yaml
 from components.config.pruning import (
     PruneConfig,
     Rounds,
@@ -109,6 +109,7 @@ __all__ = [
     "VocSource",
     "YamlError",
     "check",
+    "compose_yaml",
     "dataset_entry",
     "dataset_names",
     "load",

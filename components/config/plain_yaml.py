@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import yaml
@@ -37,10 +37,21 @@ class YamlError(ValueError):
 
 def read_yaml(text: str | bytes) -> Any:
     """The one document in `text`; None where there is none. Raises YamlError."""
+    return _loaded(text, lambda loader: loader.get_single_data())
+
+
+def compose_yaml(text: str) -> yaml.Node | None:
+    """The same document as nodes, which know where in the text they stand. Raises YamlError."""
+    node: yaml.Node | None = _loaded(text, lambda loader: loader.get_single_node())
+    return node
+
+
+def _loaded(text: str | bytes, take: Callable[[_Loader], Any]) -> Any:
+    """What a loader of the text gives; raises YamlError."""
     if len(text) > BYTES:
         raise YamlError(f"expected at most {BYTES} bytes of YAML, received {len(text)}")
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        return take(_Loader(text))
     except yaml.composer.ComposerError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}" if mark else ""

@@ -13,7 +13,15 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from components.config import ConfigurationError, DatasetConfig, YamlError, parse_entry, read_yaml, write_yaml
+from components.config import (
+    ConfigurationError,
+    DatasetConfig,
+    YamlError,
+    compose_yaml,
+    parse_entry,
+    read_yaml,
+    write_yaml,
+)
 from components.data.errors import DataError, check_name
 from components.files import writing
 
@@ -129,8 +137,8 @@ def _value(mapping: yaml.Node, name: str) -> tuple[yaml.Node, yaml.Node] | None:
 
 def _composed(text: str) -> yaml.MappingNode:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+        node = compose_yaml(text)
+    except YamlError as error:
         raise ConfigurationError(f"params.yaml: not readable as YAML: {error}") from None
     if not isinstance(node, yaml.MappingNode) or (node.flow_style and node.value):
         raise ConfigurationError("params.yaml: expected a mapping with a line a key, received something else")

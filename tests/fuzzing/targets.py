@@ -134,6 +134,20 @@ def csvs() -> Iterable[bytes]:
     yield b"path,target,taken\r\n0.png,1,9e300\r\n1.png,2.0,-1\r\n"
 
 
+def jsons(lines: bool) -> Callable[[], Iterable[bytes]]:
+    def seeds() -> Iterable[bytes]:
+        rows = [
+            {"path": f"{n}.png", "target": "é", "taken": 1.50, "group_a": None, "x": [{"y": 1e3}]} for n in range(3)
+        ]
+        task = {"data": {"path": "0.png"}, "annotations": [{"result": [{"type": "choices", "from_name": "target"}]}]}
+        for each in (rows, [task], [{**rows[0], "taken": float("nan"), "split": "train"}]):
+            text = "\n".join(map(json.dumps, each)) if lines else json.dumps(each, ensure_ascii=False)
+            yield text.encode()
+            yield text.encode("utf-16")
+
+    return seeds
+
+
 def parquets() -> Iterable[bytes]:
     names, labels = [f"{number}.png" for number in range(4)], ["a", "b", "a", "b"]
     picture = packed(lambda buffer: Image.fromarray(builders.pixels(0)).save(buffer, "PNG"))
@@ -153,6 +167,35 @@ def parquets() -> Iterable[bytes]:
             column_encoding={"path": "DELTA_BYTE_ARRAY", "target": "DELTA_LENGTH_BYTE_ARRAY", "taken": "PLAIN"},
         )
     )
+
+
+def saved_ready(folder: Path) -> None:
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}', encoding="utf-8")
+    (folder / "dataset_info.json").write_text('{"features": {"label": {"names": ["a", "b"]}}}', encoding="utf-8")
+
+
+def saved(content: bytes, folder: Path) -> None:
+    """What `save_to_disk` writes, with any bytes as its rows."""
+    (folder / "data.arrow").write_bytes(content)
+    read({"kind": "huggingface", "path": str(folder)}, folder)
+
+
+def streams() -> Iterable[bytes]:
+    picture = packed(lambda buffer: Image.fromarray(builders.pixels(0)).save(buffer, "PNG"))
+    structs = pa.array([{"bytes": picture, "path": None}, {"bytes": None, "path": "x"}])
+    for columns in (
+        {"image": structs, "label": [0, 1], "group_a": ["x", None]},
+        {"image": [picture, picture], "label": pa.array([0, 1], pa.int8()), "group_a": pa.array([1, 2], pa.date32())},
+    ):
+        table = pa.table(columns)
+        for options in ({}, {"compression": "lz4"}):
+
+            def save(buffer: Any, table: pa.Table = table, options: dict[str, str] = options) -> None:
+                written = pa.ipc.IpcWriteOptions(**options)
+                with pa.ipc.new_stream(buffer, table.schema, options=written) as writer:
+                    writer.write_table(table)
+
+            yield packed(save)
 
 
 # -- annotations -----------------------------------------------------------------------------------------------------
@@ -382,7 +425,10 @@ TARGETS = {
     "tar": Target(unpack(".tar"), tars("w")),
     "tar-gz": Target(unpack(".tar.gz"), tars("w:gz")),
     "csv": Target(table(".csv", time="taken"), csvs, some_pictures),
+    "json": Target(table(".json", time="taken"), jsons(lines=False), some_pictures),
+    "jsonl": Target(table(".jsonl", time="taken"), jsons(lines=True), some_pictures),
     "parquet": Target(table(".parquet", time="taken"), parquets, some_pictures),
+    "arrow": Target(saved, streams, saved_ready),
     "coco": Target(coco, cocos, some_pictures),
     "voc": Target(voc, vocs, voc_ready),
     "idx": Target(idx, idxs),

@@ -15,7 +15,8 @@ from typing import Any
 from components.config import Located
 from components.data.errors import DataError
 from components.data.sources import boundary, place, registry, remote
-from components.data.sources.layouts.form import Found, Layout, Told, images_in, keys, some
+from components.data.sources.faults import some
+from components.data.sources.layouts.form import Found, Layout, Told, images_in, keys
 from components.data.sources.layouts.listing import Contents, Folder, contents
 
 BUILT_IN = ("digits", "digit-scenes", "fashion-mnist")  # sources that lie nowhere: their kind is their path

@@ -6,7 +6,6 @@ Boxes, outlines and sizes are taken as they stand in the file; whether they fit 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from components.artifacts import Split
 from components.data.errors import DataError
-from components.data.sources import boundary, rows
+from components.data.sources import boundary, plain_json, rows
 from components.data.sources.faults import Fault, Faults, Kind, named, shown
 
 NO_IMAGE = Kind("annotation", "annotations", "of images that are listed", "of another image")
@@ -64,7 +63,7 @@ def load(path: Path, faults: Faults, split: Split | None = None, *, several: boo
     image, annotation or category for anything else that is wrong.
     """
     with boundary.reading(path, "COCO's JSON"):
-        content = json.loads(path.read_bytes())
+        content = plain_json.parsed(path.read_bytes(), f"{path}", "COCO's JSON")
     parts = [_list(content, key, path) for key in ("images", "annotations", "categories")]
     labels = _labels(parts[2], path)
     pictures = _pictures(parts[0], path, split, f"{split}/" if several else "")

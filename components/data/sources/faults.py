@@ -19,6 +19,7 @@ from components.data.errors import DataError
 _BARE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 NAMED = 3  # of each kind, in a message
 LONGEST = 60  # characters of a value from a file
+MANY = 20  # columns that a message lists
 ADVICE = "put them right, or leave them out by `faulty: skip` under `source:` (`-S faulty=skip`)"
 
 
@@ -97,6 +98,13 @@ def as_yaml(names: Iterable[str]) -> str:
     """Names as a list of YAML on one line."""
     plain = {name: _BARE.fullmatch(name) and texts.is_word(name) for name in names}
     return f"[{', '.join(name if bare else json.dumps(name, ensure_ascii=False) for name, bare in plain.items())}]"
+
+
+def some(names: Iterable[str], most: int = 6) -> str:
+    """The first names of several, and how many there are more."""
+    listed = list(names)
+    more = f", … {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def named(name: str) -> str:

@@ -1,13 +1,11 @@
 """A data set of Hugging Face's `datasets`: saved to disk, or Parquet files as on the hub. Never asks the hub.
 
-Only what is saved to disk needs the library; Parquet says by itself what is in it.
-
-Images are taken as the bytes they are, not decoded. Splits are the data set's own, by name.
+Neither needs the library: what it writes says by itself what is in it. Images are taken as the bytes they are, not
+decoded. Splits are the data set's own, by name.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,14 +14,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from components import offered, texts
+from components import texts
 from components.artifacts import Split
 from components.config import HuggingFaceSource
 from components.data.errors import DataError
-from components.data.sources import boundary, parquet, place, rows
-from components.data.sources.faults import Fault, Faults, Kind, shown
+from components.data.sources import arrow, parquet, place, plain_json, rows
+from components.data.sources.faults import MANY, Fault, Faults, Kind, shown, some
 from components.data.sources.layouts import huggingface as layouts
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData, schema
+from components.data.sources.registry import SourceData, schema
 from components.data.sources.tabular import bytes_of, is_bytes
 
 LAYOUTS = layouts.LAYOUTS
@@ -32,6 +30,7 @@ NO_CLASS = Kind("row", "rows", "with a class", "without one")
 NO_BYTES = Kind(
     "row", "rows", "with their pictures' bytes (`datasets` saves them unless it is told otherwise)", "without"
 )
+_LARGEST_JSON = 2**24  # bytes: ImageNet's thousand names are 20 kB
 _SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` writes
 _BETWEEN = re.compile(r"[-._ 0-9/]+")  # what separates words in a file's name, as `datasets` sees it
 
@@ -70,51 +69,60 @@ def read(source: HuggingFaceSource, project: Path) -> SourceData:
     return SourceData(classes, "class", rows.tables(schema("class", names), taken), names, notes=faults.notes)
 
 
-def _library(path: Path) -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise DataError(
-            f"{path}: what `save_to_disk` writes needs a package that is not installed: "
-            f"`{offered.installing('huggingface')}`; Parquet (`to_parquet`) needs none"
-        ) from None
-    return datasets
-
-
 # -- where the rows are ----------------------------------------------------------------------------------------------
 
 
 def _saved(path: Path) -> list[Part]:
     """What `save_to_disk` wrote: a `Dataset`, or a `DatasetDict` with a split a name."""
-    library = _library(path)
-    with boundary.reading(path, "what `save_to_disk` writes"):
-        found = library.load_from_disk(str(path))
-    if not isinstance(found, library.DatasetDict):
-        return [Part("row", None, _features(found.features), lambda names: _mapped(found, names))]
-    return [
-        Part(
-            split,
-            rows.published(split, f"{path}: split {split}"),
-            _features(each.features),
-            lambda names, each=each: _mapped(each, names),  # type: ignore[misc]
+    path = path.resolve()
+    if not (path / "dataset_dict.json").is_file():
+        return [_saved_part(path, "row", None)]
+    named = _json(path, "dataset_dict.json").get("splits")
+    if not isinstance(named, list) or not named or not all(isinstance(name, str) for name in named):
+        raise DataError(f"{path}/dataset_dict.json: expected a list of `splits`, received {shown(named)}")
+    where = f"{path}/dataset_dict.json"
+    return [_saved_part(rows.folder_inside(path, name, where), name, _saved_split(name, path)) for name in named]
+
+
+def _saved_split(name: str, path: Path) -> Split | None:
+    found = rows.split_named(name)
+    if found is None:
+        raise DataError(
+            f"{path}: expected splits of {', '.join(rows.SPLIT_NAMES)}, received {texts.exact(name)}; save the one "
+            "that is meant under such a name, or give the folder of a single split, whose rows are then split anew"
         )
-        for split, each in found.items()
-    ]
+    return found
 
 
-def _features(found: Any) -> dict[str, Feature]:
-    """Those of `datasets.Features`."""
-    form = found.arrow_schema
-    return {
-        name: Feature(form.field(name).type, tuple(each.names) if hasattr(each, "int2str") else None)
-        for name, each in found.items()
-    }
+def _saved_part(folder: Path, name: str, published: Split | None) -> Part:
+    """One `Dataset`: `state.json` names its files, `dataset_info.json` what is in them."""
+    state = _json(folder, "state.json")
+    listed = state.get("_data_files")
+    names = [each.get("filename") if isinstance(each, dict) else None for each in listed or ()]
+    if not isinstance(listed, list) or not names or not all(isinstance(each, str) for each in names):
+        raise DataError(f"{folder}/state.json: expected a list of `_data_files`, received {shown(listed)}")
+    if state.get("_indices_data_files"):
+        raise DataError(f"{folder}: expected rows, received a selection of others; save it anew with `save_to_disk`")
+    files = [rows.inside(folder, str(each), f"{folder}/state.json") for each in dict.fromkeys(names)]
+    form = _agreed([(each, arrow.schema(each)) for each in files])
+    about = _json(folder, "dataset_info.json").get("features")
+    return Part(
+        name,
+        published,
+        _features(form, about),
+        lambda wanted: (table for file in files for table in arrow.parts(file, wanted)),
+    )
 
 
-def _mapped(dataset: Any, names: list[str]) -> Iterator[pa.Table]:
-    """Arrow tables of a data set that `datasets` maps into memory."""
-    step = max(1, min(BATCH_ROWS, BATCH_BYTES * len(dataset) // max(1, dataset.data.nbytes)))
-    yield from dataset.select_columns(names).with_format("arrow").iter(batch_size=step)
+def _json(folder: Path, name: str) -> dict[str, Any]:
+    """One of the files that `save_to_disk` keeps about the data."""
+    path = rows.inside(folder, name, f"{folder}")
+    if path.stat().st_size > _LARGEST_JSON:
+        raise DataError(f"{path}: expected at most {_LARGEST_JSON:,} bytes, received {path.stat().st_size:,}")
+    found = plain_json.parsed(path.read_bytes(), f"{path}")
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: expected an object, received {shown(found)}")
+    return found
 
 
 def _parquet(path: Path) -> list[Part]:
@@ -140,19 +148,24 @@ def _parquet(path: Path) -> list[Part]:
         Part(
             split or "row",
             split,
-            _described(_parquet_schema(some)),
-            lambda names, some=some: (table for file in some for table in parquet.parts(file, names)),  # type: ignore[misc]
+            _described(_agreed([(each, parquet.schema(each)) for each in these])),
+            lambda names, these=these: (table for file in these for table in parquet.parts(file, names)),  # type: ignore[misc]
         )
-        for split, some in splits.items()
+        for split, these in splits.items()
     ]
 
 
 def _described(form: pa.Schema) -> dict[str, Feature]:
     """The features of a Parquet file: `datasets` leaves what its numbers are called in the metadata."""
     try:
-        about = json.loads((form.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        about = plain_json.parsed((form.metadata or {}).get(b"huggingface", b"{}"), "metadata")["info"]["features"]
+    except (DataError, KeyError, TypeError):
         about = {}  # another program's
+    return _features(form, about)
+
+
+def _features(form: pa.Schema, about: Any) -> dict[str, Feature]:
+    """How the columns are kept, and what is said about them."""
     names = {name: _names(each) for name, each in about.items()} if isinstance(about, dict) else {}
     return {item.name: Feature(item.type, names.get(item.name)) for item in form}
 
@@ -170,14 +183,12 @@ def _split(name: str, path: Path) -> Split | None:
     return next(iter(words), None)
 
 
-def _parquet_schema(files: list[Path]) -> pa.Schema:
-    """Of all the files, which must agree."""
-    first = None
-    for path in files:
-        found = parquet.schema(path)
-        if first is not None and not found.equals(first):
-            raise DataError(f"{path}: expected the columns of {files[0].name}, received {', '.join(found.names)}")
-        first = first or found
+def _agreed(forms: list[tuple[Path, pa.Schema]]) -> pa.Schema:
+    """The schema of all the files, which must agree."""
+    path, first = forms[0]
+    for other, found in forms[1:]:
+        if not found.equals(first):
+            raise DataError(f"{other}: expected the columns of {path.name}, received {some(found.names, MANY)}")
     return first
 
 
@@ -187,7 +198,7 @@ def _parquet_schema(files: list[Path]) -> pa.Schema:
 def _check(part: Part, first: Part, names: list[str], source: HuggingFaceSource, path: Path) -> None:
     for key, name in (("image", source.image), ("label", source.label)):
         if name not in part.features:
-            there = ", ".join(part.features)
+            there = some(part.features, MANY)
             raise DataError(f"{path}: expected a feature {name!r} (source.{key}), received {there}")
     for name in names:
         if part.features.get(name) != first.features[name]:

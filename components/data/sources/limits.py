@@ -16,6 +16,7 @@ HELD = 2**28  # bytes of the columns that are held for the whole table (names, l
 NAME = 2**16  # bytes of one of them
 ROWS = 2_000_000  # of a table whose rows name files, however small it is; ImageNet has 1.3 million
 ROW = 16  # bytes that one of them has at least, where there are more
+COLUMNS = 20_000  # of a table; pictures of 128 × 128 whose pixels are columns have 16,385
 PICTURES = 400_000  # in one file, however small: looked through, each takes two kilobytes
 PICTURE = 64  # bytes that one of them has at least, where there are more
 
@@ -28,6 +29,15 @@ def check_rows(path: Path, rows: int, size: int) -> None:
 def check_pictures(path: Path, pictures: int, size: int) -> None:
     """Raises DataError for more pictures than a file of `size` bytes, which holds them, is believed to have."""
     _check_many(path, "pictures", pictures, size, max(PICTURES, size // PICTURE))
+
+
+def check_columns(path: Path, columns: int) -> None:
+    """Raises DataError for a table that is wider than any that was meant as one."""
+    if columns > COLUMNS:
+        raise DataError(
+            f"{path}: expected at most {COLUMNS:,} columns, received more; a row is an image, and a column what is "
+            "known of it"
+        )
 
 
 def _check_many(path: Path, what: str, number: int, size: int, most: int) -> None:

@@ -22,7 +22,7 @@ from components.data.sources.labels import Labels
 from components.data.sources.layouts import manifest as layouts
 from components.data.sources.manifest_tables import Table, tables_of
 from components.data.sources.registry import SourceData, schema
-from components.data.sources.tabular import SUFFIXES, bytes_of, held, parts
+from components.data.sources.tabular import SUFFIXES, bytes_of, count, held, parts
 
 LAYOUTS = layouts.LAYOUTS
 
@@ -93,7 +93,8 @@ def _listed(table: Table, labels: Labels, *, several: bool) -> Listed:
     before = f"{table.split}/" if several else ""
     name = columns.id or (columns.image if columns.image in table.names_of_files else None)
     if name is None:  # the images are in the table, and nothing names them
-        ids: list[str | None] = [f"{before}row-{index:07d}" for index in range(len(content))]
+        rows_there = len(content) if content.num_columns else count(table.path)
+        ids: list[str | None] = [f"{before}row-{index:07d}" for index in range(rows_there)]
     else:
         texts = [rows.text(value) for value in content.column(name).to_pylist()]
         ids = [None if text is None else before + text for text in texts]

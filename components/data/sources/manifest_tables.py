@@ -9,6 +9,7 @@ from components.artifacts import SPLITS, Split
 from components.config import ManifestSource
 from components.data.errors import DataError
 from components.data.sources import rows, tabular
+from components.data.sources.faults import MANY, some
 from components.data.sources.named_files import Names
 from components.data.sources.tabular import SUFFIXES, is_bytes
 
@@ -110,7 +111,9 @@ def _columns(source: ManifestSource, names: list[str], path: Path) -> Columns:
     optional = [(key, name) for key, name in (("id", source.id), ("time", source.time)) if name is not None]
     for key, name in [("image", source.image), *answers, *optional]:
         if name not in names:
-            raise DataError(f"{path}: expected a column {name!r} (source.{key}), received {', '.join(names)}")
+            raise DataError(
+                f"{path}: expected a column {name!r} (source.{key}), received {some(names, MANY) or 'none'}"
+            )
     return Columns(
         image=source.image,
         id=source.id,

@@ -18,7 +18,7 @@ from components import spelling, texts
 from components.artifacts import Split
 from components.data.errors import DataError
 from components.data.sources import boundary
-from components.data.sources.faults import shown
+from components.data.sources.faults import MANY, shown, some
 from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, is_text
 
 _WORDS: dict[Split, tuple[str, ...]] = {
@@ -139,7 +139,7 @@ def group_columns(columns: Iterable[str], named: Iterable[str], where: str) -> d
     result = {name: name for name in there if name.startswith("group_")}
     for name in named:
         if name not in there:
-            raise DataError(f"{where}: expected a column {name!r} (source.groups), received {', '.join(there)}")
+            raise DataError(f"{where}: expected a column {name!r} (source.groups), received {some(there, MANY)}")
         group = name if name.startswith("group_") else f"group_{name}"
         if result.get(group, name) != name:
             raise DataError(f"{where}: expected one column for {group}, received {name!r} and {group!r}")
@@ -201,9 +201,10 @@ def is_leftover(name: str) -> bool:
 def folder_inside(root: Path, name: str, key: str) -> Path:
     """The folder `root/name`, or `root` itself for `.`; raises DataError that names the key, as `inside` does."""
     pure = PurePosixPath(name)
-    path = (root / pure).resolve()
-    if "\0" in name or pure.is_absolute() or ".." in pure.parts or not path.is_relative_to(root):
-        raise DataError(f"{key}: expected a folder in {root}, received {name!r}")
+    sound = "\0" not in name and not pure.is_absolute() and ".." not in pure.parts
+    path = (root / pure).resolve() if sound else root.parent
+    if not path.is_relative_to(root):
+        raise DataError(f"{key}: expected a folder in {root}, received {texts.exact(name)}")
     if not path.is_dir():
         raise DataError(f"{key}: expected a folder {root / pure}, received {'a file' if path.exists() else 'none'}")
     return path

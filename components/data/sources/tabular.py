@@ -73,6 +73,11 @@ def held(path: Path, names: list[str]) -> pa.Table:
     return pa.concat_tables(taken)
 
 
+def count(path: Path) -> int:
+    """How many rows there are; a table without columns does not keep it where it is put together."""
+    return sum(len(part) for part in parts(path, []))
+
+
 def _check_names(path: Path, part: pa.Table, start: int) -> None:
     """Raises DataError for a value that is no name but a document, or a picture as text."""
     for name in part.column_names:
@@ -106,6 +111,7 @@ def columns(path: Path, names: list[str] | None = None) -> pa.Schema:
             form = pa.schema([(name, pa.string()) for name in records.names(path)])
         else:
             form = pa.schema([(name, pa.string()) for name in dialect(path).names])
+    limits.check_columns(path, len(form.names))
     twice = sorted(name for name, number in Counter(form.names).items() if number > 1)
     if twice:
         raise DataError(f"{path}: expected columns of different names, received {texts.exact(twice[0])} twice")
@@ -118,9 +124,12 @@ def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
     if path.suffix.lower() == ".parquet":
         yield from parquet.parts(path, names)
         return
+    if not names:  # how many rows there are; Arrow's reader takes no names for all of them
+        yield from (part.select([]) for part in parts(path, columns(path).names[:1]))
+        return
     with _table(path):
         if path.suffix.lower() in RECORDS:
-            yield from _gathered(({name: each.get(name) for name in form.names} for each in records.rows(path)), form)
+            yield from _gathered(records.rows(path, form.names), form)
             return
         written = dialect(path)
         if not written.plain:

@@ -29,7 +29,6 @@ UNUSUAL = {
     "quoted": "line: {}\n'datasets':\n  'digits': {task: classification}\n",
     "block text": "datasets:\n  digits:\n    task: |\n      classification\n      more\n\nline: {}\n",
     "a list last": "datasets:\n  digits:\n    classes:\n      - a\n      - b\n# behind\nline: {}\n",
-    "anchors": "datasets:\n  digits: &base {task: classification}\n  other:\n    <<: *base\nline: {}\n",
     "empty": "datasets:\nline: {}\n",
     "null": "datasets: null  # none yet\nline: {}\n",
     "braces": "datasets: {}\nline: {}\n",
@@ -60,6 +59,12 @@ def test_the_rest_of_the_file_stays_byte_for_byte(name: str) -> None:
         assert "mine" in removed(after, before)
     assert ("\r\n" in before) == ("\r\n" in after)
     assert after.count("\r") in (0, after.count("\n"))
+
+
+def test_a_file_that_nothing_else_would_read_is_refused_before_anything_is_looked_at() -> None:
+    anchors = "datasets:\n  digits: &base {task: classification}\n  other:\n    <<: *base\nline: {}\n"
+    with pytest.raises(ConfigurationError, match=r"params\.yaml: .*received an anchor \(&name\).*line 2"):
+        with_entry(anchors, "mine", ENTRY)
 
 
 @pytest.mark.parametrize("name", ["plain", "four spaces", "from Windows", "a list last"])

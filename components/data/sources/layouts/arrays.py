@@ -11,7 +11,8 @@ from typing import IO, Any
 import numpy as np
 
 from components.artifacts import SPLITS, Split
-from components.data.sources.layouts.form import Found, Layout, Told, some
+from components.data.sources.faults import some
+from components.data.sources.layouts.form import Found, Layout, Told
 from components.data.sources.layouts.listing import Contents, Folder
 from components.data.sources.rows import split_named
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.data.sources.layouts.form import Found, Layout, Told, images_in, some, split_in
+from components.data.sources.faults import some
+from components.data.sources.layouts.form import Found, Layout, Told, images_in, split_in
 from components.data.sources.layouts.listing import Contents, Folder
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
@@ -56,7 +57,7 @@ def _keys_in(contents: Contents, path: str, keys: Sequence[bytes]) -> set[bytes]
     found, before = set[bytes](), b""
     with contents.open(path) as binary:
         while len(found) < len(keys) and (chunk := binary.read(_CHUNK)):
-            text = before + chunk
+            text = before + chunk.replace(b"\0", b"")  # UTF-16, where it is that
             found |= {key for key in keys if key in text}
             before = text[-max(map(len, keys)) :]
     return found

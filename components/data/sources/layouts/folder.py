@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from components import texts
-from components.data.sources.layouts.form import Found, Layout, Told, images_below, images_in, keys, some, split_in
+from components.data.sources.faults import some
+from components.data.sources.layouts.form import Found, Layout, Told, images_below, images_in, keys, split_in
 from components.data.sources.layouts.listing import Contents, Folder
 from components.data.sources.rows import split_named
 

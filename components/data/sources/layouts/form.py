@@ -92,13 +92,6 @@ def _yaml(value: Any) -> str:
     return "{" + ", ".join(f"{key}: {each}" for key, each in value.items()) + "}" if isinstance(value, dict) else value
 
 
-def some(names: Iterable[str], most: int = 6) -> str:
-    """The first names of several, and how many there are more."""
-    listed = list(names)
-    more = f", … {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
-
-
 def below(contents: Contents, top: Folder, folder: Folder) -> str:
     """The path of a folder below another."""
     return folder.path.removeprefix(f"{top.path}/") if top.path else folder.path

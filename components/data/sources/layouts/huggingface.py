@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from components.data.errors import DataError
+from components.data.sources import parquet
 from components.data.sources.layouts.form import Found, Layout
 from components.data.sources.layouts.listing import Contents, Folder
 from components.data.sources.layouts.manifest import TARGETS
@@ -32,11 +33,10 @@ def _parquet(contents: Contents, top: Folder) -> Iterator[Found]:
 def _of_file(contents: Contents, name: str) -> Found | None:
     if PurePosixPath(name).suffix.lower() != ".parquet":
         return None
-    with contents.open(name) as binary:
-        try:
-            form = pq.read_schema(binary)
-        except (pa.ArrowInvalid, OSError):
-            return None
+    try:
+        form = parquet.schema(contents.base / name)
+    except DataError:
+        return None  # the reader of tables says what is wrong with it
     image = next((item.name for item in form if _is_image(item.type)), None)
     if image is None:
         return None

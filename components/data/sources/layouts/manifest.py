@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +14,10 @@ import pyarrow as pa
 from components.artifacts import Split
 from components.data.errors import DataError
 from components.data.sources import records, tabular
+from components.data.sources.faults import some
 from components.data.sources.formats import is_image
 from components.data.sources.layouts.coco import is_coco
-from components.data.sources.layouts.form import (
-    Found,
-    Layout,
-    Told,
-    below,
-    keys,
-    some,
-    split_in,
-    splits_of,
-)
+from components.data.sources.layouts.form import Found, Layout, Told, below, keys, split_in, splits_of
 from components.data.sources.layouts.listing import Contents, Folder
 from components.data.sources.named_files import BASE64, Names, Way, no_name, way
 from components.data.sources.rows import split_named
@@ -47,6 +38,7 @@ _RUNS = {"encodedpixels", "rle", "rle_mask", "segmentation"}
 _PIXEL = re.compile(r"pixel_?\d+|\d+x\d+")
 _INDEX = re.compile(r"|index|unnamed: ?\d+|__index_level_\d+__")  # what pandas writes beside the columns
 _ROWS = 1000  # that are looked at
+_CELLS = 1_000_000  # of them, in tables of many columns
 _ASKED = 12  # names whose files are looked for, from all over them
 
 
@@ -127,7 +119,7 @@ def _is_table(contents: Contents, name: str) -> bool:
 
 def _is_list(contents: Contents, name: str) -> bool:
     with contents.open(name) as binary:
-        return binary.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        return records.begins_a_list(binary.read(64))
 
 
 def _of_file(contents: Contents, name: str) -> Found | Told | None:
@@ -140,7 +132,8 @@ def _seen(contents: Contents, name: str) -> Found | Told | None:
     try:
         form = tabular.columns(path)
         small = [item.name for item in form if not tabular.is_bytes(item.type) and not pa.types.is_nested(item.type)]
-        table = _Table(name, form, tabular.head(path, small, _ROWS) if small else [])
+        most = max(_ASKED, min(_ROWS, _CELLS // max(1, len(small))))
+        table = _Table(name, form, tabular.head(path, small, most) if small else [])
     except DataError as error:
         return Told(str(error))
     return _something_else(contents, table) or _read_as(contents, table)
@@ -153,7 +146,7 @@ def _something_else(contents: Contents, table: _Table) -> Told | None:
     """Tables whose rows are no pictures with a class each."""
     lowered = {column.lower() for column in table.form.names}
     if table.name.endswith(".json"):
-        tasks = _tasks(contents, table.name)
+        tasks = records.tasks(contents.base / table.name, _ROWS)
         drawn = sorted(set().union(*map(records.drawn, tasks))) if tasks else []
         if drawn:
             return Told(
@@ -187,14 +180,6 @@ def _something_else(contents: Contents, table: _Table) -> Told | None:
             '`numpy.savez("data.npz", images=…, labels=…)`'
         )
     return None
-
-
-def _tasks(contents: Contents, name: str) -> list[dict[str, Any]]:
-    try:
-        content = json.loads((contents.base / name).read_bytes())
-    except (ValueError, RecursionError):
-        return []
-    return [each for each in content[:_ROWS] if records.is_task(each)] if isinstance(content, list) else []
 
 
 def _read_as(contents: Contents, table: _Table) -> Found | Told | None:
@@ -324,9 +309,8 @@ def columns_advice(name: str, columns: Sequence[str]) -> str:
     """What the columns are, where none of them has a name that says enough."""
     named = keys({"image": "COLUMN", "target": "COLUMN"}).replace("'", "")
     return (
-        f"{name} has the columns {some(columns, 12)}: with `--kind manifest {named}` say which holds an image's "
-        "path and "
-        "which its class"
+        f"{name} has the columns {some(columns, 12) or '(none)'}: with `--kind manifest {named}` say which holds an "
+        "image's path and which its class"
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import huggingface, registry
+from components.data.sources import huggingface, limits, registry
 from tests.components.data.sources.source_builders import (
     EACH,
     LABELS,
@@ -184,7 +186,10 @@ def test_a_split_of_another_name_is_named(tmp_path: Path) -> None:
     content = huggingface_content(tmp_path)
     content["unsupervised"] = content.pop("test")
     content.save_to_disk(str(tmp_path / "saved"))
-    with pytest.raises(DataError, match="split unsupervised: expected a split"):
+    with pytest.raises(
+        DataError,
+        match=r"expected splits of train, .* received 'unsupervised'; save .* give the folder of a single split",
+    ):
         read({"kind": "huggingface", "path": str(tmp_path / "saved")})
     _hub(tmp_path / "hub", content)
     with pytest.raises(DataError, match=r"unsupervised-00000-of-00001\.parquet: expected the name of a split"):
@@ -250,8 +255,108 @@ def test_the_hub_is_never_asked(tmp_path: Path) -> None:
     assert run.stdout.split() == [str(3 * EACH), str(3 * EACH), "False"], run.stderr
 
 
-def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_huggingface(tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"pip install -c requirements.lock -e '\.\[huggingface\]'"):
+    assert len(read(source)[1]) == 3 * EACH
+
+
+def test_the_folder_of_a_split_of_another_name_can_be_given(tmp_path: Path) -> None:
+    content = huggingface_content(tmp_path)
+    content["unsupervised"] = content.pop("test")
+    content.save_to_disk(str(tmp_path / "saved"))
+    _, rows = read({"kind": "huggingface", "path": str(tmp_path / "saved" / "unsupervised")})
+    assert len(rows) == EACH and {row["published"] for row in rows} == {None}
+
+
+# -- folders that were not saved by the library ----------------------------------------------------------------------
+
+
+def _stream(path: Path, table: pa.Table, **options: Any) -> None:
+    written = pa.ipc.IpcWriteOptions(**options)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema, options=written) as writer:
+        writer.write_table(table)
+
+
+def _escaping(base: Path) -> None:
+    (base.parent.parent / "secret.arrow").write_bytes((base / "data-00000-of-00001.arrow").read_bytes())
+    _state(base, "../../secret.arrow")
+
+
+def _linked(base: Path) -> None:
+    file = base / "data-00000-of-00001.arrow"
+    file.rename(base.parent.parent / "secret.arrow")
+    file.symlink_to(base.parent.parent / "secret.arrow")
+
+
+def _state(base: Path, name: Any) -> None:
+    (base / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}), encoding="utf-8")
+
+
+def _packed(base: Path) -> None:
+    rows = pa.table({"image": [bytes(50_000_000)], "label": [0]})
+    _stream(base / "data-00000-of-00001.arrow", rows, compression="zstd")
+    assert (base / "data-00000-of-00001.arrow").stat().st_size < 10_000
+
+
+def _shared(base: Path) -> None:
+    rows = pa.table({"image": [b"a"] * 9, "label": pa.array(["x"] * 9).dictionary_encode()})
+    _stream(base / "data-00000-of-00001.arrow", rows)
+
+
+def _run_length(base: Path) -> None:
+    label = pa.RunEndEncodedArray.from_arrays(pa.array([2**30], pa.int32()), pa.array(["x"]))
+    _stream(base / "data-00000-of-00001.arrow", pa.table({"label": label, "image": pa.nulls(2**30)}))
+
+
+def _offsets(base: Path) -> None:
+    """The image of a row ends far behind the file."""
+    path = base / "data-00000-of-00001.arrow"
+    _stream(path, pa.table({"image": [bytes(0xBEEF)], "label": ["x"]}))
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"\0\0\0\0\xef\xbe\0\0")
+    content[at + 4 : at + 8] = (2**30).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_escaping, r"train/state\.json: expected a path below .*/train, received '\.\./\.\./secret\.arrow'"),
+        (_linked, r"train/state\.json: expected a file inside .*received a link to .*secret\.arrow; copy it instead"),
+        (lambda base: _state(base, "/etc/passwd"), r"state\.json: expected a path below .*received '/etc/passwd'"),
+        (lambda base: _state(base, 7), r"state\.json: expected a list of `_data_files`"),
+        (lambda base: _state(base, "lost.arrow"), r"state\.json: expected a file .*lost\.arrow, received none"),
+        (lambda base: _state(base, "state.json"), r"state\.json: expected an Arrow stream of `save_to_disk`"),
+        (lambda base: (base / "state.json").write_text("[" * 9999), r"state\.json: .* nested too deeply"),
+        (lambda base: (base / "state.json").unlink(), r"train: expected a file .*state\.json, received none"),
+        (_packed, r"data-00000-of-00001\.arrow: expected columns as they are, received packed ones"),
+        (_shared, r"arrow: expected one value a row in column 'label', received dictionary<"),
+        (_run_length, r"expected 'image' to be an Image or bytes, received null"),
+        (_offsets, r"\.arrow: expected an Arrow stream of `save_to_disk`, received one that cannot be read: "),
+    ],
+)
+def test_a_folder_that_was_not_saved_so_is_refused(tmp_path: Path, spoil: Callable[[Path], Any], says: str) -> None:
+    source = write_huggingface(tmp_path)
+    base = Path(source["path"])
+    (base / "dataset_dict.json").write_text('{"splits": ["train"]}', encoding="utf-8")
+    spoil(base / "train")
+    with pytest.raises(DataError, match=says) as told:
+        read({"kind": "huggingface", "path": str(base)})
+    assert len(str(told.value)) < 400 + 2 * len(str(tmp_path))
+
+
+@pytest.mark.parametrize("names", ['["../train"]', '["/etc"]', '["train\\u0000"]', "[7]", "[]", '"train"', "null"])
+def test_splits_that_are_no_folders_of_it_are_refused(tmp_path: Path, names: str) -> None:
+    base = Path(write_huggingface(tmp_path)["path"])
+    (base / "dataset_dict.json").write_text(f'{{"splits": {names}}}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"dataset_dict\.json: expected a (folder|list)"):
+        read({"kind": "huggingface", "path": str(base)})
+
+
+def test_more_rows_than_a_file_can_mean_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_huggingface(tmp_path)
+    monkeypatch.setattr(limits, "PICTURES", EACH - 1)
+    monkeypatch.setattr(limits, "PICTURE", 10**9)
+    with pytest.raises(DataError, match=r"\.arrow: expected at most 5 pictures"):
         read(source)
