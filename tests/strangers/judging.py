@@ -17,10 +17,11 @@ import yaml
 from components import texts
 from components.artifacts import SPLITS, Dataset
 from components.config import ConfigurationError
-from components.data import places, stages
+from components.data import places
 from components.data.checking.check import Checked, Wanted, check
 from components.data.errors import DataError
 from components.data.reading.loading import load_split
+from components.data.stages import stages
 from tests.strangers.making import BRIGHT
 
 NAME = "strange"
