@@ -22,8 +22,8 @@ from components.data.checking.check import Checked, Looked
 from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.inspection.findings import KINDS, TWINS, Kind
 from components.data.inspection.wording import NAMED, SAYS
-from components.data.sources.faults import as_yaml
-from components.data.sources.remote import shown
+from components.data.sources.base.faults import as_yaml
+from components.data.sources.places.remote import shown
 from flows.base.screen import Screen
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from components.data.drift.comparison import History, compare
 from components.data.errors import DataError
 from components.data.reading.decoded import map_split
 from components.data.reading.loading import load_split
-from components.data.sources import download
+from components.data.sources.places import download
 from components.data.stages.watch import watch
 from components.data.versions.repository import alone, lock_file
 from components.own_files import remove, set_aside, text

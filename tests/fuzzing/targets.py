@@ -29,7 +29,7 @@ from components.config import ConfigurationError, YamlError, read_yaml
 from components.config.reading import check
 from components.data.checking import detect
 from components.data.errors import DataError
-from components.data.sources import archive
+from components.data.sources.places import archive
 from tests.components.data.sources import source_builders as builders
 
 OURS = (DataError, ConfigurationError, YamlError, decoding.UndecodableError)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.data.sources import limits
+from components.data.sources.base import limits
 from tests.strangers import making
 from tests.strangers.judging import Case, Read, Refused
 from tests.strangers.making import EACH, label, put

@@ -32,8 +32,9 @@ from components.data.errors import DataError
 from components.data.inspection import naming
 from components.data.inspection.findings import Finding, Inspection, load_findings
 from components.data.sources import apart, fashion_mnist, registry
-from components.data.sources.place import is_remote
-from components.data.sources.remote import shown
+from components.data.sources.base.form import SourceData
+from components.data.sources.places.place import is_remote
+from components.data.sources.places.remote import shown
 from components.data.stages.watch import rule_files
 from components.targets import registry as targets
 
@@ -69,7 +70,7 @@ class Reading:
 
     says: str  # what it was recognised by
     entry: dict[str, Any]  # as far as the command line and the layout say it
-    data: registry.SourceData
+    data: SourceData
     survey: Survey
     wanted: Wanted
 

@@ -14,10 +14,12 @@ from typing import Any
 
 from components.config import Located
 from components.data.errors import DataError
-from components.data.sources import boundary, place, registry, remote
-from components.data.sources.faults import some
+from components.data.sources import registry
+from components.data.sources.base import boundary
+from components.data.sources.base.faults import some
 from components.data.sources.layouts.form import Found, Layout, Told, images_in, keys
 from components.data.sources.layouts.listing import Contents, Folder, contents
+from components.data.sources.places import place, remote
 
 BUILT_IN = ("digits", "digit-scenes", "fashion-mnist")  # sources that lie nowhere: their kind is their path
 LAYOUTS = {

@@ -23,7 +23,7 @@ from components.data.preparing import facts
 from components.data.preparing.ingest import RawCard, raw_tables
 from components.data.preparing.prepare import fitted, prepare
 from components.data.preparing.shards import ShardWriter
-from components.data.sources.registry import SourceData
+from components.data.sources.base.form import SourceData
 from components.data.validation.rules import Broken, broken
 from components.data.validation.tables import Tables
 from components.own_files import remove

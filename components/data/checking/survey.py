@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from components import decoding
-from components.data.sources.registry import SourceData
+from components.data.sources.base.form import SourceData
 from components.targets import registry as targets
 
 UNPUBLISHED = ""  # the split of what the source has not split

@@ -23,7 +23,7 @@ from components.data.inspection.findings import KINDS, TWINS, Finding, Inspectio
 from components.data.inspection.looking import Seen, look
 from components.data.inspection.reviewing import decide, read_reviewed, write_review
 from components.data.inspection.thumbnails import SIDE, Previews, Rows
-from components.data.sources.registry import SourceData
+from components.data.sources.base.form import SourceData
 from components.files import replacing
 from components.targets.protocol import UNKNOWN
 

@@ -21,7 +21,7 @@ from components import decoding
 from components.config import ImageDeclaration
 from components.data.errors import DataError
 from components.data.inspection.thumbnails import SIDE, Previews, Rows, preview, shrink
-from components.data.sources.registry import SourceData
+from components.data.sources.base.form import SourceData
 from components.inputs import images
 from components.targets import registry as targets
 from components.targets.protocol import TargetKind

@@ -14,11 +14,12 @@ from components.config import Source
 from components.data.errors import DataError
 from components.data.preparing.shards import ShardWriter
 from components.data.sources import registry
+from components.data.sources.base.form import SourceData
 from components.files import replacing
 
 
 class RawCard(Card):
-    """`raw.json`: what the shards `raw-*.parquet` beside it hold (columns: see `sources.registry.SourceData`)."""
+    """`raw.json`: what the shards `raw-*.parquet` beside it hold (columns: see `sources.SourceData`)."""
 
     classes: tuple[str, ...]
     target: str  # its kind, a name of `components.targets`
@@ -56,11 +57,11 @@ def ingest(source: Source, project: Path, folder: Path) -> RawCard:
     return card
 
 
-def ingested(folder: Path) -> registry.SourceData:
+def ingested(folder: Path) -> SourceData:
     """What `ingest` wrote, as the source gave it: one shard's rows at a time."""
     card = RawCard.load(folder)
     tables = raw_tables(folder)
-    return registry.SourceData(card.classes, card.target, tables, card.groups, card.time, lambda: card.notes)
+    return SourceData(card.classes, card.target, tables, card.groups, card.time, lambda: card.notes)
 
 
 def raw_tables(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -87,7 +88,7 @@ def fingerprint(source: Source, project: Path) -> str:
     return total.hexdigest()
 
 
-def _counted(data: registry.SourceData, total: hashlib._Hash) -> Iterator[pa.Table]:
+def _counted(data: SourceData, total: hashlib._Hash) -> Iterator[pa.Table]:
     total.update(f"{data.target}\0{data.classes!r}\n".encode())
     for table in data.tables:
         for line in _lines(table, (*data.groups, *(("time",) if data.time else ()))):

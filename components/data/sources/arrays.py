@@ -17,9 +17,10 @@ import pyarrow as pa
 from components.artifacts import SPLITS
 from components.config import ArraysSource, OfSplits
 from components.data.errors import DataError
-from components.data.sources import archive, boundary, limits, place, rows
+from components.data.sources.base import boundary, limits, rows
+from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS, SourceData, schema
 from components.data.sources.layouts import arrays as layouts
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData, schema
+from components.data.sources.places import archive, place
 from components.inputs import images
 
 LAYOUTS = layouts.LAYOUTS

@@ -18,13 +18,15 @@ from typing import Any
 from components.artifacts import SPLITS, Split
 from components.config import CocoSource
 from components.data.errors import DataError
-from components.data.sources import boxes, coco_json, cut, frames, outlines, place, rows
-from components.data.sources.coco_json import Document, Picture, Thing
-from components.data.sources.faults import Fault, Faults, Kind, shown
-from components.data.sources.frames import Frame
+from components.data.sources.annotations import boxes, coco_json, cut, frames, outlines
+from components.data.sources.annotations.coco_json import Document, Picture, Thing
+from components.data.sources.annotations.frames import Frame
+from components.data.sources.base import rows
+from components.data.sources.base.faults import Fault, Faults, Kind, shown
+from components.data.sources.base.form import SourceData, schema
+from components.data.sources.base.named_files import Names, no_name, way
 from components.data.sources.layouts import coco as layouts
-from components.data.sources.named_files import Names, no_name, way
-from components.data.sources.registry import SourceData, schema
+from components.data.sources.places import place
 from components.inputs import images
 
 LAYOUTS = layouts.LAYOUTS

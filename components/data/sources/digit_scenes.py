@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.config import DigitScenesSource
+from components.data.sources.base.form import SourceData
 from components.data.sources.digits import load
-from components.data.sources.registry import SourceData
 from components.inputs import images
 
 CLASSES = ("background", *(str(digit) for digit in range(10)))

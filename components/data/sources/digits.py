@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.config import DigitsSource
-from components.data.sources.registry import SourceData
+from components.data.sources.base.form import SourceData
 from components.inputs import images
 
 

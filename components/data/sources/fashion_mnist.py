@@ -17,10 +17,10 @@ from components import offered
 from components.config import FashionMnistSource
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS
-from components.data.sources import download
-from components.data.sources.download import Expected
+from components.data.sources.base.form import BATCH_ROWS, SourceData
 from components.data.sources.idx import parse_idx
-from components.data.sources.registry import BATCH_ROWS, SourceData
+from components.data.sources.places import download
+from components.data.sources.places.download import Expected
 from components.inputs import images
 
 CLASSES = (

@@ -15,11 +15,12 @@ from components import decoding, texts
 from components.artifacts import Split
 from components.config import FolderSource
 from components.data.errors import DataError
-from components.data.sources import place, rows
-from components.data.sources.faults import Fault, Faults, Kind, as_yaml, named
-from components.data.sources.formats import SUFFIXES
+from components.data.sources.base import rows
+from components.data.sources.base.faults import Fault, Faults, Kind, as_yaml, named
+from components.data.sources.base.form import SourceData, schema
+from components.data.sources.base.formats import SUFFIXES
 from components.data.sources.layouts import folder as layouts
-from components.data.sources.registry import SourceData, schema
+from components.data.sources.places import place
 
 LAYOUTS = layouts.LAYOUTS
 

@@ -18,11 +18,13 @@ from components import texts
 from components.artifacts import Split
 from components.config import HuggingFaceSource
 from components.data.errors import DataError
-from components.data.sources import arrow, parquet, place, plain_json, rows
-from components.data.sources.faults import MANY, Fault, Faults, Kind, shown, some
+from components.data.sources.base import rows
+from components.data.sources.base.faults import MANY, Fault, Faults, Kind, shown, some
+from components.data.sources.base.form import SourceData, schema
 from components.data.sources.layouts import huggingface as layouts
-from components.data.sources.registry import SourceData, schema
-from components.data.sources.tabular import bytes_of, is_bytes
+from components.data.sources.places import place
+from components.data.sources.tables import arrow, parquet, plain_json
+from components.data.sources.tables.tabular import bytes_of, is_bytes
 
 LAYOUTS = layouts.LAYOUTS
 

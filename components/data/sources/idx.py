@@ -21,10 +21,11 @@ import pyarrow as pa
 
 from components.config import IdxSource
 from components.data.errors import DataError
-from components.data.sources import boundary, limits, place
+from components.data.sources.base import boundary, limits
+from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS, SourceData
+from components.data.sources.base.rows import inside
 from components.data.sources.layouts import idx as layouts
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, SourceData
-from components.data.sources.rows import inside
+from components.data.sources.places import place
 from components.inputs import images
 
 LAYOUTS = layouts.LAYOUTS

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from components import texts
 from components.data.errors import DataError
+from components.data.sources.base.form import SourceData
 from components.data.sources.joining import shown, targets
-from components.data.sources.registry import SourceData
 
 _NAMED = 8  # classes that a message lists
 

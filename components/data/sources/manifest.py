@@ -15,14 +15,16 @@ from typing import Any
 
 from components.config import ManifestSource
 from components.data.errors import DataError
-from components.data.sources import mask_files, place, rows
-from components.data.sources.faults import Fault, Faults, Kind, named, shown
-from components.data.sources.frames import MISSING
-from components.data.sources.labels import Labels
+from components.data.sources.annotations import mask_files
+from components.data.sources.annotations.frames import MISSING
+from components.data.sources.base import rows
+from components.data.sources.base.faults import Fault, Faults, Kind, named, shown
+from components.data.sources.base.form import SourceData, schema
 from components.data.sources.layouts import manifest as layouts
-from components.data.sources.manifest_tables import Table, tables_of
-from components.data.sources.registry import SourceData, schema
-from components.data.sources.tabular import SUFFIXES, bytes_of, count, held, parts
+from components.data.sources.places import place
+from components.data.sources.tables.labels import Labels
+from components.data.sources.tables.manifest_tables import Table, tables_of
+from components.data.sources.tables.tabular import SUFFIXES, bytes_of, count, held, parts
 
 LAYOUTS = layouts.LAYOUTS
 

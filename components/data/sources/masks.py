@@ -15,11 +15,13 @@ from typing import Any
 from components.artifacts import SPLITS, Split
 from components.config import MasksSource
 from components.data.errors import DataError
-from components.data.sources import mask_files, place, rows
-from components.data.sources.faults import Fault, Faults, Kind, named
-from components.data.sources.formats import is_image
+from components.data.sources.annotations import mask_files
+from components.data.sources.base import rows
+from components.data.sources.base.faults import Fault, Faults, Kind, named
+from components.data.sources.base.form import SourceData, schema
+from components.data.sources.base.formats import is_image
 from components.data.sources.layouts import masks as layouts
-from components.data.sources.registry import SourceData, schema
+from components.data.sources.places import place
 
 LAYOUTS = layouts.LAYOUTS
 

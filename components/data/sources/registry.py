@@ -1,62 +1,21 @@
-"""Sources by their `kind`, and the form in which every one of them hands over its samples."""
+"""Sources by their `kind`: the one door through which all of them are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from components import spelling, texts
 from components.config import Located
 from components.data.errors import DataError
-from components.data.sources import apart, boundary
+from components.data.sources import apart
+from components.data.sources.base import boundary
+from components.data.sources.base.form import SourceData, is_text
 from components.members import SOURCES
-from components.targets import registry as targets
 
 LONGEST_NAME = 1000  # characters of a class's name: whatever is longer is a file or a text, in the wrong column
-BATCH_ROWS = 10_000
-BATCH_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class SourceData:
-    """What a source gives: its class names, what a target is, and its rows, table by table.
-
-    Columns: `id` (string, unique), `image` (encoded bytes), `target` (as its kind stores it: an int64 index into
-    `classes`, or the bytes of a PNG mask of such indices), `published` (the split the source itself gives the sample,
-    or null), any `group_*` (string, null where it is missing), and, where `time` says so, `time` (float64, seconds or
-    any other order).
-    """
-
-    classes: tuple[str, ...]
-    target: str  # its kind, a name of `components.targets`
-    tables: Iterator[pa.Table]
-    groups: tuple[str, ...] = ()
-    time: bool = False
-    notes: Callable[[], tuple[str, ...]] = tuple  # what was left out, a sentence a kind; known at the tables' end
-    joined: tuple[str, ...] = ()  # what `spellings: join` has made one, a sentence each
-    left: tuple[str, ...] = ()  # names of `without` that were left out while reading: folders of no class, for example
-
-    @property
-    def schema(self) -> pa.Schema:
-        return schema(self.target, self.groups, self.time)
-
-
-def schema(target: str, groups: tuple[str, ...] = (), time: bool = False) -> pa.Schema:
-    """The columns of a source's tables, in order."""
-    return pa.schema(
-        [
-            ("id", pa.string()),
-            ("image", pa.binary()),
-            ("target", targets.get(target).stored),
-            ("published", pa.string()),
-            *[(group, pa.string()) for group in groups],
-            *([("time", pa.float64())] if time else []),
-        ]
-    )
 
 
 def read(source: Any, project: Path) -> SourceData:
@@ -131,15 +90,6 @@ def _named(data: SourceData, kind: str) -> None:
                 )
 
 
-def is_text(value: str) -> bool:
-    """Whether it can be written at all: JSON and file names may hold halves of characters."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def listing(source: Any, project: Path) -> str | None:
     """A digest that stays equal as long as nobody touches the source; reads no image, and asks a server only for names.
 
@@ -147,7 +97,7 @@ def listing(source: Any, project: Path) -> str | None:
     """
     if not isinstance(source, Located):
         return None
-    from components.data.sources import place
+    from components.data.sources.places import place
 
     # Those whose images may lie elsewhere than `path` know where.
     module = SOURCES.load(source.kind)  # type: ignore[attr-defined]

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from components import decoding
-from components.data.sources.faults import Fault, Faults, named
-from components.data.sources.frames import UNREADABLE
-from components.data.sources.registry import SourceData
+from components.data.sources.annotations.frames import UNREADABLE
+from components.data.sources.base.faults import Fault, Faults, named
+from components.data.sources.base.form import SourceData
 from components.inputs import images
 
 

@@ -20,13 +20,15 @@ from components import decoding
 from components.artifacts import SPLITS, Split
 from components.config import VocSource
 from components.data.errors import DataError
-from components.data.sources import boundary, boxes, cut, frames, mask_files, place, rows
-from components.data.sources.boxes import Box
-from components.data.sources.faults import Fault, Faults, Kind, shown
-from components.data.sources.formats import SUFFIXES
-from components.data.sources.frames import Frame
+from components.data.sources.annotations import boxes, cut, frames, mask_files
+from components.data.sources.annotations.boxes import Box
+from components.data.sources.annotations.frames import Frame
+from components.data.sources.base import boundary, rows
+from components.data.sources.base.faults import Fault, Faults, Kind, shown
+from components.data.sources.base.form import SourceData, schema
+from components.data.sources.base.formats import SUFFIXES
 from components.data.sources.layouts import voc as layouts
-from components.data.sources.registry import SourceData, schema
+from components.data.sources.places import place
 from components.inputs import images
 
 LAYOUTS = layouts.LAYOUTS

@@ -30,7 +30,7 @@ from PIL import Image
 from components.config import ConfigurationError
 from components.data import places
 from components.data.errors import DataError
-from components.data.sources import archive
+from components.data.sources.places import archive
 from components.data.stages import stages
 from tests.components.data.sources import source_builders as good
 

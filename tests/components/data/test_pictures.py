@@ -19,7 +19,8 @@ from components.data.checking.check import Checked, Wanted, check
 from components.data.errors import DataError
 from components.data.inspection.thumbnails import shrink
 from components.data.reading.loading import load_split
-from components.data.sources import cut, folder, frames
+from components.data.sources import folder
+from components.data.sources.annotations import cut, frames
 from tests.components.data.data_builders import build, folder_entry
 from tests.components.picture_builders import chunk, encoded, exif, noise, png, tiff, with_exif
 

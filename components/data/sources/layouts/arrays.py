@@ -11,10 +11,10 @@ from typing import IO, Any
 import numpy as np
 
 from components.artifacts import SPLITS, Split
-from components.data.sources.faults import some
+from components.data.sources.base.faults import some
+from components.data.sources.base.rows import split_named
 from components.data.sources.layouts.form import Found, Layout, Told
 from components.data.sources.layouts.listing import Contents, Folder
-from components.data.sources.rows import split_named
 
 Header = tuple[tuple[int, ...], np.dtype[Any]]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.data.sources.faults import some
+from components.data.sources.base.faults import some
 from components.data.sources.layouts.form import Found, Layout, Told, images_in, split_in
 from components.data.sources.layouts.listing import Contents, Folder
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from components.data.sources.formats import is_image
+from components.data.sources.base.formats import is_image
 from components.data.sources.layouts.form import Layout, Told, images_below
 from components.data.sources.layouts.listing import Contents, Folder
 

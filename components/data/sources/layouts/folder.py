@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from components import texts
-from components.data.sources.faults import some
+from components.data.sources.base.faults import some
+from components.data.sources.base.rows import split_named
 from components.data.sources.layouts.form import Found, Layout, Told, images_below, images_in, keys, split_in
 from components.data.sources.layouts.listing import Contents, Folder
-from components.data.sources.rows import split_named
 
 _ROLES = {"image", "img", "mask", "label", "annotation", "picture", "bbox", "xml", "json", "txt"}
 _STEM = re.compile(r"^([A-Za-z][A-Za-z_ -]*?)[\s._-]*\(?\d+\)?\.\w+$")  # `cat.12.jpg`, `Abyssinian_7.jpg`

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.artifacts import Split
-from components.data.sources.faults import as_yaml
-from components.data.sources.formats import SUFFIXES
+from components.data.sources.base.faults import as_yaml
+from components.data.sources.base.formats import SUFFIXES
+from components.data.sources.base.rows import split_named
 from components.data.sources.layouts.listing import Contents, Folder
-from components.data.sources.rows import split_named
 
 _SPLITS: tuple[tuple[Split, re.Pattern[str]], ...] = (
     ("train", re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE)),

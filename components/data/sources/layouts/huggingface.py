@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 
 from components.data.errors import DataError
-from components.data.sources import parquet
 from components.data.sources.layouts.form import Found, Layout
 from components.data.sources.layouts.listing import Contents, Folder
 from components.data.sources.layouts.manifest import TARGETS
+from components.data.sources.tables import parquet
 
 
 def _saved(contents: Contents, top: Folder) -> Iterator[Found]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from components.data.sources.formats import SUFFIXES
-from components.data.sources.rows import is_leftover
+from components.data.sources.base.formats import SUFFIXES
+from components.data.sources.base.rows import is_leftover
 
 _NAMES = 100  # names kept of a folder's files that are no images: more would tell nothing new
 

@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from components.artifacts import Split
 from components.data.errors import DataError
-from components.data.sources import records, tabular
-from components.data.sources.faults import some
-from components.data.sources.formats import is_image
+from components.data.sources.base.faults import some
+from components.data.sources.base.formats import is_image
+from components.data.sources.base.named_files import BASE64, Names, Way, no_name, way
+from components.data.sources.base.rows import split_named
 from components.data.sources.layouts.coco import is_coco
 from components.data.sources.layouts.form import Found, Layout, Told, below, keys, split_in, splits_of
 from components.data.sources.layouts.listing import Contents, Folder
-from components.data.sources.named_files import BASE64, Names, Way, no_name, way
-from components.data.sources.rows import split_named
+from components.data.sources.tables import records, tabular
 
 # What the columns of other people's tables are called, in small letters; the first that is there is meant.
 IMAGES = (

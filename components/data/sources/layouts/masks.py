@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.data.sources.formats import is_image
+from components.data.sources.base.formats import is_image
+from components.data.sources.base.rows import is_leftover, split_named
 from components.data.sources.layouts.form import Found, Layout, Told, images_below, images_in, splits_of
 from components.data.sources.layouts.listing import Contents, Folder
-from components.data.sources.rows import is_leftover, split_named
-from components.data.sources.tabular import SUFFIXES as TABLES
+from components.data.sources.tables.tabular import SUFFIXES as TABLES
 
 _MASKS = (
     "masks",

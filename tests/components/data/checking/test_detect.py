@@ -20,8 +20,8 @@ from components.config import parse_entry
 from components.data.checking.detect import LAYOUTS, choose, detect
 from components.data.errors import DataError
 from components.data.sources import registry
+from components.data.sources.base.form import SourceData
 from components.data.sources.layouts.listing import contents, tree
-from components.data.sources.registry import SourceData
 
 CLASSES = ("cat", "dog")
 EACH = 4

@@ -25,6 +25,7 @@ from components.config import parse_entry
 from components.data.checking.detect import choose
 from components.data.errors import DataError
 from components.data.sources import registry
+from components.data.sources.base.form import SourceData
 from components.data.sources.layouts.form import Layout
 from tests.components.data.sources.source_builders import idx_bytes
 
@@ -62,7 +63,7 @@ def table(path: Path, columns: list[str], rows: list[list[Any]], delimiter: str 
         csv.writer(file, delimiter=delimiter).writerows([columns, *rows])
 
 
-def read(path: Path, **keys: Any) -> tuple[registry.SourceData, list[dict[str, Any]]]:
+def read(path: Path, **keys: Any) -> tuple[SourceData, list[dict[str, Any]]]:
     """What is recognised at a path, read by its source; as the command does with further keys."""
     section = {**choose({"path": str(path), **keys}, path.parent).source, **keys}
     entry = {"task": "", "source": section, "image": {"height": 8, "width": 10, "channels": 1}}

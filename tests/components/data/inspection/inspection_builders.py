@@ -16,8 +16,8 @@ from scipy import fft
 
 from components.config import DatasetConfig
 from components.data.inspection.thumbnails import SIDE, Rows, shrink
+from components.data.sources.base.form import SourceData
 from components.data.sources.digits import load
-from components.data.sources.registry import SourceData
 from components.inputs import images
 
 Pixels = npt.NDArray[np.uint8]

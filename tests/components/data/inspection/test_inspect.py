@@ -18,7 +18,7 @@ from components.data.errors import DataError
 from components.data.inspection import describing, hashing, label_noise
 from components.data.inspection.findings import KINDS, Decisions, Inspection, load_findings
 from components.data.inspection.inspect import inspect
-from components.data.sources.registry import SourceData
+from components.data.sources.base.form import SourceData
 from components.files import digest_folder
 from components.inputs import images
 from tests.components.data.inspection.inspection_builders import (

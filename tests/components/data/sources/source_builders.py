@@ -17,7 +17,7 @@ from PIL import Image
 
 from components.config import DatasetConfig
 from components.data.sources import registry
-from components.data.sources.registry import SourceData
+from components.data.sources.base.form import SourceData
 
 LABELS = ("cat", "dog")
 EACH = 6  # samples a class

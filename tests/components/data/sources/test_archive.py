@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import archive, place
+from components.data.sources.places import archive, place
 from tests.components.data.sources.source_builders import parse, read, write_folder
 
 ROOT = Path(__file__).parents[4]
@@ -309,7 +309,8 @@ def test_a_killed_unpacking_leaves_nothing_that_is_used(tmp_path: Path, project:
     path = Path(shutil.make_archive(str(tmp_path / "a"), "gztar", tmp_path / "plain"))
     script = f"""
         from pathlib import Path
-        from components.data.sources import archive, place
+        from components.data.sources.places import archive
+        from components.data.sources.places import place
         path = Path({str(path)!r})
         archive.unpacked(path, Path({str(project)!r}), place.file_digest(path))
     """

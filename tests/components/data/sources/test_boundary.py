@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import archive, boundary, limits, parquet, thrift
+from components.data.sources.base import boundary, limits
+from components.data.sources.places import archive
+from components.data.sources.tables import parquet, thrift
 from tests.components.data.sources import source_builders as builders
 
 

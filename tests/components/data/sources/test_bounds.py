@@ -12,7 +12,8 @@ import pytest
 
 from components.config import FolderSource
 from components.data.errors import DataError
-from components.data.sources import bounds, download, registry
+from components.data.sources import registry
+from components.data.sources.places import bounds, download
 
 
 class _Endless(BaseHTTPRequestHandler):

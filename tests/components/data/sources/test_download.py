@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import download, fashion_mnist
-from components.data.sources.download import Expected, fetch
+from components.data.sources import fashion_mnist
+from components.data.sources.places import download
+from components.data.sources.places.download import Expected, fetch
 
 CONTENT = {"first-idx": b"pixels " * 5000, "second-idx": b"labels " * 300}
 FILES = {name: Expected(hashlib.sha256(value).hexdigest(), len(value)) for name, value in CONTENT.items()}

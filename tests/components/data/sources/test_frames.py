@@ -20,7 +20,7 @@ from components import decoding
 from components.data.checking.check import Wanted, look
 from components.data.errors import DataError
 from components.data.inspection.findings import Inspection
-from components.data.sources import frames
+from components.data.sources.annotations import frames
 from tests.components.data.data_builders import build
 from tests.components.data.sources.source_builders import read, voc_xml
 

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import huggingface, limits, registry
+from components.data.sources import huggingface, registry
+from components.data.sources.base import limits
 from tests.components.data.sources.source_builders import (
     EACH,
     LABELS,
@@ -139,7 +140,7 @@ def test_a_group_that_is_a_class_label_is_named_and_may_be_missing(tmp_path: Pat
 
 def test_tables_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_huggingface(tmp_path)
-    monkeypatch.setattr("components.data.sources.rows.BATCH_ROWS", 4)
+    monkeypatch.setattr("components.data.sources.base.rows.BATCH_ROWS", 4)
     assert {len(table) for table in registry.read(parse(source), tmp_path).tables} == {4, 2}
 
 

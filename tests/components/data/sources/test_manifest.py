@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 from components.data.errors import DataError
-from components.data.sources import parquet, registry, rows, tabular
+from components.data.sources import registry
+from components.data.sources.base import rows
+from components.data.sources.tables import parquet, tabular
 from tests.components.data.sources.source_builders import parse, read, save, write_manifest
 
 

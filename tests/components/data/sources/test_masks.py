@@ -18,10 +18,10 @@ from components.data.inspection.findings import Decisions
 from components.data.preparing.ingest import RawCard, ingest
 from components.data.preparing.prepare import prepare
 from components.data.preparing.shards import ShardWriter
-from components.data.sources import mask_files
-from components.data.sources.mask_files import File
-from components.data.sources.registry import schema
-from components.data.sources.rows import tables
+from components.data.sources.annotations import mask_files
+from components.data.sources.annotations.mask_files import File
+from components.data.sources.base.form import schema
+from components.data.sources.base.rows import tables
 from tests.components.data.data_builders import SCENES, build
 from tests.components.data.sources.source_builders import parse, pixels, read, save, write_coco, write_voc
 from tests.components.data.sources.test_frames import SIDEWAYS, STORE, _file, _stored

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 from pycocotools import mask as coding
 
-from components.data.sources import outlines
+from components.data.sources.annotations import outlines
 
 ROOT = Path(__file__).parents[4]
 SIZE = (40, 30)
@@ -24,7 +24,7 @@ TRIES = 1500
 # Reads segmentations, a line each, and says of each what it is: `mask` with its area, or `fault` with its kind.
 DOOR = """
 import json, sys
-from components.data.sources import outlines
+from components.data.sources.annotations import outlines
 size = tuple(json.loads(sys.argv[1]))
 for line in sys.stdin:
     outline = outlines.parse(json.loads(line))

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import place, registry
+from components.data.sources import registry
+from components.data.sources.places import place
 from tests.components.data.sources.source_builders import WRITERS, parse, read, save, write_folder
 
 

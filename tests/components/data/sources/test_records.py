@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import limits, plain_json, records, tabular
+from components.data.sources.base import limits
+from components.data.sources.tables import plain_json, records, tabular
 from tests.components.data.sources import source_builders as builders
 from tests.components.test_strangers import MEGABYTES
 

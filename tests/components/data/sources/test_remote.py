@@ -26,7 +26,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from components.data.errors import DataError
-from components.data.sources import place, registry, remote
+from components.data.sources import registry
+from components.data.sources.places import place, remote
 from tests.components.data.sources.source_builders import EACH, parse, read, save, write_coco, write_folder
 
 ROOT = Path(__file__).parents[4]
@@ -348,7 +349,7 @@ def test_a_killed_download_goes_on_with_what_has_come(tmp_path: Path, project: P
     script = f"""
         from pathlib import Path
         from components.config import FolderSource
-        from components.data.sources import remote
+        from components.data.sources.places import remote
         remote._AT_ONCE = 4
         source = FolderSource(kind="folder", path={keys["path"]!r}, options={keys["options"]!r})
         remote.fetch(source, Path({str(project)!r}))
@@ -457,7 +458,7 @@ def test_a_missing_package_is_named(project: Path, path: str, package: str, says
         from pathlib import Path
         from components.config import FolderSource
         from components.data.errors import DataError
-        from components.data.sources import place
+        from components.data.sources.places import place
         try:
             place.local(FolderSource(kind="folder", path={path!r}), Path({str(project)!r}))
         except DataError as error:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import registry, rows
+from components.data.sources import registry
+from components.data.sources.base import rows
 
 
 def _row(number: int, size: int) -> dict[str, object]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from components.data.errors import DataError
-from components.data.sources import rows
-from components.data.sources.faults import as_yaml, shown
-from components.data.sources.formats import SUFFIXES, is_image
+from components.data.sources.base import rows
+from components.data.sources.base.faults import as_yaml, shown
+from components.data.sources.base.formats import SUFFIXES, is_image
 
 _DEEP = 3  # folders below each other that are looked into for a name
 _MOST = 500  # folders that are

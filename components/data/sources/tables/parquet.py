@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from components import texts
 from components.data.errors import DataError
-from components.data.sources import boundary, limits, thrift
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS
+from components.data.sources.base import boundary, limits
+from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS
+from components.data.sources.tables import thrift
 
 _END = 8  # bytes behind the footer: its length, and `PAR1`
 _HEADER = 2**16  # bytes that a page's header has at most; statistics in it may be long

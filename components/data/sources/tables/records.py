@@ -14,9 +14,10 @@ from typing import Any
 
 from components import texts
 from components.data.errors import DataError
-from components.data.sources import boundary, limits, plain_json
-from components.data.sources.faults import shown
-from components.data.sources.registry import is_text
+from components.data.sources.base import boundary, limits
+from components.data.sources.base.faults import shown
+from components.data.sources.base.form import is_text
+from components.data.sources.tables import plain_json
 
 LONGEST = 32 * 2**20  # characters of a line: pictures as text are that long
 

@@ -17,9 +17,9 @@ import pyarrow as pa
 from components import spelling, texts
 from components.artifacts import Split
 from components.data.errors import DataError
-from components.data.sources import boundary
-from components.data.sources.faults import MANY, shown, some
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS, is_text
+from components.data.sources.base import boundary
+from components.data.sources.base.faults import MANY, shown, some
+from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS, is_text
 
 _WORDS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),

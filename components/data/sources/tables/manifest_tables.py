@@ -8,10 +8,11 @@ from pathlib import Path
 from components.artifacts import SPLITS, Split
 from components.config import ManifestSource
 from components.data.errors import DataError
-from components.data.sources import rows, tabular
-from components.data.sources.faults import MANY, some
-from components.data.sources.named_files import Names
-from components.data.sources.tabular import SUFFIXES, is_bytes
+from components.data.sources.base import rows
+from components.data.sources.base.faults import MANY, some
+from components.data.sources.base.named_files import Names
+from components.data.sources.tables import tabular
+from components.data.sources.tables.tabular import SUFFIXES, is_bytes
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from components.config import BoxForm, BoxUnit
 from components.data.errors import DataError
-from components.data.sources.faults import Fault, Kind
+from components.data.sources.base.faults import Fault, Kind
 
 # What a box may reach over its picture's edge before it is refused, and is cut off: annotation tools count pixels from
 # 0 or 1 and round outwards, which together is less than one pixel.

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from components import decoding
-from components.data.sources import frames, rows
-from components.data.sources.boxes import NOISE, Box
-from components.data.sources.faults import Fault
-from components.data.sources.frames import Frame
+from components.data.sources.annotations import frames
+from components.data.sources.annotations.boxes import NOISE, Box
+from components.data.sources.annotations.frames import Frame
+from components.data.sources.base import rows
+from components.data.sources.base.faults import Fault
 from components.inputs import images
 from components.inputs.images import Pixels
 

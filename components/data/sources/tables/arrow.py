@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from components import texts
 from components.data.errors import DataError
-from components.data.sources import boundary, limits
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS
+from components.data.sources.base import boundary, limits
+from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS
 
 _EXPECTED = "an Arrow stream of `save_to_disk`"
 # Fields of Arrow's messages, which are flatbuffers (Message.fbs).

@@ -20,10 +20,10 @@ from components.artifacts import ArtifactError, Card
 from components.config import Located
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS
-from components.data.sources.archive import safe_name
-from components.data.sources.bounds import OverLimitError, Traffic, check_room
-from components.data.sources.download import CONNECT_SECONDS, STALL_SECONDS
-from components.data.sources.keeping import alone, link
+from components.data.sources.places.archive import safe_name
+from components.data.sources.places.bounds import OverLimitError, Traffic, check_room
+from components.data.sources.places.download import CONNECT_SECONDS, STALL_SECONDS
+from components.data.sources.places.keeping import alone, link
 from components.files import replacing
 from components.secrecy import is_secret, scrub
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.errors import DataError
-from components.data.sources.bounds import OverLimitError, Traffic
+from components.data.sources.places.bounds import OverLimitError, Traffic
 from components.files import writing
 from components.own_files import remove
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from components import decoding
-from components.data.sources.boxes import Box, Size
-from components.data.sources.faults import Fault, Kind, shown
-from components.data.sources.named_files import Names
+from components.data.sources.annotations.boxes import Box, Size
+from components.data.sources.base.faults import Fault, Kind, shown
+from components.data.sources.base.named_files import Names
 
 MISSING = Kind("file", "files", "of all images", "missing")
 UNREADABLE = Kind("picture", "pictures", "that can be read", "unreadable")

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from components.config import ManifestSource
 from components.data.errors import DataError
-from components.data.sources import rows
-from components.data.sources.faults import Fault, Kind, shown
-from components.data.sources.manifest_tables import Table
-from components.data.sources.tabular import is_bytes
+from components.data.sources.base import rows
+from components.data.sources.base.faults import Fault, Kind, shown
+from components.data.sources.tables.manifest_tables import Table
+from components.data.sources.tables.tabular import is_bytes
 
 NO_CLASS = Kind("row", "rows", "with a class", "without one")
 NO_NAME = Kind("row", "rows", "whose class is a name or a whole number", "of something else")

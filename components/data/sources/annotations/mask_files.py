@@ -17,8 +17,8 @@ import numpy.typing as npt
 from components import decoding
 from components.config import MaskValues
 from components.data.errors import DataError
-from components.data.sources import frames
-from components.data.sources.faults import Fault, Kind
+from components.data.sources.annotations import frames
+from components.data.sources.base.faults import Fault, Kind
 from components.inputs import images
 
 _CLASSES = frozenset({"L", "P", "1", "I;16", "I;16B", "I;16L"})  # of one channel, whose values are whole numbers

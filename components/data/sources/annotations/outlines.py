@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from components.config import BoxUnit
-from components.data.sources import boxes
-from components.data.sources.boxes import Box, Floats, Size
-from components.data.sources.faults import Fault, Kind, shown
+from components.data.sources.annotations import boxes
+from components.data.sources.annotations.boxes import Box, Floats, Size
+from components.data.sources.base.faults import Fault, Kind, shown
 from components.inputs.images import Pixels
 
 # Pixels that an outline may reach over its picture's edge, where it is cut off: tools let a point be dragged beside the

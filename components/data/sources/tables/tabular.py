@@ -22,8 +22,9 @@ import pyarrow.csv as pacsv
 
 from components import texts
 from components.data.errors import DataError
-from components.data.sources import boundary, limits, parquet, records
-from components.data.sources.registry import BATCH_BYTES, BATCH_ROWS
+from components.data.sources.base import boundary, limits
+from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS
+from components.data.sources.tables import parquet, records
 
 RECORDS = (".jsonl", ".ndjson", ".json")
 SUFFIXES = (".csv", ".tsv", ".parquet", *RECORDS)

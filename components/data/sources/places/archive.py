@@ -24,9 +24,9 @@ from typing import IO, Any, Literal
 
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS
-from components.data.sources import boundary
-from components.data.sources.keeping import alone, link
-from components.data.sources.rows import is_leftover
+from components.data.sources.base import boundary
+from components.data.sources.base.rows import is_leftover
+from components.data.sources.places.keeping import alone, link
 from components.files import replacing
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from components.config import Located
 from components.data.errors import DataError
-from components.data.sources import archive, boundary, remote
-from components.data.sources.rows import inside, is_leftover
+from components.data.sources.base import boundary
+from components.data.sources.base.rows import inside, is_leftover
+from components.data.sources.places import archive, remote
 from components.inputs import images
 
 _LINE = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>.+)")  # as `sha256sum` writes them

@@ -13,8 +13,9 @@ from typing import Any
 
 from components.artifacts import Split
 from components.data.errors import DataError
-from components.data.sources import boundary, plain_json, rows
-from components.data.sources.faults import Fault, Faults, Kind, named, shown
+from components.data.sources.base import boundary, rows
+from components.data.sources.base.faults import Fault, Faults, Kind, named, shown
+from components.data.sources.tables import plain_json
 
 NO_IMAGE = Kind("annotation", "annotations", "of images that are listed", "of another image")
 NO_CATEGORY = Kind("annotation", "annotations", "of categories that are listed", "of another category")

@@ -1,0 +1,60 @@
+"""The form in which every source hands over its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from components.targets import registry as targets
+
+BATCH_ROWS = 10_000
+BATCH_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class SourceData:
+    """What a source gives: its class names, what a target is, and its rows, table by table.
+
+    Columns: `id` (string, unique), `image` (encoded bytes), `target` (as its kind stores it: an int64 index into
+    `classes`, or the bytes of a PNG mask of such indices), `published` (the split the source itself gives the sample,
+    or null), any `group_*` (string, null where it is missing), and, where `time` says so, `time` (float64, seconds or
+    any other order).
+    """
+
+    classes: tuple[str, ...]
+    target: str  # its kind, a name of `components.targets`
+    tables: Iterator[pa.Table]
+    groups: tuple[str, ...] = ()
+    time: bool = False
+    notes: Callable[[], tuple[str, ...]] = tuple  # what was left out, a sentence a kind; known at the tables' end
+    joined: tuple[str, ...] = ()  # what `spellings: join` has made one, a sentence each
+    left: tuple[str, ...] = ()  # names of `without` that were left out while reading: folders of no class, for example
+
+    @property
+    def schema(self) -> pa.Schema:
+        return schema(self.target, self.groups, self.time)
+
+
+def schema(target: str, groups: tuple[str, ...] = (), time: bool = False) -> pa.Schema:
+    """The columns of a source's tables, in order."""
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("image", pa.binary()),
+            ("target", targets.get(target).stored),
+            ("published", pa.string()),
+            *[(group, pa.string()) for group in groups],
+            *([("time", pa.float64())] if time else []),
+        ]
+    )
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written at all: JSON and file names may hold halves of characters."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Tables of any format, read within limits: CSV, Parquet, Arrow, JSON."""
