@@ -421,3 +421,18 @@ def test_what_one_of_a_group_has_written_the_others_can_read(tmp_path: Path) -> 
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parents[2], check=True)
     modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("new", "folder/x", "kept")}
     assert modes == {"new": 0o640, "folder/x": 0o640, "kept": 0o600}
+
+
+DATASET_OF_BEFORE = """{
+  "classes": ["0", "1"], "dropped": {}, "fingerprint": "c0285831ff5a", "folds": null, "groups": [],
+  "input": {"channels": 1, "height": 8, "mean": [0.30440725305533173], "std": [0.3753757289955211], "width": 8},
+  "name": "digits", "splits": {"test": 360, "train": 1168, "validation": 269}, "task": "classification"
+}"""  # as version 0.1.0 wrote it
+
+
+def test_a_data_set_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text(DATASET_OF_BEFORE, encoding="utf-8")
+    card = DatasetCard.read(tmp_path / "dataset.json")
+    assert (card.classes, card.input.mean, card.splits["train"]) == (("0", "1"), (0.30440725305533173,), 1168)
+    assert card.input.resize  # pictures of any size were taken, as they were then
+    assert not card.moved and not card.twins

@@ -156,6 +156,35 @@ def test_one_batch_can_be_learned_by_heart(name: str, learned: Callable[..., Any
 
 
 @pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_untrained_network_costs_hardly_more_than_its_head_without_a_view(name: str, seed: int) -> None:
+    """A head that begins far from the prior drowns what there is to learn: the first steps go into its bias alone."""
+    task = registry.get(name)
+    given = sample(task)
+    torch.manual_seed(seed)
+    network = network_of(task, given.config, given.card)
+    assert isinstance(network.head, torch.nn.Linear | torch.nn.Conv2d)
+    with torch.no_grad():
+        fresh = task.loss(network(given.batch.images), given.batch)["loss"].item()
+        network.head.weight.zero_()
+        blind = task.loss(network(given.batch.images), given.batch)["loss"].item()
+    assert fresh < 1.25 * blind
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_losses_are_float32_whatever_the_network_computes_in(name: str) -> None:
+    task = registry.get(name)
+    given = sample(task)
+    torch.manual_seed(0)
+    outputs = network_of(task, given.config, given.card)(given.batch.images)
+    for precision in (torch.bfloat16, torch.float16):
+        rounded = outputs.to(precision)
+        parts, exact = (task.loss(each, given.batch) for each in (rounded, rounded.float()))
+        assert {part.dtype for part in parts.values()} == {torch.float32}
+        assert parts["loss"].item() == exact["loss"].item()
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_one_seed_gives_one_network_and_another_seed_another(name: str) -> None:
     task = registry.get(name)
     given = sample(task)
