@@ -252,10 +252,12 @@ def test_changed_code_touches_exactly(probe: Probe, before: dict[str, str], modu
         path.write_text(content, encoding="utf-8")
 
 
-@pytest.mark.parametrize("module", ["tasks/depth.py", "models/families/wide.py", "data/sources/camera.py"])
+@pytest.mark.parametrize(
+    "module", ["tasks/depth.py", "targets/depths.py", "models/families/wide.py", "data/sources/camera.py"]
+)
 def test_a_new_member_of_a_registry_touches_nothing(probe: Probe, before: dict[str, str], module: str) -> None:
     path = probe.root / "components" / module
-    path.write_text("from components.models.registry import register\n\nTASK = 1\n", encoding="utf-8")
+    path.write_text("from components.models.registry import register\n\nTASK = 1\nTARGET = 1\n", encoding="utf-8")
     try:
         assert touched(before, probe.keys()) == set()
         assert touched(before, probe.keys("student.network={name: mobilenet}")) == DISTIL
