@@ -98,6 +98,9 @@ def keep_inside(root: Path, environment: MutableMapping[str, str] = os.environ) 
     if not environment.get("RAY_ADDRESS"):
         # What keeps Ray from asking macOS' firewall keeps it on the loopback here: alone on a machine it needs no more.
         environment.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # Its autoscaler would serve figures on a fixed port, to whatever page asks by a name that points here; that it
+        # cannot listen on this one it only notes.
+        environment.setdefault("AUTOSCALER_METRIC_PORT", "-1")
 
 
 def who(environment: MutableMapping[str, str] = os.environ) -> str:

@@ -83,12 +83,13 @@ class Dataset:
     def shards(self, split: Split) -> list[Path]:
         return sorted(self.folder.glob(f"{split}-*.parquet"))
 
-    def schema(self, split: Split) -> pa.Schema:
-        """The columns; raises ArtifactError where the split has no shards."""
-        shards = self.shards(split)
-        if not shards:
-            raise ArtifactError(f"{self.folder}: expected shards {split}-*.parquet, found none")
-        return pq.read_schema(shards[0])
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns, which all splits share; raises ArtifactError where no split has shards."""
+        shard = next((shard for split in SPLITS for shard in self.shards(split)), None)
+        if shard is None:
+            raise ArtifactError(f"{self.folder}: expected shards SPLIT-*.parquet, found none")
+        return pq.read_schema(shard)
 
     def table(self, split: Split, columns: list[str] | None = None) -> pa.Table:
         """The split's rows, in their stored order."""

@@ -32,4 +32,4 @@ def stored_as(column: pa.DataType) -> TargetKind:
 
 def of(dataset: Dataset) -> TargetKind:
     """The kind of a prepared data set's targets."""
-    return stored_as(dataset.schema("train").field("target").type)
+    return stored_as(dataset.schema.field("target").type)

@@ -24,6 +24,7 @@ READING = {
     "open": (["open", TYPO], 1, TYPO),
     "logs": (["logs", TYPO], 1, "none yet"),
     "notices": (["notices"], 0, "webhook"),
+    "tasks": (["tasks"], 0, "judged by"),
     "export": (["export", TYPO], 1, "registered are: none"),
     "bench": (["bench", TYPO], 1, "registered are: none"),
     "data check": (["data", "check", TYPO], 1, TYPO),

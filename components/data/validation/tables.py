@@ -118,9 +118,7 @@ class Tables:
 
     @cached_property
     def _schema(self) -> pa.Schema:
-        import pyarrow.parquet as pq
-
-        return pq.read_schema(self.dataset.shards("train")[0])
+        return self.dataset.schema
 
     def _frame(self, batch: pa.Table, rows: slice) -> pd.DataFrame:
         plain = [name for name in batch.column_names if name not in ("target", "pixels_sha256")]

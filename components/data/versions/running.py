@@ -166,7 +166,7 @@ def _end_stages(root: Path) -> None:
     ours = psutil.Process().children(recursive=True)
     for process in ours:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if stages.__name__ in process.cmdline() and Path(process.cwd()) == root:
+            if stages.__package__ in process.cmdline() and Path(process.cwd()) == root:
                 process.kill()
                 process.wait(timeout=10)
 

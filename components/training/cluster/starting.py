@@ -38,9 +38,6 @@ def start() -> None:
             return
         stop()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's autoscaler would serve figures on a fixed port, to whatever page asks by a name that points here; it only
-    # notes that it cannot listen on this one.
-    os.environ.setdefault("AUTOSCALER_METRIC_PORT", "-1")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = os.environ.get("RAY_ADDRESS")
     if address:

@@ -89,18 +89,6 @@ def test_two_workers_train_both_jobs_and_tell_every_epoch(
     assert not same(*models)
 
 
-def test_ray_listens_on_the_loopback_and_on_no_port_that_anybody_knows(ray_cluster: None) -> None:
-    listening = {
-        (place.laddr.ip.removeprefix("::ffff:"), place.laddr.port)
-        for process in psutil.Process().children(recursive=True)
-        for place in process.net_connections()
-        if place.status == psutil.CONN_LISTEN
-    }
-    assert listening  # there is somebody to be seen
-    assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
-    assert not {port for _, port in listening} & {6379, 8265, 10001, 44217}, listening  # Ray's defaults
-
-
 def test_metrics_of_two_workers_are_those_of_one(undisturbed: tuple[list[Model], list[Event]], data: Data) -> None:
     models, events = undisturbed
     from tests.components.training.conftest import make_job

@@ -413,13 +413,13 @@ def test_a_class_without_a_training_sample_is_named(tmp_path: Path, data: Data, 
         train(balanced(loss="weighted"), lacking, tmp_path)
 
 
-def test_smote_needs_a_linear_head_and_says_so_before_training(
+def test_a_network_of_another_form_is_refused_before_training(
     tmp_path: Path, tailed: Data, balanced: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = balanced(sampling="smote")
     network = wanted.network.model_copy(update={"name": "unet", "arguments": {"width": 4}})
     monkeypatch.setattr(loop, "_train_epoch", lambda *_: pytest.fail("trained"))
-    with pytest.raises(ConfigurationError, match="linear head on its embedding for smote, received unet"):
+    with pytest.raises(ConfigurationError, match="received 'unet', which gives a map"):
         train(replace(wanted, network=network), tailed, tmp_path)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.data.errors import DataError
-from components.data.sources import registry
 from components.data.sources.base import rows
+from components.data.sources.base.form import schema
 
 
 def _row(number: int, size: int) -> dict[str, object]:
@@ -20,7 +20,7 @@ def _row(number: int, size: int) -> dict[str, object]:
 def test_tables_are_bounded_in_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "BATCH_ROWS", 10)
     monkeypatch.setattr(rows, "BATCH_BYTES", 1000)
-    form = registry.schema("class")
+    form = schema("class")
     assert [len(table) for table in rows.tables(form, (_row(n, 1) for n in range(25)))] == [10, 10, 5]
     assert [len(table) for table in rows.tables(form, (_row(n, 400) for n in range(7)))] == [3, 3, 1]
     assert list(rows.tables(form, iter([]))) == []

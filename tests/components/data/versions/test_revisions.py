@@ -228,7 +228,7 @@ def test_a_stale_lock_that_names_a_living_process_blocks_nobody(project: Project
     stale = project.root / ".dvc" / "tmp" / "rwlock"
     blocker = f'{{"pid": {os.getppid()}, "cmd": "gone"}}'
     stale.write_text(f'{{"write": {{"{project.dataset.folder}": {blocker}}}, "read": {{}}}}', encoding="utf-8")
-    os.utime(project.root / "components" / "data" / "prepare.py")
+    os.utime(project.root / "components" / "data" / "preparing" / "prepare.py")
     assert project.reproduce() == project.dataset
 
 
