@@ -28,7 +28,7 @@ from components import decoding, machine, texts
 from components.artifacts import Evidence, Model, Predictions
 from components.registry import manifest
 from components.registry.store import explained
-from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics
+from components.registry.tracking import BATCH, DATASET, DIGEST, PROCESSOR, Tracking, evidence_metrics
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,
@@ -275,7 +275,7 @@ def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str
         RUN: run_id,
         "convoy.task": model.card.task,
         "convoy.precision": model.card.precision,
-        **({"convoy.processor": machine.said(evidence.processor)} if evidence.processor else {}),
+        **({PROCESSOR: machine.said(evidence.processor)} if evidence.processor else {}),
         **({"convoy.int8_sums": evidence.sums} if evidence.sums else {}),
         "convoy.network": model.card.network.name,
     }
