@@ -7,26 +7,31 @@ is told by the names of keys and environment variables, and by an address's own 
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 import re
+import sys
 import traceback
 import urllib.parse
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 
 LEFT_OUT = "…"
 LEAST = 6  # characters of a variable's value that are looked for: shorter ones stand in every text
 
 _NAME = re.compile(
-    r"(?:(?:^|.)(?:password|passwd|passphrase)|(?:^|[_.-])(?:pwd|secrets?|tokens?|credentials?|auth|auth_?string|webhook|sig"
-    r"|signature|sas|(?:(?:access|account|api|private|secret|session|shared|encryption)_?)?key))(?:$|[_.-](?:string|id|value)?$|\d+$)",
+    r"(?:(?:^|.)(?:password|passwd|passphrase)|(?:^|[_.-])(?:pwd|pass|pat|secrets?|tokens?|credentials?|auth|auth_?string"
+    r"|webhook|sig|signature|sas|(?:(?:access|account|api|private|secret|session|shared|encryption)_?)?key))"
+    r"(?:$|[_.-](?:string|id|value)?$|\d+$)",
     re.IGNORECASE,
 )
 _CHANNEL = re.compile(r"(?:^|[_.-])(?:webhook|hook|slack|email)[_.-]?(?:url|uri|address)$", re.IGNORECASE)
 _PUBLIC = re.compile(r"(?:access_?key_?id|key_?id)$", re.IGNORECASE)  # names an account, as a user's name does
 _ACCOUNT = re.compile(r"(?<=://)[^/?#\s'\"<>]*@")  # of an address, also where the password has an @ in it
+_ASSIGNED = re.compile(r"(?:^|[;&,\s])(?P<name>[\w.-]+)=(?P<value>[^;&,\s]+)")  # in a database's or a store's settings
+_LONG = 20  # characters of a name in an address from which on it is taken for a token
 _PARAMETER = re.compile(r"(?P<before>[?&;](?P<name>[\w.~%-]+)=)[^&;#\s'\"<>)]+")
 
 
@@ -49,15 +54,15 @@ def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
     """Values that must not be shown, in the forms in which libraries repeat them, the longest first."""
     found: set[str] = set()
     for name, value in environment:
-        found |= _passwords(value)
+        found |= _passwords(value) | _assigned(value)
         if is_secret(name) and len(value) >= LEAST and not value.startswith("/"):
             user, _, password = value.partition(":")
             found |= {value, password} if password and user.isidentifier() else {value}
-            found.add(base64.b64encode(value.encode(errors="surrogateescape")).decode())
             # Where a service's address is the secret, libraries name its host and the rest of it apart.
             found.add("/" + value.partition("://")[2].partition("/")[2])
-    found |= {urllib.parse.quote(value, safe="") for value in found}
-    return sorted((value for value in found if len(value) >= LEAST), key=len, reverse=True)
+    found |= {_coded(f"{user}:{password}") for user, password in _accounts(dict(environment))}
+    forms = {form for value in found for form in _forms(value)}
+    return sorted((form for form in forms if len(form) >= LEAST), key=len, reverse=True)
 
 
 def _passwords(value: str) -> set[str]:
@@ -65,9 +70,43 @@ def _passwords(value: str) -> set[str]:
     account = _ACCOUNT.search(value)
     if account is None:
         return set()
-    password = account[0].removesuffix("@").partition(":")[2]
+    user, _, password = account[0].removesuffix("@").partition(":")
     plain = urllib.parse.unquote(account[0].removesuffix("@"))
-    return {password, urllib.parse.unquote(password), base64.b64encode(plain.encode(errors="surrogateescape")).decode()}
+    token = {user} if not password and len(user) >= _LONG else set()
+    return {password, urllib.parse.unquote(password), _coded(plain), *token}
+
+
+def _assigned(value: str) -> set[str]:
+    """Secrets in settings that are one text: `host=db password=…`, `AccountName=me;AccountKey=…`."""
+    return {found["value"] for found in _ASSIGNED.finditer(value) if is_secret(_SNAKE.sub("_", found["name"]))}
+
+
+_SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of `AccountKey`
+
+
+def _accounts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Name and password where each has a variable of its own; clients send both as one."""
+    found = []
+    for name, password in environment.items():
+        before, word, after = name.upper().rpartition("PASSWORD")
+        users = [environment.get(f"{before}{user}") for user in ("USERNAME", "USER")] if word and not after else []
+        found += [(user, password) for user in users if user and len(password) >= LEAST]
+    return found
+
+
+def _forms(value: str) -> set[str]:
+    """A value as it is, and as it stands in addresses, in JSON, in Python's own words and in headers."""
+    if len(value) < LEAST:
+        return set()
+    quoted = {urllib.parse.quote(value, safe=safe) for safe in ("", "/", "/:@")} | {urllib.parse.quote_plus(value)}
+    escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
+    # In a text with both kinds of quotes Python escapes one that it leaves alone in a shorter one.
+    escaped |= {each.replace("'", "\\'") for each in escaped if "\\'" not in each}
+    return {value, _coded(value), *quoted, *escaped}
+
+
+def _coded(value: str) -> str:
+    return base64.b64encode(value.encode(errors="surrogateescape")).decode()
 
 
 def watch_logs() -> None:
@@ -92,6 +131,32 @@ def watch_logs() -> None:
 
     scrubbed.scrubs = True  # type: ignore[attr-defined]  # a function may have attributes
     logging.setLogRecordFactory(scrubbed)
+
+
+class _Scrubbed:
+    """A text stream that lets no secret through; all else is the stream's own business."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(scrub(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def watch_streams() -> None:
+    """Have scrubbed what anybody in this process prints or warns of, the user's own code included. Idempotent."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, _Scrubbed):
+            setattr(sys, name, _Scrubbed(stream))
 
 
 _ADDRESSES = {  # a variable that names a server: those that take its account
