@@ -7,6 +7,7 @@ is told by the names of keys and environment variables, and by an address's own 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import logging
 import os
@@ -14,7 +15,8 @@ import re
 import sys
 import traceback
 import urllib.parse
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -44,14 +46,21 @@ def scrub(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """The text without accounts in addresses, secret parameters of them, and values of secret variables."""
     text = _ACCOUNT.sub("", text)
     text = _PARAMETER.sub(lambda found: found["before"] + LEFT_OUT if is_secret(found["name"]) else found[0], text)
-    for secret in _secrets(tuple(environment.items())):
+    plain, escaped = _secrets(tuple(environment.items()))
+    for secret in plain:
         text = text.replace(secret, LEFT_OUT)
+    for anchor, pattern in escaped:
+        if anchor in text:
+            text = pattern.sub(LEFT_OUT, text)
     return text
 
 
 @lru_cache(maxsize=4)  # of an environment that seldom changes, asked for every line that is written
-def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
-    """Values that must not be shown, in the forms in which libraries repeat them, the longest first."""
+def _secrets(environment: tuple[tuple[str, str], ...]) -> tuple[list[str], list[tuple[str, re.Pattern[str]]]]:
+    """Values that must not be shown, in the forms in which libraries repeat them, the longest first.
+
+    And patterns of those that JSON, Markdown or Python's own words may write otherwise (`_escaped`).
+    """
     found: set[str] = set()
     for name, value in environment:
         found |= _passwords(value) | _assigned(value)
@@ -61,8 +70,9 @@ def _secrets(environment: tuple[tuple[str, str], ...]) -> list[str]:
             # Where a service's address is the secret, libraries name its host and the rest of it apart.
             found.add("/" + value.partition("://")[2].partition("/")[2])
     found |= {_coded(f"{user}:{password}") for user, password in _accounts(dict(environment))}
-    forms = {form for value in found for form in _forms(value)}
-    return sorted((form for form in forms if len(form) >= LEAST), key=len, reverse=True)
+    values = sorted((value for value in found if len(value) >= LEAST), key=len, reverse=True)
+    forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
+    return forms, [_escaped(value) for value in values if not _PLAIN.fullmatch(value)]
 
 
 def _passwords(value: str) -> set[str]:
@@ -95,14 +105,31 @@ def _accounts(environment: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _forms(value: str) -> set[str]:
-    """A value as it is, and as it stands in addresses, in JSON, in Python's own words and in headers."""
-    if len(value) < LEAST:
-        return set()
+    """A value as it is, and as it stands in addresses and in headers."""
     quoted = {urllib.parse.quote(value, safe=safe) for safe in ("", "/", "/:@")} | {urllib.parse.quote_plus(value)}
-    escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
-    # In a text with both kinds of quotes Python escapes one that it leaves alone in a shorter one.
-    escaped |= {each.replace("'", "\\'") for each in escaped if "\\'" not in each}
-    return {value, _coded(value), *quoted, *escaped}
+    return {value, _coded(value), html.escape(value), *quoted}
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9]+")
+
+
+def _escaped(value: str) -> tuple[str, re.Pattern[str]]:
+    """A pattern of the value as it stands in quotes, in quotes within quotes, in Markdown and so on, where each time
+    some of its letters are escaped; and its longest part that never is, by which one sees that it is not there."""
+    parts = [re.escape(letter) if _PLAIN.match(letter) else _once_or_escaped(letter) for letter in value]
+    return max(_PLAIN.findall(value), key=len, default=""), re.compile("".join(parts))
+
+
+def _once_or_escaped(letter: str) -> str:
+    if letter == "\\":
+        return r"\\+"
+    codes = {
+        each.lstrip("\\")
+        for each in (json.dumps(letter)[1:-1], repr(letter)[1:-1], ascii(letter)[1:-1])
+        if each != letter
+    }
+    written = "|".join(re.escape(code) for code in sorted(codes) if code)
+    return rf"(?:\\*{re.escape(letter)}|\\+(?:{written}))" if written else rf"\\*{re.escape(letter)}"
 
 
 def _coded(value: str) -> str:
@@ -149,6 +176,37 @@ class _Scrubbed:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextmanager
+def errors_without_secrets() -> Iterator[None]:
+    """Whatever error leaves the block has none in its words: engines keep those, and the error itself."""
+    try:
+        yield
+    except BaseException as error:
+        _clean(error)
+        raise
+
+
+_OF_SYSTEM = ("strerror", "filename", "filename2")  # texts of an OSError
+
+
+def _clean(error: BaseException) -> None:
+    """Scrub an error's texts, and those of the errors that it came of."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.args = tuple(scrub(part) if isinstance(part, str) else part for part in one.args)
+        for name in (*vars(one), *_OF_SYSTEM):
+            if isinstance(value := getattr(one, name, None), str):
+                setattr(one, name, scrub(value))
+        if hasattr(one, "__notes__"):
+            one.__notes__ = [scrub(str(note)) for note in one.__notes__]
+        waiting += [one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ())]
 
 
 def watch_streams() -> None:
