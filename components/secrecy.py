@@ -44,15 +44,15 @@ def is_secret(name: str) -> bool:
 
 def scrub(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """The text without accounts in addresses, secret parameters of them, and values of secret variables."""
-    text = _ACCOUNT.sub("", text)
-    text = _PARAMETER.sub(lambda found: found["before"] + LEFT_OUT if is_secret(found["name"]) else found[0], text)
+    # First what is known as a whole: of an address that is a secret itself, its path is one too.
     plain, escaped = _secrets(tuple(environment.items()))
     for secret in plain:
         text = text.replace(secret, LEFT_OUT)
     for anchor, pattern in escaped:
         if anchor in text:
             text = pattern.sub(LEFT_OUT, text)
-    return text
+    text = _ACCOUNT.sub("", text)
+    return _PARAMETER.sub(lambda found: found["before"] + LEFT_OUT if is_secret(found["name"]) else found[0], text)
 
 
 @lru_cache(maxsize=4)  # of an environment that seldom changes, asked for every line that is written
@@ -68,7 +68,8 @@ def _secrets(environment: tuple[tuple[str, str], ...]) -> tuple[list[str], list[
             user, _, password = value.partition(":")
             found |= {value, password} if password and user.isidentifier() else {value}
             # Where a service's address is the secret, libraries name its host and the rest of it apart.
-            found.add("/" + value.partition("://")[2].partition("/")[2])
+            path = "/" + value.partition("://")[2].partition("/")[2]
+            found |= {path, path.partition("?")[0]}
     found |= {_coded(f"{user}:{password}") for user, password in _accounts(dict(environment))}
     values = sorted((value for value in found if len(value) >= LEAST), key=len, reverse=True)
     forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)

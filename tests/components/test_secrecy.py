@@ -138,6 +138,9 @@ def test_of_a_services_address_the_part_that_libraries_name_apart_is_one_too() -
     environment = {"CONVOY_SLACK_URL": "https://hooks.example/services/T0/B0/abcdef"}
     said = "HTTPSConnectionPool(host='hooks.example', port=443): url: /services/T0/B0/abcdef (refused)"
     assert scrub(said, environment) == "HTTPSConnectionPool(host='hooks.example', port=443): url: … (refused)"
+    environment = {"CONVOY_WEBHOOK_URL": "https://hooks.example/abcdef?token=0123456"}
+    for said in (environment["CONVOY_WEBHOOK_URL"], "at /abcdef?token=0123456", "at /abcdef"):
+        assert "abcdef" not in scrub(said, environment) and "0123456" not in scrub(said, environment)
 
 
 @pytest.fixture
