@@ -151,6 +151,6 @@ def talkative(inputs, outputs, parts, width: int = 8):
     logging.getLogger("of.the.user").warning("logged: %s", said)
     warnings.warn(f"warned: {said}", stacklevel=2)
     if Path(os.environ["CONVOY_ROOT"], "fails").exists():
-        raise RuntimeError(f"raised: {said} {os.environ!r}")
+        raise RuntimeError(f"{said} {os.environ!r} was raised")  # engines keep the end of long words
     return residual(inputs, outputs, parts, width=width)
 '''

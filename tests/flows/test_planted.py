@@ -167,7 +167,7 @@ def test_planted_secrets_are_found_nowhere_but_where_the_user_wrote_them(folder:
             while terminal.process.poll() is None and time.monotonic() < limit:
                 lines.update(command_lines(root))
                 time.sleep(0.5)
-            assert terminal.wait(1) == code, f"{arguments}: {terminal.text}"
+            assert terminal.wait(1) == code, f"{arguments}: {terminal.text[-3000:]}"
             spoken.append(terminal.text)
             return terminal.text
 
@@ -184,10 +184,10 @@ def test_planted_secrets_are_found_nowhere_but_where_the_user_wrote_them(folder:
             ("export", "digits@staging", "-o", str(folder / "exported")), ("data", "list"),
             ("clean", "--dry-run"),
         ):  # fmt: skip
-            for width in ("40", "110"):  # of a terminal: what is broken over two lines counts too
-                terminal = Terminal(root, folder / "scratch", command, told | {"COLUMNS": width}, root)
-                assert terminal.wait(SECONDS) is not None, command
-                spoken.append(f"{command}: {''.join(terminal.text.split())}")
+            # In a narrow terminal, where long words are broken over lines.
+            terminal = Terminal(root, folder / "scratch", command, told | {"COLUMNS": "40"}, root)
+            assert terminal.wait(SECONDS) is not None and "Traceback" not in terminal.text, terminal.text
+            spoken.append(f"{command}: {''.join(terminal.text.split())}")
         pages = [asked(f"http://127.0.0.1:{mlflow}{path}", f"ada:{planting.secret(planted, 'mlflow')}") for path in (
             "/api/2.0/mlflow/registered-models/get?name=digits",
             "/api/2.0/mlflow/model-versions/get?name=digits&version=1",
@@ -203,9 +203,9 @@ def test_planted_secrets_are_found_nowhere_but_where_the_user_wrote_them(folder:
     assert not planted.found("".join(pages).encode()) and "digits" in pages[0]
     # and they were looked for where they had been, and spoken of
     log = "".join(path.read_text(encoding="utf-8") for path in sorted((root / ".convoy" / "logs").glob("*.log")))
-    for words in ("printed: ", "printed to the standard error: ", "logged: ", "warned: ", "raised: "):
+    for words in ("printed: ", "printed to the standard error: ", "logged: ", "warned: ", "was raised"):
         assert words in log, words
-    assert "the receiver answered 500" in log + "".join(spoken)
+    assert "thereceiveranswered500" in "".join((log + "".join(spoken)).split())
 
 
 def command_lines(root: Path) -> Iterator[str]:
