@@ -60,6 +60,11 @@ def said(found: Mapping[str, str]) -> str:
     return f"{arithmetic(found)}, {cores} core{'' if cores == '1' else 's'}"
 
 
+def without_cores(said: str) -> str:
+    """What `arithmetic` gives, of what `said` gave: times of two machines that are alike in it can be compared."""
+    return said.rpartition(", ")[0]
+
+
 def _flags(cpuinfo: Path) -> frozenset[str]:
     """What the processor can do, as Linux has it; nothing elsewhere."""
     try:

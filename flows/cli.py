@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from components.secrecy import watch_streams
 from flows import plan_pages
 from flows.base.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT
 from flows.base.screen import Screen, say
@@ -147,6 +148,7 @@ app.command()(clean_commands.clean)
 
 def main() -> None:
     """The `convoy` command, once it is imported."""
+    watch_streams()  # whatever is printed, and be it the story of an error that nobody has foreseen
     # SIGTERM, and a terminal that closes, end a command as Ctrl-C does: what it has open is closed.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`

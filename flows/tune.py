@@ -22,6 +22,7 @@ from components.config import ConfigurationError
 from components.files import digest_values
 from components.provenance import code_digest
 from components.registry import tracking as memory
+from components.secrecy import errors_without_secrets
 from components.training.tuning.recipe import write_recipe
 from components.training.tuning.study import Findings, Study, TrialEvent
 from flows import steps
@@ -81,7 +82,8 @@ def _trials(study: Study, dataset: Dataset, storage: Path, runs: Runs) -> Findin
     """Ray Tune: Optuna suggests, ASHA prunes, each trial trains one member network."""
     from components.training.tuning.tune import optimise
 
-    findings = optimise(study, dataset, storage=storage, decoded=line().project.decoded, on_event=runs)
+    with errors_without_secrets():
+        findings = optimise(study, dataset, storage=storage, decoded=line().project.decoded, on_event=runs)
     create_table_artifact(
         table(study, findings), key="trials", description=f"{study.metric}, best in trial {findings.best.number}"
     )

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from filelock import FileLock, Timeout
 from machine import backups, engines, processes
-from machine.home import Home, ServersError, existing, opened, parse_ports, renew
+from machine.home import Home, ServersError, existing, opened, parse_addresses, parse_ports, renew
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,11 +36,17 @@ def up(
         str | None,
         typer.Option(help="Where Ray nodes of other machines find this one's, as 10.0.0.5: Ray then listens to all."),
     ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="mlflow=https://HOST, prefect=https://HOST: where a proxy shows the pages; kept, again for more."
+        ),
+    ] = None,
 ) -> None:
     """Start what does not run yet, in order, and wait until each answers."""
     with told():
         of = project or (None if (home / "settings.json").is_file() else ROOT)
-        place = opened(home, of, parse_ports(port or []), ray_address)
+        place = opened(home, of, parse_ports(port or []), ray_address, parse_addresses(address or []))
         with alone(place):
             for name in chosen(place, names):
                 bring_up(place, name)

@@ -14,7 +14,8 @@ from components import texts
 from components.config.catalogue import DatasetConfig
 from components.config.line import LineConfig
 from components.config.plain_yaml import YamlError, read_yaml
-from components.config.section import ConfigurationError, Section
+from components.config.section import UNSHOWN, ConfigurationError, Section
+from components.secrecy import is_secret
 
 S = TypeVar("S", bound=Section)
 
@@ -227,6 +228,8 @@ def _mistake(item: Any, values: Any) -> tuple[str, str, str]:
     """Key, what was expected and what was received, of one of pydantic's errors."""
     key, context = _key(item["loc"], values), item.get("ctx", {})
     received = texts.shown(repr(item["input"]))
+    if item["type"] == UNSHOWN or is_secret(key.rpartition(".")[2]):
+        received = "something that is not shown here, since it may be a secret"
     match item["type"]:
         case "extra_forbidden":
             return key, "no such key", received

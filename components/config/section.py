@@ -24,6 +24,7 @@ Failures = Annotated[int, Field(ge=0, le=1_000)]  # after which something is giv
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what every library takes
 
 
+UNSHOWN = "unshown"  # type of a mistake (`PydanticCustomError`) whose value may be a secret
 # A context of `model_dump`: files are told by their digests and not by their places, so that what is keyed by a section
 # is found again in a project that was moved.
 BY_CONTENT = {"by": "content"}

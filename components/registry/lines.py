@@ -1,15 +1,16 @@
-"""What lines came to, read back from MLflow: which there were, how two differ, what is where. Reading only."""
+"""What lines came to, read back from MLflow: which there were, and what is where. Reading only."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from mlflow.entities.model_registry import ModelVersion
 
-from components import offered
+from components import machine, offered
 from components.registry import decisions, listing, versions
+from components.registry.gates.cost import LATENCY
 from components.registry.store import MissingError, TrackingError
 from components.registry.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking, deleted_experiment
 from components.registry.versions import FILES, RUN, RegistryError
@@ -58,37 +59,6 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One thing that is not the same in two lines; None where one of them has none."""
-
-    what: str
-    one: str | None
-    other: str | None
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Two figures, with their intervals where they were measured."""
-
-    what: str
-    one: tuple[float, float | None, float | None]
-    other: tuple[float, float | None, float | None]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What differs between two lines, and nothing else."""
-
-    one: Line
-    other: Line
-    origins: list[Difference]
-    params: list[Difference]
-    steps: list[Difference]  # done by different runs
-    figures: list[Compared]
-    problems: list[str] = field(default_factory=list)  # why figures of one of them are not known
-
-
-@dataclass(frozen=True)
 class Standing:
     """A version with an alias; what cannot be read of it is None, and `problem` says why and what can be done."""
 
@@ -100,6 +70,8 @@ class Standing:
     low: float | None
     high: float | None
     line: str | None  # the run that made it
+    latency_ms: float | None = None  # the median for one image on one thread
+    processor: str | None = None  # the kind that it was timed on, in words
     problem: str | None = None
     ours: bool = True  # False: other people registered it in the same store
 
@@ -141,39 +113,6 @@ def find(tracking: Tracking, text: str) -> Line:
     return found[0]
 
 
-def compare(tracking: Tracking, one: Line, other: Line) -> Comparison:
-    """What is not the same: origin, parameters, the runs that did the steps, figures of what is served."""
-    figures, problems = [], []
-    for line in (one, other):
-        try:
-            figures.append(figures_of(tracking, line))
-        except MissingError as error:
-            figures.append({})
-            problems.append(f"{line.id[:8]}: the run of its step evaluate cannot be read: {error}")
-    return Comparison(
-        one,
-        other,
-        origins=_differences(one.origins, other.origins),
-        params=_differences(one.params, other.params),
-        steps=_differences(one.steps, other.steps),
-        figures=[
-            Compared(name, value, figures[1][name])
-            for name, value in figures[0].items()
-            if name in figures[1] and value != figures[1][name]
-        ],
-        problems=problems,
-    )
-
-
-def figures_of(tracking: Tracking, line: Line) -> dict[str, tuple[float, float | None, float | None]]:
-    """Name → value and interval of everything measured on what would be served; groups' figures are left out."""
-    if "evaluate" not in line.steps:
-        return {}
-    metrics = tracking.get(line.steps["evaluate"]).metrics
-    whole = [name for name in metrics if re.fullmatch(r"[^.]+\.[^.]+", name)]
-    return {name: (metrics[name], metrics.get(f"{name}.low"), metrics.get(f"{name}.high")) for name in sorted(whole)}
-
-
 def standings(tracking: Tracking) -> list[Standing]:
     """Every alias of every registered model: what is in production, what is staged, what would be put back.
 
@@ -194,7 +133,7 @@ def standings(tracking: Tracking) -> list[Standing]:
     found = [
         _standing(tracking, name, alias, version, known.get((name, version)), runs, gone.get(name, ""))
         if name in ours
-        else Standing(name, alias, version, None, None, None, None, None, "no line registered it", ours=False)
+        else Standing(name, alias, version, None, None, None, None, None, problem="no line registered it", ours=False)
         for name, named in models.items()
         for alias, version in named.items()
     ]
@@ -242,8 +181,16 @@ def _standing(
         return replace(nothing, problem=f"its evidence has no figure {error}{_how(tracking, name, alias)}")
     wrong = deleted_experiment(tracking.uri, name, deleted) if deleted else None
     wrong = f"{missing}{_how(tracking, name, alias)}" if missing else wrong
+    latency = evidence.figures.get(LATENCY)
     return replace(
-        nothing, metric=evidence.primary, value=figure.value, low=figure.low, high=figure.high, problem=wrong
+        nothing,
+        metric=evidence.primary,
+        value=figure.value,
+        low=figure.low,
+        high=figure.high,
+        latency_ms=latency.value if latency else None,
+        processor=machine.said(evidence.processor) if evidence.processor else None,
+        problem=wrong,
     )
 
 
@@ -304,8 +251,3 @@ def _line(place: Tracking, run: Run) -> Line:
         lease=run.tags.get(LEASE),
         problem=problem,
     )
-
-
-def _differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[Difference]:
-    keys = dict.fromkeys([*one, *other])
-    return [Difference(key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)]

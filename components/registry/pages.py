@@ -22,3 +22,10 @@ def application(store: str, artifacts: str) -> Any:
     from mlflow.server.fastapi_app import app
 
     return app
+
+
+def application_with_accounts() -> Any:
+    """The same with MLflow's accounts, in a process that `mlflow server` has made ready."""
+    from mlflow.server.auth import create_app
+
+    return create_app()

@@ -28,7 +28,7 @@ from components import decoding, machine, texts
 from components.artifacts import Evidence, Model, Predictions
 from components.registry import manifest
 from components.registry.store import explained
-from components.registry.tracking import BATCH, DATASET, DIGEST, Tracking, evidence_metrics
+from components.registry.tracking import BATCH, DATASET, DIGEST, PROCESSOR, Tracking, evidence_metrics
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,
@@ -110,11 +110,11 @@ def build_package(
     folder: Path,
     examples: Sequence[bytes],
     package: Package | None = None,
-    processor: Mapping[str, str] | None = None,
+    evidence: Evidence | None = None,
 ) -> None:
     """Write an MLflow model to `folder` (new) that needs nothing of this project, and try it on the examples.
 
-    On another kind than `processor`, which the model was measured on, it warns when it is loaded.
+    On another kind of processor than that of the evidence it warns when it is loaded.
     """
     example = pd.DataFrame({"image": list(examples)})
     served = folder.with_name("model")  # MLflow keeps the folder's name: it must be the same in every version
@@ -126,7 +126,8 @@ def build_package(
     measured = folder.with_name("measured")
     measured.mkdir()
     shutil.copyfile(MACHINE, measured / MACHINE.name)
-    (measured / "processor.json").write_text(json.dumps(dict(processor or {}), indent=2), encoding="utf-8")
+    known = {"processor": evidence.processor, "sums": evidence.sums} if evidence is not None else {}
+    (measured / "processor.json").write_text(json.dumps(known, indent=2), encoding="utf-8")
     mlflow.pyfunc.save_model(
         path=folder,
         mlflow_model=package,
@@ -201,7 +202,7 @@ def _create(
         package = Package(artifact_path=f"models:/{logged.model_id}", run_id=run_id, model_id=logged.model_id)
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "package"
-            build_package(model, folder, examples, package, evidence.processor)
+            build_package(model, folder, examples, package, evidence)
             client.log_model_artifacts(logged.model_id, str(folder))
         client.finalize_logged_model(logged.model_id, "READY")
         tracking.log_model_output(run_id, logged.model_id)
@@ -274,7 +275,7 @@ def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str
         RUN: run_id,
         "convoy.task": model.card.task,
         "convoy.precision": model.card.precision,
-        **({"convoy.processor": machine.said(evidence.processor)} if evidence.processor else {}),
+        **({PROCESSOR: machine.said(evidence.processor)} if evidence.processor else {}),
         **({"convoy.int8_sums": evidence.sums} if evidence.sums else {}),
         "convoy.network": model.card.network.name,
     }

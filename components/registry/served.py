@@ -55,7 +55,7 @@ class ServedNetwork(PythonModel):
         self.form = self.decoding.Form.of(self.card["input"])
         self.answer = open_graph(folder / "model.onnx", self.card)
         if "measured" in context.artifacts:
-            warn_of_another_processor(Path(context.artifacts["measured"]))
+            warn_of_another_processor(Path(context.artifacts["measured"]), self.card["precision"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row an image, in their order; raises InvalidImageError naming the row that is none."""
@@ -95,15 +95,21 @@ def load_decoding(folder: Path) -> Any:
     return _run(folder / "__init__.py", [str(folder)])
 
 
-def warn_of_another_processor(folder: Path) -> None:
-    """Once, where the model's figures are of another kind of processor than this: `processor.json` says which."""
-    measured = json.loads((folder / "processor.json").read_text(encoding="utf-8"))
+def warn_of_another_processor(folder: Path, precision: str) -> None:
+    """Once, where the model's figures are of another kind of processor than this: `processor.json` says which.
+
+    Its answers are other ones there only where it is int8 and sums of it can saturate, which is not so for `either`.
+    """
+    known = json.loads((folder / "processor.json").read_text(encoding="utf-8"))
     machine = _run(folder / "machine.py")
-    then, here = (machine.arithmetic(each) if each else "" for each in (measured, machine.kind()))
+    then, here = (machine.arithmetic(each) if each else "" for each in (known.get("processor"), machine.kind()))
     if then and then != here:
+        alike = precision != "int8" or known.get("sums") == "either"
+        expect = (
+            "another speed" if alike else "another speed and perhaps other answers, since its int8 sums can saturate"
+        )
         told = f"this model was measured on {then} and runs on {here}"
-        expect = "expect another speed, and of int8 perhaps other answers"
-        warnings.warn(f"{told}: {expect}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{told}: expect {expect}", RuntimeWarning, stacklevel=3)
 
 
 def _run(file: Path, places: list[str] | None = None) -> Any:

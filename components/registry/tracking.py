@@ -27,7 +27,7 @@ from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, P
 from mlflow.entities import Run as RunEntity
 from mlflow.exceptions import MlflowException
 
-from components import offered, texts
+from components import machine, offered, texts
 from components.artifacts import Evidence
 from components.files import digest_values, replacing
 from components.registry import addresses, database, place
@@ -47,6 +47,7 @@ KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
 DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a line's run: the data set's name, and DVC's digest of it
 KIND = "kind"  # tag: what a run is: line, step, network, decision, tune, trial, bench or range-test
 COMMIT = "mlflow.source.git.commit"
+PROCESSOR = "convoy.processor"  # tag: the kind that what was measured was measured on, in words
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 
@@ -177,8 +178,10 @@ class Tracking:
             self.client.log_batch(run_id, metrics=entries[start : start + BATCH])
 
     def log_evidence(self, run_id: str, evidence: Evidence) -> None:
-        """Record every figure as `SPLIT.NAME`, its interval as `.low` and `.high`, and the groups' figures."""
+        """Record every figure as `SPLIT.NAME`, its interval as `.low` and `.high`; the groups'; and the processor."""
         self.log_metrics(run_id, evidence_metrics(evidence))
+        if evidence.processor:
+            self.log_tags(run_id, {PROCESSOR: machine.said(evidence.processor)})
 
     @_asked("setting tags")
     def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:

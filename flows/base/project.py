@@ -15,7 +15,7 @@ from pathlib import Path
 from components import texts
 from components.config import ConfigurationError
 from components.environment import keep_inside, prepare_environment, who
-from components.secrecy import part_accounts, watch_logs
+from components.secrecy import part_accounts, watch_logs, watch_streams
 
 CODE = Path(__file__).resolve().parents[2]  # the project whose code this is, where it was not installed apart from one
 LOOPBACK = "127.0.0.1"
@@ -108,6 +108,7 @@ def enter(project: Project) -> None:
     _check_code(project)
     part_accounts()
     watch_logs()
+    watch_streams()
     prepare_environment()
     try:
         for folder in (project.locks, project.logs, project.leases, project.work, project.prefect_home):

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from components import texts
 from components.secrecy import scrub
@@ -25,8 +26,8 @@ class Screen(Console):
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As Rich's, each piece of text being printable, and none a secret."""
-        segments = list(super().render(renderable, options))
+        """As Rich's, each piece printable and no secret, also where it would be broken over lines."""
+        segments = list(super().render(_without_secrets(renderable), options))
         whole = "".join(segment.text for segment in segments if not segment.control)
         secret = scrub(whole) != whole  # looked for once: this is called for every frame of a display
         for segment in segments:
@@ -35,6 +36,15 @@ class Screen(Console):
                 yield segment
             else:
                 yield Segment(texts.storable(said), segment.style)
+
+
+def _without_secrets(renderable: RenderableType) -> RenderableType:
+    """Text before it is broken into lines; all else as it is, since it comes here again by its parts."""
+    if isinstance(renderable, str):
+        return scrub(renderable)
+    if isinstance(renderable, Text) and (said := scrub(renderable.plain)) != renderable.plain:
+        return Text(said, renderable.style, justify=renderable.justify, overflow=renderable.overflow)
+    return renderable
 
 
 def say(text: str, *, nl: bool = True) -> None:

@@ -70,15 +70,14 @@ def runs(
 def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> None:
     """What differs between two runs: origin, parameters, steps and figures; what is the same is left out."""
     with _asking() as (project, store):
-        from components.registry import addresses, lines
-        from flows.pages import pages
-        from flows.pages import status as said
+        from components.registry import addresses, comparing, lines
+        from flows.pages import comparison, pages, status
 
-        found = lines.compare(store, lines.find(store, one), lines.find(store, other))
+        found = comparing.compare(store, lines.find(store, one), lines.find(store, other))
         if json:
             _print_json(found)
             return
-        said.show(Screen(), said.comparison(found))
+        status.show(Screen(), comparison.page(found))
         if mlflow := pages.running(project).get("MLflow"):
             both = (found.one, found.other)
             say(f"{mlflow}/{addresses.comparison([x.experiment_id for x in both], [x.id for x in both])}")

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from components import offered, texts
+from components import machine, offered, texts
 from components.artifacts import Evidence
 from flows.base.project import LOOPBACK, MLFLOW_PORT, PREFECT_PORT
 
@@ -28,7 +28,10 @@ def table(outcome: Outcome, width: int = 120) -> Group:
 
     title = f"{outcome.model} on {outcome.data.card.name} {outcome.data.digest[:12]}, test split"
     metric = tasks.get(outcome.data.card.task).spec.primary
-    changes = Table(title="paid and bought, one image at a time", title_justify="left", box=None, padding=(0, 2, 0, 1))
+    processor = outcome.assessment.evidence.processor
+    on = f" on {machine.said(processor)}" if processor else ""
+    bought = f"paid and bought, one image at a time{on}"
+    changes = Table(title=bought, title_justify="left", box=None, padding=(0, 2, 0, 1))
     for change in chain.changes(outcome.assessment.stages, metric):
         changes.add_row(change.stage, Text(f"of {change.of}", style="dim"), change.words)
     changes.show_header = False

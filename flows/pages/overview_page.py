@@ -94,7 +94,8 @@ def _models(standings: Sequence[Standing], mlflow: str) -> str:
         address = f"{mlflow}/{addresses.version(model, version)}"
         rows.append(
             f'<a class="to" href="{_text(address)}"><b>{_text(model)}</b> version {version}</a>'
-            f"<span>{tags}</span><span>{_text(status.figure(these[0]))}</span>{_broken(these[0].problem)}"
+            f"<span>{tags}</span><span>{_text(status.figure(these[0]))}</span>"
+            f"<small>{_text(status.latency(these[0]) or '')}</small>{_broken(these[0].problem)}"
         )
     return _rows(rows)
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from components import own_files
 from components.files import writing
 from flows.base.project import CODE, EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
@@ -53,8 +55,11 @@ class Ports:
 
 
 def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
-    """Start all of them and wait; ends when interrupted, or with StartupError when one of them ends."""
-    with ExitStack() as stack:
+    """Start all of them and wait; ends when interrupted, or with StartupError when one of them ends.
+
+    StartupError too where this project's pages are up already: two sets would write over each other's notes.
+    """
+    with _alone(project), ExitStack() as stack:
         engines = {
             "MLflow": stack.enter_context(mlflow_server(project, ports.mlflow)),
             "Prefect": stack.enter_context(lasting_prefect_server(project, ports.prefect)),
@@ -130,6 +135,22 @@ def noted(note: Path) -> str | None:
 
 
 @contextmanager
+def _alone(project: Project) -> Iterator[None]:
+    """One set of pages a project; the lock goes with its process, however that ends."""
+    lock = FileLock(project.locks / "pages.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        at = noted(project.state / NOTE)
+        where = f"are up at {at}" if at else "are being started"
+        raise StartupError(f"this project's pages {where}, by another `convoy ui`; end that one first") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def _noted(project: Project, address: str) -> Iterator[None]:
     """Other commands of this project find the pages by this note; they ask there whether it is still true."""
     note = project.state / NOTE
@@ -183,24 +204,25 @@ def _guarded(name: str, factory: str, port: int, log: Path, variables: Mapping[s
 def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
     """A Prefect server with its scheduler, over the project's database; the address of its pages.
 
-    Where PREFECT_API_URL names a server, or this project's own answers on the port already, that is it.
-    PREFECT_API_URL is set meanwhile.
+    Where PREFECT_API_URL names a server, or this project's own answers already, at whatever port, that is it: two on
+    one database would do everything twice. PREFECT_API_URL is set meanwhile.
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
         let_in(named)
         yield named.removesuffix("/api")
         return
-    url = f"http://{LOOPBACK}:{port}/api"
     note = project.prefect_home / notes.PREFECT
     with ExitStack() as stack:
-        if not (notes.read(note, project) == url and answers(url)):
-            log, own = project.logs / "prefect-server.log", settings(project, port)
-            with database_lock(project):
+        with database_lock(project):
+            url = notes.read(note, project)
+            if url is None or not answers(url):
+                url = f"http://{LOOPBACK}:{port}/api"
+                log, own = project.logs / "prefect-server.log", settings(project, port)
                 process = stack.enter_context(_process("Prefect", command(port), port, HEALTH["Prefect"], log, own))
-            if note.is_dir():
-                own_files.remove(note)
-            notes.write(note, project, url, process.pid)
+                if note.is_dir():
+                    own_files.remove(note)
+                notes.write(note, project, url, process.pid)
         os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
         with asked_for(url, project):
             yield url.removesuffix("/api")

@@ -1,4 +1,4 @@
-"""What `convoy status`, `runs` and `compare` say: the same that the pages show, in the terminal."""
+"""What `convoy status` and `runs` say: the same that the pages show, in the terminal."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from components import offered
+from components import machine, offered
 from components.registry import approvals
-from components.registry.lines import Comparison, Line, Standing
+from components.registry.lines import Line, Standing
 from components.registry.store import local_uri
 from components.registry.tracking import Tracking
 from components.registry.versions import PRODUCTION, STAGING
 from flows.base.project import Project
+from flows.pages import tables
 from flows.processes import leases
 
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", "DEAD": "red"}
@@ -26,7 +26,6 @@ DEAD = "DEAD"  # MLflow knows no such status: it has these as running
 GONE = "its process is gone; the next start, of the pages too, closes it"
 NAME = 24  # characters of a recipe's name
 NARROW = 12  # where models are named beside recipes
-WORST = 40  # characters of a value; digests are as well known by fewer
 OTHERS = 5  # models of other people that are named
 NEXT = 5  # scheduled runs that are told
 
@@ -132,18 +131,19 @@ def page(
     parts += _notes((line.id[:8], line.problem) for line in lines)
     ours = [each for each in standings if each.ours]
     if ours:
-        where = _table("what is where", "model", "alias", "version", "figure", "made by")
+        where = tables.table("what is where", "model", "alias", "version", "figure", "made by")
         for each in ours:
             mark = Text(" !", style="red") if each.problem else Text()
             said = Text(figure(each)).append(mark)
             where.add_row(Text(each.model), each.alias, str(each.version), said, (each.line or "–")[:8])
         parts.append(where)
+        parts += _times(ours)
         parts += _notes((f"{each.model} {each.alias}", each.problem) for each in ours)
     if others := sorted({each.model for each in standings if not each.ours}):
         few = ", ".join(others[:OTHERS]) + (" …" if len(others) > OTHERS else "")
         parts.append(Text(f"{len(others)} more registered models, which no line made: {few}\n"))
     if wants:
-        table = _table("waits for approval", "what", "")
+        table = tables.table("waits for approval", "what", "")
         for want in wants:
             table.add_row(Text(want.what).append(" !" if want.problem else "", style="red"), want.since)
         parts.append(table)
@@ -154,7 +154,7 @@ def page(
         parts.append(Text("nothing waits for approval\n"))
     upcoming = [plan for plan in plans or [] if plan.at is not None]
     if upcoming:
-        table = _table("next", "when", "what", "state")
+        table = tables.table("next", "when", "what", "state")
         for plan in upcoming:
             if plan.at is not None:
                 table.add_row(f"{plan.at.astimezone():%Y-%m-%d %H:%M} ({_until(plan.at)})", plan.flow, plan.state)
@@ -189,7 +189,7 @@ def runs_table(lines: Sequence[Line]) -> Table:
     title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the line')}", False)
     room = NARROW if several else NAME
     headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "figure", "came to")
-    table = _table(title, *headings, no_wrap=True)
+    table = tables.table(title, *headings, no_wrap=True)
     for line in lines:
         value = f"{line.value:.4f}" if line.value is not None else "–"
         ended = outcome(line) if line.status == "FINISHED" else line.status.lower()
@@ -197,8 +197,8 @@ def runs_table(lines: Sequence[Line]) -> Table:
         table.add_row(
             line.id[:8],
             _when(line.started),
-            Text(_short(line.recipe, room)),
-            *([Text(_short(line.model, room))] if several else []),
+            Text(tables.short(line.recipe, room)),
+            *([Text(tables.short(line.model, room))] if several else []),
             _took(line.seconds),
             value,
             Text(ended, style=STYLES.get(line.status, "")),
@@ -216,35 +216,6 @@ def none_yet() -> str:
     return f"no line has been run yet: `{offered.command('convoy', 'run')}` does it"
 
 
-def comparison(found: Comparison) -> Group:
-    """What differs between two lines: nothing that is the same is told."""
-    head = [line.id[:8] for line in (found.one, found.other)]
-    parts: list[object] = []
-    for title, differences in (("where they came from", found.origins), ("parameters", found.params)):
-        if differences:
-            table = _table(title, "", *head)
-            for each in differences:
-                table.add_row(each.what, *(_short(value) for value in (each.one, each.other)))
-            parts.append(table)
-    if found.steps:
-        parts.append(Text(f"done anew in one of them: {', '.join(each.what for each in found.steps)}\n"))
-    if found.figures:
-        table = _table("figures of what is served", "", *head, "difference")
-        table.columns[0].no_wrap = True
-        for row in found.figures:
-            change = row.other[0] - row.one[0]
-            table.add_row(
-                row.what, _figure(row.one), _figure(row.other), f"{'+' if change > 0 else ''}{_number(change)}"
-            )
-        parts.append(table)
-    if found.problems:
-        parts += [Text(f"! {problem}\n", style="yellow") for problem in found.problems]
-    if not parts:
-        parts.append(Text("nothing differs: neither data, parameters, code nor libraries, nor what came of them"))
-    parts.append(Text(f"came to: {outcome(found.one)} · {outcome(found.other)}"))
-    return Group(*parts)  # type: ignore[arg-type]
-
-
 def outcome(line: Line) -> str:
     """What was decided about the version that a line ended with."""
     if line.version is None:
@@ -256,7 +227,28 @@ def figure(standing: Standing) -> str:
     """The primary metric of a version with its interval; a word where it cannot be read."""
     if standing.value is None:
         return "cannot be read"
-    return f"{standing.metric} {_figure((standing.value, standing.low, standing.high))}"
+    return f"{standing.metric} {tables.figure((standing.value, standing.low, standing.high))}"
+
+
+def latency(standing: Standing) -> str | None:
+    """How long a version takes for one image, and on which kind of processor that was; None where it is not known."""
+    if standing.latency_ms is None:
+        return None
+    return f"{standing.latency_ms:.3f} ms an image on {standing.processor or tables.UNKNOWN}"
+
+
+def _times(standings: Sequence[Standing]) -> list[object]:
+    """What each version takes for one image, and on what: times of two kinds of processor say nothing of each other."""
+    timed = {(each.model, each.version): each for each in standings if each.latency_ms is not None}
+    if not timed:
+        return []
+    table = tables.table("one image at a time, on one thread", "ms", "version", "measured on")
+    for each in timed.values():
+        on = each.processor or tables.UNKNOWN
+        table.add_row(f"{each.latency_ms:.3f}", Text(f"{each.model} version {each.version}"), on)
+    kinds = {machine.without_cores(each.processor or "") for each in timed.values()}
+    several = Text("! times of two kinds of processor cannot be compared\n", style="yellow")
+    return [table, several] if len(kinds) > 1 else [table]
 
 
 def _notes(problems: Iterable[tuple[str, str | None]]) -> list[Text]:
@@ -270,29 +262,6 @@ def _notes(problems: Iterable[tuple[str, str | None]]) -> list[Text]:
 
 def _subject(want: Waiting) -> str:
     return want.what.partition(",")[0]
-
-
-def _figure(values: tuple[float, float | None, float | None]) -> str:
-    value, low, high = values
-    interval = f" [{_number(low)}, {_number(high)}]" if low is not None and high is not None else ""
-    return f"{_number(value)}{interval}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
-
-
-def _table(title: str, *headings: str, no_wrap: bool = False) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=no_wrap)
-    return table
-
-
-def _short(value: str | None, room: int = WORST) -> str:
-    if value is None:
-        return "–"
-    return value if len(value) <= room else f"{value[: room - 1]}…"
 
 
 def _when(seconds: float) -> str:

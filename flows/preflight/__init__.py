@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from components.config import ConfigurationError, Recipe
 from components.environment import prepare_environment
+from components.secrecy import part_accounts
 from flows.base.project import Project
 from flows.preflight import clock, computing, libraries, machine, network, orchestration, places, remote, store
 from flows.preflight.finding import MARKS, Finding, Level
@@ -28,6 +29,7 @@ def check(project: Project, recipe: Recipe | None = None, *, ask_remote: bool = 
     once, since all are looked at side by side. `ask_remote` asks a DVC remote at the other end of a network, which
     imports DVC.
     """
+    part_accounts()
     prepare_environment()  # what a line sets for itself is not to be found missing
     checks: dict[str, Check] = {
         "Python": machine.python,

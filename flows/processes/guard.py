@@ -10,11 +10,12 @@ flows.processes.guard:prefect` (`flows.pages.pages`); the first page asks `refus
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 PORT = "CONVOY_GUARDED_PORT"  # where the server answers
+ADDRESSES = "CONVOY_GUARDED_ADDRESSES"  # at which a proxy shows it to other machines, as https://mlflow.example.org
 STORE, ARTIFACTS = "CONVOY_MLFLOW_STORE", "CONVOY_MLFLOW_ARTIFACTS"  # in variables: an address may have an account
 WORKSPACE = "CONVOY_EVIDENTLY_WORKSPACE"
 NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -32,26 +33,39 @@ def prefect() -> App:
     """Prefect's API, pages and, unless its variables say otherwise, its scheduler."""
     from prefect.server.api.server import create_app
 
-    return guarded(create_app(), int(os.environ[PORT]))
+    return _guarded(create_app())
 
 
 def mlflow() -> App:
     """MLflow's API and pages over a store. Its own door lets in the pages of every server of this machine."""
     from components.registry.pages import application
 
-    return guarded(application(os.environ[STORE], os.environ[ARTIFACTS]), int(os.environ[PORT]))
+    return _guarded(application(os.environ[STORE], os.environ[ARTIFACTS]))
+
+
+def mlflow_with_accounts() -> App:
+    """The same for several people, each with an account (`infra/servers.py`)."""
+    from components.registry.pages import application_with_accounts
+
+    return _guarded(application_with_accounts())
 
 
 def evidently() -> App:
     """Evidently's pages over a workspace."""
     from components.data.drift.pages import application
 
-    port = int(os.environ[PORT])
-    return guarded(application(os.environ[WORKSPACE], port), port)
+    return _guarded(application(os.environ[WORKSPACE], int(os.environ[PORT])))
 
 
-def guarded(app: App, port: int) -> App:
-    """The application for those who call it by a name of the loopback, at its port, from none but its own pages."""
+def _guarded(app: App) -> App:
+    return guarded(app, int(os.environ[PORT]), os.environ.get(ADDRESSES, "").split())
+
+
+def guarded(app: App, port: int, addresses: Sequence[str] = ()) -> App:
+    """The application for those who call it by a name of the loopback, at its port, from none but its own pages.
+
+    `addresses` are others by which it may be called, and which its pages then have.
+    """
     hosts = own_hosts(port)
 
     async def door(scope: Message, receive: Receive, send: Send) -> None:
@@ -59,7 +73,7 @@ def guarded(app: App, port: int) -> App:
             await app(scope, receive, send)
             return
         headers = [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in scope["headers"]]
-        no = refused(headers, hosts)
+        no = refused(headers, hosts, addresses)
         if no is None:
             await app(scope, receive, _unframed(send) if scope["type"] == "http" else send)
         elif scope["type"] == "websocket":
@@ -79,8 +93,15 @@ def own_hosts(port: int) -> set[str]:
     return {f"{name}:{port}" for name in NAMES} | (set(NAMES) if port == HTTP_PORT else set())
 
 
-def refused(headers: Iterable[tuple[str, str]], hosts: set[str]) -> tuple[int, str] | None:
-    """Status and reason where a request is somebody else's, by its headers; None where it may pass."""
+def refused(
+    headers: Iterable[tuple[str, str]], hosts: set[str], addresses: Sequence[str] = ()
+) -> tuple[int, str] | None:
+    """Status and reason where a request is somebody else's, by its headers; None where it may pass.
+
+    `addresses` are those of a proxy before the server, with their scheme.
+    """
+    origins = {f"http://{host}" for host in hosts} | set(addresses)
+    hosts = hosts | {urlsplit(address).netloc for address in addresses}
     said: dict[str, list[str]] = {}
     for name, value in headers:
         said.setdefault(name.lower(), []).append(value.lower())
@@ -88,8 +109,7 @@ def refused(headers: Iterable[tuple[str, str]], hosts: set[str]) -> tuple[int, s
     if len(named) != 1 or named[0] not in hosts:
         return 421, f"this server answers to {', '.join(sorted(hosts))} only"
     for origin in said.get("origin", []):
-        place = urlsplit(origin)
-        if place.scheme != "http" or place.netloc not in hosts:
+        if origin not in origins:
             return OWN_PAGES
     # Where a browser sends no origin (an image, a frame, a form's GET) it says since 2023 whether the page is another
     # site's, or another port's. A link that is followed in a window of its own passes.

@@ -7,6 +7,7 @@ the flow that talks to it finds it. It keeps nothing that a line needs, so a dam
 from __future__ import annotations
 
 import base64
+import http.client
 import os
 import re
 import secrets
@@ -77,8 +78,8 @@ def answers(api_url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{api_url}/health", timeout=2):  # noqa: S310 — http(s), from Prefect's settings
             return True
-    except (urllib.error.URLError, TimeoutError, OSError):
-        return False
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, OSError):
+        return False  # HTTPException: an address that is none
 
 
 @contextmanager

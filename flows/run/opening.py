@@ -15,6 +15,7 @@ from components.environment import who
 from components.files import digest_values
 from components.registry import tracking as memory
 from components.registry.store import TrackingError
+from components.secrecy import errors_without_secrets, scrub
 from flows import preflight
 from flows.base.project import Project
 from flows.processes import family, leases
@@ -40,7 +41,7 @@ def opened(
         preflight.required(project, settings)
     leases.settle(project)
     connection = memory.connect(project.root, settings.line.model)
-    with leases.leased(project, **about) as lease:
+    with errors_without_secrets(), leases.leased(project, **about) as lease:
         lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
         run_id = None
         try:
@@ -65,7 +66,7 @@ def opened(
 
 def _lines(message: str) -> str:
     """A message of several lines as Markdown."""
-    return "  \n".join(texts.markdown(line) for line in message.splitlines())
+    return "  \n".join(texts.markdown(line) for line in scrub(message).splitlines())
 
 
 def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:

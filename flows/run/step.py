@@ -37,6 +37,7 @@ from components.registry import manifest
 from components.registry.manifest import RESULT
 from components.registry.store import TrackingError
 from components.registry.tracking import KEY, KIND, Tracking
+from components.secrecy import errors_without_secrets
 from flows.run.context import Done, NotYet, Plan, line
 from flows.run.known_by import FILE, KnownBy, dotted, identity, is_setting, used
 
@@ -171,6 +172,10 @@ class Step(Generic[P, T]):
         )
 
     def _run(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        with errors_without_secrets():  # Prefect keeps them
+            return self._found_or_done(*args, **kwargs)
+
+    def _found_or_done(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         shared = line()
         known = self.known_by(*args, **kwargs)
         key = known.key(self.title)

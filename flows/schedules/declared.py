@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from components.config import Section, read_section
-from components.config.section import Few
+from components.config.section import UNSHOWN, Few
 
 FILE = Path("infra") / "deployments.yaml"
 LINE = "flows/line.py:line"
@@ -56,6 +58,13 @@ class Channel(Section):
     kind: Literal["webhook", "slack", "email"]
     address: str  # name of the environment variable with the address, which is a secret
     of: tuple[Occasion, ...] = ("failure", "rejection", "approval", "rollback")
+
+    @field_validator("address")
+    @classmethod
+    def _is_a_name(cls, given: str) -> str:
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", given) is None:
+            raise PydanticCustomError(UNSHOWN, "the name of an environment variable, in which the address is")
+        return given
 
 
 class Deployments(Section):

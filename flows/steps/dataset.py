@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig, StudentConfig
+from components.secrecy import errors_without_secrets
 from flows.run import data_revisions
 from flows.run.context import NotDone, Plan, line
 from flows.run.step import StepRun, nothing, passing, step
@@ -44,11 +45,12 @@ def _data(name: str, as_of: datetime | None) -> Dataset:
 
     shared = line()
     root = shared.project.root
-    if as_of is None:
-        dataset = versions.reproduce(root, name, log=shared.project.logs / f"data-{name}.log")
-    else:
-        digest = data_revisions.as_of(root, name, shared.recipe.line.model, as_of)
-        dataset = Dataset.load(versions.restore(root, name, digest, shared.restored / name), digest)
+    with errors_without_secrets():
+        if as_of is None:
+            dataset = versions.reproduce(root, name, log=shared.project.logs / f"data-{name}.log")
+        else:
+            digest = data_revisions.as_of(root, name, shared.recipe.line.model, as_of)
+            dataset = Dataset.load(versions.restore(root, name, digest, shared.restored / name), digest)
     rows = [{"split": split, "samples": count} for split, count in dataset.card.splits.items()]
     create_table_artifact(rows, key="data", description=f"{name}, version {dataset.digest}")
     return dataset

@@ -66,15 +66,17 @@ def s3(home: Home) -> Server:
 
 def mlflow(home: Home) -> Server:
     port = home.ports["mlflow"]
-    # Other names in the Host header are refused, so that a page in a browser cannot reach it by a name of its own.
-    hosts = ",".join(f"{name}:{port}" for name in (LOOPBACK, "localhost"))
     workers = str(max(1, (os.cpu_count() or 1) // 2))  # each imports all of MLflow: half a gigabyte
-    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", workers]
-    command += ["--artifacts-destination", "s3://mlflow", "--allowed-hosts", hosts, "--app-name", "basic-auth"]
+    program = [sys.executable, str(Path(__file__).with_name("mlflow_server.py"))]
+    command = [*program, "server", "--host", LOOPBACK, "--port", str(port), "--workers", workers]
+    command += ["--artifacts-destination", "s3://mlflow", "--app-name", "basic-auth"]
     # Its default, 5 s, ends workers that are still importing on a machine that is busy, again and again.
     command += ["--uvicorn-opts", "--timeout-worker-healthcheck 120"]
     environment = _environment() | store.key(home, "mlflow") | databases.password(home, "mlflow")
-    environment |= {
+    environment |= _door(home, "mlflow") | {
+        # Who may call it is the door's to say, which knows a proxy's names too.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": "*",
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": " ".join(home.addresses.get("mlflow", [])).replace(" ", ","),
         "MLFLOW_BACKEND_STORE_URI": databases.url(home, "mlflow", "psycopg2"),
         "MLFLOW_S3_ENDPOINT_URL": home.url("s3"),
         "MLFLOW_AUTH_CONFIG_PATH": str(home.private / "mlflow-auth.ini"),
@@ -105,8 +107,9 @@ def prepare_mlflow(home: Home) -> None:
 
 def prefect(home: Home) -> Server:
     port = home.ports["prefect"]
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
-    environment = _environment() | databases.password(home, "prefect")
+    command = [sys.executable, "-m", "uvicorn", "--factory", "flows.processes.guard:prefect", "--lifespan", "on"]
+    command += ["--log-level", "error", "--host", LOOPBACK, "--port", str(port)]
+    environment = _environment() | databases.password(home, "prefect") | _door(home, "prefect")
     environment |= {
         "PREFECT_HOME": str(home.folder / "prefect"),
         "PREFECT_API_DATABASE_CONNECTION_URL": databases.url(home, "prefect", "asyncpg"),
@@ -115,11 +118,22 @@ def prefect(home: Home) -> Server:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # Its own services ask it, too.
         "PREFECT_API_AUTH_STRING": _prefect_account(home),
-        "PREFECT_UI_API_URL": f"{home.url('prefect')}/api",
+        # Its pages ask there, so where a proxy shows them it is the proxy's address.
+        "PREFECT_SERVER_UI_API_URL": f"{next(iter(home.addresses.get('prefect', [])), home.url('prefect'))}/api",
     }
     asked = f"{home.url('prefect')}/api/admin/version"
     answers = partial(_answers, asked, _prefect_account(home))
     return Server("prefect", command, environment, lambda _: answers(), [port], needs=("postgres",))
+
+
+def _door(home: Home, name: str) -> dict[str, str]:
+    """What the door before a server's pages has to know (`flows.processes.guard`)."""
+    code = str(Path(__file__).resolve().parents[2])
+    return {
+        "CONVOY_GUARDED_PORT": str(home.ports[name]),
+        "CONVOY_GUARDED_ADDRESSES": " ".join(home.addresses.get(name, [])),
+        "PYTHONPATH": os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH", "")))),
+    }
 
 
 def prefect_worker(home: Home) -> Server:

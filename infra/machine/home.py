@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterable
@@ -44,6 +45,8 @@ PORTS = {
     "prefect-worker": 8381,
     "ray": 6379,
 }
+SHOWN = ("mlflow", "prefect")  # servers with pages
+ADDRESS = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
 
 
 class ServersError(RuntimeError):
@@ -59,6 +62,7 @@ class Home:
     ports: dict[str, int]
     secrets: dict[str, str] = field(repr=False)
     ray_address: str = LOOPBACK  # of this machine, at which nodes of others find Ray
+    addresses: dict[str, list[str]] = field(default_factory=dict)  # by name, at which a proxy shows a server's pages
 
     @property
     def postgres(self) -> Path:
@@ -85,9 +89,13 @@ class Home:
 
 
 def opened(
-    folder: Path, project: Path | None = None, ports: dict[str, int] | None = None, ray_address: str | None = None
+    folder: Path,
+    project: Path | None = None,
+    ports: dict[str, int] | None = None,
+    ray_address: str | None = None,
+    addresses: dict[str, list[str]] | None = None,
 ) -> Home:
-    """The home in `folder`, made on first use; `project`, `ports` and `ray_address` are kept from then on.
+    """The home in `folder`, made on first use; what is given besides is kept from then on.
 
     Raises ServersError for a folder that holds anything else, for an address that is none, and for settings that
     differ from what the home was made with while its servers run.
@@ -104,16 +112,19 @@ def opened(
     of = (project or Path(known.get("project") or Path.cwd())).resolve()
     all_ports: dict[str, int] = {**PORTS, **known.get("ports", {}), **(ports or {})}
     ray = _ip(ray_address or known.get("ray_address", LOOPBACK))
+    shown: dict[str, list[str]] = {**known.get("addresses", {}), **(addresses or {})}
+    shown = {name: these for name, these in shown.items() if these}
     wanted = {"project": str(of), "ports": all_ports, **({} if ray == LOOPBACK else {"ray_address": ray})}
+    wanted |= {"addresses": shown} if shown else {}
     running = sorted(path.stem for path in (folder / "run").glob("*.json"))
     if known and wanted != known and running:
         raise ServersError(
-            f"{settings}: expected project, ports and Ray's address as they are while servers run "
+            f"{settings}: expected project, ports and addresses as they are while servers run "
             f"({', '.join(running)}); take them down first"
         )
     if wanted != known:
         write_private(settings, json.dumps(wanted, indent=2))
-    return Home(folder, of, all_ports, _secrets(folder), ray)
+    return Home(folder, of, all_ports, _secrets(folder), ray, shown)
 
 
 def _ip(given: str) -> str:
@@ -184,6 +195,23 @@ def parse_ports(given: Iterable[str]) -> dict[str, int]:
     if wrong:
         raise ServersError("\n".join(wrong))
     return ports
+
+
+def parse_addresses(given: Iterable[str]) -> dict[str, list[str]]:
+    """`NAME=https://HOST` of the command line, several of a name; `NAME=` for none. ServersError with every mistake."""
+    found: dict[str, list[str]] = {}
+    wrong = []
+    for text in given:
+        name, _, address = text.partition("=")
+        these = found.setdefault(name, [])
+        if name in SHOWN and (not address or ADDRESS.fullmatch(address)):
+            these += [address.lower()] if address else []
+        else:
+            names = " or ".join(SHOWN)
+            wrong.append(f"--address: expected NAME=https://HOST with the name {names}, and no path, received {text!r}")
+    if wrong:
+        raise ServersError("\n".join(wrong))
+    return found
 
 
 def _secrets(folder: Path) -> dict[str, str]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
+import json
 import logging
+import sys
 import urllib.parse
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from components.secrecy import is_secret, part_accounts, scrub, watch_logs
+from components import texts
+from components.secrecy import errors_without_secrets, is_secret, part_accounts, scrub, watch_logs, watch_streams
 
 PASSWORD = "p@ss:w0rd#1"  # noqa: S105
 
@@ -133,6 +138,9 @@ def test_of_a_services_address_the_part_that_libraries_name_apart_is_one_too() -
     environment = {"CONVOY_SLACK_URL": "https://hooks.example/services/T0/B0/abcdef"}
     said = "HTTPSConnectionPool(host='hooks.example', port=443): url: /services/T0/B0/abcdef (refused)"
     assert scrub(said, environment) == "HTTPSConnectionPool(host='hooks.example', port=443): url: … (refused)"
+    environment = {"CONVOY_WEBHOOK_URL": "https://hooks.example/abcdef?token=0123456"}
+    for said in (environment["CONVOY_WEBHOOK_URL"], "at /abcdef?token=0123456", "at /abcdef"):
+        assert "abcdef" not in scrub(said, environment) and "0123456" not in scrub(said, environment)
 
 
 @pytest.fixture
@@ -165,3 +173,89 @@ def test_no_log_has_one_in_its_words_their_parts_or_the_story_of_an_error(logged
 def test_a_record_that_does_not_fit_its_pattern_is_kept_without_one(logged: io.StringIO) -> None:
     logging.getLogger("of an engine").error("%d of them", PASSWORD)
     assert logged.getvalue() == "%d of them ('…',)\n"
+
+
+NASTY = "pa ss'\"wo\\rd#_*é\n1"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        repr,
+        ascii,
+        json.dumps,
+        lambda text: json.dumps(text, ensure_ascii=False),
+        lambda text: repr({"DB_PASS": text}),
+        lambda text: repr(f"{{'x': {text!r}}}"),
+        lambda text: json.dumps({"said": repr({"x": text})}),
+        lambda text: json.dumps({"said": json.dumps({"x": text})}),
+        html.escape,
+        texts.markdown,
+        urllib.parse.quote_plus,
+    ],
+)
+def test_a_value_is_known_however_often_its_letters_were_escaped(write: Callable[[str], str]) -> None:
+    environment = {"DB_PASS": NASTY, "A_TOKEN": "0123-456"}
+    said = scrub(f"before {write(NASTY)} after", environment)
+    assert said.startswith("before ") and said.endswith(" after")
+    assert "ss" not in said and "rd" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("AZURE_STORAGE_CONNECTION_STRING", "AccountName=me;AccountKey=abc/def==;EndpointSuffix=x", "abc/def=="),
+        ("SETTINGS", "host=db user=shop password=topsecret dbname=x", "topsecret"),
+        ("SENTRY_DSN", "https://0123456789abcdef0123@o1.ingest.example/42", "0123456789abcdef0123"),
+        ("GITLAB_PAT", "glpat-0123456789", "glpat-0123456789"),
+        ("DB_PASS", "topsecret", "topsecret"),
+    ],
+)
+def test_secrets_within_other_settings_are_known_by_themselves(name: str, value: str, secret: str) -> None:
+    assert secret not in scrub(f"it said {secret} and {value}", {name: value})
+    assert "ingest.example" in scrub("o1.ingest.example", {name: value})
+
+
+def test_an_account_in_two_variables_is_known_as_clients_send_it() -> None:
+    environment = {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "lovelace"}
+    assert scrub(f"Basic {base64.b64encode(b'ada:lovelace').decode()}", environment) == "Basic …"
+
+
+def test_an_error_leaves_a_block_without_any_and_so_do_those_it_came_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_PASSWORD", PASSWORD)
+
+    class OwnError(Exception):
+        def __init__(self, message: str) -> None:
+            super().__init__()
+            self.message = message
+
+    with pytest.raises(OwnError) as caught, errors_without_secrets():
+        try:
+            try:
+                raise OSError(5, f"no {PASSWORD}", f"/x/{PASSWORD}")
+            except OSError as first:
+                raise RuntimeError(f"told {PASSWORD}", 1) from first
+        except RuntimeError:
+            raise OwnError(f"known {PASSWORD}")  # noqa: B904 — its context is what counts
+    own = caught.value
+    assert own.message == "known …" and own.__context__ is not None and own.__context__.args == ("told …", 1)
+    cause = own.__context__.__cause__
+    assert isinstance(cause, OSError) and PASSWORD not in str(cause) + repr(cause)
+
+
+def test_what_is_printed_and_warned_of_has_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_PASSWORD", PASSWORD)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back afterwards
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    watch_streams()
+    watch_streams()
+    print("printed", PASSWORD)
+    sys.stderr.writelines([f"{PASSWORD}\n"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning(f"warned {PASSWORD}", UserWarning, "x.py", 1)
+    said = capsys.readouterr()
+    assert said.out == "printed …\n" and PASSWORD not in said.err and "warned …" in said.err
+    assert sys.stdout.isatty() is False

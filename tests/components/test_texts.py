@@ -93,7 +93,7 @@ def test_a_terminal_of_80_columns_shows_the_text_however_it_gets_there(text: str
 def test_mlflow_keeps_what_it_is_told_under_names_that_differ_and_finds_it_again(
     empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.registry import lines, tracking
+    from components.registry import comparing, tracking
 
     # given a store
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -121,8 +121,7 @@ def test_mlflow_keeps_what_it_is_told_under_names_that_differ_and_finds_it_again
     assert len(found.params) == len(HOSTILE)
     assert found.metrics["test.group_site.it_s-" + texts.mlflow_key("it's")[-10:] + ".accuracy"] >= 0
     assert "test.group_site.null.accuracy" in found.metrics and "test.group_site.a/b.accuracy" in found.metrics
-    line = lines.Line("", "", "", "", "", 0.0, None, None, None, None, None, {"evaluate": run}, {}, {}, {}, None)
-    assert list(lines.figures_of(store, line)) == ["test.accuracy"]
+    assert list(comparing.figures_of(found)) == ["test.accuracy"]
     # and runs are found by what their tags are, and by nothing else
     runs = {WORDS[what]: store.start_run("a run", tags={"convoy.recipe": WORDS[what]}) for what in SEARCHED}
     for text, expected in runs.items():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,8 @@ class Terminal:
     root: Path
     scratch: Path  # its folder for temporary files
     arguments: tuple[str, ...] = ("run", "-r", "digits")
+    variables: Mapping[str, str] = field(default_factory=dict)  # of its environment, besides this process's
+    folder: Path | None = None  # in which it is called
     seen: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
@@ -62,11 +65,13 @@ class Terminal:
             "TMPDIR": str(self.scratch),
             "TERM": "xterm-256color",
             "COLUMNS": "110",
+            **self.variables,
         }
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *self.arguments],
             env=environment,
+            cwd=self.folder,
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -55,6 +55,16 @@ def test_mistakes_of_form_are_told_together(root: Path) -> None:
         assert f"deployments.yaml: {key}: expected" in str(told.value)
 
 
+@pytest.mark.parametrize("address", ["https://hooks.example/services/T0/s3cret", "s3cret-token", "", "Ä_URL"])
+def test_an_address_where_its_variable_is_to_be_named_is_told_without_it(root: Path, address: str) -> None:
+    write(root, notices=[{"kind": "slack", "address": address}])
+    with pytest.raises(ConfigurationError) as told:
+        declared.read(root)
+    said = str(told.value)
+    assert "deployments.yaml: notices.0.address: expected the name of an environment variable" in said
+    assert "s3cret" not in said and "hooks" not in said and "since it may be a secret" in said
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -73,6 +73,29 @@ def test_what_is_wrong_is_a_line_with_a_way_on_and_exit_1(fresh: Path) -> None:
     assert "1 to be put right before a line can start" in done.stdout
 
 
+@pytest.mark.parametrize("address", ["auto", "ray://head:10001"])
+def test_a_line_says_what_is_wrong_with_rays_address_before_it_begins_anything(fresh: Path, address: str) -> None:
+    done = convoy(fresh, "run", "-r", "digits", RAY_ADDRESS=address)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert f"RAY_ADDRESS={address}" in said and ("`unset RAY_ADDRESS`" in said or "`export RAY_ADDRESS=" in said)
+    assert "RAY_AUTH_MODE" not in said and "pip install" not in said  # Ray's own advice, which would not help
+    assert not (fresh / ".convoy" / "mlflow.db").exists() and not (fresh / ".convoy" / "data").exists()
+
+
+def test_an_address_with_an_account_is_asked_as_a_line_asks_it_and_is_shown_without(fresh: Path) -> None:
+    account = "grace:p%40ss%2F%3A%231%20%25w0rd"
+    addresses = {
+        "PREFECT_API_URL": f"http://{account}@127.0.0.1:9/api",
+        "MLFLOW_TRACKING_URI": f"http://{account}@127.0.0.1:9",
+    }
+    done = convoy(fresh, "doctor", **addresses)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in said
+    assert "Prefect at http://127.0.0.1:9/api does not answer" in said
+    assert "w0rd" not in said and "grace" not in said
+
+
 def test_it_speaks_json_and_names_mistakes_of_the_configuration(fresh: Path) -> None:
     done = convoy(fresh, "doctor", "--json", "-S", "training.batch_size=many", "-S", "colour=blue")
     found = json.loads(done.stdout)

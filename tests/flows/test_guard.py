@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ async def behind(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"let in"})
 
 
-def asked(headers: list[tuple[str, str]], kind: str = "http") -> list[dict[str, Any]]:
+def asked(headers: list[tuple[str, str]], kind: str = "http", addresses: Sequence[str] = ()) -> list[dict[str, Any]]:
     """What comes back for a request with these headers."""
     told: list[dict[str, Any]] = []
 
@@ -35,7 +36,7 @@ def asked(headers: list[tuple[str, str]], kind: str = "http") -> list[dict[str, 
         told.append(message)
 
     scope = {"type": kind, "method": "POST", "path": "/", "headers": [(n.encode(), v.encode()) for n, v in headers]}
-    asyncio.run(guarded(behind, PORT)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(guarded(behind, PORT, addresses)(scope, receive, send))  # type: ignore[arg-type]
     return told
 
 
@@ -115,3 +116,21 @@ def test_a_server_may_be_framed_by_nobody_whatever_it_says_itself() -> None:
 
 def test_the_port_that_browsers_leave_out_is_left_out_of_the_name_too() -> None:
     assert "127.0.0.1" in own_hosts(80) and "127.0.0.1" not in own_hosts(PORT)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("mlflow.example.org", "https://mlflow.example.org", 200),
+        (OWN, "https://mlflow.example.org", 200),  # a proxy that asks by the server's own name
+        (OWN, f"http://{OWN}", 200),
+        ("mlflow.example.org", "http://mlflow.example.org", 403),  # without TLS it is another's page
+        ("mlflow.example.org", "https://evil.example", 403),
+        ("mlflow.example.org:443", "https://mlflow.example.org", 421),
+        ("evil.example", "https://evil.example", 421),
+    ],
+)
+def test_a_proxys_address_is_one_of_its_own_and_no_other_is(host: str, origin: str, status: int) -> None:
+    headers = [("host", host), ("origin", origin)]
+    assert asked(headers, addresses=["https://mlflow.example.org"])[0]["status"] == status
+    assert asked(headers)[0]["status"] == (200 if origin == f"http://{OWN}" else 403 if host == OWN else 421)

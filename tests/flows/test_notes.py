@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows.base.project import Project
+from flows.commands import status_commands
 from flows.pages import pages
 from flows.processes import notes
 from flows.processes.prefect_server import StartupError
@@ -86,7 +87,8 @@ def test_a_server_of_another_project_on_the_noted_port_is_not_taken(
         with subprocess.Popen([sys.executable, "-c", ""]) as gone:
             notes.write(note, ours, url, gone.pid)
         notes.write(their_note, theirs, url, os.getpid())
-        # when / then
+        # when / then: `status` says nothing of theirs, and no server is taken for ours
+        assert status_commands._plans(ours) is None
         with pytest.raises(StartupError, match=f"port {port} of 127.0.0.1 is in use"), ExitStack() as stack:
             stack.enter_context(pages.lasting_prefect_server(ours, port))
         with pages.lasting_prefect_server(theirs, port) as address:

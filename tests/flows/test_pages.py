@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,9 +25,14 @@ from tests.flows.conftest import make_project
 LIMIT = 180.0  # seconds
 
 
+def clean_environment() -> dict[str, str]:
+    """Without what other tests of this process have set."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+
+
 @contextmanager
 def convoy(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+    environment = clean_environment()
     with (root / "output.txt").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "flows.cli", *arguments],
@@ -82,9 +88,29 @@ def test_the_pages_answer_on_loopback_and_nowhere_else_and_end_together(
             "Prefect": ports["--prefect-port"],
             "Evidently": ports["--evidently-port"],
         }
-        assert pages.running(Project(tmp_path)) == {}  # they are this project's
+        copy = Project(tmp_path / "copy")  # with the note that names them: they are the original's all the same
+        copy.state.mkdir(parents=True)
+        shutil.copy(root / ".convoy" / pages.NOTE, copy.state)
+        assert pages.running(copy) == {}
+        # another set is refused, whatever its ports, and what is up stays as it is; so it does beside a cleaning
+        others = [text for name in ports for text in (name, str(free_port()))]
+        for command, code in ((("ui", *others), 1), (("clean", "--older-than", "0", "--yes"), 0)):
+            beside = subprocess.run(
+                [sys.executable, "-m", "flows.cli", *command],
+                env={**clean_environment(), "CONVOY_ROOT": str(root)}, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert beside.returncode == code, beside.stdout + beside.stderr
+            assert code == 0 or f"pages are up at {up['index']}, by another `convoy ui`" in beside.stderr
+            assert pages.running(Project(root)) == up
+        assert (root / ".convoy" / "logs" / "mlflow-server.log").is_file()
+        # and Prefect's is the one server on its database, also for who asks for another port
+        monkeypatch.setenv("PREFECT_HOME", str(Project(root).prefect_home))
+        with pages.lasting_prefect_server(Project(root), free_port()) as address:
+            assert address == up["Prefect"]
 
     assert pages.running(Project(root)) == {}
+    with pages._alone(Project(root)):  # the place is free again
+        pass
     assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
-from components.registry.lines import Line
-from flows.pages import status
+from components.registry.comparing import Compared, Comparison
+from components.registry.lines import Line, Standing
+from flows.pages import comparison, status
 
 
 def a_line(model: str, recipe: str, state: str, **changes: object) -> Line:
@@ -58,3 +60,67 @@ def test_what_did_not_end_has_no_verdict() -> None:
     assert "failed" in page
     assert "running" in page
     assert "approved" not in page
+
+
+AMX, OLDER = "x86_64 with AVX-512 and VNNI, 2 cores", "x86_64 with AVX2 without VNNI, 64 cores"
+PRODUCTION = Standing(
+    "fashion-mnist", "production", 11, "accuracy", 0.896, 0.8902, 0.902, "75aa0a24", latency_ms=0.0451, processor=AMX
+)
+
+
+def printed(page: Group) -> str:
+    """A page as `convoy status` prints it, 80 columns wide."""
+    stream = io.StringIO()
+    status.show(Console(file=stream, width=80), page)
+    return stream.getvalue()
+
+
+def test_status_names_the_processor_that_each_version_was_timed_on_in_80_columns() -> None:
+    staged = replace(PRODUCTION, alias="staging", version=12, latency_ms=0.0512, processor=OLDER)
+    lost = replace(PRODUCTION, alias="previous", version=9, latency_ms=None, processor=None, problem="it is gone")
+    earlier = replace(PRODUCTION, alias="candidate", version=10, processor=None)
+
+    one = printed(status.page([], [PRODUCTION, replace(PRODUCTION, alias="staging")], [], []))
+    several = printed(status.page([], [PRODUCTION, staged, lost], [], []))
+    unknown = printed(status.page([], [earlier], [], []))
+
+    assert one.count("0.045") == 1 and f"fashion-mnist version 11  {AMX}" in one
+    assert "cannot be compared" not in one
+    assert f"0.045  fashion-mnist version 11  {AMX}" in several
+    assert f"0.051  fashion-mnist version 12  {OLDER}" in several
+    assert "! times of two kinds of processor cannot be compared" in several
+    assert "a processor that nobody noted" in unknown
+    assert all(len(line) <= 80 for page in (one, several) for line in page.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("other", "comparable", "expected"),
+    [
+        (AMX, True, ("+0.0060", f"timed on {AMX}")),
+        (OLDER, False, ("other processor", "! times of two kinds of processor cannot be compared")),
+        (None, False, ("other processor", "a processor that nobody noted")),
+    ],
+)
+def test_compare_says_what_was_timed_on_what_in_80_columns(
+    other: str | None, comparable: bool, expected: tuple[str, ...]
+) -> None:
+    figures = [
+        Compared("test.accuracy", (0.896, 0.8902, 0.902), (0.897, 0.8912, 0.903)),
+        Compared("test.latency_ms", (0.0451, 0.045, 0.0453), (0.0511, 0.051, 0.0512), comparable),
+    ]
+    one = a_line("fashion-mnist", "fashion-mnist", "FINISHED")
+    found = Comparison(one, replace(one, id="b" * 32), [], [], [], figures, (AMX, other))
+
+    page = printed(comparison.page(found))
+
+    for words in ("+0.0010", *expected):
+        assert words in page
+    assert ("+0.0060" in page) == comparable
+    assert all(len(line) <= 80 for line in page.splitlines())
+
+
+def test_where_no_time_differs_no_processor_is_named() -> None:
+    one = a_line("digits", "digits", "FINISHED")
+    figures = [Compared("test.accuracy", (0.896, None, None), (0.897, None, None))]
+    page = printed(comparison.page(Comparison(one, one, [], [], [], figures, (AMX, OLDER))))
+    assert "x86_64" not in page and "processor" not in page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import os
 import shutil
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -195,6 +198,101 @@ def test_ray_stays_on_the_loopback_unless_an_address_is_named(tmp_path: Path) ->
     assert "10.0.0.5" in engines.ray_head(named).command
 
     assert homes.opened(home.folder, ray_address="::1").ray_address == "127.0.0.1"
+
+
+def test_addresses_of_a_proxy_are_checked_and_kept(tmp_path: Path) -> None:
+    wrong = ["ray=https://a.example", "mlflow=a.example", "prefect=https://a.example/x", "mlflow=https://*"]
+    with pytest.raises(homes.ServersError) as caught:
+        homes.parse_addresses(["mlflow=https://a.example", *wrong])
+    said = str(caught.value).splitlines()
+    assert [f"received {text!r}" in line for text, line in zip(wrong, said, strict=True)] == [True] * len(wrong)
+
+    given = homes.parse_addresses(["mlflow=https://A.example:8443", "mlflow=https://b.example"])
+    homes.opened(tmp_path / "home", tmp_path, addresses=given)
+    known = homes.existing(tmp_path / "home")
+    assert known.addresses == {"mlflow": ["https://a.example:8443", "https://b.example"]}
+    assert homes.opened(known.folder, addresses=homes.parse_addresses(["mlflow="])).addresses == {}
+
+
+PAGES = ("mlflow", "prefect")
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Iterator[homes.Home]:
+    """MLflow and Prefect as they are started beside PostgreSQL, on files: whom they let in is the same."""
+    ports = {}
+    for name in PAGES:
+        with socket.socket() as probe:
+            probe.bind((homes.LOOPBACK, 0))
+            ports[name] = probe.getsockname()[1]
+    shown = {name: [f"https://{name}.example.org"] for name in PAGES}
+    home = homes.opened(tmp_path / "home", tmp_path, ports, addresses=shown)
+    database = f"sqlite:///{tmp_path}/accounts.db"
+    settings = f"database_uri = {database}\nadmin_username = admin\ndefault_permission = READ\n"
+    settings += "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    homes.write_private(home.private / "mlflow-auth.ini", f"[mlflow]\n{settings}")
+    files = {
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{tmp_path}/prefect.db",
+    }
+    try:
+        for name in PAGES:
+            server = engines.KINDS[name].server(home)
+            processes.bring_up(home, replace(server, environment={**server.environment, **files}, needs=()))
+        yield home
+    finally:
+        for name in PAGES:
+            processes.take_down(home, name, engines.KINDS[name].server(home).stop_signal)
+
+
+def answer(home: homes.Home, name: str, path: str, account: str = "", **headers: str) -> tuple[int, dict[str, str]]:
+    """Status and headers of what a server says; with `account` and the headers."""
+    connection = http.client.HTTPConnection(homes.LOOPBACK, home.ports[name], timeout=60)
+    body = headers.pop("body", None)
+    connection.putrequest("POST" if body else "GET", path, skip_host=True)
+    sent = {"Host": f"{homes.LOOPBACK}:{home.ports[name]}", "Content-Type": "application/json"}
+    sent |= {key.replace("_", "-"): value for key, value in headers.items()}
+    sent |= {"Authorization": f"Basic {base64.b64encode(account.encode()).decode()}"} if account else {}
+    sent |= {"Content-Length": str(len(body))} if body else {}
+    for key, value in sent.items():
+        connection.putheader(key, value)
+    connection.endheaders(body.encode() if body else None)
+    found = connection.getresponse()
+    found.read()
+    connection.close()
+    return found.status, {key.lower(): value for key, value in found.getheaders()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_page_of_others_reaches_mlflow_and_prefect_also_with_the_account_that_a_browser_sends(
+    pages: homes.Home,
+) -> None:
+    accounts = {
+        "mlflow": f"admin:{pages.secrets['MLFLOW_ADMIN_PASSWORD']}",
+        "prefect": f"convoy:{pages.secrets['PREFECT_PASSWORD']}",
+    }
+    asks = {
+        "mlflow": ("/api/2.0/mlflow/experiments/create", '{"name": "%s"}'),
+        "prefect": ("/api/flows/", '{"name": "%s"}'),
+    }
+    for name, (path, body) in asks.items():
+        own, port = accounts[name], pages.ports[name]
+        # a program needs the account, and has to call the server by its name
+        assert answer(pages, name, path, body=body % "a")[0] == 401
+        assert answer(pages, name, path, own, body=body % "a")[0] in (200, 201)
+        assert answer(pages, name, path, own, body=body % "b", Host=f"evil.example:{port}")[0] == 421
+        # a page of others has it from the browser, and is refused: from afar, and from another server of this machine
+        for origin in ("http://evil.example", "http://127.0.0.1:8888", "http://localhost:3000", "null"):
+            assert answer(pages, name, path, own, body=body % "b", Origin=origin)[0] == 403, origin
+        # its own pages, and those that a proxy shows, are let in, and nobody frames them
+        shown = f"https://{name}.example.org"
+        assert answer(pages, name, path, own, body=body % "c", Origin=f"http://127.0.0.1:{port}")[0] in (200, 201)
+        told = answer(pages, name, path, own, body=body % "d", Origin=shown, Host=shown.removeprefix("https://"))
+        assert told[0] in (200, 201)
+        status, headers = answer(pages, name, "/", own)
+        assert (status, headers["x-frame-options"]) == (200, "DENY")
+        assert headers["content-security-policy"].endswith("frame-ancestors 'none'")
 
 
 def test_rays_folder_has_a_name_that_nobody_could_have_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

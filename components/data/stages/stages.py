@@ -19,7 +19,7 @@ from components.data import places
 from components.data.errors import DataError, check_name
 from components.data.processes import PARENT_VARIABLE, end_with_parent
 from components.environment import keep_inside, switch_off_telemetry
-from components.secrecy import scrub
+from components.secrecy import scrub, watch_logs, watch_streams
 
 STAGES = tuple(places.FOLDERS)
 LOG_VARIABLE = "CONVOY_STAGE_LOG"  # a file that takes what a stage prints
@@ -123,6 +123,8 @@ def main(arguments: list[str]) -> int:
     project = Path.cwd()
     try:
         keep_inside(project)
+        watch_logs()
+        watch_streams()
         run(stage, name, project)
     except (DataError, ConfigurationError, ValueError, OSError) as error:
         return _report(stage, name, project, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from components import machine
 from components.artifacts import Figure, Verdict
 from components.config.gates import Int8DropGate, LatencyGate, ParityGate, SizeGate
 from components.registry.gates.case import Case, added_up, finite, judged, measured, parent_problem, refused
@@ -51,7 +52,9 @@ def parity(case: Case, gate: ParityGate) -> Verdict:
 
 def latency(case: Case, gate: LatencyGate) -> Verdict:
     """One sample is answered within the limit, median, one thread."""
-    return _positive(case, gate.gate, LATENCY, 1.0, gate.limit, "the median in ms")
+    processor = case.evidence.processor if case.evidence is not None else {}
+    on = f" on {machine.said(processor)}" if processor else ""
+    return _positive(case, gate.gate, LATENCY, 1.0, gate.limit, "the median in ms", on)
 
 
 def size(case: Case, gate: SizeGate) -> Verdict:
@@ -59,11 +62,11 @@ def size(case: Case, gate: SizeGate) -> Verdict:
     return _positive(case, gate.gate, SIZE, MEGABYTE, gate.limit, "megabytes")
 
 
-def _positive(case: Case, gate: str, name: str, unit: float, limit: float, what: str) -> Verdict:
+def _positive(case: Case, gate: str, name: str, unit: float, limit: float, what: str, after: str = "") -> Verdict:
     figure = measured(case, name)
     if isinstance(figure, str):
         return refused(gate, limit, figure)
     figure = Figure(value=figure.value / unit)
     if figure.value <= 0:
         return refused(gate, limit, f"figure {name!r} is {figure.value:g}: nothing takes none", figure)
-    return judged(gate, figure.value, limit, figure, above=False, what=what)
+    return judged(gate, figure.value, limit, figure, above=False, what=what, after=after)

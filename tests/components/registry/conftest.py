@@ -29,9 +29,9 @@ def tracking(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def register_version(tracking: Tracking, tmp_path: Path) -> Callable[..., tuple[int, Evidence]]:
     """Register a model that differs from the others by its seed; returns its version and evidence."""
 
-    def build(seed: int, accuracy: float = 0.9) -> tuple[int, Evidence]:
+    def build(seed: int, accuracy: float = 0.9, **measured: object) -> tuple[int, Evidence]:
         model = build_model(tmp_path / f"model-{seed}", seed=seed)
-        evidence = build_evidence(model.digest, accuracy)
+        evidence = build_evidence(model.digest, accuracy, **measured)
         version = register(
             tracking,
             model,

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from components.artifacts import Evidence, Figure, InputSpec, Model, ModelCard, write_model
+from components.artifacts.model import Precision
 from components.config import Gate, NetworkConfig
 from components.config.gates import (
     CalibrationGate,
@@ -85,7 +86,7 @@ def graph(dense: bool) -> onnx.ModelProto:
     return helper.make_model(built, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def build_model(folder: Path, *, dense: bool = False, seed: int = 0) -> Model:
+def build_model(folder: Path, *, dense: bool = False, seed: int = 0, precision: Precision = "float32") -> Model:
     card = ModelCard(
         name="served",
         task="segmentation" if dense else "classification",
@@ -93,6 +94,7 @@ def build_model(folder: Path, *, dense: bool = False, seed: int = 0) -> Model:
         classes=CLASSES,
         input=SPEC,
         data=DATA,
+        precision=precision,
         seed=seed,  # models of different seeds have different digests
     )
     return write_model(folder, card, lambda temporary: onnx.save(graph(dense), temporary / "model.onnx"))

@@ -230,3 +230,13 @@ def test_a_verdict_says_how_int8_was_added_up(sums: Any, dropped: str, floor: st
     assert verdicts["int8_drop"].endswith(dropped) or dropped in verdicts["int8_drop"]
     for gate in ("floor", "worst_group", "calibration", "robustness"):
         assert floor in verdicts[gate] if floor else "int8" not in verdicts[gate]
+
+
+def test_the_verdict_on_latency_names_the_processor() -> None:
+    def said(processor: dict[str, str]) -> str:
+        case = build_case(build_evidence("a" * 64, processor=processor))
+        return next(each.reason for each in gates.judge(case, LIMITS) if each.gate == "latency")
+
+    assert said({}) == "the median in ms: 1 <= 10"
+    amx = {"architecture": "x86_64", "instructions": "amx_int8", "cores": "2"}
+    assert said(amx) == "the median in ms: 1 <= 10 on x86_64 with AMX, 2 cores"

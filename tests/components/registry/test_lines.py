@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from components.artifacts import Evidence
-from components.registry import addresses, lines, registration
-from components.registry.lines import Difference
+from components import machine
+from components.artifacts import Evidence, Figure
+from components.registry import addresses, comparing, lines, registration
+from components.registry.comparing import Difference
 from components.registry.store import TrackingError
 from components.registry.tracking import KIND, Tracking
 from components.registry.versions import RegistryError
@@ -18,11 +19,13 @@ from tests.components.registry.registry_builders import DATA, build_evidence
 Register = Callable[..., tuple[int, Evidence]]
 
 
-def write_line(tracking: Tracking, *, accuracy: float, epochs: int, distil: str = "", kind: str = "line") -> str:
+def write_line(
+    tracking: Tracking, *, accuracy: float, epochs: int, distil: str = "", kind: str = "line", **measured: object
+) -> str:
     tags = {KIND: kind, "convoy.recipe": "digits", "convoy.dataset": "digits", "mlflow.source.git.commit": "c0ffee"}
     run = tracking.start_run("line · digits", tags=tags)
     step = tracking.start_run("09 evaluate", parent=run, tags={KIND: "step"})
-    tracking.log_evidence(step, build_evidence("a" * 64, accuracy))
+    tracking.log_evidence(step, build_evidence("a" * 64, accuracy, **measured))
     tracking.finish(step)
     tracking.log_params(run, {"student.epochs": epochs, "seed": 0})
     done = {"convoy.ran.evaluate": step, **({"convoy.reused.distil": distil} if distil else {})}
@@ -71,7 +74,7 @@ def test_a_comparison_tells_what_differs_and_nothing_else(tracking: Tracking) ->
     one = lines.find(tracking, write_line(tracking, accuracy=0.9, epochs=2, distil="d1"))
     other = lines.find(tracking, write_line(tracking, accuracy=0.95, epochs=4, distil="d1"))
 
-    found = lines.compare(tracking, one, other)
+    found = comparing.compare(tracking, one, other)
 
     assert found.origins == []
     assert found.params == [Difference("student.epochs", "2", "4")]
@@ -79,8 +82,51 @@ def test_a_comparison_tells_what_differs_and_nothing_else(tracking: Tracking) ->
     assert {row.what for row in found.figures} == {"test.accuracy", "test.worst_group_accuracy"}  # latency is the same
     accuracy = next(row for row in found.figures if row.what == "test.accuracy")
     assert accuracy.one == pytest.approx((0.9, 0.88, 0.92)) and accuracy.other == pytest.approx((0.95, 0.93, 0.97))
-    nothing = lines.compare(tracking, one, one)
+    nothing = comparing.compare(tracking, one, one)
     assert not (nothing.origins or nothing.params or nothing.steps or nothing.figures)
+
+
+AMX = {"architecture": "x86_64", "instructions": "avx2 avx512_vnni amx_int8", "cores": "2"}
+OLDER = {"architecture": "x86_64", "instructions": "avx avx2", "cores": "2"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "comparable"),
+    [
+        (AMX, AMX, True),
+        (AMX, AMX | {"cores": "64"}, True),  # the number of cores is no other kind
+        (AMX, OLDER, False),
+        ({}, AMX, False),
+        ({}, {}, True),  # evidence of earlier versions: as they were compared before
+    ],
+)
+def test_times_of_two_kinds_of_processor_are_not_compared_and_other_figures_are(
+    tracking: Tracking, first: dict[str, str], second: dict[str, str], comparable: bool
+) -> None:
+    def run(latency: float, processor: dict[str, str]) -> str:
+        figures = {"accuracy": Figure(value=latency / 10), "latency_ms": Figure(value=latency, unit="ms")}
+        return write_line(tracking, accuracy=0.9, epochs=2, figures=figures, processor=processor)
+
+    one, other = lines.find(tracking, run(1.0, first)), lines.find(tracking, run(2.0, second))
+    found = comparing.compare(tracking, one, other)
+
+    assert {row.what: row.comparable for row in found.figures} == {
+        "test.accuracy": True,
+        "test.latency_ms": comparable,
+    }
+    assert found.processors == tuple(machine.said(each) if each else None for each in (first, second))
+
+
+def test_a_version_is_told_with_its_time_and_what_that_was_taken_on(
+    tracking: Tracking, register_version: Register
+) -> None:
+    register_version(0, processor=AMX)
+    tracking.client.set_registered_model_alias("digits", "production", "1")
+    register_version(1)
+
+    found = {each.alias: (each.latency_ms, each.processor) for each in lines.standings(tracking)}
+
+    assert found == {"production": (1.0, "x86_64 with AMX, 2 cores"), "candidate": (1.0, None)}
 
 
 def test_every_alias_is_told_with_the_figure_of_its_version(tracking: Tracking, register_version: Register) -> None:

@@ -17,8 +17,9 @@ from PIL import Image
 
 from components import machine
 from components.artifacts import Model
+from components.artifacts.model import Precision
 from components.registry import registration, served
-from tests.components.registry.registry_builders import build_model, encode
+from tests.components.registry.registry_builders import build_evidence, build_model, encode
 
 
 @pytest.fixture
@@ -125,28 +126,45 @@ def test_another_column_is_named(network: served.ServedNetwork) -> None:
         network.predict(None, pd.DataFrame({"picture": [encode(9)]}))
 
 
-def test_on_another_kind_of_processor_it_says_so_once(tmp_path: Path) -> None:
-    model = build_model(tmp_path / "model")
-    here = machine.kind()
+ELSEWHERE = {"architecture": "riscv64", "instructions": "", "cores": "1"}
 
-    package = tmp_path / "packed" / "package"
-    registration.build_package(model, package, [encode(9)], processor=here)
-    (written,) = package.rglob("processor.json")
-    assert json.loads(written.read_text(encoding="utf-8")) == here
 
-    def loaded(processor: dict[str, str]) -> list[str]:
-        written.write_text(json.dumps(processor), encoding="utf-8")
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            mlflow.pyfunc.load_model(str(package)).predict(pd.DataFrame({"image": [encode(200)]}))
-        return [str(each.message) for each in caught if issubclass(each.category, RuntimeWarning)]
+def packed(folder: Path, precision: Precision, processor: dict[str, str], sums: str) -> Path:
+    """A package of a model with such evidence."""
+    model = build_model(folder / "model", precision=precision)
+    evidence = build_evidence(model.digest, processor=processor, sums=sums)
+    registration.build_package(model, folder / "packed" / "package", [encode(9)], evidence=evidence)
+    return folder / "packed" / "package"
 
-    # another number of cores is the same kind
-    assert loaded(here | {"cores": "640"}) == []
-    elsewhere = {"architecture": "riscv64", "instructions": "", "cores": "1"}
-    (said,) = loaded(elsewhere)
+
+def warned(package: Path) -> list[str]:
+    """What is said while the package is loaded and asked."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mlflow.pyfunc.load_model(str(package)).predict(pd.DataFrame({"image": [encode(200)]}))
+    return [str(each.message) for each in caught if issubclass(each.category, RuntimeWarning)]
+
+
+@pytest.mark.parametrize(
+    ("precision", "sums", "expected"),
+    [
+        ("float32", "", "another speed"),
+        ("int8", "either", "another speed"),
+        ("int8", "as run", "another speed and perhaps other answers, since its int8 sums can saturate"),
+        ("int8", "saturating", "another speed and perhaps other answers, since its int8 sums can saturate"),
+    ],
+)
+def test_on_another_kind_of_processor_it_says_so_once_and_what_may_differ(
+    tmp_path: Path, precision: Precision, sums: str, expected: str
+) -> None:
+    (said,) = warned(packed(tmp_path, precision, ELSEWHERE, sums))
+    here = machine.arithmetic(machine.kind())
     assert said == (
-        f"this model was measured on riscv64 with instructions not known and runs on {machine.arithmetic(here)}: "
-        "expect another speed, and of int8 perhaps other answers"
+        f"this model was measured on riscv64 with instructions not known and runs on {here}: expect {expected}"
     )
-    assert loaded({}) == []
+
+
+def test_on_the_same_kind_or_where_it_is_not_known_it_says_nothing(tmp_path: Path) -> None:
+    # another number of cores is the same kind
+    assert warned(packed(tmp_path / "same", "int8", machine.kind() | {"cores": "640"}, "saturating")) == []
+    assert warned(packed(tmp_path / "unknown", "int8", {}, "saturating")) == []
