@@ -21,7 +21,7 @@ from benchmarks.machine import ROOT, show
 from components import config
 from components.data import places
 from components.environment import prepare_environment
-from components.registry import tracking
+from components.registry.memory import tracking
 
 COPIED = ("components", "flows", "recipes", "params.yaml", "dvc.yaml", "requirements.lock")
 WORK = ("data", "train", "distil", "evaluate")  # what the line exists for; the rest is overhead

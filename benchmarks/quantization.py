@@ -23,11 +23,11 @@ import onnx
 from benchmarks import study
 from components.artifacts import Dataset, Model
 from components.compress.quantization.aware import aware_job
-from components.compress.quantization.equalization import equalized
 from components.compress.quantization.integer import Int8, Looked, to_best_int8
 from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.report import Int8Facts
-from components.compress.quantization.static import prepare, to_int8
+from components.compress.quantization.rewriting.equalization import equalized
+from components.compress.quantization.rewriting.static import prepare, to_int8
 from components.compress.quantization.weights import STORAGES, stored
 from components.config import AwareConfig, LineConfig, NetworkConfig, QuantizeConfig, load
 from components.data.reading.loading import Arrays, load_split

@@ -31,7 +31,7 @@ from components.data.reading.loading import decode_image
 from components.data.sources import fashion_mnist
 from components.environment import prepare_environment
 from components.models import pretrained, registry
-from components.models.sequence import blocks
+from components.models.parts.sequence import blocks
 from components.training.optimizing import transfer
 from components.training.optimizing.optimization import rate
 from components.training.processes.workers import deterministic

@@ -18,7 +18,7 @@ from prefect.runtime import flow_run as this_flow_run
 from components import texts
 from components.artifacts import Dataset, Decision
 from components.config import LineConfig
-from components.registry import tracking as memory
+from components.registry.memory import tracking as memory
 from flows import steps
 from flows.base import stopping
 from flows.base.project import enter, find

@@ -12,8 +12,8 @@ from typing import Literal
 
 from components.config import LineConfig
 from components.data import versions
-from components.registry import tracking as memory
-from components.registry.store import local_uri
+from components.registry.memory import tracking as memory
+from components.registry.memory.store import local_uri
 from flows.base.project import Project
 from flows.line import through
 from flows.processes.leases import Lease

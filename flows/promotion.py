@@ -20,8 +20,8 @@ from prefect.runtime import flow_run as this_flow_run
 from components import texts
 from components.artifacts import Decision
 from components.registry import approvals, decisions
-from components.registry import tracking as memory
-from components.registry.tracking import Tracking
+from components.registry.memory import tracking as memory
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import PRODUCTION, STAGING, RegistryError, aliased
 from flows.base.project import enter, find
 from flows.schedules import notices

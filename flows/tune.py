@@ -21,7 +21,7 @@ from components.artifacts import Dataset
 from components.config import ConfigurationError
 from components.files import digest_values
 from components.provenance import code_digest
-from components.registry import tracking as memory
+from components.registry.memory import tracking as memory
 from components.secrecy import errors_without_secrets
 from components.training.tuning.recipe import write_recipe
 from components.training.tuning.study import Findings, Study, TrialEvent

@@ -39,8 +39,8 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow takes two seconds to create its tables: once is enough."""
-    from components.registry.store import local_uri
-    from components.registry.tracking import connect
+    from components.registry.memory.store import local_uri
+    from components.registry.memory.tracking import connect
 
     root = tmp_path_factory.mktemp("database")
     with pytest.MonkeyPatch.context() as patched:

@@ -8,8 +8,8 @@ from typing import cast
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
-from components.models.layers import Parts
-from components.models.pooling import pool
+from components.models.parts.layers import Parts
+from components.models.parts.pooling import pool
 
 
 class Compact(nn.Module):

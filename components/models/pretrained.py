@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from components.config import ConfigurationError, NetworkConfig
-from components.models.layers import Normalize
+from components.models.parts.layers import Normalize
 from components.models.weights import locate, sha256
 
 # Attention that is added to a trained network is a fifth of it at most; another width or family fits nowhere.

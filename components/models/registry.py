@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from components.artifacts import Head, InputSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.members import FAMILIES
-from components.models.arguments import wrong_arguments
-from components.models.layers import Parts
 from components.models.narrowing import narrow
-from components.models.units import in_units
+from components.models.parts.arguments import wrong_arguments
+from components.models.parts.layers import Parts
+from components.models.parts.units import in_units
 
 # Short names for what is asked for most; any other network is `torchvision:NAME` or `timm:NAME`.
 ALIASES = {
@@ -134,7 +134,7 @@ def problems(config: NetworkConfig, key: str = "network", form: str | None = Non
 def _problems(config: NetworkConfig, key: str) -> list[str]:
     name = ALIASES.get(config.name, config.name)
     if ":" in name:
-        from components.models import external
+        from components.models.libraries import external
 
         return external.problems(config.model_copy(update={"name": name}), key)
     if name not in names():
@@ -168,7 +168,7 @@ def _whole(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
     """As the entry point builds it."""
     name = ALIASES.get(config.name, config.name)
     if ":" in name:
-        from components.models import external
+        from components.models.libraries import external
 
         return external.build(config.model_copy(update={"name": name}), inputs, outputs)
     if wrong := _problems(config, "network"):

@@ -15,7 +15,7 @@ from components.artifacts import Decision
 from components.registry import decisions, obstacles, record
 from components.registry.gates.people import APPROVALS, asked
 from components.registry.listing import runs, within
-from components.registry.tracking import KIND, Run, Tracking
+from components.registry.memory.tracking import KIND, Run, Tracking
 from components.registry.versions import EVIDENCE, PRODUCTION, STAGING, RegistryError, aliases, locked, version_tags
 
 

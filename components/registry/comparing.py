@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from components import machine
 from components.registry.lines import Line
-from components.registry.store import MissingError
-from components.registry.tracking import PROCESSOR, Run, Tracking
+from components.registry.memory.store import MissingError
+from components.registry.memory.tracking import PROCESSOR, Run, Tracking
 
 TIMED = ("latency_ms", "throughput_64")  # figures that are of the kind of processor they were taken on
 

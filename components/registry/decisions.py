@@ -18,9 +18,9 @@ from components.registry import gates, obstacles, record
 from components.registry.gates.data import FRESHNESS
 from components.registry.ledger import predecessor
 from components.registry.listing import within
+from components.registry.memory.store import explained
+from components.registry.memory.tracking import Tracking
 from components.registry.record import GATES
-from components.registry.store import explained
-from components.registry.tracking import Tracking
 from components.registry.versions import (
     EVIDENCE,
     PREVIOUS,

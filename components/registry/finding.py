@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.artifacts import ArtifactError, Model
-from components.registry import manifest, versions
-from components.registry.store import TrackingError
-from components.registry.tracking import Run, Tracking
+from components.registry import versions
+from components.registry.memory import manifest
+from components.registry.memory.store import TrackingError
+from components.registry.memory.tracking import Run, Tracking
 from components.registry.versions import PRODUCTION, RUN, STAGING, RegistryError
 
 _RUN_ID = re.compile(r"^(?P<run>[0-9a-f]{32})(/(?P<model>[A-Za-z0-9][A-Za-z0-9._-]*))?$")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from components.registry import decisions, listing, manifest, record, versions
-from components.registry.tracking import KIND, Run, Tracking
+from components.registry import decisions, listing, record, versions
+from components.registry.memory import manifest
+from components.registry.memory.tracking import KIND, Run, Tracking
 
 STEP = "convoy.step"  # tag: which step a run is
 

@@ -9,7 +9,7 @@ from typing import Any
 from components.artifacts import Decision
 from components.registry import record
 from components.registry.listing import within
-from components.registry.tracking import Tracking
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import PREVIOUS, PRODUCTION
 
 

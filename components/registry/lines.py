@@ -11,8 +11,8 @@ from mlflow.entities.model_registry import ModelVersion
 from components import machine, offered
 from components.registry import decisions, listing, versions
 from components.registry.gates.cost import LATENCY
-from components.registry.store import MissingError, TrackingError
-from components.registry.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking, deleted_experiment
+from components.registry.memory.store import MissingError, TrackingError
+from components.registry.memory.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking, deleted_experiment
 from components.registry.versions import FILES, RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"

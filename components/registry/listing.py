@@ -12,8 +12,8 @@ from mlflow.entities import ViewType
 from mlflow.entities.model_registry import ModelVersion
 
 from components import texts
-from components.registry.store import TrackingError, every, explained
-from components.registry.tracking import UNUSED, Run, Status, Tracking, deleted_experiment, run_of
+from components.registry.memory.store import TrackingError, every, explained
+from components.registry.memory.tracking import UNUSED, Run, Status, Tracking, deleted_experiment, run_of
 from components.registry.versions import ARTIFACT
 
 PAGE = 1000  # entries a request: MLflow's own limit for runs and registered models

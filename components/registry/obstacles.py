@@ -9,7 +9,7 @@ from components import offered
 from components.artifacts import Decision, Evidence, Verdict
 from components.registry import gates, record
 from components.registry.gates.data import DAY
-from components.registry.tracking import Tracking
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,

@@ -15,8 +15,8 @@ from typing import Literal
 from components import spelling, texts
 from components.artifacts import ArtifactError, Decision
 from components.own_files import remove
-from components.registry.store import MissingError
-from components.registry.tracking import KIND, NOTE, Run, Tracking
+from components.registry.memory.store import MissingError
+from components.registry.memory.tracking import KIND, NOTE, Run, Tracking
 from components.registry.versions import RegistryError, UnreadableError
 
 FILE = "decision.json"

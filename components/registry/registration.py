@@ -26,9 +26,9 @@ from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
 from components import decoding, machine, texts
 from components.artifacts import Evidence, Model, Predictions
-from components.registry import manifest
-from components.registry.store import explained
-from components.registry.tracking import BATCH, DATASET, DIGEST, PROCESSOR, Tracking, evidence_metrics
+from components.registry.memory import manifest
+from components.registry.memory.store import explained
+from components.registry.memory.tracking import BATCH, DATASET, DIGEST, PROCESSOR, Tracking, evidence_metrics
 from components.registry.versions import (
     ARTIFACT,
     CANDIDATE,

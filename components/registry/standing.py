@@ -18,9 +18,9 @@ from pathlib import Path
 from mlflow.entities.model_registry import ModelVersion
 
 from components.registry.lines import RAN, RECIPE, REUSED, VERSION, experiments
+from components.registry.memory.store import explained, local_uri
+from components.registry.memory.tracking import KIND, PARENT, Run, Tracking
 from components.registry.record import now
-from components.registry.store import explained, local_uri
-from components.registry.tracking import KIND, PARENT, Run, Tracking
 from components.registry.versions import RUN
 
 CLEANED = "convoy.cleaned"  # tag of a run: when its files were cleared away

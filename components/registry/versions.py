@@ -22,9 +22,9 @@ from mlflow.exceptions import MlflowException
 from components import texts
 from components.artifacts import ArtifactError, Evidence, Model, Predictions
 from components.files import digest_values, replacing
-from components.registry import manifest
-from components.registry.store import MissingError, every, explained, is_server, local_path
-from components.registry.tracking import Tracking
+from components.registry.memory import manifest
+from components.registry.memory.store import MissingError, every, explained, is_server, local_path
+from components.registry.memory.tracking import Tracking
 
 CANDIDATE, STAGING, PRODUCTION, PREVIOUS = "candidate", "staging", "production", "previous"
 

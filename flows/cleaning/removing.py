@@ -80,7 +80,8 @@ def _one(project: Project, each: Removable) -> str | None:
 
 def _retired(project: Project, runs: tuple[str, ...]) -> bool:
     """Whether the runs are deleted in MLflow, and no line began before they were."""
-    from components.registry import standing, tracking
+    from components.registry import standing
+    from components.registry.memory import tracking
 
     store = tracking.connect(project.root)
     standing.retire(store, runs)

@@ -199,7 +199,8 @@ def _steps(looking: Looking) -> Iterator[Removable | str]:
     if why := _not_ours(project):
         yield why
         return
-    from components.registry import lines, standing, tracking
+    from components.registry import lines, standing
+    from components.registry.memory import tracking
 
     store = tracking.connect(project.root)
     lately = [each for each in lines.recent(store, LATELY) if each.started + (each.seconds or 0) >= looking.hour]
@@ -218,7 +219,8 @@ def _deleted(looking: Looking) -> Iterator[Removable | str]:
     if why := _not_ours(project):
         yield why
         return
-    from components.registry import standing, tracking
+    from components.registry import standing
+    from components.registry.memory import tracking
 
     store = tracking.connect(project.root)
     for run in standing.deleted_runs(store, looking.before):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from components.export.bench.measure import Bench
     from components.export.bench.targets import Target
     from components.registry.finding import Found
-    from components.registry.tracking import Tracking
+    from components.registry.memory.tracking import Tracking
 
 NOTHING_WRITTEN = "interrupted; nothing was written"
 LEAST_WIDTH = 79  # of the table: below that the columns that say least are left out
@@ -45,7 +45,8 @@ def export(
     console = Screen(stderr=True)
     with terminal.explained(console, project.logs / terminal.ERRORS, NOTHING_WRITTEN):
         from components.export import formats
-        from components.registry import finding, tracking
+        from components.registry import finding
+        from components.registry.memory import tracking
 
         formats.chosen(format)  # before anything is looked for
         if output is not None:
@@ -93,7 +94,7 @@ def bench(
         counts, batches = numbers("threads", threads), numbers("batch", batch)
         from components.export.bench import energy, measure
         from components.export.bench.targets import machine
-        from components.registry import tracking
+        from components.registry.memory import tracking
 
         with console.status("measuring …") as status:
 
@@ -178,7 +179,8 @@ def _measured(
 ) -> tuple[Found | None, Bench]:
     """Find what is to be measured, and measure it."""
     from components.export.bench import targets
-    from components.registry import finding, tracking
+    from components.registry import finding
+    from components.registry.memory import tracking
 
     if Path(text).is_file():
         target = targets.of_file(Path(text), wanted)
@@ -193,7 +195,7 @@ def _measured(
 def _remember(connection: Tracking, found: Found | None, done: Bench, said: str) -> str:
     """Figures, table and picture as a run, below the line that made the model; returns the run's id."""
     from components.evaluate.bench_picture import draw
-    from components.registry import tracking
+    from components.registry.memory import tracking
 
     experiment = found.experiment if found and found.experiment else "bench"
     parent = found.run_id if found else None

@@ -19,7 +19,7 @@ from flows.commands import completion, terminal
 
 if TYPE_CHECKING:
     from components.artifacts import Decision
-    from components.registry.tracking import Tracking
+    from components.registry.memory.tracking import Tracking
 
 NameArgument = Annotated[str, typer.Argument(help="The registered model.")]
 ByOption = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
@@ -122,7 +122,7 @@ COMMANDS: tuple[Callable[..., Any], ...] = (promote, approve, reject, rollback, 
 def _deciding() -> Iterator[Tracking]:
     project = terminal.project()
     with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS):
-        from components.registry import tracking
+        from components.registry.memory import tracking
 
         with tracking.looking(project.root) as store:  # without a database there is nothing to decide about
             yield store

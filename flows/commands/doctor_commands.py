@@ -93,7 +93,8 @@ def _lines(error: ConfigurationError) -> list[str]:
 
 def _of_store(project: Project) -> list[Finding]:
     """What is damaged or missing in the store, whole: takes as long as reading all of it."""
-    from components.registry import inspection, tracking
+    from components.registry import inspection
+    from components.registry.memory import tracking
     from flows.preflight import Finding
 
     with Screen(stderr=True).status("looking through the store …") as status:

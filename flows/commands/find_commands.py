@@ -189,7 +189,7 @@ def _remember(
     job: Job,
 ) -> None:
     """Curve and picture as a run of the model's experiment, opened when there is nothing left that could fail."""
-    from components.registry import tracking
+    from components.registry.memory import tracking
     from components.training.finding.picture import draw
 
     name = settings.line.dataset

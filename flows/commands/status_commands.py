@@ -20,7 +20,7 @@ from flows.base.screen import Screen, say, say_json
 from flows.commands import terminal
 
 if TYPE_CHECKING:
-    from components.registry.tracking import Tracking
+    from components.registry.memory.tracking import Tracking
     from flows.pages.status import Planned
 
 LATEST = 5  # runs that `status` tells
@@ -70,7 +70,8 @@ def runs(
 def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> None:
     """What differs between two runs: origin, parameters, steps and figures; what is the same is left out."""
     with _asking() as (project, store):
-        from components.registry import addresses, comparing, lines
+        from components.registry import comparing, lines
+        from components.registry.memory import addresses
         from flows.pages import comparison, pages, status
 
         found = comparing.compare(store, lines.find(store, one), lines.find(store, other))
@@ -90,7 +91,8 @@ def open_page(
 ) -> None:
     """Open a run's page in the browser. Where the pages are not up, the one that is needed is started meanwhile."""
     with _asking() as (project, store), ExitStack() as stack:
-        from components.registry import addresses, lines
+        from components.registry import lines
+        from components.registry.memory import addresses
         from flows.pages import pages
 
         line = lines.find(store, run)
@@ -117,7 +119,7 @@ def open_page(
 def _asking() -> Iterator[tuple[Project, Tracking]]:
     project = terminal.project()
     with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "ended"):
-        from components.registry import tracking
+        from components.registry.memory import tracking
 
         with tracking.looking(project.root) as store:
             yield project, store

@@ -21,7 +21,7 @@ from flows.cleaning.measuring import use
 
 if TYPE_CHECKING:
     from components.registry.lines import Line, Standing
-    from components.registry.tracking import Tracking
+    from components.registry.memory.tracking import Tracking
     from flows.pages.status import Planned, Waiting
 
 T = TypeVar("T")
@@ -144,7 +144,7 @@ def part(ask: Callable[[], T]) -> Part[T]:
 
 
 def _connected(project: Project) -> Tracking:
-    from components.registry import tracking
+    from components.registry.memory import tracking
 
     return tracking.connect(project.root)
 

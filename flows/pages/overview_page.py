@@ -80,7 +80,7 @@ def broken(problem: str) -> str:
 
 def _models(standings: Sequence[Standing], mlflow: str) -> str:
     """A row a version that bears aliases: what it is called, its figure, and the run that made it."""
-    from components.registry import addresses
+    from components.registry.memory import addresses
     from flows.pages import status
 
     if not standings:
@@ -120,7 +120,7 @@ def _how(how: str) -> str:
 
 def _runs(runs: Sequence[Line], mlflow: str) -> str:
     """A row a line, newest first; one that has no process any more is shown as dead, whatever MLflow still says."""
-    from components.registry import addresses
+    from components.registry.memory import addresses
     from flows.pages import status
 
     if not runs:

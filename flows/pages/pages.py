@@ -107,7 +107,8 @@ def _account(project: Project) -> Path:
 
 def experiments(project: Project) -> dict[str, str]:
     """The models that there were lines of: where their experiments are, below MLflow's address."""
-    from components.registry import addresses, lines, tracking
+    from components.registry import lines
+    from components.registry.memory import addresses, tracking
 
     places = lines.experiments(tracking.connect(project.root))
     return {str(place.experiment): addresses.experiment(str(place.experiment_id)) for place in places}
@@ -171,9 +172,9 @@ def mlflow_server(project: Project, port: int) -> Iterator[str]:
     if named.startswith(("http://", "https://")):
         yield named.rstrip("/")
         return
-    from components.registry import place
-    from components.registry.store import local_uri
-    from components.registry.tracking import connect
+    from components.registry.memory import place
+    from components.registry.memory.store import local_uri
+    from components.registry.memory.tracking import connect
 
     connect(project.root)  # the tables are made once, under a lock, before a server looks for them
     own = {guard.STORE: named or local_uri(project.root), guard.ARTIFACTS: place.artifacts(project.root).as_uri()}

@@ -14,8 +14,8 @@ from rich.text import Text
 from components import machine, offered
 from components.registry import approvals
 from components.registry.lines import Line, Standing
-from components.registry.store import local_uri
-from components.registry.tracking import Tracking
+from components.registry.memory.store import local_uri
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import PRODUCTION, STAGING
 from flows.base.project import Project
 from flows.pages import tables

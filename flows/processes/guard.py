@@ -38,14 +38,14 @@ def prefect() -> App:
 
 def mlflow() -> App:
     """MLflow's API and pages over a store. Its own door lets in the pages of every server of this machine."""
-    from components.registry.pages import application
+    from components.registry.memory.pages import application
 
     return _guarded(application(os.environ[STORE], os.environ[ARTIFACTS]))
 
 
 def mlflow_with_accounts() -> App:
     """The same for several people, each with an account (`infra/servers.py`)."""
-    from components.registry.pages import application_with_accounts
+    from components.registry.memory.pages import application_with_accounts
 
     return _guarded(application_with_accounts())
 

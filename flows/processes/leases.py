@@ -257,7 +257,8 @@ def _end_family(lease: Lease) -> None:
 
 def close_runs(project: Project, lease: Lease) -> list[str]:
     """Close what is left open in MLflow of a lease's line that was ended: its runs, and decisions half carried out."""
-    from components.registry import decisions, tracking
+    from components.registry import decisions
+    from components.registry.memory import tracking
 
     experiment = lease.content.get("experiment")
     if experiment is None:

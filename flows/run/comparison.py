@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from components.files import digest_values
-from components.registry.tracking import DATA, Run, Tracking
+from components.registry.memory.tracking import DATA, Run, Tracking
 
 if TYPE_CHECKING:
     from flows.run.context import Done

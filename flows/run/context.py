@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 from prefect.client.schemas.objects import State
 
 from components.config import Recipe
-from components.registry.tracking import Tracking
+from components.registry.memory.tracking import Tracking
 from flows.base.project import Project
 from flows.processes.leases import Lease
 from flows.processes.progress import Reporter

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from components.registry.store import TrackingError
-from components.registry.tracking import KIND, Tracking
+from components.registry.memory.store import TrackingError
+from components.registry.memory.tracking import KIND, Tracking
 from components.tasks import registry as tasks
 from components.training.jobs.job import Event, Job
 from flows.run.context import line

@@ -48,7 +48,7 @@ def as_of(root: Path, name: str, model: str, moment: datetime) -> str:
     Raises ConfigurationError where nothing is known of that time.
     """
     from components.data import versions
-    from components.registry import tracking
+    from components.registry.memory import tracking
 
     store = tracking.connect(root, model)
     known = [
@@ -71,8 +71,8 @@ def _of_run(root: Path, revision: str) -> tuple[str, str] | None:
     """Data set and digest of a run; None where it is the id of none, and so a digest itself."""
     if not _HEX.fullmatch(revision):
         return None
-    from components.registry import tracking
-    from components.registry.store import TrackingError
+    from components.registry.memory import tracking
+    from components.registry.memory.store import TrackingError
 
     store = tracking.connect(root)
     try:

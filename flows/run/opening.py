@@ -13,8 +13,8 @@ from components import provenance, texts
 from components.config import Recipe
 from components.environment import who
 from components.files import digest_values
-from components.registry import tracking as memory
-from components.registry.store import TrackingError
+from components.registry.memory import tracking as memory
+from components.registry.memory.store import TrackingError
 from components.secrecy import errors_without_secrets, scrub
 from flows import preflight
 from flows.base.project import Project

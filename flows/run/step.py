@@ -33,10 +33,10 @@ from components.config import Section
 from components.files import digest_values
 from components.own_files import remove
 from components.provenance import code_parts, libraries, meaning
-from components.registry import manifest
-from components.registry.manifest import RESULT
-from components.registry.store import TrackingError
-from components.registry.tracking import KEY, KIND, Tracking
+from components.registry.memory import manifest
+from components.registry.memory.manifest import RESULT
+from components.registry.memory.store import TrackingError
+from components.registry.memory.tracking import KEY, KIND, Tracking
 from components.secrecy import errors_without_secrets
 from flows.run.context import Done, NotYet, Plan, line
 from flows.run.known_by import FILE, KnownBy, dotted, identity, is_setting, used

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from components import texts
 from components.artifacts import Decision
-from components.registry import addresses
+from components.registry.memory import addresses
 from flows.run.context import Done, Line
 
 # What a step leaves for people to look at, by the step that made it.

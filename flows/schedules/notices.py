@@ -67,7 +67,8 @@ def of_failure(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
 
 def of_decision(project: Project, decision: Decision) -> None:
     """Tell of a version that was rejected, of one that waits for people, and of production that was rolled back."""
-    from components.registry import approvals, tracking
+    from components.registry import approvals
+    from components.registry.memory import tracking
 
     about = f"{decision.name} version {decision.version}"
     match decision.action:

@@ -112,7 +112,7 @@ def pinned_network(network: NetworkConfig) -> NetworkConfig:
     if network.pretrained is None:
         return network
     from components.models.weights import pinned
-    from components.registry import manifest
+    from components.registry.memory import manifest
 
     tracking = line().tracking
     return pinned(network, lambda run_id: manifest.whole(tracking, run_id) / "models")

@@ -24,7 +24,7 @@ from components.data.sources.places import download
 from components.data.stages.watch import watch
 from components.data.versions.repository import alone, lock_file
 from components.own_files import remove, set_aside, text
-from components.registry import database
+from components.registry.memory import database
 from components.training.jobs.job import TrainingError
 from components.training.loop import checkpoint
 from components.training.loop.rollback import Rollbacks

@@ -93,7 +93,8 @@ def test_a_terminal_of_80_columns_shows_the_text_however_it_gets_there(text: str
 def test_mlflow_keeps_what_it_is_told_under_names_that_differ_and_finds_it_again(
     empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.registry import comparing, tracking
+    from components.registry import comparing
+    from components.registry.memory import tracking
 
     # given a store
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -20,7 +20,7 @@ import psutil
 import yaml
 
 from components.artifacts import Evidence, Model
-from components.registry import tracking
+from components.registry.memory import tracking
 from tests.flows.conftest import make_project
 
 SECONDS = 10.0  # after which nothing is left of a line that was ended

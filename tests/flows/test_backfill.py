@@ -13,7 +13,8 @@ import yaml
 
 from components.config import ConfigurationError
 from components.data import versions as data_versions
-from components.registry import tracking, versions
+from components.registry import versions
+from components.registry.memory import tracking
 from flows.backfill import backfill, days
 from flows.line import Outcome, line
 from flows.run import data_revisions

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from components.registry import addresses, lines, tracking
+from components.registry import lines
+from components.registry.memory import addresses, tracking
 from flows.base.project import Project
 from flows.pages import pages
 from flows.processes.prefect_server import account, free_port

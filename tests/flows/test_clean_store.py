@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.registry.tracking import connect
+from components.registry.memory.tracking import connect
 from tests.flows.conftest import make_project
 from tests.flows.test_cleaning import a_step, aged, long_ago
 from tests.flows.test_cli import convoy

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from components.registry import standing
-from components.registry.tracking import KEY, KIND, Tracking, connect
+from components.registry.memory.tracking import KEY, KIND, Tracking, connect
 from flows import cleaning
 from flows.base.project import Project
 from flows.cleaning import measuring, removing

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import ArtifactError, Model
-from components.registry import approvals, decisions, inspection, ledger, manifest, tracking, versions
+from components.registry import approvals, decisions, inspection, ledger, versions
+from components.registry.memory import manifest, tracking
 from components.registry.versions import RegistryError
 from flows.line import Outcome, line
 from tests.flows.spoiling import cut, flip

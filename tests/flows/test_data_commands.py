@@ -336,7 +336,7 @@ class History:
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     """Two versions in DVC's cache, and an MLflow run of each."""
-    from components.registry import tracking
+    from components.registry.memory import tracking
 
     root = new_project(tmp_path_factory.mktemp("history") / "project")
     (root / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from components import texts
 from components.data import places
 from components.inputs import images
-from components.registry import ledger, tracking, versions
+from components.registry import ledger, versions
+from components.registry.memory import tracking
 from tests.hostile_texts import WORDS
 
 CLASSES = ("markup", "mathematics", "tag", "line end", "address", "pipes", "long", "formula")

@@ -17,7 +17,8 @@ from components.compress.allowance import AllowanceError
 from components.data import versions as data_versions
 from components.data.drift.comparison import History
 from components.data.errors import DataError
-from components.registry import approvals, decisions, ledger, tracking, versions
+from components.registry import approvals, decisions, ledger, versions
+from components.registry.memory import tracking
 from components.training.jobs.job import TrainingError
 from flows.line import Outcome, line
 from tests.flows.conftest import ROOT

@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Cancelling, Crashed, Running
 
-from components.registry import tracking
+from components.registry.memory import tracking
 from flows.base import stopping
 from flows.base.project import Project
 from flows.processes import leases

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from components.registry.lines import Standing
-from components.registry.tracking import KIND, connect
+from components.registry.memory.tracking import KIND, connect
 from flows.base.project import Project
 from flows.pages import index, overview, overview_page
 from flows.pages.overview import Disk, Overview, Part

@@ -52,7 +52,7 @@ def test_a_step_that_is_asked_for_runs_and_only_what_stands_on_it_follows(projec
 
 
 def test_a_model_that_no_line_was_run_of_is_not_made_by_looking(project: Path, outcome: Outcome) -> None:
-    from components.registry import tracking
+    from components.registry.memory import tracking
 
     found = plan(Project(project), "digits", ["model=never-seen"])
     assert {each.why for each in found if each.does == "runs"} == {"it was not done before"}

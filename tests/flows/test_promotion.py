@@ -18,9 +18,10 @@ import pytest
 from typer.testing import CliRunner
 
 from components.config.gates import ApprovalsGate
-from components.registry import decisions, ledger, tracking
+from components.registry import decisions, ledger
+from components.registry.memory import tracking
+from components.registry.memory.tracking import Tracking
 from components.registry.registration import register
-from components.registry.tracking import Tracking
 from components.registry.versions import aliases
 from tests.components.registry.registry_builders import LIMITS, build_case, build_evidence, build_model, encode
 

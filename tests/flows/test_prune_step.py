@@ -9,7 +9,7 @@ import pytest
 from components.artifacts import Model
 from components.compress.allowance import AllowanceError
 from components.compress.pruning.report import PruningReport
-from components.registry import tracking
+from components.registry.memory import tracking
 from flows.line import Outcome, line
 
 PRUNE = "prune={kind: structured, keep: 0.5, epochs: 1, importance: taylor, allowance: 1.0}"

@@ -97,7 +97,7 @@ def test_a_command_that_reads_leaves_nothing(name: str, tmp_path: Path, monkeypa
 
 @pytest.mark.slow
 def test_a_mistyped_name_makes_no_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from components.registry import tracking
+    from components.registry.memory import tracking
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     project = a_project(tmp_path)

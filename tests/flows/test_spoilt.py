@@ -13,7 +13,7 @@ import pytest
 from components.artifacts import ArtifactError
 from components.config import ConfigurationError
 from components.data.errors import DataError
-from components.registry.store import TrackingError
+from components.registry.memory.store import TrackingError
 from components.registry.versions import RegistryError
 from flows.line import Outcome, line
 from tests.flows.spoiling import SPOILS, cut, empty, other, rubbish

@@ -17,7 +17,8 @@ import pytest
 from mlflow import MlflowClient
 
 from components.artifacts import Model
-from components.registry import tracking, versions
+from components.registry import versions
+from components.registry.memory import tracking
 from flows.line import Outcome
 from tests.flows.conftest import make_project
 

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from components.config import ConfigurationError, load
-from components.registry import tracking
+from components.registry.memory import tracking
 from components.training.tuning.study import Study
 from flows import worker
 from flows.base.project import Project

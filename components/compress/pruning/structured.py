@@ -21,7 +21,7 @@ from components.artifacts import InputSpec
 from components.config import StructuredConfig
 from components.data.reading.loading import Arrays
 from components.export.errors import CompressionError
-from components.models.attention import SelfAttention, SpatialAttention
+from components.models.parts.attention import SelfAttention, SpatialAttention
 from components.models.registry import Network
 from components.runtimes.execution import noise
 from components.tasks.network import preprocess

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import onnx
 
-from components.compress.quantization.graphs import heads, layers
 from components.compress.quantization.measuring import signal_to_noise
-from components.compress.quantization.static import OPERATORS, Bits, Method, to_int8
+from components.compress.quantization.rewriting.graphs import heads, layers
+from components.compress.quantization.rewriting.static import OPERATORS, Bits, Method, to_int8
 from components.runtimes.execution import Images, open_session
 from components.runtimes.onnxruntime import session_answerer
 from components.runtimes.protocol import Answerer

@@ -10,11 +10,11 @@ from pathlib import Path
 import onnx
 
 from components.compress.quantization.control import Search, floating_nodes, search, sensitivity
-from components.compress.quantization.equalization import equalized
 from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.report import Int8Facts
-from components.compress.quantization.saturating import saturating
-from components.compress.quantization.static import METHODS, Bits, Method, prepare, to_int8
+from components.compress.quantization.rewriting.equalization import equalized
+from components.compress.quantization.rewriting.saturating import saturating
+from components.compress.quantization.rewriting.static import METHODS, Bits, Method, prepare, to_int8
 from components.config import QuantizeConfig
 from components.runtimes.execution import Images, executed_kernels, open_session
 from components.runtimes.onnxruntime import session_answerer

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from components.compress.quantization.correction import corrected
-from components.compress.quantization.graphs import ARITHMETIC, Weights, weights
-from components.compress.quantization.rounding import rounded
+from components.compress.quantization.rewriting.correction import corrected
+from components.compress.quantization.rewriting.graphs import ARITHMETIC, Weights, weights
+from components.compress.quantization.rewriting.rounding import rounded
 from components.export.errors import CompressionError
 from components.runtimes.execution import Images
 

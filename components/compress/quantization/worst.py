@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from components.artifacts import Predictions
-from components.compress.quantization.saturating import saturating
+from components.compress.quantization.rewriting.saturating import saturating
 from components.runtimes import onnxruntime as engine
 from components.runtimes.onnxruntime import session_answerer
 from components.runtimes.protocol import Answerer

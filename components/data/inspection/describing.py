@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from components.blas import one_thread
 from components.data.inspection.embedding import Embedding, Floats, descriptor
 from components.data.inspection.outliers import Usual
-from components.data.inspection.threads import one_thread
 from components.data.inspection.thumbnails import BATCH, Rows
 
 Indices = npt.NDArray[np.int64]

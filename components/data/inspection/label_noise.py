@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.data.inspection.threads import one_thread
+from components.blas import one_thread
 from components.data.inspection.thumbnails import BATCH, Rows
 
 Indices = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.models.compact import Compact, at_least
-from components.models.layers import Count, Normalize, Parts
+from components.models.parts.layers import Count, Normalize, Parts
 from components.models.registry import register
 
 BLOCKS = 3

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.models.compact import Compact, at_least
-from components.models.layers import ConvBlock, Count, Normalize, Parts
+from components.models.parts.layers import ConvBlock, Count, Normalize, Parts
 from components.models.registry import register
 
 

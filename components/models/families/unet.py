@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
-from components.models.layers import ConvBlock, Count, Normalization, Normalize, Parts
+from components.models.parts.layers import ConvBlock, Count, Normalization, Normalize, Parts
 from components.models.registry import MAP, register
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from components.augment.policy import augment
 from components.config import TransferConfig
-from components.models.sequence import blocks as blocks_of
+from components.models.parts.sequence import blocks as blocks_of
 from components.tasks import registry as tasks
 from components.tasks.network import network_of
 from components.tasks.protocol import Batch

@@ -16,7 +16,7 @@ from torch import nn
 
 from components.config import TransferConfig
 from components.models import pretrained
-from components.models.sequence import blocks as blocks_of
+from components.models.parts.sequence import blocks as blocks_of
 from components.training.jobs.job import Event, TrainingError
 from components.training.loop import checkpoint
 from components.training.loop.averaging import TailAverage

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 from torch.utils.flop_counter import FlopCounterMode
 
-from components.models.sequence import sequence
+from components.models.parts.sequence import sequence
 from components.tasks.protocol import Batch
 from components.training.jobs.job import TrainingError
 from components.training.objectives.objective import Objective

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from components.artifacts import Dataset, InputSpec, Model
-from components.compress.quantization.graphs import heads, quantized_operators
+from components.compress.quantization.rewriting.graphs import heads, quantized_operators
 from components.compress.quantize import Quantized, quantize
 from components.config import NetworkConfig, QuantizeConfig
 from components.data.reading.loading import load_split

@@ -10,7 +10,7 @@ import pytest
 
 from components import machine
 from components.artifacts import Dataset, Model, write_model
-from components.compress.quantization.static import Bits, prepare, to_int8
+from components.compress.quantization.rewriting.static import Bits, prepare, to_int8
 from components.compress.quantization.worst import saturating_answerer
 from components.config import EvaluateConfig
 from components.data.reading.loading import load_split

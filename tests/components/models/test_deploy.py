@@ -10,8 +10,8 @@ import onnx
 import pytest
 from torch import nn
 
-from components.compress.quantization.graphs import quantized_operators
-from components.compress.quantization.static import prepare, to_int8
+from components.compress.quantization.rewriting.graphs import quantized_operators
+from components.compress.quantization.rewriting.static import prepare, to_int8
 from components.config import NetworkConfig
 from components.export.export import export, parity
 from components.runtimes.execution import INPUT, answers, open_session

@@ -11,8 +11,9 @@ from torch import nn
 from torchvision import models
 
 from components.config import ConfigurationError, NetworkConfig
-from components.models import from_torchvision, registry
-from components.models.stem import halvings_to_skip
+from components.models import registry
+from components.models.libraries import from_torchvision
+from components.models.libraries.stem import halvings_to_skip
 from tests.components.models.models_builders import OUTPUTS, images, network, spec
 
 # One of each class that torchvision has.

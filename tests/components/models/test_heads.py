@@ -12,7 +12,7 @@ from components.artifacts import Head, InputSpec, ModelCard, write_model
 from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
 from components.models.network import load_network, save_weights
-from components.models.units import Units, in_units
+from components.models.parts.units import Units, in_units
 
 SPEC = InputSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.25,))
 RESIDUAL = NetworkConfig(name="residual", arguments={"width": 4})

@@ -10,9 +10,9 @@ from torch import nn
 from torchvision.ops import SqueezeExcitation as TorchvisionSqueezeExcitation
 from torchvision.ops import stochastic_depth
 
-from components.models.attention import ChannelAttention, SelfAttention, SpatialAttention, SqueezeExcitation
-from components.models.layers import Parts, StochasticDepth, normalization
-from components.models.pooling import EXPONENT, GeneralizedMean, pool
+from components.models.parts.attention import ChannelAttention, SelfAttention, SpatialAttention, SqueezeExcitation
+from components.models.parts.layers import Parts, StochasticDepth, normalization
+from components.models.parts.pooling import EXPONENT, GeneralizedMean, pool
 
 
 def features(*shape: int) -> torch.Tensor:

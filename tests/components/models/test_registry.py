@@ -11,7 +11,7 @@ from torch import nn
 from components.artifacts import InputSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
-from components.models.sequence import blocks, sequence
+from components.models.parts.sequence import blocks, sequence
 from tests.components.models.models_builders import (
     COMPACT,
     OTHERS,

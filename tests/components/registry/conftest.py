@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from components.artifacts import Evidence
+from components.registry.memory.tracking import Tracking, connect
 from components.registry.registration import register
-from components.registry.tracking import Tracking, connect
 from tests.components.registry.registry_builders import build_evidence, build_model, encode
 
 

@@ -7,7 +7,7 @@ import pytest
 from components.artifacts import Decision, Evidence
 from components.config.gates import ApprovalsGate
 from components.registry import approvals, decisions, ledger
-from components.registry.tracking import Tracking
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import RegistryError, aliases
 from tests.components.registry.registry_builders import LIMITS, build_case
 

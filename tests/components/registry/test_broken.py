@@ -16,8 +16,8 @@ from sqlalchemy.engine import Engine
 
 from components.artifacts import Evidence
 from components.registry import approvals, decisions, inspection, ledger, lines, listing, record, versions
-from components.registry.store import TrackingError
-from components.registry.tracking import KIND, Tracking
+from components.registry.memory.store import TrackingError
+from components.registry.memory.tracking import KIND, Tracking
 from components.registry.versions import RegistryError
 from tests.components.registry.registry_builders import LIMITS, NOW, TEST, build_case
 

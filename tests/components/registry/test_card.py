@@ -7,7 +7,7 @@ from typing import Any
 from components.artifacts import Ancestor, DatasetCard, Figure
 from components.registry.card import model_card
 from components.registry.gates import judge
-from components.registry.tracking import evidence_metrics
+from components.registry.memory.tracking import evidence_metrics
 from tests.components.registry.registry_builders import (
     CLASSES,
     DATA,

@@ -7,7 +7,7 @@ import pytest
 
 from components.artifacts import Decision, Evidence, Figure
 from components.registry import decisions, ledger, record
-from components.registry.tracking import Tracking
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import RegistryError, aliases, production_reference, version_tags
 from tests.components.registry.registry_builders import LIMITS, build_case, build_evidence, drift_report
 

@@ -7,9 +7,9 @@ import pytest
 
 from components.artifacts import Evidence, Model
 from components.registry.finding import find
+from components.registry.memory.store import TrackingError
+from components.registry.memory.tracking import Tracking
 from components.registry.registration import register
-from components.registry.store import TrackingError
-from components.registry.tracking import Tracking
 from components.registry.versions import RegistryError
 from tests.components.registry.registry_builders import build_evidence, build_model, encode
 

@@ -9,10 +9,11 @@ import pytest
 
 from components import machine
 from components.artifacts import Evidence, Figure
-from components.registry import addresses, comparing, lines, registration
+from components.registry import comparing, lines, registration
 from components.registry.comparing import Difference
-from components.registry.store import TrackingError
-from components.registry.tracking import KIND, Tracking
+from components.registry.memory import addresses
+from components.registry.memory.store import TrackingError
+from components.registry.memory.tracking import KIND, Tracking
 from components.registry.versions import RegistryError
 from tests.components.registry.registry_builders import DATA, build_evidence
 

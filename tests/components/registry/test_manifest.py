@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import ArtifactError
-from components.registry import manifest
-from components.registry.tracking import KIND, Tracking
+from components.registry.memory import manifest
+from components.registry.memory.tracking import KIND, Tracking
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from components import texts
 from components.artifacts import Evidence
 from components.config.gates import ApprovalsGate
 from components.registry import approvals, decisions, ledger, record
-from components.registry.store import local_path
-from components.registry.tracking import Tracking
+from components.registry.memory.store import local_path
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import RegistryError
 from flows.base.screen import Screen
 from flows.commands.summary import ledger_tables

@@ -24,9 +24,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from components.artifacts import Model
-from components.registry import ledger, lines, place, versions
-from components.registry.store import TrackingError, local_path, local_uri
-from components.registry.tracking import connect
+from components.registry import ledger, lines, versions
+from components.registry.memory import place
+from components.registry.memory.store import TrackingError, local_path, local_uri
+from components.registry.memory.tracking import connect
 
 CODE = Path(__file__).parents[3]
 EARLIER = Path(__file__).parent / "earlier" / "store.tar.xz"
@@ -136,7 +137,7 @@ def test_a_store_of_an_earlier_version_is_whole_in_another_place(tmp_path: Path,
 
 def test_it_is_told_once_and_costs_one_query_afterwards(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = unpack(tmp_path / "project")
-    with caplog.at_level(logging.WARNING, "components.registry.place"):
+    with caplog.at_level(logging.WARNING, "components.registry.memory.place"):
         connect(root)
         connect(root)
     assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [

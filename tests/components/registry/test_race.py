@@ -13,7 +13,7 @@ import pytest
 
 from components.artifacts import Evidence, Figure
 from components.registry import decisions, ledger
-from components.registry.tracking import Tracking
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import PRODUCTION, aliased
 from tests.components.registry.registry_builders import LIMITS, build_case, drift_report
 
@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import sys
 from pathlib import Path
-from components.registry import decisions, tracking
+from components.registry import decisions
+from components.registry.memory import tracking
 from components.registry.versions import RegistryError
 store = tracking.connect(Path(sys.argv[1]))
 print("ready", flush=True)

@@ -14,8 +14,8 @@ import pytest
 
 from components.artifacts import Evidence
 from components.registry import registration
+from components.registry.memory.tracking import Tracking
 from components.registry.registration import register
-from components.registry.tracking import Tracking
 from components.registry.versions import (
     RegistryError,
     aliases,

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from components.registry import decisions, standing
+from components.registry.memory.tracking import KEY, KIND, Tracking
 from components.registry.registration import register
-from components.registry.tracking import KEY, KIND, Tracking
 from tests.components.registry.registry_builders import build_evidence, build_model, encode
 
 LATER = time.time() + 1e6  # everything that there is ended before

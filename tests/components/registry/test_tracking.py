@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from components.registry.store import TrackingError
-from components.registry.tracking import Tracking, connect
+from components.registry.memory.store import TrackingError
+from components.registry.memory.tracking import Tracking, connect
 from tests.components.registry.registry_builders import build_evidence
 
 
@@ -139,7 +139,7 @@ def test_a_server_that_does_not_let_us_in_is_not_said_to_be_away(tmp_path: Path,
 @pytest.mark.slow
 def test_processes_that_start_together_create_one_database(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from components.registry.tracking import connect;"
+        "import sys; from pathlib import Path; from components.registry.memory.tracking import connect;"
         "t = connect(Path(sys.argv[1]), 'digits'); t.finish(t.start_run('train'))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) for _ in range(3)]

@@ -15,9 +15,10 @@ from components.artifacts import Evidence
 from components.config.gates import ApprovalsGate
 from components.data.errors import DataError
 from components.data.versions.repository import lock_file
-from components.registry import approvals, decisions, ledger, lines, tracking, versions
-from components.registry.store import TrackingError
-from components.registry.tracking import Tracking
+from components.registry import approvals, decisions, ledger, lines, versions
+from components.registry.memory import tracking
+from components.registry.memory.store import TrackingError
+from components.registry.memory.tracking import Tracking
 from components.registry.versions import RegistryError
 from components.training.jobs.job import TrainingError
 from components.training.loop.rollback import Rollbacks

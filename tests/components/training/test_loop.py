@@ -20,7 +20,7 @@ from components.artifacts import Dataset, ModelCard, write_model
 from components.config import AugmentConfig, NetworkConfig, TrainingConfig
 from components.data.reading.decoded import map_split
 from components.models.network import save_weights
-from components.models.sequence import blocks
+from components.models.parts.sequence import blocks
 from components.tasks import registry as tasks
 from components.tasks.network import network_of
 from components.tasks.protocol import Batch

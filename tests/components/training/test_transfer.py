@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from components.artifacts import InputSpec
 from components.config import NetworkConfig, TrainingConfig, TransferConfig
 from components.models import registry
-from components.models.sequence import blocks
+from components.models.parts.sequence import blocks
 from components.training.optimizing import transfer
 
 INPUTS = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))

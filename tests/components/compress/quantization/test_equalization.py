@@ -9,10 +9,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from components.artifacts import Dataset, Model
-from components.compress.quantization.equalization import equalized, pairs
 from components.compress.quantization.integer import Looked, to_best_int8
 from components.compress.quantization.measuring import signal_to_noise
-from components.compress.quantization.static import prepare, to_int8
+from components.compress.quantization.rewriting.equalization import equalized, pairs
+from components.compress.quantization.rewriting.static import prepare, to_int8
 from components.config import QuantizeConfig
 from components.data.reading.loading import load_split
 from components.runtimes.execution import INPUT, open_session

@@ -14,8 +14,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from components.compress.quantization.integer import _fewest_bits
-from components.compress.quantization.saturating import saturating
-from components.compress.quantization.static import prepare, to_int8
+from components.compress.quantization.rewriting.saturating import saturating
+from components.compress.quantization.rewriting.static import prepare, to_int8
 from components.compress.quantization.worst import saturating_answerer
 from components.config import QuantizeConfig
 from components.runtimes import onnxruntime as engine

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
 
-from components.compress.quantization.graphs import layers, quantized_operators
-from components.compress.quantization.static import OPERATORS, Bits, prepare, to_int8
+from components.compress.quantization.rewriting.graphs import layers, quantized_operators
+from components.compress.quantization.rewriting.static import OPERATORS, Bits, prepare, to_int8
 from components.export.errors import CompressionError
 from components.runtimes.execution import INPUT, executed_kernels, open_session
 

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
 
-from components.compress.quantization.correction import corrected
-from components.compress.quantization.graphs import weights
-from components.compress.quantization.rounding import rounded
+from components.compress.quantization.rewriting.correction import corrected
+from components.compress.quantization.rewriting.graphs import weights
+from components.compress.quantization.rewriting.rounding import rounded
 from components.compress.quantization.weights import STORAGES, Storage, stored
 from components.export.errors import CompressionError
 from components.runtimes.execution import INPUT, open_session

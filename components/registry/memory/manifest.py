@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.artifacts import ArtifactError, Card
-from components.registry.store import MissingError
-from components.registry.tracking import Run, Tracking
+from components.registry.memory.store import MissingError
+from components.registry.memory.tracking import Run, Tracking
 
 FILE = "manifest.json"
 TAG = "convoy.manifest"  # of the run: digest of its manifest

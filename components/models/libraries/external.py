@@ -17,8 +17,8 @@ from torch import nn
 
 from components.artifacts import InputSpec
 from components.config import ConfigurationError, NetworkConfig
-from components.models.arguments import wrong_arguments
-from components.models.stem import Stem
+from components.models.libraries.stem import Stem
+from components.models.parts.arguments import wrong_arguments
 
 PLAIN = (bool, int, float, str)
 
@@ -104,7 +104,7 @@ def _plain(parameter: inspect.Parameter) -> Any:
 
 
 def _library(origin: str) -> Library:
-    from components.models import from_timm, from_torchvision
+    from components.models.libraries import from_timm, from_torchvision
 
     libraries: dict[str, Any] = {"timm": from_timm, "torchvision": from_torchvision}
     library: Library = libraries[origin]

@@ -30,8 +30,8 @@ from mlflow.exceptions import MlflowException
 from components import machine, offered, texts
 from components.artifacts import Evidence
 from components.files import digest_values, replacing
-from components.registry import addresses, database, place
-from components.registry.store import (
+from components.registry.memory import addresses, database, place
+from components.registry.memory.store import (
     MissingError,
     TrackingError,
     creation_lock,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from components.compress.quantization.graphs import ARITHMETIC, channel_axis
+from components.compress.quantization.rewriting.graphs import ARITHMETIC, channel_axis
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1  # what 16 bits hold
 BRIGHTEST = 255  # the largest activation

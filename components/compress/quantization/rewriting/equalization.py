@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from components.compress.quantization.graphs import heads
+from components.compress.quantization.rewriting.graphs import heads
 
 Floats = npt.NDArray[np.float32]
 

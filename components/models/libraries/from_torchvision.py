@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
-from components.models.layers import Normalize
-from components.models.stem import Stem, halvings_to_skip, skip_halvings
+from components.models.libraries.stem import Stem, halvings_to_skip, skip_halvings
+from components.models.parts.layers import Normalize
 
 RESERVED = frozenset(
     {"self", "num_classes", "weights", "progress", "block", "input_size", "aux_logits", "transform_input"}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from components.compress.quantization.graphs import weights
+from components.compress.quantization.rewriting.graphs import weights
 from components.runtimes.execution import INPUT, Images, open_session
 
 Floats = npt.NDArray[np.float32]

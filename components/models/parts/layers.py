@@ -10,8 +10,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
-from components.models.attention import Attention, ChannelAttention, SelfAttention, SpatialAttention, SqueezeExcitation
-from components.models.pooling import Pooling
+from components.models.parts.attention import (
+    Attention,
+    ChannelAttention,
+    SelfAttention,
+    SpatialAttention,
+    SqueezeExcitation,
+)
+from components.models.parts.pooling import Pooling
 
 Normalization = Literal["batch", "group"]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]

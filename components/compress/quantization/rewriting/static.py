@@ -14,7 +14,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from components.compress.quantization.graphs import ARITHMETIC, heads, quantized_operators
+from components.compress.quantization.rewriting.graphs import ARITHMETIC, heads, quantized_operators
 from components.export.errors import CompressionError
 from components.export.export import quiet
 from components.runtimes.execution import INPUT, Images

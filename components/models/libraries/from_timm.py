@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
-from components.models.from_torchvision import expanded
-from components.models.layers import Normalize
-from components.models.stem import Stem, halvings_to_skip, skip_halvings
+from components.models.libraries.from_torchvision import expanded
+from components.models.libraries.stem import Stem, halvings_to_skip, skip_halvings
+from components.models.parts.layers import Normalize
 
 RESERVED = frozenset({"self", "num_classes", "in_chans", "img_size", "device", "dtype"})
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from components.registry.store import TrackingError, local_path
+from components.registry.memory.store import TrackingError, local_path
 
 FOLDER = "mlartifacts"  # in the project's state: what runs and models keep
 IN_USE_SECONDS = 30.0  # a line touches its lease every few seconds, so one that rested for so long is over or elsewhere

@@ -1,0 +1,1 @@
+"""MLflow as the memory of a project: its database, its files, and where these lie now."""
