@@ -88,7 +88,7 @@ class Dataset:
         """The columns, which all splits share; raises ArtifactError where no split has shards."""
         shard = next((shard for split in SPLITS for shard in self.shards(split)), None)
         if shard is None:
-            raise ArtifactError(f"{self.folder}: expected shards SPLIT-*.parquet, found none")
+            raise ArtifactError(f"{self.folder}: expected shards {SPLITS[0]}-*.parquet, found none")
         return pq.read_schema(shard)
 
     def table(self, split: Split, columns: list[str] | None = None) -> pa.Table:

@@ -254,7 +254,7 @@ def test_a_killed_change_has_changed_nothing(tmp_path: Path) -> None:
     root = unpack(tmp_path / "project")
     before = everything(root)
     program = (
-        "import os, sys; from pathlib import Path; from components.registry import place, store\n"
+        "import os, sys; from pathlib import Path; from components.registry.memory import place, store\n"
         "whole = place._move\n"
         "def half(*given):\n"
         "    whole(*given); os.kill(os.getpid(), 9)\n"
@@ -284,7 +284,7 @@ def test_a_store_in_use_at_its_other_place_is_not_taken_away(tmp_path: Path) -> 
 
 def test_a_database_that_cannot_be_written_is_told_of_and_stays() -> None:
     program = (
-        "import os, sys; from pathlib import Path; from components.registry import place, store\n"
+        "import os, sys; from pathlib import Path; from components.registry.memory import place, store\n"
         "root = Path(sys.argv[1])\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
         "try: place.settle(root, store.local_uri(root))\n"
