@@ -22,7 +22,7 @@ from components.registry.memory import tracking
 from flows.line import Outcome
 from tests.flows.conftest import make_project
 
-LIMIT = 240.0  # seconds; a quiet machine needs a tenth
+LIMIT = 600  # seconds: two whole lines, on a machine that may be busy
 
 
 def start(root: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -58,6 +58,7 @@ def result(root: Path, step: str) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_killed_while_training_it_goes_on_and_ends_with_the_same_weights(
     tmp_path: Path, outcome: Outcome, project: Path
 ) -> None:
@@ -152,6 +153,7 @@ def test_interrupted_it_closes_its_runs_and_says_how_to_go_on(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_two_lines_at_once_do_not_do_a_step_twice(tmp_path: Path) -> None:
     root = make_project(tmp_path / "twice")
     first, second = start(root), start(root)
