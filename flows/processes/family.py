@@ -67,7 +67,7 @@ class Family:
 
     def end(self, spare: Collection[int] = ()) -> None:
         """Kill every member but those whose numbers are spared, and whoever they start meanwhile."""
-        end(self.mark, spare)
+        end(self.mark, self.scratch, spare)
 
     def leave(self) -> None:
         """Kill all, remove the temporary folder, and send the reaper home."""
@@ -152,22 +152,32 @@ def own() -> dict[str, str]:
     return {"family": mine.mark, "scratch": str(mine.scratch)}
 
 
-def members(mark: str) -> list[psutil.Process]:
-    """The living processes that bear the mark, this one left out."""
+def members(mark: str, scratch: Path | None = None) -> list[psutil.Process]:
+    """The living processes that bear the mark, this one left out.
+
+    Ray's agents write their title over their environment: they are known by files that they have open in `scratch`.
+    """
     bearing = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+            if process.pid == os.getpid():
+                continue
+            environment = process.environ()
+            if environment.get(MARK) == mark or (not environment and _writes_into(process, scratch)):
                 bearing.append(process)
         except (psutil.Error, OSError):
             continue  # gone, or somebody else's
     return bearing
 
 
-def end(mark: str, spare: Collection[int] = ()) -> None:
-    """Kill those who bear the mark, again and again until there are none."""
+def _writes_into(process: psutil.Process, folder: Path | None) -> bool:
+    return folder is not None and any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+
+
+def end(mark: str, scratch: Path | None = None, spare: Collection[int] = ()) -> None:
+    """Kill the family's members, again and again until there are none."""
     for _ in range(20):
-        left = [process for process in members(mark) if process.pid not in spare]
+        left = [process for process in members(mark, scratch) if process.pid not in spare]
         if not left:
             return
         for process in left:
@@ -198,9 +208,9 @@ def _reap(mark: str, scratch: Path, worker: int) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     sys.stdin.buffer.read()  # returns when the command has ended
     limit = time.monotonic() + CLOSING_SECONDS
-    while worker and time.monotonic() < limit and any(member.pid == worker for member in members(mark)):
+    while worker and time.monotonic() < limit and any(each.pid == worker for each in members(mark, scratch)):
         time.sleep(0.1)
-    end(mark)
+    end(mark, scratch)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -249,10 +249,12 @@ def _is_over(lease: Lease) -> bool:
 def _end_family(lease: Lease) -> None:
     """What a killed command has started, where its reaper was killed too."""
     mark, scratch = lease.content.get("family"), lease.content.get("scratch")
-    if mark and not _elsewhere(lease):
-        family.end(mark)
-    if mark and scratch and not _elsewhere(lease) and family.is_of(Path(scratch), mark):
-        shutil.rmtree(scratch, ignore_errors=True)
+    if not mark or _elsewhere(lease):
+        return
+    own = Path(scratch) if scratch and family.is_of(Path(scratch), mark) else None
+    family.end(mark, own)
+    if own is not None:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def close_runs(project: Project, lease: Lease) -> list[str]:

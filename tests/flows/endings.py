@@ -152,22 +152,35 @@ def named(root: Path, text: str) -> list[psutil.Process]:
 def left(root: Path, scratch: Path, until: float) -> list[str]:
     """Processes and temporary files that are still there at a moment of `time.monotonic`; [] as soon as none are."""
     while True:
-        found = [f"{process.pid} {' '.join(process.cmdline())[:120]}" for process in _living(root)]
+        found = [f"{process.pid} {' '.join(process.cmdline())[:120]}" for process in _living(root, scratch)]
         found += [str(path.relative_to(scratch)) for path in scratch.rglob("*")][:10]
         if not found or time.monotonic() > until:
             return found
         time.sleep(0.1)
 
 
-def _living(root: Path) -> list[psutil.Process]:
+def _living(root: Path, scratch: Path) -> list[psutil.Process]:
     living = []
-    for process in processes(root):
+    for process in [*processes(root), *_nameless(scratch)]:
         try:
             process.cmdline()
             living.append(process)
         except psutil.Error:
             continue
     return living
+
+
+def _nameless(scratch: Path) -> list[psutil.Process]:
+    """Ray's agents, which write their title over their environment: by files that they have open, deleted ones too."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            links = [] if process.environ() else list(Path(f"/proc/{process.pid}/fd").iterdir())
+            if any(os.readlink(link).startswith(f"{scratch}/") for link in links):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
 
 
 def open_runs(root: Path) -> list[str]:

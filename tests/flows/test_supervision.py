@@ -234,6 +234,36 @@ def test_a_family_ends_with_the_members_that_are_started_meanwhile(tmp_path: Pat
     process.wait()
 
 
+def test_a_member_that_has_lost_its_environment_is_known_by_its_files(tmp_path: Path) -> None:
+    """As Ray's agents do, whose title is written over their environment; their parent is killed, and they go on."""
+    titled = (
+        "import os, sys, time, ray\n"
+        "log = open(os.path.join(sys.argv[1], 'agent.log'), 'w')\n"
+        "ray._raylet.setproctitle('ray::DashboardAgent')\n"
+        "print('titled', flush=True)\n"
+        "time.sleep(300)\n"
+    )
+    with family.gathered() as own, family.gathered() as other:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", titled, str(each.scratch)],
+                env={**os.environ, **each.environment},
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+            for each in (own, other)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"titled\n"
+        assert psutil.Process(processes[0].pid).environ() == {}
+        assert [each.pid for each in family.members(own.mark, own.scratch)] == [processes[0].pid]
+        own.end()
+        processes[0].wait(timeout=5)
+        assert processes[1].poll() is None, "another family's"
+    processes[1].wait(timeout=5)
+
+
 def test_records_survive_a_line_that_was_cut_short(tmp_path: Path) -> None:
     file = tmp_path / "line.jsonl"
     whole = json.dumps({"at": 1, "kind": "said", "text": "é"}, ensure_ascii=False).encode()
