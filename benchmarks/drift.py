@@ -32,7 +32,7 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.machine import ROOT
 from benchmarks.machine import describe as machine
-from components.artifacts import InputSpec
+from components.artifacts import DatasetCard, InputSpec
 from components.config import DigitScenesSource, DriftConfig, NetworkConfig
 from components.data.drift import comparison as drift
 from components.data.drift import rule as drift_rule
@@ -76,7 +76,7 @@ class Pool:
     def described(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Of every row as it is; made once, since trials draw from the same ones."""
         every = self.rows(np.arange(len(self.images)), np.random.default_rng(0))
-        return describe(every, TARGET.summary(every.targets, self.classes)), seen(every, self.embed)
+        return describe(every, told(every, self.classes)), seen(every, self.embed)
 
     def drawn(self, trained: Arrays, unseen: Arrays) -> pd.DataFrame:
         """The profile of rows that are as they are in the pool."""
@@ -89,12 +89,16 @@ class Pool:
     def table(self, trained: Arrays, unseen: Arrays) -> pd.DataFrame:
         """The profile of any rows."""
         return pd.concat(
-            [describe(trained, TARGET.summary(trained.targets, self.classes)), seen(unseen, self.embed)],
+            [describe(trained, told(trained, self.classes)), seen(unseen, self.embed)],
             ignore_index=True,
         )
 
 
 # -- data and model -------------------------------------------------------------------------------------------------
+
+
+def told(rows: Arrays, classes: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    return TARGET.summary(rows.targets, DatasetCard.model_construct(classes=classes))
 
 
 def fashion() -> Pool:
@@ -112,13 +116,13 @@ def scenes() -> Pool:
     source = DigitScenesSource(kind="digit-scenes", scenes=12_000)
     drawn = digits.load()
     made = [digit_scenes.compose(source, number, *drawn) for number in range(source.scenes)]
-    images = np.stack([scene for scene, _ in made])[..., None]
+    images = np.stack([scene.image for scene in made])[..., None]
     layer = np.random.default_rng(0).standard_normal((images[0].size, 64)) / np.sqrt(images[0].size)
 
     def embed(batch: Bytes) -> npt.NDArray[Any]:
         return np.maximum((batch.reshape(len(batch), -1) / 255.0 - 0.25) @ layer, 0.0)
 
-    return Pool("digit scenes", images, np.stack([mask for _, mask in made]), digit_scenes.CLASSES, embed)
+    return Pool("digit scenes", images, np.stack([scene.mask for scene in made]), digit_scenes.CLASSES, embed)
 
 
 def learned(images: Bytes, labels: npt.NDArray[np.int64]) -> Embed:

@@ -70,7 +70,7 @@ def measured(way: str, seed: int, epochs: int, line: LineConfig, dataset: Datase
     members = MembersConfig.model_validate({**base, **WAYS[way]})
     jobs = member_jobs(members, dataset.card.task, line.training, line.augment, seed=1_000 * seed)
     models = study.trained(f"ensembles/{name}", jobs, dataset)
-    task, test = tasks.get(dataset.card.task), load_split(dataset, "test")
+    task, test = tasks.of(dataset.card), load_split(dataset, "test")
     asked = asked_of(models, task, dataset)
     said = [ask(task, torch_answerer(task, network), test, dataset.card) for network in asked.networks]
     outputs = together(said, test.targets).outputs

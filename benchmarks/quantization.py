@@ -130,7 +130,7 @@ class Judge:
     """Graphs beside the network that they are made of, in PyTorch, on one split."""
 
     def __init__(self, model: Model, samples: Arrays, dataset: Dataset) -> None:
-        self.task, self.samples, self.dataset = tasks.get(dataset.card.task), samples, dataset
+        self.task, self.samples, self.dataset = tasks.of(dataset.card), samples, dataset
         self.exact = torch_answerer(self.task, load_network(model))
         self.primary = self._accuracy(self.exact)
 

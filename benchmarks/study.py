@@ -108,7 +108,7 @@ def _tell(event: Event) -> None:
 
 def on_test(model: Model, dataset: Dataset) -> float:
     """The task's primary metric on the test split."""
-    task = tasks.get(dataset.card.task)
+    task = tasks.of(dataset.card)
     samples = load_split(dataset, "test")
     return primary(task, ask(task, torch_answerer(task, load_network(model)), samples, dataset.card, batch=500))
 

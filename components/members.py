@@ -60,6 +60,7 @@ class Member:
 
 
 TASKS = Registry("tasks.registry", "tasks", "TASK = ")
+ANSWERS = Registry("registry.registration", "registry.answers", "OUTPUTS = ")
 TARGETS = Registry("targets.registry", "targets", "TARGET = ")
 FAMILIES = Registry("models.registry", "models.families", r"@register\(")
 SOURCES = Registry("data.sources.registry", "data.sources", r"def read\(source: \w+Source,")

@@ -150,7 +150,7 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
     note += [*(["Nothing new: every step was found done.", ""] if outcome.unchanged else []), compared.said(), ""]
     note += [texts.markdown_table(("step", "run", "", "done because"), rows)]
     create_table_artifact(compared.table(), key="compared", description=compared.said())
-    metric = tasks.get(data.card.task).spec.primary
+    metric = tasks.of(data.card).spec.primary
     said = chain.markdown(assessment.stages, metric)
     run.tracking.log_note(run.run_id, "\n".join([*note, "", said]))
     run.tracking.log_model_output(run.run_id, versions.logged_model(run.tracking, decision.name, decision.version))

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,6 +45,9 @@ class DatasetCard(Card):
     input: InputSpec
     splits: dict[str, int]  # samples a split
     fingerprint: str  # SHA-256 of the ingested source
+    # What the kind of target notes beside the classes: its own name as `kind`, names, units, scales. Classes and masks
+    # note nothing, and are told by the type of their column.
+    target: dict[str, Any] = Field(default={}, exclude_if=operator.not_)
     folds: int | None = None  # the training split has a column `fold` of 0 … folds - 1
     dropped: dict[str, str] = Field(default={})  # id → why it left training; its row is in `dropped-*.parquet`
     # These two are in the file where there is something to say: data without twins keeps the digest it had before them.
@@ -57,9 +60,10 @@ class DatasetCard(Card):
 class Dataset:
     """A folder of Parquet shards, `SPLIT-00000.parquet` …, beside `dataset.json`.
 
-    Columns: `id` (string, unique), `image` (encoded bytes), `target` (int64 class, or the bytes of a PNG mask whose
-    pixels are classes), any `group_*`, `split`, `fold` where the training split is in folds, and facts found while
-    preparing (`width`, `height`, `mode`, `decodable`, `problem`, `pixels_sha256`, `mean`, `std`).
+    Columns: `id` (string, unique), `image` (encoded bytes), `target` (as its kind stores it: an int64 class, the bytes
+    of a PNG mask whose pixels are classes, a list of numbers), any `group_*`, `split`,
+    `fold` where the training split is in folds, and facts found while preparing (`width`, `height`, `mode`,
+    `decodable`, `problem`, `pixels_sha256`, `mean`, `std`).
     `digest` is DVC's, where the data is versioned; otherwise that of the files.
     """
 

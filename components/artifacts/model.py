@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,6 +42,7 @@ class ModelCard(Card):
     fusion: str | None = None  # how members' outputs are combined
     classes: tuple[str, ...]
     input: InputSpec
+    target: dict[str, Any] = Field(default={}, exclude_if=operator.not_)  # as in `DatasetCard`
     # What the last layer gives, where that is more than a number per class.
     head: Head | None = Field(default=None, exclude_if=lambda head: head is None)
     data: str  # digest of the data set it was trained on

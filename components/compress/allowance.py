@@ -55,7 +55,7 @@ def exchange(source: Model, stage: Model, dataset: Dataset) -> Exchange:
 
     An ensemble is taken at the word of its report, on the whole split: what was fitted there would flatter it.
     """
-    task, report = tasks.get(dataset.card.task), _report(source)
+    task, report = tasks.of(dataset.card), _report(source)
     samples = load_split(dataset, "validation", limit=None if report else SAMPLES)
 
     def figure(model: Model) -> float:

@@ -88,7 +88,7 @@ def student_job(
     `unlabelled` has images that the teacher alone answers for.
     Raises CompressionError where the teacher's task cannot be distilled.
     """
-    if not isinstance(tasks.get(teacher.card.task), Distillable):
+    if not isinstance(tasks.of(teacher.card), Distillable):
         raise CompressionError(f"task {teacher.card.task}: expected one whose networks can be distilled")
     return Job(
         name=STUDENT,
@@ -158,7 +158,7 @@ def student_jobs(
 
 def report_on(teacher: Model, trained: Sequence[Model], dataset: Dataset) -> DistillationReport:
     """Judge the teacher and the models of `student_jobs` on the validation split, and choose the best generation."""
-    task = tasks.get(dataset.card.task)
+    task = tasks.of(dataset.card)
     samples = load_split(dataset, "validation")
 
     def figure(model: Model) -> float:

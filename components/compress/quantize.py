@@ -99,7 +99,7 @@ def quantize(
         report = _measure(student, made, validation, dataset.card, config, len(looked.calibration), left_out)
         chosen = next(each.model for each in made if each.name == report.served)
         runtime = choose_runtime(
-            tasks.get(student.card.task), chosen.onnx, validation.images, batch=config.batch, threads=config.threads
+            tasks.of(student.card), chosen.onnx, validation.images, batch=config.batch, threads=config.threads
         )
         card = runtime.told(_made_of(student, "served", chosen.card.precision))
         _write(temporary / "served", onnx.load(chosen.onnx), card, student)
@@ -127,7 +127,7 @@ def _candidates(
     train_aware: TrainAware | None,
 ) -> tuple[list[Made], dict[str, str]]:
     """Float32 and everything that is asked for, and what was asked for and not made, with the reason."""
-    task = tasks.get(student.card.task)
+    task = tasks.of(student.card)
 
     def figure(answerer: Answerer) -> float:
         return primary(task, ask(task, answerer, validation, card, batch=config.batch))
@@ -173,7 +173,7 @@ def _measure(
     calibrated: int,
     left_out: dict[str, str],
 ) -> QuantizationReport:
-    task = tasks.get(student.card.task)
+    task = tasks.of(student.card)
     candidates = compared(task, made, validation, card, config)
     outcomes = [
         Outcome(each.name, each.loss.value, each.speedup, each.speedup_low, candidates[0].bytes / each.bytes)

@@ -54,10 +54,18 @@ from components.config.reading import (
     recipes,
 )
 from components.config.section import BY_CONTENT, ConfigurationError, Section
-from components.config.training import AugmentConfig, ImbalanceConfig, NetworkConfig, TrainingConfig, TransferConfig
+from components.config.training import (
+    NATURAL,
+    AugmentConfig,
+    ImbalanceConfig,
+    NetworkConfig,
+    TrainingConfig,
+    TransferConfig,
+)
 
 __all__ = [
     "BY_CONTENT",
+    "NATURAL",
     "ArraysSource",
     "AugmentConfig",
     "AwareConfig",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from components.config.section import Few, Fraction, Section, Seed, Share, Side, ascending, different
 
@@ -32,6 +33,9 @@ class DigitScenesSource(Section):
     size: Annotated[int, Field(ge=16, le=512)] = 32  # side of the square scene, pixels
     digits: Annotated[tuple[Few, Few], AfterValidator(ascending)] = (2, 4)  # fewest, most a scene
     noise: Share = 0.15  # standard deviation of the background noise, as a share of full scale
+    # masks: the digit of every pixel. values: how many digits there are, how large they are, how far they are tilted.
+    take: Literal["masks", "values"] = "masks"
+    tilt: Annotated[float, Field(ge=0.0, le=90.0)] = 0.0  # ± degrees by which all digits of a scene are turned
     seed: Seed = 0
 
 
@@ -84,6 +88,11 @@ def a_value_a_name(values: MaskValues | None, names: tuple[str, ...] | None) -> 
         raise ValueError("`values` that are all numbers, or all colours")
 
 
+def _without_units(numbers: object) -> object:
+    """A validator: columns alone are numbers that have no unit."""
+    return dict.fromkeys(numbers, "") if isinstance(numbers, list | tuple) else numbers
+
+
 class ManifestSource(Located):
     """A table with a row an image (CSV, TSV or Parquet). Columns `group_*` are groups without being named."""
 
@@ -98,6 +107,9 @@ class ManifestSource(Located):
     # Column: the class's name or number. Several: a column a class, of which one is 1 and the others are 0.
     target: str | Annotated[tuple[str, ...], AfterValidator(different)] = "target"
     mask: str | None = None  # column: a path to a PNG mask (or its bytes), instead of `target`
+    # Columns of numbers that are to be answered, instead of `target`: each with its unit, "" where it has none. A list
+    # of columns stands for numbers without units.
+    numbers: Annotated[dict[str, str], BeforeValidator(_without_units)] = Field(default={}, exclude_if=operator.not_)
     # Of the classes that masks (by pixel value, the background first) or targets number; None: the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     # Of masks whose pixels are other numbers than 0, 1, 2, …: the value of each of `names`, such as [0, 255], or
@@ -116,6 +128,8 @@ class ManifestSource(Located):
         a_value_a_name(self.values, self.names)
         if self.mask is not None and not isinstance(self.target, str):
             raise ValueError("either `mask` or several columns as `target`")
+        if self.numbers and (self.mask is not None or self.names is not None or self.target != "target"):
+            raise ValueError("either `numbers`, or `target`, `names` and `mask`")
         return self
 
 

@@ -31,7 +31,7 @@ class WorstGroupGate(Section):
     """The primary metric of the worst group or slice reaches the limit."""
 
     gate: Literal["worst_group"]
-    limit: Share
+    limit: NonNegativeFloat  # in the metric's unit
 
 
 class CalibrationGate(Section):
@@ -45,14 +45,14 @@ class RobustnessGate(Section):
     """The primary metric on corrupted pictures, at the worse end of its interval, reaches the limit."""
 
     gate: Literal["robustness"]
-    limit: Share
+    limit: NonNegativeFloat  # in the metric's unit
 
 
 class ProductionGate(Section):
     """On the same samples the version is not worse than production by more than the margin (non-inferiority)."""
 
     gate: Literal["production"]
-    margin: NonNegativeFloat = 0.0
+    margin: NonNegativeFloat = 0.0  # absolute where the primary metric is a share, else in parts of production's
 
 
 class Int8DropGate(Section):
@@ -63,7 +63,7 @@ class Int8DropGate(Section):
 
 
 class ParityGate(Section):
-    """PyTorch's and the float ONNX graph's probabilities differ by no more."""
+    """PyTorch's and the float ONNX graph's answers differ by no more: probabilities, or parts of an interval."""
 
     gate: Literal["parity"]
     limit: PositiveFloat = 1e-3

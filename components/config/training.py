@@ -119,6 +119,9 @@ class TransferConfig(Section):
         return self
 
 
+NATURAL = "natural"
+
+
 class TrainingConfig(Section):
     """How every network on the line is trained: members and student alike."""
 
@@ -132,6 +135,8 @@ class TrainingConfig(Section):
     rate_scaling: Literal["none", "linear", "square-root"] = "none"
     reference_batch: Batch | None = None  # the batch, over all workers, that `learning_rate` was chosen for
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2  # share of the steps in which the rate rises
+    # What is minimised, where the task has a choice (`convoy tasks` names it); natural: the task's own.
+    loss: str = Field(default=NATURAL, exclude_if=NATURAL.__eq__)
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     gradient_clip: PositiveFloat | None = None  # largest allowed norm
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # decay of the averaged weights; None: none are kept

@@ -39,7 +39,7 @@ def answerer(model: Model, threads: int | None = None) -> Answerer:
     """
     if model.onnx.is_file():
         return runtime.open_model(model, threads)
-    return torch_answerer(tasks.get(model.card.task), load_network(model))
+    return torch_answerer(tasks.of(model.card), load_network(model))
 
 
 def weight(model: Model) -> dict[str, Figure]:

@@ -51,7 +51,7 @@ def quality(
     model: Model, dataset: Dataset, config: EvaluateConfig, *, split: Split = "test"
 ) -> tuple[Evidence, Predictions]:
     """All of `evaluate` but the speed, which is better measured of several models in one go."""
-    task = tasks.get(model.card.task)
+    task = tasks.of(model.card)
     asked = at_its_worst(model, dataset, split, config.slices)
     answer, predictions = asked.answer, asked.predictions
     evidence = measure(predictions, task, config, split=split, twins=dataset.card.twins)
@@ -200,6 +200,7 @@ def paired_difference(
 ) -> Figure:
     """The candidate's metric less production's on the same samples, resampled together (paired bootstrap).
 
+    Of a metric that is no share, in parts of production's.
     Raises ValueError where the two tables are not about the same samples of the same data, or the metric is unknown.
     """
     other = _aligned(candidate, production)
@@ -209,16 +210,17 @@ def paired_difference(
         ours, theirs = task.measure(candidate, weights), task.measure(other, weights)
         if metric not in ours:
             raise ValueError(f"metric: expected one of {', '.join(ours)}, received {metric!r}")
-        return {metric: ours[metric] - theirs[metric]}
+        own = task.spec.metric(metric)
+        return {metric: -own.sign * own.lost(theirs[metric], ours[metric])}
 
     value = float(difference(np.ones((1, samples)))[metric][0])
     spread = bootstrap.distribution(difference, samples, resamples, seed)[metric]
-    return figure(value, spread, confidence, task.spec.metric(metric).unit)
+    return figure(value, spread, confidence)
 
 
 def against(rival: Model, predictions: Predictions, dataset: Dataset, config: EvaluateConfig) -> Figure:
     """The primary metric behind `predictions` less the rival's, which answers for the same samples now."""
-    task = tasks.get(dataset.card.task)
+    task = tasks.of(dataset.card)
     other = at_its_worst(rival, dataset, "test", config.slices).predictions
     return paired_difference(
         predictions,

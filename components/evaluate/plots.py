@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Picture
 from components import texts
 from components.artifacts import Evidence, Figure, GroupFigure
 from components.files import writing
+from components.tasks.capabilities import Compared
 
 Floats = npt.NDArray[np.float64]
 
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A94A0"
 INK, FAINT = "#1F2933", "#D9DEE4"
 DPI = 130
+MANY_SAMPLES = 400  # of answers and truths that are drawn
 MANY_CLASSES = 15  # above which a confusion matrix is drawn without its numbers
 
 
@@ -30,6 +32,7 @@ def draw(
     confusion: npt.NDArray[np.int64] | None,
     reliability: Floats | None,
     folder: Path,
+    numbers: Mapping[str, Compared] | None = None,
 ) -> dict[str, Path]:
     """Every plot there is something to show for: name → PNG file in `folder`.
 
@@ -41,6 +44,8 @@ def draw(
         pictures["confusion"] = confusion_matrix(confusion, classes)
     if reliability is not None:
         pictures["reliability"] = reliability_diagram(reliability)
+    if numbers:
+        pictures["numbers"] = answers_and_truths(numbers)
     if evidence.classes:
         pictures["classes"] = class_bars({name: evidence.classes[name] for name in classes})
     if evidence.groups:
@@ -88,6 +93,32 @@ def reliability_diagram(sums: Floats) -> Picture:
     lower.set(xlabel="how sure the model says it is", ylabel="of all")
     for axes in (upper, lower):
         plain(axes)
+    return picture
+
+
+def answers_and_truths(numbers: Mapping[str, Compared]) -> Picture:
+    """Each answer above its truth, with its interval; of many samples some, chosen evenly over the truths."""
+    across = min(3, len(numbers))
+    down = math.ceil(len(numbers) / across)
+    picture = Picture(figsize=(3.6 * across + 0.6, 3.6 * down), layout="constrained")
+    every = picture.subplots(down, across, squeeze=False).ravel()
+    for axes, (name, one) in zip(every, numbers.items(), strict=False):
+        order = np.argsort(one.target, kind="stable")
+        order = order[np.isfinite(one.prediction[order])]
+        some = order[np.unique(np.linspace(0, len(order) - 1, MANY_SAMPLES).astype(int))] if len(order) else order
+        inside = (one.target[some] >= one.low[some]) & (one.target[some] <= one.high[some])
+        for chosen, colour, said in ((inside, BLUE, "in its interval"), (~inside, ORANGE, "outside of it")):
+            rows = some[chosen]
+            axes.vlines(one.target[rows], one.low[rows], one.high[rows], color=colour, linewidth=0.7, alpha=0.3)
+            axes.plot(one.target[rows], one.prediction[rows], ".", color=colour, markersize=4, label=said)
+        ends = [one.target.min(), one.target.max()]
+        axes.plot(ends, ends, color=INK, linestyle="--", linewidth=1)
+        unit = f" ({texts.plot(one.unit)})" if one.unit else ""
+        axes.set(title=texts.plot(name), xlabel=f"the truth{unit}", ylabel=f"the model's answer{unit}")
+        plain(axes)
+    every[0].legend(frameon=False, loc="upper left", fontsize=8)
+    for axes in every[len(numbers) :]:
+        axes.set_visible(False)
     return picture
 
 

@@ -36,7 +36,7 @@ def predict(
     if not len(arrays):
         raise ArtifactError(f"{dataset.folder}: expected samples in the {split} split, found none")
     return ask(
-        tasks.get(model.card.task),
+        tasks.of(model.card),
         answer or answerer(model),
         arrays,
         dataset.card,

@@ -17,9 +17,8 @@ from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verd
 from components.evaluate import plots
 from components.files import writing
 from components.metrics.metric import SHARE, shown
-from components.tasks import registry as tasks
-from components.tasks.capabilities import WithConfusion, WithReliability
-from components.tasks.protocol import TaskSpec
+from components.tasks.capabilities import WithConfusion, WithNumbers, WithReliability
+from components.tasks.protocol import Task, TaskSpec
 
 COSTS = {
     "latency_ms": "time for one image on one thread: median, and the middle half of the rounds it was timed in",
@@ -37,7 +36,7 @@ class ReportData:
     title: str
     evidence: Evidence
     predictions: Predictions
-    task: str
+    task: Task
     stages: Mapping[str, Evidence] = field(default_factory=dict)  # members, ensemble, student, served: in that order
     verdicts: Sequence[Verdict] = ()
     about: Mapping[str, str] = field(default_factory=dict)  # provenance: data digest, git commit, run …
@@ -45,10 +44,11 @@ class ReportData:
 
 def write_report(data: ReportData, folder: Path) -> Path:
     """Write `folder/report.html` and `folder/plots/*.png`; returns the page."""
-    task = tasks.get(data.task)
+    task = data.task
     confusion = task.confusion(data.predictions) if isinstance(task, WithConfusion) else None
     sums = task.reliability(data.predictions) if isinstance(task, WithReliability) else None
-    files = plots.draw(data.evidence, data.predictions.classes, confusion, sums, folder / "plots")
+    numbers = task.compared(data.predictions) if isinstance(task, WithNumbers) else {}
+    files = plots.draw(data.evidence, data.predictions.classes, confusion, sums, folder / "plots", numbers)
     evidence = data.evidence
     stages = data.stages or {"this model": evidence}
     without = f"{evidence.primary}_without_twins"

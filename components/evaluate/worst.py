@@ -39,7 +39,7 @@ def at_its_worst(model: Model, dataset: Dataset, split: Split, slices: int) -> A
     saturating = saturating_answerer(model.onnx)
     if saturating is None:
         return Asked(answer, run, "either")
-    task = tasks.get(model.card.task)
+    task = tasks.of(model.card)
     held = predict(model, dataset, split, slice_count=slices, answer=saturating)
     name, both = task.spec.primary_metric, (primary(task, run), primary(task, held))
     figures = {f"{name}_as_run": Figure(value=both[0]), f"{name}_saturating": Figure(value=both[1])}

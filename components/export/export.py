@@ -72,7 +72,7 @@ def export(model: Model, folder: Path) -> Model:
     Raises ArtifactError where the weights do not fit the card.
     """
     network = load_network(model)
-    graph = _trace(network, tasks.get(model.card.task), model.card)
+    graph = _trace(network, tasks.of(model.card), model.card)
     describe(graph, model.card, source=model.digest)
     onnx.checker.check_model(graph, full_check=True)
 
@@ -88,7 +88,7 @@ def parity(model: Model, images: Images, batch: int = 64) -> float:
 
     The folder holds both (`export` writes them so). `images` (N, H, W, C) uint8.
     """
-    task, served = tasks.get(model.card.task), open_model(model)
+    task, served = tasks.of(model.card), open_model(model)
     exact = torch_answerer(task, load_network(model))
     parts = [images[part] for part in batches(len(images), batch)]
     return max(float(task.difference(exact(part), served(part)).max()) for part in parts)
@@ -147,7 +147,7 @@ def program(model: Model, *, batch: int | None = None) -> torch.export.ExportedP
 
     It holds no example, which PyTorch would pickle, and nothing of the files that it was made from.
     """
-    spec, task = model.card.input, tasks.get(model.card.task)
+    spec, task = model.card.input, tasks.of(model.card)
     example = torch.zeros(batch or 2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
     free = None if batch else {INPUT: {0: torch.export.Dim("batch")}}
     with quiet():
@@ -161,7 +161,7 @@ def program(model: Model, *, batch: int | None = None) -> torch.export.ExportedP
 
 def output_names(model: Model) -> tuple[str, ...]:
     """Of what `program` writes, whose outputs are numbered."""
-    return Deployable(load_network(model), tasks.get(model.card.task)).names
+    return Deployable(load_network(model), tasks.of(model.card)).names
 
 
 def _trace(network: nn.Module, task: Task, card: ModelCard) -> onnx.ModelProto:

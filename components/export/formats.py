@@ -229,7 +229,7 @@ def _reference(model: Model) -> Answerer:
 
 
 def _compared(model: Model, given: Answers, reference: Answerer, tried: np.ndarray, wanted: Format) -> float:
-    largest = float(tasks.get(model.card.task).difference(given, reference(tried)).max())
+    largest = float(tasks.of(model.card).difference(given, reference(tried)).max())
     allowed = INT8_TOLERANCE if model.card.precision == "int8" else FLOAT_TOLERANCE
     if not largest <= allowed:
         raise CompressionError(

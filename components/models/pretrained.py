@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from components.config import ConfigurationError, NetworkConfig
 from components.models.parts.layers import Normalize
+from components.models.parts.units import Units
 from components.models.weights import locate, sha256
 
 # Attention that is added to a trained network is a fifth of it at most; another width or family fits nowhere.
@@ -89,7 +90,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, digest:
     statistics = {
         f"{name}.{buffer}".lstrip(".")
         for name, module in network.named_modules()
-        if isinstance(module, Normalize)
+        if isinstance(module, Normalize | Units)
         for buffer in ("mean", "std")
     }
     first = next((f"{name}.weight" for name, m in network.named_modules() if isinstance(m, nn.Conv2d)), None)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from components import machine, texts
 from components.artifacts import WITH_TWINS, DatasetCard, Evidence, Figure, ModelCard, Verdict
 from components.metrics.metric import decimal
+from components.targets import registry as targets
+from components.tasks import registry as tasks
 
 
 def model_card(
@@ -28,10 +30,11 @@ def model_card(
     whatever else is known of the origin (git commit, MLflow run, lock). An unset `intended_use` is said to be unset.
     """
     primary = evidence.figures.get(evidence.primary)
+    asked = targets.get(tasks.get(model.task).spec.target).described(model.classes, model.target)
     sections = [
         f"# {name}",
-        f"A {model.precision} network for {model.task} of {dataset.input.width}×{dataset.input.height} images in "
-        f"{len(model.classes)} classes. **{_words(evidence.primary)} {_text(primary)}** on {evidence.samples} samples "
+        f"A {model.precision} network for {model.task} of {dataset.input.width}×{dataset.input.height} images "
+        f"{texts.markdown(asked)}. **{_words(evidence.primary)} {_text(primary)}** on {evidence.samples} samples "
         f"of the {evidence.split} split.",
         "## Intended use",
         intended_use
@@ -52,7 +55,7 @@ def model_card(
         "## Compression",
         _compression(stages, evidence.primary),
         "## Limits",
-        _limits(model, dataset, evidence),
+        _limits(dataset, evidence),
         "## Gates",
         _gates(verdicts),
         "## Provenance",
@@ -72,7 +75,7 @@ def model_card(
 
 def _data(dataset: DatasetCard, evidence: Evidence) -> str:
     splits = ", ".join(f"{count} {split}" for split, count in dataset.splits.items())
-    classes = ", ".join(map(texts.markdown, dataset.classes))
+    classes = ", ".join(map(texts.markdown, dataset.classes)) or "none"
     groups = ", ".join(map(texts.code, dataset.groups)) or "none"
     return (
         f"{texts.code(dataset.name)}, {splits} samples; classes: {classes}; declared groups: {groups}. "
@@ -150,11 +153,11 @@ def _compression(stages: Mapping[str, Evidence], primary: str) -> str:
     return texts.markdown_table(("model", _words(primary), "size", "one image, one thread"), rows)
 
 
-def _limits(model: ModelCard, dataset: DatasetCard, evidence: Evidence) -> str:
+def _limits(dataset: DatasetCard, evidence: Evidence) -> str:
     weakest = _weakest(evidence)
     lines = [
-        f"- Every image is brought to {dataset.input.width}×{dataset.input.height} pixels and gets one of the "
-        f"{len(model.classes)} classes, also where it shows none of them.",
+        f"- Every image is brought to {dataset.input.width}×{dataset.input.height} pixels and gets an "
+        "answer, also where it shows nothing of the kind.",
         "- The figures hold for data like the test split. Watch for drift.",
     ]
     if weakest:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow.pyfunc
 import pandas as pd
@@ -26,6 +27,7 @@ from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
 from components import decoding, machine, texts
 from components.artifacts import Evidence, Model, Predictions
+from components.members import ANSWERS
 from components.registry.memory import manifest
 from components.registry.memory.store import explained
 from components.registry.memory.tracking import BATCH, DATASET, DIGEST, PROCESSOR, Tracking, evidence_metrics
@@ -41,12 +43,19 @@ from components.registry.versions import (
     problem,
     versions,
 )
+from components.targets import registry as targets
 from components.tasks import registry as tasks
 
 SERVED = Path(__file__).with_name("served.py")
 DECODING = Path(decoding.__file__).parent  # goes along, so that images are read as they were for training
 MACHINE = Path(machine.__file__)  # goes along, to tell processors apart in one way
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pillow")  # all that served.py imports in any case
+TYPES: dict[str, Any] = {  # of a column of an answer, as MLflow knows it
+    "string": DataType.string,
+    "double": DataType.double,
+    "doubles": Map(DataType.double),
+    "strings": Map(DataType.string),
+}
 DESCRIPTION = 4000  # characters: MLflow keeps 5,000
 OPENING = "\n## Training"  # where the card's first lines end
 MODEL_VERSIONS = "mlflow.modelVersions"  # tag of a logged model: what MLflow's pages show it is registered as
@@ -123,16 +132,20 @@ def build_package(
     reading.mkdir()
     for file in DECODING.glob("*.py"):
         shutil.copyfile(file, reading / file.name)
+    answer = folder.with_name("answer")
+    answer.mkdir()
+    shutil.copyfile(Path(str(_writing(model).__file__)), answer / "answer.py")
     measured = folder.with_name("measured")
     measured.mkdir()
     shutil.copyfile(MACHINE, measured / MACHINE.name)
+    packed = served, reading, answer, measured
     known = {"processor": evidence.processor, "sums": evidence.sums} if evidence is not None else {}
     (measured / "processor.json").write_text(json.dumps(known, indent=2), encoding="utf-8")
     mlflow.pyfunc.save_model(
         path=folder,
         mlflow_model=package,
         python_model=str(SERVED),
-        artifacts={"model": str(served), "decoding": str(reading), "measured": str(measured)},
+        artifacts={each.name: str(each) for each in packed},
         signature=signature(model),
         input_example=example.head(1),
         pip_requirements=[f"{requirement}=={installed(requirement)}" for requirement in requirements(model)],
@@ -148,8 +161,8 @@ def build_package(
             f"{model.card.name}: the package answered {len(answer)} rows of {list(answer.columns)} for "
             f"{len(examples)} images; its ONNX graph does not fit task {model.card.task!r}"
         )
-    for packed in (served, reading, measured):
-        shutil.rmtree(packed)
+    for part in packed:
+        shutil.rmtree(part)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
 
@@ -172,13 +185,13 @@ def requirements(model: Model) -> list[str]:
 
 def signature(model: Model) -> ModelSignature:
     """What goes in and comes out, as MLflow shows it."""
-    shares = Map(DataType.double)
-    if tasks.get(model.card.task).spec.target == "class":
-        label, probability = ColSpec("string", "label"), ColSpec("double", "probability")
-        outputs = Schema([label, probability, ColSpec(shares, "probabilities")])
-    else:
-        outputs = Schema([ColSpec("string", "mask"), ColSpec(shares, "shares")])
-    return ModelSignature(inputs=Schema([ColSpec("binary", "image")]), outputs=outputs)
+    outputs: list[Any] = [ColSpec(TYPES[kind], name) for name, kind in _writing(model).COLUMNS.items()]
+    return ModelSignature(inputs=Schema([ColSpec("binary", "image")]), outputs=Schema(outputs))
+
+
+def _writing(model: Model) -> Any:
+    """The module that writes the model's answers."""
+    return ANSWERS.load(tasks.of(model.card).spec.written)
 
 
 def _create(
@@ -245,8 +258,9 @@ def _log_figures(tracking: Tracking, evidence: Evidence, run_id: str, model_id: 
 
 def _ensure_name(tracking: Tracking, name: str, model: Model) -> None:
     try:
-        classes = texts.shown(", ".join(model.card.classes))
-        about = f"A network for {model.card.task}: {texts.markdown(classes)}."
+        card, kind = model.card, targets.get(tasks.of(model.card).spec.target)
+        asked = f": {', '.join(card.classes)}" if card.classes else f" {kind.described(card.classes, card.target)}"
+        about = f"A network for {card.task}{texts.markdown(texts.shown(asked))}."
         tracking.client.create_registered_model(name, description=about)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":

@@ -4,22 +4,22 @@ This file is stored with every version ("models from code") and runs where Convo
 nothing of it. Pre- and post-processing are inside the ONNX graph; here images are only decoded, checked and brought to
 the graph's size, by the very files that did it when the data was prepared: they lie beside the model (`decoding`).
 
-Input: a column `image`, the bytes of an encoded image or those as base64 text. Answer, a row an image:
-`label`, `probability`, `probabilities` from a classifier; `mask` (base64 of a PNG whose pixels are classes, as large
-as the image) and `shares` (class → share of the pixels) from a network that labels pixels.
+Input: a column `image`, the bytes of an encoded image or those as base64 text. Answer, one row per image, as a file
+beside the model writes it (`answer`): `label`, `probability`, `probabilities` from a classifier; `mask` (base64 of a
+PNG whose pixels are classes, as large as the image) and `shares` (class → share of the pixels) from a network that
+labels pixels; `values`, `low`, `high` and `units` by name from one that measures.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
 import os
 import secrets
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
-from PIL import Image
 
 BATCH = 64  # images in memory as pixels at once
 
-Answerer = Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[Any]]]  # (N, H, W, C) → probabilities, prediction
+Answerer = Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[Any]]]  # (N, H, W, C) → the outputs that are written
 
 
 class InvalidImageError(MlflowException, ValueError):
@@ -46,14 +45,15 @@ class InvalidImageError(MlflowException, ValueError):
 
 
 class ServedNetwork(PythonModel):
-    """An ONNX graph `image` uint8 (N, H, W, C) → `probabilities`, `prediction`, answering for encoded images."""
+    """An ONNX graph `image` uint8 (N, H, W, C) → outputs of N answers each, answering for encoded images."""
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
         self.card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         self.decoding = load_decoding(Path(context.artifacts["decoding"]))
         self.form = self.decoding.Form.of(self.card["input"])
-        self.answer = open_graph(folder / "model.onnx", self.card)
+        self.writing = _run(Path(context.artifacts["answer"]) / "answer.py")
+        self.answer = open_graph(folder / "model.onnx", self.card, self.writing.OUTPUTS)
         if "measured" in context.artifacts:
             warn_of_another_processor(Path(context.artifacts["measured"]), self.card["precision"])
 
@@ -64,13 +64,8 @@ class ServedNetwork(PythonModel):
         for start in range(0, len(values), BATCH):
             read = [self.read(value, start + row) for row, value in enumerate(values[start : start + BATCH])]
             pixels = np.stack([image for image, _ in read])
-            probabilities, prediction = self.answer(pixels)
-            if prediction.ndim == 1:
-                pairs = zip(probabilities, prediction, strict=True)
-                answers += [_label(row, index, self.card["classes"]) for row, index in pairs]
-            else:
-                masks = zip(prediction, read, strict=True)
-                answers += [_mask(mask, size, self.card["classes"]) for mask, (_, size) in masks]
+            rows = zip(*self.answer(pixels), strict=True)
+            answers += [self.writing.write(row, size, self.card) for row, (_, size) in zip(rows, read, strict=True)]
         return pd.DataFrame(answers)
 
     def read(self, value: Any, row: int) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
@@ -128,7 +123,7 @@ def _run(file: Path, places: list[str] | None = None) -> Any:
     return module
 
 
-def open_graph(graph: Path, card: dict[str, Any]) -> Answerer:
+def open_graph(graph: Path, card: dict[str, Any], outputs: Sequence[str]) -> Answerer:
     """What answers for pixels: ONNX Runtime, or OpenVINO where the card says so, for all or from some images on.
 
     Where OpenVINO is not installed ONNX Runtime answers in its place, and a warning says so: slower, and the same but
@@ -136,15 +131,15 @@ def open_graph(graph: Path, card: dict[str, Any]) -> Answerer:
     """
     first = card.get("runtime", "onnxruntime")
     names = first, card.get("batch_runtime") or first
-    engines = {name: _engine(name, graph) for name in dict.fromkeys(names)}
+    engines = {name: _engine(name, graph, list(outputs)) for name in dict.fromkeys(names)}
     few, many, start = engines[names[0]], engines[names[1]], card.get("batch_from", 1)
     return lambda pixels: (many if len(pixels) >= start else few)(pixels)
 
 
-def _engine(name: str, graph: Path) -> Answerer:
+def _engine(name: str, graph: Path, outputs: list[str]) -> Answerer:
     if name == "openvino":
         try:
-            return _openvino(graph)
+            return _openvino(graph, outputs)
         except ImportError:
             warnings.warn("openvino is not installed: onnxruntime answers, slower", RuntimeWarning, stacklevel=2)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its makers of every session
@@ -154,10 +149,10 @@ def _engine(name: str, graph: Path) -> Answerer:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(["probabilities", "prediction"], {"image": pixels})
+    return lambda pixels: session.run(outputs, {"image": pixels})
 
 
-def _openvino(graph: Path) -> Answerer:
+def _openvino(graph: Path, outputs: list[str]) -> Answerer:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else it tells its makers
     import openvino
 
@@ -173,7 +168,7 @@ def _openvino(graph: Path) -> Answerer:
                 model.reshape({"image": [size, *list(model.input("image").partial_shape)[1:]]})
             requests[size] = core.compile_model(model, "CPU", settings).create_infer_request()
         values = requests[size].infer({"image": pixels})
-        return [values["probabilities"], values["prediction"]]
+        return [values[name] for name in outputs]
 
     return answer
 
@@ -198,25 +193,6 @@ def _bytes(value: Any, where: str) -> bytes:
         except (binascii.Error, ValueError):
             raise InvalidImageError(f"{where}: expected base64 text, received text that is not base64") from None
     raise InvalidImageError(f"{where}: expected bytes or base64 text, received {type(value).__name__}")
-
-
-def _label(probabilities: npt.NDArray[np.float32], index: int, classes: list[str]) -> dict[str, Any]:
-    return {
-        "label": classes[int(index)],
-        "probability": float(probabilities[int(index)]),
-        "probabilities": {name: float(value) for name, value in zip(classes, probabilities, strict=True)},
-    }
-
-
-def _mask(mask: npt.NDArray[np.integer], size: tuple[int, int], classes: list[str]) -> dict[str, Any]:
-    counts = np.bincount(mask.ravel().astype(np.int64), minlength=len(classes))
-    drawn = Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    drawn.save(buffer, format="PNG")
-    return {
-        "mask": base64.b64encode(buffer.getvalue()).decode("ascii"),
-        "shares": {name: float(count / mask.size) for name, count in zip(classes, counts, strict=True)},
-    }
 
 
 set_model(ServedNetwork())

@@ -27,7 +27,7 @@ def _eager(folder: Path) -> Answerer:
     from components.tasks.network import torch_answerer
 
     model = Model.load(folder)
-    return torch_answerer(tasks.get(model.card.task), load_network(model))
+    return torch_answerer(tasks.of(model.card), load_network(model))
 
 
 def _program(path: Path) -> Answerer:

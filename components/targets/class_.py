@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard
 from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size
 
 
@@ -32,15 +32,30 @@ class Class:
         given = _numbers(column)
         return np.where((given >= 0) & (given < classes), given, UNKNOWN)
 
+    def parts(self, card: DatasetCard) -> tuple[str, ...]:
+        return card.classes
+
+    def parted(self, column: pa.Array, card: DatasetCard) -> Shown:
+        return self.shown(column, len(card.classes))
+
+    def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
+        return {}
+
     def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
         number = {name: index for index, name in enumerate(after)}
         lookup = np.array([*(number.get(name, UNKNOWN) for name in before), UNKNOWN], dtype=np.int64)
         return pa.array(lookup[self.labels(column, len(before))], mask=column.is_null().to_numpy(zero_copy_only=False))
 
+    def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
+        return pa.array([None if each is None else lookup[each].item() for each in column.to_pylist()], pa.int64())
+
     def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
         return column
 
-    def facts(self, column: pa.Array) -> dict[str, Sequence[Any]]:
+    def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
+        return {}
+
+    def facts(self, column: pa.Array, card: DatasetCard) -> dict[str, Sequence[Any]]:
         return {"target": column.to_pylist()}
 
     def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
@@ -48,15 +63,18 @@ class Class:
         says = f"every label is one of the {len(card.classes)} known classes"
         return [Expectation("ExpectColumnValuesToBeBetween", limits, "error", says)]
 
-    def layout(self, spec: InputSpec) -> Layout:
+    def layout(self, card: DatasetCard) -> Layout:
         return Layout((), np.dtype(np.int64))
 
-    def arrays(self, column: pa.Array, spec: InputSpec) -> npt.NDArray[Any]:
+    def arrays(self, column: pa.Array, card: DatasetCard) -> npt.NDArray[Any]:
         labels: Numbers = column.to_numpy(zero_copy_only=False).astype(np.int64)
         return labels
 
-    def summary(self, arrays: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        return {"label": np.array(classes, dtype=object)[arrays]}
+    def summary(self, arrays: npt.NDArray[Any], card: DatasetCard) -> dict[str, npt.NDArray[Any]]:
+        return {"label": np.array(card.classes, dtype=object)[arrays]}
+
+    def described(self, classes: Sequence[str], about: Mapping[str, Any]) -> str:
+        return f"in {len(classes):,} class{'' if len(classes) == 1 else 'es'}"
 
     def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
         return pa.array(np.array([*classes, None], dtype=object)[self.labels(column, len(classes))], pa.string())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard
 from components.inputs import images
 from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
 
@@ -52,18 +52,41 @@ class Mask:
     def labels(self, column: pa.Array, classes: int) -> Numbers:
         return np.full(len(column), UNKNOWN, dtype=np.int64)
 
+    def parts(self, card: DatasetCard) -> tuple[str, ...]:
+        return card.classes
+
+    def parted(self, column: pa.Array, card: DatasetCard) -> Shown:
+        return self.shown(column, len(card.classes))
+
+    def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
+        return {}
+
     def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
         number = {name: index for index, name in enumerate(after)}
         pixel = np.full(256, UNKNOWN_PIXEL, dtype=np.uint8)
         pixel[: len(before)] = [number.get(name, UNKNOWN_PIXEL) for name in before]
         return _stored(None if mask is None else pixel[mask] for mask in images.decode_masks(column))
 
+    def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
+        pixel = np.arange(256, dtype=np.uint8)
+        pixel[: len(lookup)] = lookup
+        return pa.array(
+            [
+                before if mask is None else images.encode(pixel[mask][None])[0].as_py()
+                for before, mask in zip(column.to_pylist(), images.decode_masks(column), strict=True)
+            ],
+            pa.binary(),
+        )
+
     def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
         return _stored(
             _of_size(mask, own, size) for mask, own in zip(images.decode_masks(column), pictures, strict=True)
         )
 
-    def facts(self, column: pa.Array) -> dict[str, Sequence[Any]]:
+    def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
+        return {}
+
+    def facts(self, column: pa.Array, card: DatasetCard) -> dict[str, Sequence[Any]]:
         """Of each mask its largest class and its size."""
         shown: list[str | None] = []
         largest: list[int | None] = []
@@ -97,10 +120,11 @@ class Mask:
             ),
         ]
 
-    def layout(self, spec: InputSpec) -> Layout:
-        return Layout((spec.height, spec.width), np.dtype(np.uint8))
+    def layout(self, card: DatasetCard) -> Layout:
+        return Layout((card.input.height, card.input.width), np.dtype(np.uint8))
 
-    def arrays(self, column: pa.Array, spec: InputSpec) -> npt.NDArray[Any]:
+    def arrays(self, column: pa.Array, card: DatasetCard) -> npt.NDArray[Any]:
+        spec = card.input
         masks: list[images.Pixels] = []
         for row, mask in enumerate(images.decode_masks(column)):
             if mask is None or mask.shape != (spec.height, spec.width):
@@ -109,8 +133,11 @@ class Mask:
             masks.append(mask)
         return np.stack(masks) if masks else np.empty((0, spec.height, spec.width), dtype=np.uint8)
 
-    def summary(self, arrays: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        return {f"share_{name}": (arrays == index).mean(axis=(1, 2)) for index, name in enumerate(classes)}
+    def summary(self, arrays: npt.NDArray[Any], card: DatasetCard) -> dict[str, npt.NDArray[Any]]:
+        return {f"share_{name}": (arrays == index).mean(axis=(1, 2)) for index, name in enumerate(card.classes)}
+
+    def described(self, classes: Sequence[str], about: Mapping[str, Any]) -> str:
+        return f"in {len(classes):,} class{'' if len(classes) == 1 else 'es'}"
 
     def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
         return pa.nulls(len(column), pa.string())

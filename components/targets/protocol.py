@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard
 
 Numbers = npt.NDArray[np.int64]
 Size = tuple[int, int]  # width and height in pixels
@@ -84,10 +84,26 @@ class TargetKind(Protocol):
         """`(N,)`: the one class of each row; `UNKNOWN` where there is none, or several."""
         ...
 
+    def parts(self, card: DatasetCard) -> tuple[str, ...]:
+        """What a page counts samples by, and shows some of: the classes, or ranges of a value from the least on."""
+        ...
+
+    def parted(self, column: pa.Array, card: DatasetCard) -> Shown:
+        """Which of these parts each row shows, by their numbers."""
+        ...
+
+    def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
+        """What can be too large or too small, in words → `(N,)`, NaN where there is none; nothing of what is a name."""
+        ...
+
     # -- on the way into a data set --
 
     def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
         """The same targets where classes `before` are numbered as `after`; what `after` has not becomes unknown."""
+        ...
+
+    def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
+        """The same targets where class n is `lookup[n]`; what is none of these classes stays, to be found later."""
         ...
 
     def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
@@ -97,9 +113,17 @@ class TargetKind(Protocol):
         """
         ...
 
+    def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
+        """What the data set's card keeps of its targets beside the classes, the kind's own name as `kind`; or nothing.
+
+        By what the source says `about` them, and the targets of the training split, some rows at a time: a kind that
+        does not need them does not read them.
+        """
+        ...
+
     # -- what it must hold to --
 
-    def facts(self, column: pa.Array) -> dict[str, Sequence[Any]]:
+    def facts(self, column: pa.Array, card: DatasetCard) -> dict[str, Sequence[Any]]:
         """Column → N values of which the expectations speak; `target` is one of them, None where it cannot be read."""
         ...
 
@@ -109,19 +133,26 @@ class TargetKind(Protocol):
 
     # -- out of a data set --
 
-    def layout(self, spec: InputSpec) -> Layout:
-        """The array that a target of such an input becomes."""
+    def layout(self, card: DatasetCard) -> Layout:
+        """The array that a target becomes."""
         ...
 
-    def arrays(self, column: pa.Array, spec: InputSpec) -> npt.NDArray[Any]:
+    def arrays(self, column: pa.Array, card: DatasetCard) -> npt.NDArray[Any]:
         """`(N, *layout.shape)`; raises UnreadableTargetError."""
         ...
 
-    def summary(self, arrays: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-        """Columns of N values by which the distribution of targets is followed: `label`, `share_CLASS`, …"""
+    def summary(self, arrays: npt.NDArray[Any], card: DatasetCard) -> dict[str, npt.NDArray[Any]]:
+        """Columns of N values by which targets are followed for drift: `label`, `share_CLASS`, `value_NAME`."""
         ...
 
     # -- compared and seen --
+
+    def described(self, classes: Sequence[str], about: Mapping[str, Any]) -> str:
+        """What can be answered, in a sentence's middle: `in 10 classes`, `with price (€) and rooms`.
+
+        By the classes, and what a source says `about` its targets or a card keeps of them.
+        """
+        ...
 
     def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
         """`(N,)` strings: the class of each row where it has one that is known; else null."""

@@ -6,11 +6,11 @@ from functools import cache
 
 import pyarrow as pa
 
-from components.artifacts import Dataset
+from components.artifacts import Dataset, DatasetCard
 from components.members import TARGETS
 from components.targets.protocol import TargetKind
 
-# Data sets whose card says nothing of their targets: these two kinds were told apart by how they are stored.
+# What these two kinds of targets are is told by how they are stored, and their data sets' cards say nothing of it.
 _UNSAID = {pa.int64(): "class", pa.binary(): "mask"}
 
 
@@ -23,8 +23,10 @@ def get(name: str) -> TargetKind:
     return kind
 
 
-def stored_as(column: pa.DataType) -> TargetKind:
-    """The kind of a column `target`, where nothing says it but its type; raises ValueError where the type is none's."""
+def stored_as(column: pa.DataType, card: DatasetCard) -> TargetKind:
+    """The kind of a column `target`: as the card says, or by its type alone; raises ValueError for a type of none."""
+    if card.target:
+        return get(card.target["kind"])
     if column not in _UNSAID:
         raise ValueError(f"target: expected a column of {' or '.join(map(str, _UNSAID))}, received {column}")
     return get(_UNSAID[column])
@@ -32,4 +34,4 @@ def stored_as(column: pa.DataType) -> TargetKind:
 
 def of(dataset: Dataset) -> TargetKind:
     """The kind of a prepared data set's targets."""
-    return stored_as(dataset.schema.field("target").type)
+    return stored_as(dataset.schema.field("target").type, dataset.card)

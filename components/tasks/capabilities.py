@@ -7,6 +7,7 @@ the configuration.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -57,12 +58,46 @@ class WithReliability(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Answers that are numbers, beside the truths: `(N,)` each, in `unit`."""
+
+    unit: str
+    target: Floats
+    prediction: Floats
+    low: Floats  # ends of the interval that goes with the answer
+    high: Floats
+
+
+@runtime_checkable
+class WithNumbers(Protocol):
+    """Answers that are numbers."""
+
+    def compared(self, predictions: Predictions) -> dict[str, Compared]:
+        """Name of what is answered → answers and truths."""
+        ...
+
+
 @runtime_checkable
 class Deciding(Protocol):
     """Answers that are decisions, which two executions take alike or not."""
 
     def agreement(self, one: Answers, other: Answers) -> Floats:
         """The share of each sample's decisions (its label, its pixels) that are equal, `(N,)`."""
+        ...
+
+
+# -- choices of losses ------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class SeveralLosses(Protocol):
+    """A task that can be learnt by other losses than its own."""
+
+    losses: Mapping[str, str]  # name → what it is
+
+    def named_loss(self, name: str) -> Loss:
+        """ValueError for a name that is none of `losses`."""
         ...
 
 
@@ -132,7 +167,9 @@ SAYS = {  # each capability, and what can be done with a task that has it
     WithClasses: "figures of each class",
     WithConfusion: "confusion of classes",
     WithReliability: "calibration",
+    WithNumbers: "plots of answers against truths",
     Deciding: "agreement of two executions",
+    SeveralLosses: "a choice of losses (training.loss)",
     Combinable: "ensembles",
     Distillable: "distillation",
     Labels: "drawing and comparing samples by label",

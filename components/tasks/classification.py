@@ -31,6 +31,7 @@ class Classification(OneLabel):
         name="classification",
         target=class_.TARGET.name,
         outputs=outputs(),
+        written="class",
         metrics=(
             Metric("accuracy", says="share of the samples that got the right answer"),
             Metric("balanced_accuracy", says="the same, with every class counting equally"),

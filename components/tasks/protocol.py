@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,7 @@ class TaskSpec:
     name: str
     target: str  # the kind of its targets, a name of `components.targets`
     outputs: tuple[Output, ...]  # of `answer`, in the order in which they are exported
+    written: str  # how an answer is written where it is served, a name of `components.registry.answers`
     metrics: tuple[Metric, ...]  # all that `measure` gives; the first is what the task is judged by
 
     @property
@@ -63,7 +64,7 @@ class Batch:
     """Samples as a network sees them."""
 
     images: Tensor  # (N, C, H, W), float32 in [0, 1]
-    targets: Tensor  # int64: (N,) classes, or (N, H, W) masks
+    targets: Tensor  # int64 (N,) classes or (N, H, W) masks, or float32 (N, K) values
     answers: Tensor | None = None  # a teacher's raw outputs for these images, where they are known already
     weights: Tensor | None = None  # (N,) how much each sample counts, mean 1 over the training split; None: all alike
 
@@ -71,9 +72,15 @@ class Batch:
 class Task(Protocol):
     """One kind of network: classification, segmentation, …"""
 
-    spec: TaskSpec
+    @property
+    def spec(self) -> TaskSpec:
+        """Its fixed facts."""
+        ...
 
-    gives: str  # the form of a network's raw outputs, by which families suit it (`components.models.registry.gives`)
+    @property
+    def gives(self) -> str:
+        """The form of a network's raw outputs, by which families suit it (`components.models.registry.gives`)."""
+        ...
 
     def head(self, card: DatasetCard) -> Head:
         """What a network must give for this data."""
@@ -104,4 +111,13 @@ class Task(Protocol):
         All ones is the figure itself, multinomial counts are a bootstrap, an indicator is a group. A metric that
         cannot be computed (no sample, no positive) is NaN, never a flattering default.
         """
+        ...
+
+
+@runtime_checkable
+class Bound(Protocol):
+    """A task whose metrics, units and losses are those of what it is asked for: another value for other targets."""
+
+    def bound(self, target: Mapping[str, Any]) -> Task:
+        """The task for targets of which the card says this."""
         ...

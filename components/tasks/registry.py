@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
+from components.artifacts import DatasetCard, ModelCard
 from components.config import ConfigurationError
 from components.members import TASKS
-from components.tasks.protocol import Task
+from components.tasks.protocol import Bound, Task
 
 
 @cache
@@ -26,3 +27,9 @@ def get(name: str) -> Task:
             f"{TASKS.folder}.{name}: expected a task that is called as its file, received {task.spec.name!r}"
         )
     return task
+
+
+def of(card: DatasetCard | ModelCard) -> Task:
+    """The task of that data or model, with the names, units and scales of its targets where these make a difference."""
+    task = get(card.task)
+    return task.bound(card.target) if isinstance(task, Bound) else task

@@ -32,6 +32,7 @@ class Segmentation(Softmax):
         name="segmentation",
         target=mask.TARGET.name,
         outputs=outputs("height", "width"),
+        written="mask",
         metrics=(
             Metric("mean_iou", says="overlap of drawn and true areas, mean over the classes"),
             Metric("pixel_accuracy", says="share of the pixels that got the right class"),

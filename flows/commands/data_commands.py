@@ -135,7 +135,10 @@ def add(
         _known_task(looked.config.task, name)
         catalogue.add(project.root, name, looked.entry, replace=replace)
         console.print(added_page(name, looked), highlight=False)
-        _next(console, ["convoy", "run", "-S", f"dataset={name}", "-S", f"model={name}"])
+        from flows.commands.task_commands import recipe_for
+
+        recipe = recipe_for(project, looked.config.task)
+        _next(console, ["convoy", "run", *recipe, "-S", f"dataset={name}", "-S", f"model={name}"])
         _next(console, ["dvc", "repro", f"validate@{name}"], "the data alone")
 
 

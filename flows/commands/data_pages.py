@@ -73,14 +73,13 @@ def _counted(path: str, looked: Looked, width: int, *, everything: bool) -> list
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("kind", f"{looked.config.source.kind}: {looked.says}")
-    facts.add_row(
-        "samples", f"{survey.samples:,} in {_number(len(survey.classes), 'class', 'es')}, {_bytes(survey.size)}"
-    )
+    facts.add_row("samples", f"{survey.samples:,} {survey.asked}, {_bytes(survey.size)}")
     facts.add_row("published", _published(survey))
     facts.add_row("sizes", _most({f"{w}×{h}": count for (w, h), count in survey.sizes.items()}, 4))
     facts.add_row("modes", _most(survey.modes, 6))
     parts: list[Any] = [Text(shown(path), style="bold", overflow="fold"), facts, Text()]
-    parts.append(bars("class", survey.classes, width, everything=everything))
+    if survey.classes:
+        parts.append(bars("class", survey.classes, width, everything=everything))
     groups = list(survey.groups.items())
     for group, values in groups if everything else groups[:MOST_GROUPS]:
         rows = {value: {UNPUBLISHED: count} for value, count in values.items()}
@@ -198,7 +197,7 @@ def card_page(summary: Summary, width: int) -> Group:
     if summary.changed:
         again = offered.command("dvc", "repro", f"validate@{card.name}")
         parts.append(Text(f"! params.yaml has changed since: {again}", style="yellow"))
-    parts += [Text(), bars("class", counts.classes, width)]
+    parts += [Text(), bars("part", counts.parts, width)]
     for group, values in list(counts.groups.items())[:MOST_GROUPS]:
         parts += [Text(), bars(group, values, width, most=MOST_VALUES)]
     if summary.report is not None:

@@ -27,7 +27,7 @@ def table(outcome: Outcome, width: int = 120) -> Group:
     from components.tasks import registry as tasks
 
     title = f"{outcome.model} on {outcome.data.card.name} {outcome.data.digest[:12]}, test split"
-    metric = tasks.get(outcome.data.card.task).spec.primary
+    metric = tasks.of(outcome.data.card).spec.primary
     processor = outcome.assessment.evidence.processor
     on = f" on {machine.said(processor)}" if processor else ""
     bought = f"paid and bought, one image at a time{on}"

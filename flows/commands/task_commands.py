@@ -38,6 +38,12 @@ def tasks(json: Annotated[bool, typer.Option("--json", help="JSON on the standar
         Screen().print(Group(*(part for each in described for part in _shown(each))))
 
 
+def recipe_for(project: Project, task: str) -> list[str]:
+    """`-r NAME` of a recipe that learns the task: none where it is that of params.yaml, or where there is none."""
+    learning = _recipes(project).get(task, [DEFAULT])
+    return [] if DEFAULT in learning else ["-r", learning[0]]
+
+
 def _recipes(project: Project) -> dict[str, list[str]]:
     """Task → the recipes that learn it; one that is wrong is for `convoy run` to tell."""
     found: dict[str, list[str]] = {}

@@ -7,8 +7,10 @@ from components.compress.pruning import prune
 from components.config import ConfigurationError, Recipe
 from components.models import registry as models
 from components.models import weights
+from components.tasks import gated
 from components.tasks import registry as tasks
 from components.training.jobs import imbalance, members
+from components.training.objectives import objective
 from components.training.optimizing import scaling, transfer
 from flows.base.project import Project
 
@@ -26,6 +28,8 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         task = tasks.get(settings.dataset.task)
         form = task.gives
         wrong += imbalance.problems(settings.line.training.imbalance, task, "line.training.imbalance")
+        wrong += gated.problems(settings.line.gates, task, "line.gates")
+        wrong += objective.problems(settings.line.training, task, "line.training")
         split = settings.dataset.split
         wrong += members.problems(settings.line, task, grouped=split.group is not None and split.folds is None)
     wrong += prune.problems(settings.line, "line.prune")

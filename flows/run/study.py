@@ -10,6 +10,7 @@ from components.config import ConfigurationError, LineConfig, Recipe
 from components.models import registry as models
 from components.tasks import registry as tasks
 from components.training.jobs import imbalance
+from components.training.objectives import objective
 from components.training.optimizing.stopping import of_validation
 from components.training.tuning.recipe import check_free
 from components.training.tuning.space import parse_search, space_of
@@ -34,6 +35,7 @@ def study_of(settings: Recipe) -> Study:
 
     def problems(line: LineConfig) -> list[str]:
         wrong = imbalance.problems(line.training.imbalance, task, "training.imbalance")
+        wrong += objective.problems(line.training, task)
         return wrong + models.problems(line.members.networks[0], "members.networks.0")
 
     study = Study(

@@ -84,4 +84,4 @@ def _distillable(dataset: Dataset) -> bool:
     from components.tasks import registry as tasks
     from components.tasks.capabilities import Distillable
 
-    return isinstance(tasks.get(dataset.card.task), Distillable)
+    return isinstance(tasks.of(dataset.card), Distillable)

@@ -70,7 +70,7 @@ def _evaluate(
     for number, (name, each) in enumerate(stages.items()):
         each.save(run.folder / "stages" / f"{number:02d} {name}")
     predictions.save(run.folder)
-    metric = tasks.get(dataset.card.task).spec.primary
+    metric = tasks.of(dataset.card).spec.primary
     chain.write(stages, run.work / "chain", metric)
     run.show(run.work / "chain", "chain")
     evidence = stages[SERVED]
@@ -244,7 +244,7 @@ def _promote(
     from components.registry import decisions, gates, versions
     from components.tasks import registry as tasks
 
-    shared = line()
+    shared, task = line(), tasks.of(dataset.card)
     name = shared.recipe.line.model
     difference = None
     if production is not None and unreadable is None:
@@ -265,16 +265,14 @@ def _promote(
         drift=drift,
         newest=newest,
         at=time.time(),
-        metric=tasks.get(dataset.card.task).spec.primary,
+        metric=task.spec.primary,
     )
     decision = decisions.decide(shared.tracking, name, version, case, limits, stage=stage)
     decision.save(run.folder)
     verdicts = decision.verdicts
     about = {**shared.custody, "data": dataset.digest, "version": str(version), "try": str(decision.tries)}
     title = f"{name} version {version}"
-    data = ReportData(
-        title, assessment.evidence, assessment.predictions, dataset.card.task, assessment.stages, verdicts, about
-    )
+    data = ReportData(title, assessment.evidence, assessment.predictions, task, assessment.stages, verdicts, about)
     write_report(data, run.folder / "report")
     run.show(run.folder / "report", "report")
     shared.tracking.log_metrics(run.id, {"tries": float(decision.tries or 0)})

@@ -103,7 +103,7 @@ def _worth_it(combined: Model, dataset: Dataset, limit: float) -> None:
     from components.compress import allowance
     from components.tasks import registry as tasks
 
-    metric = tasks.get(dataset.card.task).spec.primary
+    metric = tasks.of(dataset.card).spec.primary
     allowance.within("ensemble.allowance", allowance.of_ensemble(combined, metric), limit)
 
 
@@ -132,4 +132,4 @@ def combinable(dataset: Dataset) -> bool:
     from components.tasks import registry as tasks
     from components.tasks.capabilities import Combinable
 
-    return isinstance(tasks.get(dataset.card.task), Combinable)
+    return isinstance(tasks.of(dataset.card), Combinable)

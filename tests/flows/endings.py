@@ -176,7 +176,7 @@ def _nameless(scratch: Path) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             links = [] if process.environ() else list(Path(f"/proc/{process.pid}/fd").iterdir())
-            if any(os.readlink(link).startswith(f"{scratch}/") for link in links):
+            if any(link.readlink().is_relative_to(scratch) for link in links):
                 found.append(process)
         except (psutil.Error, OSError):
             continue

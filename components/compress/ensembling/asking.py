@@ -45,7 +45,7 @@ def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
     if not members:
         raise CompressionError("members: expected at least one, received none")
     first = members[0].card
-    task = tasks.get(first.task)
+    task = tasks.of(first)
     if not isinstance(task, Combinable):
         raise CompressionError(f"task {first.task}: expected one whose members can be combined")
     for member in members:

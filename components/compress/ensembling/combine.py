@@ -143,6 +143,7 @@ def _card(asked: Members, fusion: str) -> ModelCard:
         fusion=fusion,
         classes=first.classes,
         input=first.input,
+        target=first.target,
         head=first.head,
         data=asked.dataset.digest,
         parents=_parents(asked),

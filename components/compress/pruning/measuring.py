@@ -29,7 +29,7 @@ def report_on(
     kind: str, unpruned: Model, cuts: Sequence[Model], trained: Sequence[Model], dataset: Dataset
 ) -> PruningReport:
     """The unpruned network and that of each round, which was cut as `cuts` says and then trained."""
-    task, samples = tasks.get(dataset.card.task), load_split(dataset, "validation")
+    task, samples = tasks.of(dataset.card), load_split(dataset, "validation")
     one, many = timed([unpruned, *trained], (1, BATCH))
     exact = measured(task, ask(task, torch_answerer(task, load_network(unpruned)), samples, dataset.card))
     rounds = []

@@ -96,7 +96,7 @@ def _cut(current: Model, unpruned: Model, dataset: Dataset, config: PruneConfig,
         case StructuredConfig():
             if config.importance == "taylor":
                 samples = load_split(dataset, "train", limit=config.samples)
-                network = structured.feel(network, tasks.get(dataset.card.task), samples)
+                network = structured.feel(network, tasks.of(dataset.card), samples)
             share = config.keep**part
             if config.target == "latency":
                 network = _as_fast(network, unpruned, config, share)

@@ -25,7 +25,8 @@ from components.models.parts.attention import SelfAttention, SpatialAttention
 from components.models.registry import Network
 from components.runtimes.execution import noise
 from components.tasks.network import preprocess
-from components.tasks.protocol import Batch, Task
+from components.tasks.protocol import Task
+from components.training.reading.samples import batch_of
 
 STEPS = 100  # a step takes at most 1 % of the channels: the target is met as closely as that
 VECTORS = (16, 8)  # channels that fill one, in float32 with AVX-512 and with AVX2
@@ -129,9 +130,10 @@ def feel(network: nn.Module, task: Task, samples: Arrays) -> nn.Module:
     network.eval()
     network.zero_grad(set_to_none=True)
     for start in range(0, len(samples), BATCH):
-        images = preprocess(torch.from_numpy(np.ascontiguousarray(samples.images[start : start + BATCH])))
-        targets = torch.from_numpy(np.ascontiguousarray(samples.targets[start : start + BATCH])).long()
-        loss = task.loss(network(images), Batch(images, targets))["loss"]
+        part = slice(start, start + BATCH)
+        images, targets = (np.ascontiguousarray(each[part]) for each in (samples.images, samples.targets))
+        batch = batch_of(images, targets, torch.device("cpu"))
+        loss = task.loss(network(batch.images), batch)["loss"]
         (loss * (len(images) / len(samples))).backward()  # type: ignore[no-untyped-call]
     return network
 

@@ -62,8 +62,11 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
     """Write `.convoy/cards/NAME.html`; returns it. `about` are further lines of where it comes from."""
     path = card_file(summary.root, summary.name)
     card = summary.dataset.card
-    colours = targets.of(summary.dataset).colours(card.classes)
-    order = sorted(summary.counts.classes, key=lambda name: -sum(summary.counts.classes[name].values()))
+    kind = targets.of(summary.dataset)
+    colours = kind.colours(card.classes)
+    parts = summary.counts.parts
+    ranged = kind.labelled == "never"  # the parts are ranges, which have an order of their own
+    order = list(parts) if ranged else sorted(parts, key=lambda name: -sum(parts[name].values()))
     order = [name for name in order if name in colours] if colours else order  # a background is in every picture
     dropped = list(card.dropped.items())[:MOST_DROPPED]
     shown = _shown_findings(summary)
@@ -79,10 +82,12 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
             card=card,
             splits=SPLITS,
             total=sum(card.splits.values()),
-            sheet=pictures.of_classes(summary.dataset, order[:MOST_CLASSES], EACH),
+            sheet=pictures.of_parts(summary.dataset, order[:MOST_CLASSES], EACH),
             folded=len(order) > MOST_CLASSES,
             colours={name: colours[name] for name in order} if colours else {},
-            classes=_bars(summary.counts.classes),
+            parts=_bars(parts, ranged=ranged),
+            asked=kind.described(card.classes, card.target),
+            ranged=ranged,
             groups={group: _bars(values) for group, values in summary.counts.groups.items()},
             sizes=_bars({size: {"": images} for size, images in summary.sizes.items()}),
             brightness=_outlines(summary),
@@ -98,11 +103,14 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
     return path
 
 
-def _bars(rows: Mapping[str, Mapping[str, int]]) -> list[Bar]:
-    """The longest first; a tail beyond `MOST_BARS` is one row without a bar, which says how many it folds."""
+def _bars(rows: Mapping[str, Mapping[str, int]], *, ranged: bool = False) -> list[Bar]:
+    """The longest first, or as they are `ranged`.
+
+    A tail beyond `MOST_BARS` is one row without a bar, which says how many it folds.
+    """
     totals = {name: sum(counts.values()) for name, counts in rows.items()}
     longest = max(totals.values(), default=1) or 1
-    order = sorted(rows, key=lambda name: -totals[name])
+    order = list(rows) if ranged else sorted(rows, key=lambda name: -totals[name])
     shown = order if len(order) <= MOST_BARS + 1 else order[:MOST_BARS]
     bars = [
         Bar(

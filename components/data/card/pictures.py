@@ -1,6 +1,6 @@
-"""Pictures of a prepared data set for people: a few of each class, and those of given ids, as data URIs.
+"""Pictures of a prepared data set for people: a few of each part, and those of given ids, as data URIs.
 
-Reads as few shards as it can: of each class the first that has some, of ids those that hold them.
+Reads as few shards as it can: of each part the first that has some, of ids those that hold them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from components import decoding
-from components.artifacts import Dataset, Split
+from components.artifacts import Dataset, DatasetCard, Split
 from components.targets import registry as targets
 from components.targets.protocol import TargetKind
 
@@ -37,16 +37,20 @@ class Picture:
     target: str = ""
 
 
-def of_classes(dataset: Dataset, classes: Iterable[str], each: int, split: Split = "train") -> dict[str, list[Picture]]:
-    """At most `each` samples of every class named, chosen by the digest of their ids: the same ones every time."""
+def of_parts(dataset: Dataset, parts: Iterable[str], each: int, split: Split = "train") -> dict[str, list[Picture]]:
+    """At most `each` samples of every part named: a class, or a range of a value.
+
+    They are chosen by the digest of their ids: the same ones every time.
+    """
     kind = targets.of(dataset)
-    wanted = {dataset.card.classes.index(name): name for name in classes}
+    every = kind.parts(dataset.card)
+    wanted = {every.index(name): name for name in parts}
     result: dict[str, list[Picture]] = {name: [] for name in wanted.values()}
     for shard in dataset.shards(split):
         missing = {number: each - len(result[name]) for number, name in wanted.items() if len(result[name]) < each}
         if not missing:
             break
-        chosen = _choose(shard, missing, kind, len(dataset.card.classes))
+        chosen = _choose(shard, missing, kind, dataset.card)
         if not chosen:
             continue
         rows = sorted({row for picked in chosen.values() for row in picked})
@@ -93,12 +97,12 @@ def thumbnail(content: bytes, drawn: Callable[[Image.Image], Image.Image] = lamb
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def _choose(shard: Path, missing: Mapping[int, int], kind: TargetKind, classes: int) -> dict[int, list[int]]:
-    """Class → rows of the shard."""
+def _choose(shard: Path, missing: Mapping[int, int], kind: TargetKind, card: DatasetCard) -> dict[int, list[int]]:
+    """Part → rows of the shard."""
     table = pq.read_table(shard, columns=["id", "target"])
     ids = table.column("id").to_pylist()
     found: dict[int, list[int]] = {number: [] for number in missing}
-    shown = kind.shown(table.column("target").combine_chunks(), classes)
+    shown = kind.parted(table.column("target").combine_chunks(), card)
     for row, number in zip(shown.rows.tolist(), shown.classes.tolist(), strict=True):
         if number in found:
             found[number].append(row)

@@ -32,9 +32,9 @@ _COLUMNS = ("target", "split", "width", "height", "mode", "mean")
 
 @dataclass
 class Counts:
-    """Samples by class, group and split; a mask's sample counts for every class that it shows."""
+    """Samples by part (class, or range of a value), group and split; a mask counts for every class that it shows."""
 
-    classes: dict[str, Counter[str]] = field(default_factory=dict)  # class → split → samples
+    parts: dict[str, Counter[str]] = field(default_factory=dict)  # → split → samples
     groups: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)  # column → value → split → samples
     sizes: Counter[str] = field(default_factory=Counter)  # `WIDTH×HEIGHT`, as prepared
     modes: Counter[str] = field(default_factory=Counter)
@@ -110,7 +110,7 @@ def count(dataset: Dataset) -> Counts:
     """Count the splits' rows, a shard at a time."""
     card = dataset.card
     result = Counts(
-        classes={name: Counter() for name in card.classes},
+        parts={name: Counter() for name in targets.of(dataset).parts(card)},
         groups={group: {} for group in card.groups},
         brightness={split: np.zeros(BINS, dtype=np.int64) for split in SPLITS},
     )
@@ -122,10 +122,10 @@ def count(dataset: Dataset) -> Counts:
 
 
 def _count(result: Counts, table: pa.Table, split: str, dataset: Dataset) -> None:
-    names = dataset.card.classes
-    shown = targets.of(dataset).shown(table.column("target").combine_chunks(), len(names))
+    names = tuple(result.parts)
+    shown = targets.of(dataset).parted(table.column("target").combine_chunks(), dataset.card)
     for name, samples in zip(names, shown.counts(len(names)).tolist(), strict=True):
-        result.classes[name][split] += samples
+        result.parts[name][split] += samples
     for group, values in result.groups.items():
         for value, samples in Counter(table.column(group).to_pylist()).items():
             values.setdefault(value or MISSING, Counter())[split] += samples

@@ -40,6 +40,7 @@ class Survey:
     times: list[float | None] = field(default_factory=list)
     headers: list[decoding.Header | None] = field(default_factory=list)  # None: it is no image
     _known: dict[decoding.Header, decoding.Header] = field(default_factory=dict)  # equal ones are kept once
+    asked: str = ""  # what can be answered, in words
     joined: tuple[str, ...] = ()  # what has been made one name, a sentence each
 
     def watch(self, data: SourceData, advanced: Callable[[int], None] = lambda _: None) -> SourceData:
@@ -47,6 +48,7 @@ class Survey:
         self.classes = {name: Counter() for name in data.classes}
         self.groups = {name: Counter() for name in data.groups}
         self.joined = data.joined
+        self.asked = targets.get(data.target).described(data.classes, data.about)
 
         def tables() -> Iterator[pa.Table]:
             for table in data.tables:

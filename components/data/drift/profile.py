@@ -22,7 +22,8 @@ from components.targets import registry as targets
 Embed = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]  # (N, H, W, C) uint8 → (N, D) float
 
 ID, SPLIT = "id", "split"  # the two columns that say which row it is
-LABEL, SHARE, GROUP, EMBEDDING = "label", "share_", "group_", "embedding_"
+LABEL, SHARE, VALUE = "label", "share_", "value_"  # of the targets, as their kind tells them
+GROUP, EMBEDDING = "group_", "embedding_"
 TRAINED: Split = "train"
 UNSEEN: Split = "validation"
 MISSING = "(missing)"  # a null in a group column: a category of its own, since more of them is a change as well
@@ -40,7 +41,7 @@ def profile(dataset: Dataset, *, sample: int, seed: int = 0, embed: Embed | None
     Raises DataError where an image does not decode or `embed` answers in another shape than (N, D).
     """
     trained = load_split(dataset, TRAINED, limit=sample, seed=seed)
-    told = targets.of(dataset).summary(trained.targets, dataset.card.classes)
+    told = targets.of(dataset).summary(trained.targets, dataset.card)
     table = describe(trained, told, _groups(dataset, trained.ids))
     if embed is None:
         return table

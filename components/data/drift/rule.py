@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 
 from components.artifacts import Card
-from components.data.drift.profile import EMBEDDING, GROUP, ID, LABEL, SHARE, SPLIT, TRAINED, UNSEEN
+from components.data.drift.profile import EMBEDDING, GROUP, ID, LABEL, SHARE, SPLIT, TRAINED, UNSEEN, VALUE
 
 Family = Literal["pixels", "embedding", "labels", "groups"]
 FAMILIES: tuple[Family, ...] = Family.__args__  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ class DriftReport(Card):
 
 
 def family_of(column: str) -> Family:
-    if column == LABEL or column.startswith(SHARE):
+    if column == LABEL or column.startswith((SHARE, VALUE)):
         return "labels"
     if column.startswith(GROUP):
         return "groups"

@@ -17,7 +17,7 @@ from PIL import Image
 from components import decoding
 from components.config import DatasetConfig
 from components.data.families import Families
-from components.data.inspection import counting, embedding, label_noise, naming, outliers, sheets, twins
+from components.data.inspection import counting, embedding, far_values, label_noise, naming, outliers, sheets, twins
 from components.data.inspection.describing import describe
 from components.data.inspection.findings import KINDS, TWINS, Finding, Inspection, Kind, as_table, save_findings
 from components.data.inspection.looking import Seen, look
@@ -185,6 +185,8 @@ def _outliers(seen: Seen, samples: npt.NDArray[np.int64], distances: embedding.F
 def _doubts(
     seen: Seen, config: DatasetConfig, samples: npt.NDArray[np.int64], embedded: Rows, folder: Path
 ) -> tuple[list[Finding], tuple[str, ...]]:
+    if seen.measures:
+        return list(_far(seen)), ()
     if seen.kind.labelled != "once":
         return [], (f"doubtful labels: not looked for, since {seen.kind.says}",)
     if len(samples) == 0:
@@ -204,6 +206,18 @@ def _doubts(
         )
         found.append(Finding("label-noise", seen.id(sample), seen.classes[other], 1.0 - float(own), said))
     return found, doubts.notes
+
+
+def _far(seen: Seen) -> Iterator[Finding]:
+    for words, values in seen.measures.items():
+        middle, distances = np.nanmedian(values), far_values.distances(values[:, None])[:, 0]
+        for index in np.flatnonzero(distances > far_values.LIMIT):
+            score = float(distances[index])
+            said = (
+                f"{words} is {values[index]:.6g}, {score:.0f} deviations from the median of {middle:.6g}: a slip of "
+                "the pen, another unit, or a rare case"
+            )
+            yield Finding("label-noise", seen.id(index), "", score, said)
 
 
 def _missing_groups(seen: Seen) -> Iterator[Finding]:

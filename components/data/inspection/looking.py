@@ -40,6 +40,7 @@ class Seen:
     targets: npt.NDArray[np.int32] = field(
         default_factory=lambda: np.zeros(0, np.int32)
     )  # UNKNOWN of what is not of one class
+    measures: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)  # of targets that are numbers, in words
     decodable: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     contrast: npt.NDArray[np.uint8] = field(
         default_factory=lambda: np.zeros(0, np.uint8)
@@ -72,6 +73,7 @@ def look(data: SourceData, declared: ImageDeclaration, thumbnails: Rows, preview
     seen = Seen(data.classes, targets.get(data.target))
     parts: dict[str, list[Any]] = {name: [] for name in ("ids", "targets", "decodable", "contrast", "digests")}
     groups: dict[str, list[pa.Array]] = {name: [] for name in data.groups}
+    measures: dict[str, list[npt.NDArray[np.float64]]] = {}
     at = 0
     for table in data.tables:
         for rows in table.to_batches(max_chunksize=_rows_at_once(table)):
@@ -82,6 +84,8 @@ def look(data: SourceData, declared: ImageDeclaration, thumbnails: Rows, preview
                 parts[name].append(getattr(pictures, name))
             parts["ids"].append(rows.column("id").cast(pa.string()))
             parts["targets"].append(_count(seen, rows))
+            for words, values in seen.kind.measures(rows.column("target"), data.about).items():
+                measures.setdefault(words, []).append(values)
             for name, columns in groups.items():
                 columns.append(rows.column(name).cast(pa.string()).dictionary_encode())
             seen.sizes += pictures.sizes
@@ -96,6 +100,7 @@ def look(data: SourceData, declared: ImageDeclaration, thumbnails: Rows, preview
     seen.targets, seen.decodable, seen.contrast, seen.digests = (
         np.concatenate(parts[name]) for name in ("targets", "decodable", "contrast", "digests")
     )
+    seen.measures = {words: np.concatenate(values) for words, values in measures.items()}
     seen.groups = {name: _joined(columns) for name, columns in groups.items()}
     return seen
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import operator
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from components.artifacts import Card
 from components.config import Source
@@ -27,6 +31,7 @@ class RawCard(Card):
     samples: int
     time: bool = False  # there is a column `time`
     notes: tuple[str, ...] = ()  # what was left out, as the entry says
+    about: dict[str, Any] = Field(default={}, exclude_if=operator.not_)  # of targets, as in `SourceData`
     fingerprint: str  # SHA-256 over classes and every sample's id, target, published split and image
 
     @classmethod
@@ -51,6 +56,7 @@ def ingest(source: Source, project: Path, folder: Path) -> RawCard:
             samples=writer.rows,
             time=data.time,
             notes=data.notes(),
+            about=dict(data.about),
             fingerprint=total.hexdigest(),
         )
         (temporary / "raw.json").write_text(card.to_json(), encoding="utf-8")
@@ -61,7 +67,7 @@ def ingested(folder: Path) -> SourceData:
     """What `ingest` wrote, as the source gave it: one shard's rows at a time."""
     card = RawCard.load(folder)
     tables = raw_tables(folder)
-    return SourceData(card.classes, card.target, tables, card.groups, card.time, lambda: card.notes)
+    return SourceData(card.classes, card.target, tables, card.groups, card.time, lambda: card.notes, about=card.about)
 
 
 def raw_tables(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -89,7 +95,8 @@ def fingerprint(source: Source, project: Path) -> str:
 
 
 def _counted(data: SourceData, total: hashlib._Hash) -> Iterator[pa.Table]:
-    total.update(f"{data.target}\0{data.classes!r}\n".encode())
+    about = json.dumps(data.about, sort_keys=True) if data.about else ""
+    total.update(f"{data.target}\0{data.classes!r}{about}\n".encode())
     for table in data.tables:
         for line in _lines(table, (*data.groups, *(("time",) if data.time else ()))):
             total.update(line)

@@ -105,6 +105,7 @@ def prepare(
             classes=classes,
             groups=card.groups,
             input=moments.spec(config.image),
+            target=kind.record(card.about, _learnt(raw, layout)),
             splits={split: writers[split].rows for split in SPLITS},
             fingerprint=card.fingerprint,
             folds=config.split.folds,
@@ -220,6 +221,15 @@ def _moved(
         what = f"all but the same picture as {own[name]}" if name in own else "it goes with its group"
         moved[name] = (place[other], f"{place[name]} → {place[other]}: {what}")
     return moved
+
+
+def _learnt(raw: Path, layout: _Layout) -> Iterator[pa.Array]:
+    """The targets of the training split, some rows at a time."""
+    at = 0
+    for table in raw_tables(raw, ["target"]):
+        members, _ = layout.rows(at, len(table))
+        at += len(table)
+        yield table.column("target").combine_chunks().filter(pa.array(members == "train"))
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class Arrays:
 
     ids: npt.NDArray[np.str_]
     images: npt.NDArray[np.uint8]  # (N, H, W, C)
-    targets: npt.NDArray[Any]  # as their kind has them: int64 (N,) for classes, uint8 (N, H, W) for masks
+    targets: npt.NDArray[Any]  # as their kind has them: int64 (N,) classes, uint8 (N, H, W) masks, float32 (N, K)
     groups: dict[str, npt.NDArray[np.str_]]
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ def layout_of(dataset: Dataset, split: Split) -> Layout:
     if not shards:
         raise ArtifactError(f"{dataset.folder}: expected shards {split}-*.parquet, found none")
     spec = dataset.card.input
-    target = targets.of(dataset).layout(spec)
+    target = targets.of(dataset).layout(dataset.card)
     return Layout(
         samples=sum(pq.read_metadata(shard).num_rows for shard in shards),
         image=(spec.height, spec.width, spec.channels),
@@ -100,7 +100,7 @@ def decode_rows(table: pa.Table, card: DatasetCard) -> Arrays:
     return Arrays(
         ids=ids,
         images=_decode_column(table.column("image"), ids, card.input),
-        targets=_targets(table.column("target"), ids, card.input),
+        targets=_targets(table.column("target"), ids, card),
         groups={name: np.array(table.column(name).to_pylist(), dtype=np.str_) for name in groups},
     )
 
@@ -140,8 +140,8 @@ def _decode_named(sample: str, content: bytes, spec: InputSpec) -> npt.NDArray[n
         raise DataError(f"{sample}: {error}") from None
 
 
-def _targets(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], spec: InputSpec) -> npt.NDArray[Any]:
+def _targets(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], card: DatasetCard) -> npt.NDArray[Any]:
     try:
-        return targets.stored_as(column.type).arrays(column.combine_chunks(), spec)
+        return targets.stored_as(column.type, card).arrays(column.combine_chunks(), card)
     except UnreadableTargetError as error:
         raise DataError(f"{ids[error.row]}: {error}") from None

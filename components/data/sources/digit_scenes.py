@@ -1,16 +1,18 @@
-"""Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks.
+"""Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks and measures.
 
-For segmentation without a download. Scene `i` depends on the seed and on `i` alone.
+For segmentation and regression without a download. Scene `i` depends on the seed and on `i` alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy.ndimage import rotate
 
 from components.config import DigitScenesSource
 from components.data.sources.base.form import SourceData
@@ -18,6 +20,7 @@ from components.data.sources.digits import load
 from components.inputs import images
 
 CLASSES = ("background", *(str(digit) for digit in range(10)))
+VALUES, UNITS = ("count", "size", "angle"), ("", "px", "°")
 BACKGROUND = 0.2  # share of full scale
 INK = 0.4  # a pixel belongs to a digit where its interpolated ink reaches this share: thinner strokes drown in noise
 SMALLEST, LARGEST = 0.3, 0.5  # side of a digit as a share of the scene's
@@ -28,6 +31,8 @@ Box = tuple[int, int, int]  # row, column, side
 
 
 def read(source: DigitScenesSource, project: Path) -> SourceData:
+    if source.take == "values":
+        return SourceData((), "values", _tables(source), about={"names": VALUES, "units": UNITS})
     return SourceData(CLASSES, "mask", _tables(source))
 
 
@@ -40,8 +45,8 @@ def _tables(source: DigitScenesSource) -> Iterator[pa.Table]:
         yield pa.table(
             {
                 "id": [f"scene-{number:05d}" for number in numbers],
-                "image": images.encode(np.stack([scene for scene, _ in scenes])),
-                "target": images.encode(np.stack([mask for _, mask in scenes])),
+                "image": images.encode(np.stack([scene.image for scene in scenes])),
+                "target": _targets(source, scenes),
                 "published": pa.nulls(len(scenes), pa.string()),
             }
         )
@@ -51,10 +56,28 @@ def _images_per_table(size: int) -> int:
     return int(min(10_000, 2**25 // (size * size)))
 
 
+def _targets(source: DigitScenesSource, scenes: Sequence[Scene]) -> pa.Array:
+    if source.take == "masks":
+        return images.encode(np.stack([scene.mask for scene in scenes]))
+    measured = [[float(len(scene.sides)), float(np.mean(scene.sides)), scene.angle] for scene in scenes]
+    return pa.array(measured, pa.list_(pa.float64()))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture, and what is in it."""
+
+    image: npt.NDArray[np.uint8]  # (size, size)
+    mask: npt.NDArray[np.uint8]  # (size, size), pixels index `CLASSES`
+    sides: tuple[int, ...]  # of the squares that digits are drawn in, in pixels
+    angle: float  # by which they are turned, in degrees, counter-clockwise
+
+
 def compose(
     source: DigitScenesSource, number: int, digits: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Scene and mask `(size, size)` uint8; a mask's pixels index `CLASSES`."""
+) -> Scene:
+    """The scene of that number."""
+    angle = float(np.random.default_rng([source.seed, number, 1]).uniform(-source.tilt, source.tilt))
     random = np.random.default_rng([source.seed, number])
     scene = np.full((source.size, source.size), BACKGROUND)
     mask = np.zeros((source.size, source.size), dtype=np.uint8)
@@ -64,13 +87,16 @@ def compose(
         box = _place(random, source.size, boxes)
         row, column, side = box
         ink = enlarge(digits[chosen] / 255.0, side)
+        if source.tilt:
+            ink = rotate(ink, angle, reshape=False, order=1)
         where = ink >= INK
         area = (slice(row, row + side), slice(column, column + side))
         scene[area] = np.where(where, 0.35 + 0.65 * ink, scene[area])
         mask[area] = np.where(where, labels[chosen] + 1, mask[area])
         boxes.append(box)
     noisy = scene + source.noise * random.standard_normal(scene.shape)
-    return np.rint(np.clip(noisy, 0.0, 1.0) * 255.0).astype(np.uint8), mask
+    image = np.rint(np.clip(noisy, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return Scene(image, mask, tuple(side for _, _, side in boxes), angle)
 
 
 def _place(random: np.random.Generator, size: int, boxes: list[Box]) -> Box:

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from components import spelling
 from components.data.sources.base.form import SourceData
-from components.inputs import images
+from components.targets import registry as targets
 
 
 @dataclass
@@ -46,24 +45,14 @@ def joined(data: SourceData, again: Callable[[], SourceData]) -> SourceData:
 
 
 def _count(data: SourceData, groups: list[str]) -> Counts:
+    kind = targets.get(data.target)
     counts = Counts(Counter(dict.fromkeys(data.classes, 0)), {name: Counter() for name in groups})
     for table in data.tables:
-        for numbers in shown(table.column("target"), data.target):
-            for place, count in enumerate(np.bincount(numbers[numbers >= 0], minlength=len(data.classes)).tolist()):
-                if count and place < len(data.classes):
-                    counts.classes[data.classes[place]] += count
+        shown = kind.shown(table.column("target").combine_chunks(), len(data.classes)).counts(len(data.classes))
+        counts.classes.update(dict(zip(data.classes, shown.tolist(), strict=True)))
         for name in groups:
             counts.groups[name].update(value for value in table.column(name).to_pylist() if value is not None)
     return counts
-
-
-def shown(column: pa.ChunkedArray, kind: str) -> Iterator[npt.NDArray[np.int64]]:
-    """The classes that samples show: of a mask each once."""
-    for chunk in column.chunks:
-        if kind == "class":
-            yield chunk.drop_null().to_numpy(zero_copy_only=False)
-        else:
-            yield from (np.unique(mask).astype(np.int64) for mask in images.decode_masks(chunk) if mask is not None)
 
 
 def _renamed(data: SourceData, number: Mapping[str, int], spelt: Mapping[str, Mapping[str, str]]) -> Iterator[pa.Table]:
@@ -74,25 +63,9 @@ def _renamed(data: SourceData, number: Mapping[str, int], spelt: Mapping[str, Ma
             if name and forms:
                 values = [forms.get(value, value) for value in table.column(name).to_pylist()]
                 table = _with(table, name, pa.array(values, pa.string()))  # noqa: PLW2901
-        yield table if same else _with(table, "target", targets(table.column("target"), data.target, lookup))
+        column = table.column("target").combine_chunks()
+        yield table if same else _with(table, "target", targets.get(data.target).numbered(column, lookup))
 
 
 def _with(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     return table.set_column(table.schema.get_field_index(name), name, values)
-
-
-def targets(column: pa.ChunkedArray, kind: str, lookup: npt.NDArray[np.int64]) -> pa.Array:
-    """Indices into the classes that are left; a mask that cannot be read stays as it is, to be found later."""
-    if kind == "class":
-        return pa.array([None if each is None else lookup[each].item() for each in column.to_pylist()], pa.int64())
-    pixel = np.arange(256, dtype=np.uint8)
-    pixel[: len(lookup)] = lookup
-    values = column.combine_chunks()
-    masks = images.decode_masks(values)
-    return pa.array(
-        [
-            before if mask is None else images.encode(pixel[mask][None])[0].as_py()
-            for before, mask in zip(values.to_pylist(), masks, strict=True)
-        ],
-        pa.binary(),
-    )

@@ -15,7 +15,7 @@ import pyarrow as pa
 from components import texts
 from components.data.errors import DataError
 from components.data.sources.base.form import SourceData
-from components.data.sources.joining import shown, targets
+from components.targets import registry as targets
 
 _NAMED = 8  # classes that a message lists
 
@@ -32,7 +32,8 @@ def without(data: SourceData, names: tuple[str, ...]) -> SourceData:
     kept = tuple(name for name in data.classes if name not in names)
     if not kept:
         raise DataError(f"source.without: expected a class to be left, received all of them: {listed}")
-    if data.target == "mask" and data.classes[0] in names:
+    kind = targets.get(data.target)
+    if kind.labelled == "several" and data.classes[0] in names:
         raise DataError(
             f"source.without: expected classes other than the first, {texts.exact(data.classes[0])}, which the "
             "pixels of "
@@ -42,7 +43,7 @@ def without(data: SourceData, names: tuple[str, ...]) -> SourceData:
     counts: Counter[str] = Counter()
 
     def notes() -> tuple[str, ...]:
-        what = "sample" if data.target == "class" else "mask"
+        what = "sample" if kind.labelled == "once" else kind.name
         said = (
             f"left out: {counts[name]:,} {what if counts[name] == 1 else f'{what}s'} of class {texts.exact(name)} "
             "(`without`)"
@@ -56,19 +57,17 @@ def without(data: SourceData, names: tuple[str, ...]) -> SourceData:
 def _tables(
     data: SourceData, place: dict[str, int], names: tuple[str, ...], counts: Counter[str]
 ) -> Iterator[pa.Table]:
+    kind = targets.get(data.target)
     lookup = np.array([place.get(name, 0) for name in data.classes])
     left = np.array([name in names for name in data.classes])
     for table in data.tables:
-        if data.target == "class":
-            numbers = table.column("target").to_numpy(zero_copy_only=False)
-            counts.update(data.classes[number] for number in numbers[left[numbers]].tolist())
-            table = table.filter(pa.array(~left[numbers]))  # noqa: PLW2901
+        column = table.column("target").combine_chunks()
+        shown = kind.shown(column, len(data.classes)).counts(len(data.classes))
+        counts.update({name: number for name, number in zip(data.classes, shown.tolist(), strict=True) if number})
+        if kind.labelled == "once":
+            labels = kind.labels(column, len(data.classes))
+            kept = ~(left[labels] & (labels >= 0))
+            table, column = table.filter(pa.array(kept)), column.filter(pa.array(kept))  # noqa: PLW2901
             if not len(table):
                 continue
-        else:
-            for numbers in shown(table.column("target"), "mask"):
-                counts.update(
-                    data.classes[number] for number in numbers.tolist() if number < len(left) and left[number]
-                )
-        at = table.schema.get_field_index("target")
-        yield table.set_column(at, "target", targets(table.column("target"), data.target, lookup))
+        yield table.set_column(table.schema.get_field_index("target"), "target", kind.numbered(column, lookup))

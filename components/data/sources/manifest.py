@@ -24,6 +24,7 @@ from components.data.sources.layouts import manifest as layouts
 from components.data.sources.places import place
 from components.data.sources.tables.labels import Labels
 from components.data.sources.tables.manifest_tables import Table, tables_of
+from components.data.sources.tables.numbers import Numbers
 from components.data.sources.tables.tabular import SUFFIXES, bytes_of, count, held, parts
 
 LAYOUTS = layouts.LAYOUTS
@@ -40,17 +41,22 @@ def read(source: ManifestSource, project: Path) -> SourceData:
     where = str(path if len(tables) > 1 else tables[0].path)
     groups = tuple(sorted({group for each in tables for group in each.columns.groups}))
     faults = Faults(where, source.faulty)
-    labels = Labels(source)
+    labels: Labels | Numbers = Numbers(source) if source.numbers else Labels(source)
     listed = [_listed(each, labels, several=len(tables) > 1) for each in tables]
     left = _left(listed, labels, faults, source)
-    classes = labels.classes(where) if source.mask is None else source.names or _numbered(source, tables, where)
-    kind = "class" if source.mask is None else "mask"
+    kind, classes, about = "mask", source.names or (), {}
+    if isinstance(labels, Numbers):
+        kind, about = "values", {"names": tuple(source.numbers), "units": tuple(source.numbers.values())}
+    elif source.mask is None:
+        kind, classes = "class", labels.classes(where)
+    elif not classes:
+        classes = _numbered(source, tables, where)
     timed = source.time is not None
     every = (
         row for each, skipped in zip(listed, left, strict=True) for row in _rows(each, skipped, labels, source, groups)
     )
     taken = rows.tables(schema(kind, groups, timed), faults.sound(every))
-    return SourceData(classes, kind, taken, groups, timed, faults.notes)
+    return SourceData(classes, kind, taken, groups, timed, faults.notes, about=about)
 
 
 def listing(source: ManifestSource, project: Path) -> str | None:
@@ -88,7 +94,7 @@ class Listed:
     missing: dict[int, str]
 
 
-def _listed(table: Table, labels: Labels, *, several: bool) -> Listed:
+def _listed(table: Table, labels: Labels | Numbers, *, several: bool) -> Listed:
     """What a table's rows name; what their classes are is kept by `labels`."""
     columns = table.columns
     content = held(table.path, [*columns.small, *table.names_of_files, *labels.columns(table)])
@@ -109,7 +115,7 @@ def _listed(table: Table, labels: Labels, *, several: bool) -> Listed:
     return Listed(table, ids, missing)
 
 
-def _left(listed: list[Listed], labels: Labels, faults: Faults, source: ManifestSource) -> list[set[int]]:
+def _left(listed: list[Listed], labels: Labels | Numbers, faults: Faults, source: ManifestSource) -> list[set[int]]:
     """The rows of each table that cannot be used; what is wrong with them is told by `faults`."""
     left: list[set[int]] = [set() for _ in listed]
     first: dict[str, tuple[int, int]] = {}
@@ -173,7 +179,7 @@ def _numbered(source: ManifestSource, tables: list[Table], where: str) -> tuple[
 
 
 def _rows(
-    listed: Listed, left: set[int], labels: Labels, source: ManifestSource, groups: tuple[str, ...]
+    listed: Listed, left: set[int], labels: Labels | Numbers, source: ManifestSource, groups: tuple[str, ...]
 ) -> Iterator[dict[str, Any] | Fault]:
     table, columns, at = listed.table, listed.table.columns, 0
     answer = [] if source.mask is None else [source.mask]
@@ -200,14 +206,14 @@ def _rows(
 
 
 def _answered(
-    table: Table, values: dict[str, Any], index: int, labels: Labels, source: ManifestSource
-) -> tuple[bytes, int | bytes] | Fault:
-    """A row's image and its class or mask."""
+    table: Table, values: dict[str, Any], index: int, labels: Labels | Numbers, source: ManifestSource
+) -> tuple[bytes, int | list[float] | bytes] | Fault:
+    """A row's image and its class, numbers or mask."""
     image = _file(values[table.columns.image], table, source, index)
     if isinstance(image, Fault):
         return image
     if source.mask is None:
-        return image, labels.number(table, index)
+        return image, labels.target(table, index)
     mask = _file(values[source.mask], table, source, index)
     if isinstance(mask, Fault):
         return mask

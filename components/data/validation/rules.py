@@ -53,7 +53,8 @@ def book(tables: Tables) -> list[Table]:
     asked = [Table("samples", tables.samples, samples)]
     if tables.fits:
         samples.extend(tables.kind.expectations(card))
-        asked.append(Table("counts", lambda: iter([tables.counts()]), suite.of_counts()))
+        if card.classes:
+            asked.append(Table("counts", lambda: iter([tables.counts()]), suite.of_counts()))
     if card.groups:
         asked.append(Table("groups", lambda: iter([tables.groups()]), suite.of_groups()))
     return asked

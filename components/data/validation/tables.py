@@ -124,7 +124,7 @@ class Tables:
         plain = [name for name in batch.column_names if name not in ("target", "pixels_sha256")]
         frame: pd.DataFrame = batch.select(plain).to_pandas()
         frame["target_kind"] = self.kind.name
-        for name, facts in self.kind.facts(batch.column("target").combine_chunks()).items():
+        for name, facts in self.kind.facts(batch.column("target").combine_chunks(), self.dataset.card).items():
             frame[name] = facts
         for name, values in self._copies.items():
             frame[name] = values[rows]

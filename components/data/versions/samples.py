@@ -59,7 +59,7 @@ def _row_groups(path: Path, version: Contents) -> Iterator[pa.Table]:
 
 def _scalars(table: pa.Table, split: str, card: DatasetCard, schema: pa.Schema, *, renumber: bool) -> pa.Table:
     target = table.column("target").combine_chunks()
-    kind = targets.stored_as(target.type)
+    kind = targets.stored_as(target.type, card)
     values: dict[str, Any] = {
         "id": table.column("id"),
         "class": kind.names(target, card.classes),

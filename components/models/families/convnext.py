@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.models.compact import Compact, at_least
-from components.models.parts.layers import Count, Normalize, Parts
+from components.models.parts.layers import Count, Parts
 from components.models.registry import register
 
 STAGES = 2
@@ -52,7 +52,7 @@ def convnext(
     """
     at_least("convnext", inputs, 2 * stride)
     layers: list[nn.Module] = [
-        Normalize(inputs),
+        parts.begin(inputs),
         nn.Sequential(nn.Conv2d(inputs.channels, width, stride, stride=stride), parts.normalize(width)),
     ]
     for stage in range(STAGES):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.models.compact import Compact, at_least
-from components.models.parts.layers import Count, Normalize, Parts
+from components.models.parts.layers import Count, Parts
 from components.models.registry import register
 
 BLOCKS = 3
@@ -46,7 +46,7 @@ def densenet(
     at_least("densenet", inputs, 4 * stride)
     channels = 2 * width
     layers: list[nn.Module] = [
-        Normalize(inputs),
+        parts.begin(inputs),
         nn.Conv2d(inputs.channels, channels, 3, stride=stride, padding=1, bias=False),
     ]
     for block in range(BLOCKS):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.models.compact import Compact, at_least
-from components.models.parts.layers import ConvBlock, Count, Normalize, Parts
+from components.models.parts.layers import ConvBlock, Count, Parts
 from components.models.registry import register
 
 STAGES = 3
@@ -55,7 +55,7 @@ def mobilenet(
     """
     at_least("mobilenet", inputs, 4 * stride)
     kind, channels = parts.normalization, width
-    layers: list[nn.Module] = [Normalize(inputs), ConvBlock(inputs.channels, width, stride=stride, normalize=kind)]
+    layers: list[nn.Module] = [parts.begin(inputs), ConvBlock(inputs.channels, width, stride=stride, normalize=kind)]
     for stage in range(STAGES):
         for block in range(blocks):
             halved = 2 if stage and not block else 1

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from components.artifacts import InputSpec
 from components.models.compact import Compact, at_least
-from components.models.parts.layers import ConvBlock, Count, Normalize, Parts
+from components.models.parts.layers import ConvBlock, Count, Parts
 from components.models.registry import register
 
 
@@ -47,7 +47,7 @@ def residual(
     """
     at_least("residual", inputs, 4 * stride)
     kind = parts.normalization
-    layers: list[nn.Module] = [Normalize(inputs), ConvBlock(inputs.channels, width, stride=stride, normalize=kind)]
+    layers: list[nn.Module] = [parts.begin(inputs), ConvBlock(inputs.channels, width, stride=stride, normalize=kind)]
     widths = (width, 2 * width, last or 4 * width)
     for stage, (narrow, channels) in enumerate(pairwise(widths)):
         layers += [ConvBlock(narrow, channels, normalize=kind), nn.MaxPool2d(2)]

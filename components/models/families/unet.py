@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import InputSpec
-from components.models.parts.layers import ConvBlock, Count, Normalization, Normalize, Parts
+from components.models.parts.denoising import Denoise
+from components.models.parts.layers import ConvBlock, Count, Normalization, Parts
 from components.models.registry import MAP, register
 
 
@@ -18,7 +19,7 @@ class UNet(nn.Module):
     def __init__(self, inputs: InputSpec, outputs: int, width: int, depth: int, parts: Parts) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(depth + 1)]
-        self.normalize = Normalize(inputs)
+        self.normalize = parts.begin(inputs)
         self.down = nn.ModuleList(
             _pair(before, after, parts) for before, after in zip([inputs.channels, *channels], channels, strict=False)
         )
@@ -67,6 +68,7 @@ def unet(
     depth: Count = 2,
     attention: Literal["none", "se", "cbam"] = "none",
     normalization: Normalization = "batch",
+    denoise: Denoise = "none",
 ) -> nn.Module:
     """`width` channels at full resolution; height and width must be multiples of 2^depth.
 
@@ -78,4 +80,4 @@ def unet(
             f"received {inputs.height}×{inputs.width};"
             " lower `depth`, or declare another `image:` size with `resize: true`"
         )
-    return UNet(inputs, outputs, width, depth, Parts(attention=attention, normalization=normalization))
+    return UNet(inputs, outputs, width, depth, Parts(attention=attention, normalization=normalization, denoise=denoise))

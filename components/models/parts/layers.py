@@ -17,6 +17,7 @@ from components.models.parts.attention import (
     SpatialAttention,
     SqueezeExcitation,
 )
+from components.models.parts.denoising import Denoise, denoise
 from components.models.parts.pooling import Pooling
 
 Normalization = Literal["batch", "group"]
@@ -39,6 +40,12 @@ class Parts:
     dilation: Count = 1  # of the blocks' convolutions: 2 sees twice as far for the same price
     # group: no statistics over the batch, so that a loss does not depend on how the batch was cut
     normalization: Normalization = "batch"
+    denoise: Denoise = "none"  # of the pictures, before anything else
+
+    def begin(self, inputs: InputSpec) -> nn.Module:
+        """What a picture passes first: its noise is taken out, where that is asked for, and it is normalised."""
+        first = denoise(self.denoise, inputs.channels)
+        return Normalize(inputs) if first is None else nn.Sequential(first, Normalize(inputs))
 
     def normalize(self, channels: int) -> nn.Module:
         """The normalisation for that many channels."""

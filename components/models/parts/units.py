@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+SHARE = 0.1  # of a linear layer's usual weights: untrained answers far from the mean would have to be unlearnt first
+
 
 class Units(nn.Linear):
     """`(N, D)` → `(N, K)`: what the layer gives, times `std`, plus `mean`. Both are kept with the weights."""
@@ -28,7 +30,7 @@ def in_units(network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]
         raise ValueError(f"expected a network whose head is a linear layer, received {type(head).__name__}")
     units = Units(head.in_features, mean, std)
     with torch.no_grad():
-        units.weight.copy_(head.weight)
-        units.bias.zero_()  # an untrained network says the mean
+        units.weight.copy_(head.weight * SHARE)
+        units.bias.zero_()  # an untrained network says the mean, or little else
     network.head = units
     return network

@@ -40,7 +40,7 @@ class Steps:
     def __init__(self, job: Job, data: Data, device: torch.device) -> None:
         if isinstance(data.train, Stream):
             raise TypeError("data.train: expected samples in memory or in memory maps, received a stream")
-        task, config = tasks.get(job.task), alone(job.training)
+        task, config = tasks.of(data.card), alone(job.training)
         self.job, self.config = job, config
         self.split = Split(data.train, device)
         self.balance = balance_of(job, task, data.train.targets, data.card.classes)

@@ -99,7 +99,7 @@ def _mistakes_in(folder: Path, samples: Samples, workers: Workers) -> Mistakes:
         return found
     model = Model.load(folder / "model")
     network = load_network(model).to(workers.device)
-    found = mistakes_of(network, tasks.get(model.card.task), samples, workers)
+    found = mistakes_of(network, tasks.of(model.card), samples, workers)
     if workers.first:
         with writing(file) as temporary, temporary.open("wb") as stream:
             np.save(stream, found, allow_pickle=False)

@@ -80,7 +80,7 @@ class Surroundings:
 
 def surroundings_of(job: Job, data: Data, folder: Path, workers: Workers, on_event: Listener) -> Surroundings:
     """`folder` is the training's own, for what `data` has no place for."""
-    task = tasks.get(job.task)
+    task = tasks.of(data.card)
     precision = functools.partial(autocast, job.training, workers.device)
     train_split = _train_split(job, data, workers)
     labels = data.train.targets if data.rows is None else data.train.targets[data.rows]

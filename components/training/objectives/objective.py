@@ -10,7 +10,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from components.tasks.capabilities import Balanced, Distillable, Each
+from components.config import NATURAL, TrainingConfig
+from components.tasks.capabilities import Balanced, Distillable, Each, SeveralLosses
 from components.tasks.protocol import Batch, Task
 from components.training.jobs.imbalance import Balance
 from components.training.jobs.job import Job
@@ -102,6 +103,15 @@ class Distilled:
         }
 
 
+def problems(config: TrainingConfig, task: Task, key: str = "training") -> list[str]:
+    """What is wrong with the choice of a loss for this task, a line each."""
+    losses = list(task.losses) if isinstance(task, SeveralLosses) else []
+    if config.loss in (NATURAL, *losses):
+        return []
+    only = "" if losses else f", since task {task.spec.name} has no choice of losses"
+    return [f"{key}.loss: expected {' or '.join([NATURAL, *losses])}{only}, received {config.loss!r}"]
+
+
 def objective_of(
     job: Job,
     task: Task,
@@ -117,6 +127,8 @@ def objective_of(
     ConfigurationError for a teacher whose task cannot be copied.
     """
     natural: Objective = Supervised(task, job.training.label_smoothing)
+    if job.training.loss != NATURAL:
+        natural = cast(SeveralLosses, task).named_loss(job.training.loss)  # `problems` has looked
     if job.boosts is not None:
         natural = Boosted(cast(Each, task), job.training.label_smoothing)  # `members.problems` has looked
     balanced = natural

@@ -34,7 +34,7 @@ class Samples(Protocol):
 
     @property
     def targets(self) -> npt.NDArray[Any]:
-        """int64 `(N,)`, or uint8 masks `(N, H, W)`"""
+        """int64 `(N,)`, uint8 masks `(N, H, W)`, or float32 `(N, K)`"""
         ...
 
 
@@ -104,7 +104,7 @@ class Split:
         return len(self.rows)
 
     def batch(self, positions: Positions) -> Batch:
-        """`(N, C, H, W)` float32 in [0, 1] and int64 targets, on the device."""
+        """`(N, C, H, W)` float32 in [0, 1], and targets as `Batch` has them, on the device."""
         batch = batch_of(self.images[self.rows[positions]], self.targets[positions], self.device)
         if self.weights is None:
             return batch
@@ -123,4 +123,5 @@ def batch_of(images: npt.NDArray[np.uint8], targets: npt.NDArray[Any], device: t
     """`(N, H, W, C)` uint8 and targets of any kind, in memory of their own → a batch on the device."""
     pixels = torch.from_numpy(images).to(device, non_blocking=True)
     labels = torch.from_numpy(targets).to(device, non_blocking=True)
-    return Batch(pixels.permute(0, 3, 1, 2).float().div_(255.0), labels.long())
+    answers = labels.float() if labels.is_floating_point() else labels.long()
+    return Batch(pixels.permute(0, 3, 1, 2).float().div_(255.0), answers)

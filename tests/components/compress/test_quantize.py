@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from components.artifacts import Dataset, InputSpec, Model
@@ -71,6 +71,31 @@ def test_probabilities_are_not_rounded_to_eight_bits(
     probabilities = answers(quantized.int8, load_split(dataset, "test").images)["probabilities"]
     assert len(np.unique(probabilities)) > 2 * 256
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_the_last_layer_before_plain_numbers_stays_float_and_what_is_embedded_does_not_count() -> None:
+    """A convolution, then a product whose output is scaled: `value`; the convolution's own mean is `embedding`."""
+    node, value = helper.make_node, helper.make_tensor_value_info
+    nodes = [
+        node("Conv", ["image", "kernel"], ["maps"], name="first"),
+        node("Relu", ["maps"], ["seen"]),
+        node("GlobalAveragePool", ["seen"], ["pooled"]),
+        node("Flatten", ["pooled"], ["embedding"]),
+        node("Gemm", ["embedding", "weights"], ["raw"], name="last"),
+        node("Mul", ["raw", "std"], ["scaled"]),
+        node("Add", ["scaled", "std"], ["value"]),
+        node("MatMul", ["embedding", "weights"], ["logits"], name="classes"),
+        node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    outputs = [value(name, TensorProto.FLOAT, ["N", 2]) for name in ("value", "embedding", "probabilities")]
+    constants = [
+        helper.make_tensor("kernel", TensorProto.FLOAT, [2, 1, 1, 1], [1.0, 2.0]),
+        helper.make_tensor("weights", TensorProto.FLOAT, [2, 2], [1.0, 2.0, 3.0, 4.0]),
+        helper.make_tensor("std", TensorProto.FLOAT, [2], [5.0, 6.0]),
+    ]
+    inputs = [value("image", TensorProto.FLOAT, ["N", 1, 4, 4])]
+    model = helper.make_model(helper.make_graph(nodes, "both", inputs, outputs, constants))
+    assert heads(model) == ["last"]
 
 
 def test_a_dense_tasks_last_layer_stays_float(scenes_int8: Quantized, segmenter: Model) -> None:

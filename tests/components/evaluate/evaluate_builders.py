@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.artifacts import Predictions
+from components.artifacts import DatasetCard, Predictions
 from components.config import EvaluateConfig
 from components.tasks import registry as tasks
+from components.tasks.protocol import Task
 
 CONFIG = EvaluateConfig(bootstrap=200, confidence=0.95, seed=0)
 CLASSES = ("cat", "dog", "eel")
@@ -50,3 +51,24 @@ def segment(samples: int, right: float, seed: int = 0, side: int = 8) -> Predict
     ids = [f"scene-{number}" for number in range(samples)]
     table = {"id": ids, "split": ["test"] * samples, "slice_brightness": halves, **rows}
     return Predictions(pa.table(table), "m" * 64, "d" * 64, CLASSES)
+
+
+def measure_numbers(
+    samples: int, error: float, seed: int = 0, groups: Mapping[str, Sequence[str]] | None = None, model: str = "m" * 64
+) -> Predictions:
+    """Answers that are off by normal errors of deviation `error`, in intervals of ± 2 of these."""
+    random = np.random.default_rng(seed)
+    target = np.random.default_rng(0).normal(100.0, 10.0, (samples, 1))
+    value = target + error * random.normal(size=target.shape)
+    answer = {"value": value, "low": value - 2 * error, "high": value + 2 * error}
+    named = {"id": [f"sample-{number}" for number in range(samples)], "split": ["test"] * samples, **(groups or {})}
+    return Predictions(pa.table({**named, **NUMBERS.rows(answer, target)}), model, "d" * 64, ())
+
+
+def _numbers() -> Task:
+    scale = {"mean": [100.0], "std": [10.0], "low": [60.0], "high": [140.0]}
+    target = {"kind": "values", "names": ["weight"], "units": ["kg"], **scale}
+    return tasks.of(DatasetCard.model_construct(task="regression", classes=(), target=target))
+
+
+NUMBERS = _numbers()  # the task that judges them

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from components.artifacts import Predictions
 from components.evaluate.evaluate import measure, paired_difference, subset
 from components.metrics import bootstrap
 from components.tasks import registry as tasks
-from tests.components.evaluate.evaluate_builders import CLASSES, CONFIG, classify, segment
+from tests.components.evaluate.evaluate_builders import CLASSES, CONFIG, NUMBERS, classify, measure_numbers, segment
 
 TASK = tasks.get("classification")
 
@@ -184,6 +185,32 @@ def test_a_paired_difference_is_narrower_than_the_figures_it_is_made_of() -> Non
         for chunk in bootstrap.resamples(400, 300, 0) for row in chunk
     ])  # fmt: skip
     assert figure.high == pytest.approx(np.quantile(by_hand, 0.975), abs=0.005)
+
+
+def test_of_a_metric_with_a_unit_the_difference_is_in_parts_of_productions() -> None:
+    better, worse = (measure_numbers(500, error, seed) for error, seed in ((2.0, 1), (3.0, 2)))
+    figure = paired_difference(better, worse, NUMBERS, "rmse", resamples=300)
+    errors = [float(NUMBERS.measure(each, np.ones((1, 500)))["rmse"][0]) for each in (better, worse)]
+    assert figure.value == pytest.approx(errors[0] / errors[1] - 1)
+    assert figure.high is not None and figure.value < figure.high < 0
+    assert figure.unit == ""
+
+
+def test_the_worst_group_of_an_error_is_the_one_that_has_most_of_it() -> None:
+    groups = {"group_site": ["north", "south"] * 200}
+    predictions = measure_numbers(400, 2.0, groups=groups)
+    column = np.array(predictions.table.column("prediction").to_pylist())
+    column[::2] += 5.0
+    place = predictions.table.column_names.index("prediction")
+    spoilt = replace(predictions, table=predictions.table.set_column(place, "prediction", [column.tolist()]))
+    evidence = measure(spoilt, NUMBERS, CONFIG)
+    by_group = {row.group: row.figure for row in evidence.groups}
+    assert by_group["north"].value > 4 > by_group["south"].value
+    assert evidence.figures["worst_group_rmse"] == by_group["north"]
+    assert by_group["north"].unit == evidence.figures["rmse"].unit == "kg"
+    assert evidence.disparity["group_site.difference"] == pytest.approx(
+        by_group["north"].value - by_group["south"].value
+    )
 
 
 def test_a_model_does_not_differ_from_itself() -> None:

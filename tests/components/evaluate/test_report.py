@@ -15,7 +15,9 @@ from components.evaluate.evaluate import measure
 from components.evaluate.report import ReportData, Words, write_report
 from components.metrics.metric import shown
 from components.tasks import registry as tasks
-from tests.components.evaluate.evaluate_builders import CONFIG, classify, segment
+from tests.components.evaluate.evaluate_builders import CONFIG, NUMBERS, classify, measure_numbers, segment
+
+CLASSIFICATION = tasks.get("classification")
 
 
 class Page(HTMLParser):
@@ -46,19 +48,29 @@ def pair(task: str) -> tuple[Predictions, Evidence]:
     return predictions, measure(predictions, tasks.get(task), CONFIG)
 
 
+def test_numbers_are_shown_with_their_unit_beside_the_truths(tmp_path: Path) -> None:
+    predictions = measure_numbers(300, 2.0, groups={"group_side": ["left", "right"] * 150})
+    evidence = measure(predictions, NUMBERS, CONFIG)
+    page = Page(write_report(ReportData("Scales", evidence, predictions, NUMBERS), tmp_path).read_text("utf-8"))
+    assert "Answers and truths" in page.text
+    assert re.search(r"[12]\.\d+ kg", page.text)
+    assert "What is taken for what" not in page.text and "Class by class" not in page.text
+    assert {path.stem for path in (tmp_path / "plots").glob("*.png")} == {"numbers", "groups"}
+
+
 def test_a_row_of_the_confusion_matrix_bears_the_name_of_its_own_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Evidence that was stored has its classes in order of name, the matrix in order of index."""
     predictions = replace(classify(200, 0.8), classes=("zebra", "ant", "mole"))
-    measure(predictions, tasks.get("classification"), CONFIG).save(tmp_path)
+    measure(predictions, CLASSIFICATION, CONFIG).save(tmp_path)
     named: list[tuple[str, ...]] = []
     drawn = plots.confusion_matrix
     monkeypatch.setattr(
         plots, "confusion_matrix", lambda counts, names: named.append(tuple(names)) or drawn(counts, names)
     )
 
-    write_report(ReportData("zoo", Evidence.load(tmp_path), predictions, "classification"), tmp_path)
+    write_report(ReportData("zoo", Evidence.load(tmp_path), predictions, CLASSIFICATION), tmp_path)
 
     assert named == [("zebra", "ant", "mole")]
 
@@ -70,7 +82,7 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
     evidence = evidence.model_copy(update={"figures": evidence.figures | cost})
     verdict = Verdict(gate="floor", passed=False, value=0.8, limit=0.9, reason="0.8 < 0.9")
     stages = {"member 1": evidence, "served (int8)": evidence}
-    data = ReportData("Digits", evidence, predictions, task, stages, [verdict], {"git commit": "abcdef"})
+    data = ReportData("Digits", evidence, predictions, tasks.get(task), stages, [verdict], {"git commit": "abcdef"})
     path = write_report(data, tmp_path)
     text = path.read_text(encoding="utf-8")
     page = Page(text)
@@ -89,28 +101,28 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
 
 def test_what_may_have_been_learnt_by_heart_is_said_beside_the_figure(tmp_path: Path) -> None:
     predictions, plain = pair("classification")
-    evidence = measure(predictions, tasks.get("classification"), CONFIG, twins={"sample-3", "sample-4"})
+    evidence = measure(predictions, CLASSIFICATION, CONFIG, twins={"sample-3", "sample-4"})
 
-    page = Page(write_report(ReportData("Zoo", evidence, predictions, "classification"), tmp_path).read_text("utf-8"))
+    page = Page(write_report(ReportData("Zoo", evidence, predictions, CLASSIFICATION), tmp_path).read_text("utf-8"))
 
     without = shown(evidence.figures["accuracy_without_twins"].value)
     assert "though 2 of them are all but the same picture as one that it has learnt from." in page.text
     assert "accuracy without twins" in page.text and without in page.text
     assert "all but the same" not in write_report(
-        ReportData("Zoo", plain, predictions, "classification"), tmp_path / "plain"
+        ReportData("Zoo", plain, predictions, CLASSIFICATION), tmp_path / "plain"
     ).read_text("utf-8")
 
 
 def test_names_from_the_data_are_text_and_not_markup(tmp_path: Path) -> None:
     predictions, evidence = pair("classification")
-    text = write_report(ReportData("<i>x</i>", evidence, predictions, "classification"), tmp_path).read_text("utf-8")
+    text = write_report(ReportData("<i>x</i>", evidence, predictions, CLASSIFICATION), tmp_path).read_text("utf-8")
     assert "<b>right</b>" not in text and "&lt;b&gt;right" in text and "<i>x" not in text
 
 
 def test_what_could_not_be_measured_is_said_and_not_shown_as_a_number(tmp_path: Path) -> None:
     predictions, evidence = pair("classification")
     evidence = evidence.model_copy(update={"figures": evidence.figures | {"accuracy": Figure(value=float("nan"))}})
-    page = write_report(ReportData("Digits", evidence, predictions, "classification"), tmp_path)
+    page = write_report(ReportData("Digits", evidence, predictions, CLASSIFICATION), tmp_path)
     assert "not measurable" in page.read_text("utf-8")
 
 
@@ -127,7 +139,7 @@ def test_what_could_not_be_measured_is_said_and_not_shown_as_a_number(tmp_path: 
     ],
 )
 def test_numbers_are_written_for_people(value: float, name: str, unit: str, text: str) -> None:
-    assert Words(tasks.get("classification").spec).number(Figure(value=value, unit=unit), name) == text
+    assert Words(CLASSIFICATION.spec).number(Figure(value=value, unit=unit), name) == text
 
 
 def test_every_metric_of_a_task_says_what_it_means() -> None:
@@ -143,9 +155,9 @@ def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(
     predictions, whole = pair("classification")
     task = tasks.get("classification")
     monkeypatch.setattr(tasks, "get", lambda name: SimpleNamespace(spec=task.spec, measure=task.measure))
-    evidence = measure(predictions, tasks.get("classification"), CONFIG)
+    evidence = measure(predictions, CLASSIFICATION, CONFIG)
     assert evidence.classes == {} and evidence.figures == whole.figures
-    page = write_report(ReportData("Bare", evidence, predictions, "classification"), tmp_path).read_text("utf-8")
+    page = write_report(ReportData("Bare", evidence, predictions, CLASSIFICATION), tmp_path).read_text("utf-8")
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"groups"}
     assert not any(said in page for said in ("What is taken for what", "as sure as it is right", "Class by class"))
     assert "Group by group" in page and "All figures" in page

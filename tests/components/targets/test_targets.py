@@ -4,6 +4,7 @@ a null, one that cannot be read, one of no known class."""
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from components.targets.protocol import UNKNOWN, TargetKind, UnreadableTargetErr
 NAMES = ("nothing", "cat", "dog")
 SPEC = InputSpec(height=4, width=6, channels=1, mean=(0.5,), std=(0.2,))
 CARD = DatasetCard(name="n", task="t", classes=NAMES, groups=(), input=SPEC, splits={}, fingerprint="")
+ABOUT = {"values": {"names": ("price", "rooms"), "units": ("€", "")}}  # what a source says besides classes
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,21 @@ GIVEN: dict[str, Callable[[], Given]] = {
         [{0, 2}, {0}, set(), {1}, set()],
         [0, 1, 3],
     ),
+    "values": lambda: Given(
+        pa.array([[12.5, 3.0], [0.1, 1.0], None, [1.0], [math.nan, 2.0], [1e6, -4.0]], registry.get("values").stored),
+        [set()] * 6,
+        [0, 1, 5],
+    ),
 }
+
+
+def card(kind: TargetKind, spec: InputSpec = SPEC) -> DatasetCard:
+    """As prepared, of the sound targets."""
+    given = GIVEN[kind.name]()
+    learnt = given.column.take(pa.array(given.sound))
+    record = kind.record(ABOUT.get(kind.name, {}), [learnt.slice(0, 1), learnt.slice(1)])
+    classes = () if kind.labelled == "never" else NAMES
+    return CARD.model_copy(update={"target": record, "input": spec, "classes": classes})
 
 
 @pytest.fixture(params=TARGETS.names())
@@ -58,7 +74,7 @@ def kind(request: pytest.FixtureRequest) -> TargetKind:
 
 def test_each_is_called_as_its_file_and_is_known_by_name_only() -> None:
     assert [registry.get(name).name for name in TARGETS.names()] == TARGETS.names()
-    with pytest.raises(ValueError, match="expected one of class, mask"):
+    with pytest.raises(ValueError, match="expected one of class, mask, values"):
         registry.get("boxes_of_chocolate")
 
 
@@ -102,14 +118,17 @@ def test_renamed_targets_show_the_same_names_and_back_again_the_same(kind: Targe
 
 def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_row(kind: TargetKind) -> None:
     given = GIVEN[kind.name]()
-    layout = kind.layout(SPEC)
+    layout = kind.layout(card(kind))
     for count in (0, 1, len(given.sound)):
-        arrays = kind.arrays(given.column.take(pa.array(given.sound[:count], pa.int64())), SPEC)
+        arrays = kind.arrays(given.column.take(pa.array(given.sound[:count], pa.int64())), card(kind))
         assert (arrays.shape, arrays.dtype) == ((count, *layout.shape), layout.type)
-        assert all(len(values) == count for values in kind.summary(arrays % len(NAMES), NAMES).values())
+        assert all(
+            len(values) == count
+            for values in kind.summary(arrays if kind.labelled == "never" else arrays % len(NAMES), card(kind)).values()
+        )
     if len(given.sound) < len(given.column) and layout.shape:
         with pytest.raises(UnreadableTargetError) as raised:
-            kind.arrays(given.column, SPEC)
+            kind.arrays(given.column, card(kind))
         assert raised.value.row == min(set(range(len(given.column))) - set(given.sound))
 
 
@@ -121,7 +140,7 @@ def test_a_target_follows_its_picture_or_stays_where_it_does_not_go_with_it(kind
     assert (
         kind.shown(larger, len(NAMES)).counts(len(NAMES)).tolist() == kind.shown(column, len(NAMES)).counts(3).tolist()
     )
-    assert kind.arrays(larger, spec).shape == (len(column), *kind.layout(spec).shape)
+    assert kind.arrays(larger, card(kind, spec)).shape == (len(column), *kind.layout(card(kind, spec)).shape)
     assert kind.fitted(larger, [(12, 8)] * len(column), (6, 4)).equals(column)
     assert kind.fitted(column, [(5, 5)] * len(column), (12, 8)).equals(column)
 
@@ -129,9 +148,9 @@ def test_a_target_follows_its_picture_or_stays_where_it_does_not_go_with_it(kind
 def test_expectations_are_ones_that_great_expectations_knows_of_columns_that_there_are(kind: TargetKind) -> None:
     known = importlib.import_module("great_expectations.expectations")
     given = GIVEN[kind.name]()
-    facts = kind.facts(given.column)
+    facts = kind.facts(given.column, card(kind))
     assert all(len(values) == len(given.column) for values in facts.values())
-    for expectation in kind.expectations(CARD):
+    for expectation in kind.expectations(card(kind)):
         built = getattr(known, expectation.kind)(**expectation.arguments)  # an unknown argument raises
         assert built.column in facts
         assert expectation.says
@@ -152,6 +171,23 @@ def test_two_versions_differ_where_targets_do_and_only_there(kind: TargetKind) -
     assert kind.digests(column, None).to_pylist() == kind.digests(column.take(pa.array([0, 1])), None).to_pylist()
 
 
+def test_a_page_counts_every_sound_target_in_some_part(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    parts, parted = kind.parts(card(kind)), kind.parted(given.column, card(kind))
+    assert parts and len(set(parts)) == len(parts)
+    assert set(parted.rows.tolist()) >= {row for row in given.sound if kind.labelled == "never" or given.shown[row]}
+    assert parted.counts(len(parts)).sum() == len(parted.rows)
+    assert kind.described(card(kind).classes, card(kind).target).startswith(("in ", "with "))
+
+
+def test_numbered_anew_targets_show_the_same_names(kind: TargetKind) -> None:
+    given = GIVEN[kind.name]()
+    column = given.column.take(pa.array(given.sound[:2]))
+    numbered = kind.numbered(column, np.array([0, 2, 1]))
+    assert numbered.type == kind.stored
+    assert kind.numbered(numbered, np.array([0, 2, 1])).equals(column)
+
+
 def test_drawing_needs_nothing_but_the_picture(kind: TargetKind) -> None:
     given = GIVEN[kind.name]()
     picture = Image.new("L", (6, 4), 100)
@@ -164,8 +200,8 @@ def test_drawing_needs_nothing_but_the_picture(kind: TargetKind) -> None:
     assert bool(colours) == (drawn.convert("RGB").getpixel((5, 2)) != (100, 100, 100))
 
 
-def test_a_card_that_says_nothing_is_read_by_its_column(kind: TargetKind) -> None:
-    assert registry.stored_as(kind.stored) is kind
+def test_a_kind_is_what_the_card_says_or_what_the_column_shows(kind: TargetKind) -> None:
+    assert registry.stored_as(kind.stored, card(kind)) is kind
     with pytest.raises(ValueError, match="received float"):
-        registry.stored_as(pa.float32())
+        registry.stored_as(pa.float32(), CARD)
     assert replace(GIVEN[kind.name]()).column.type == kind.stored

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from components.tasks.classification import Classification
 from components.tasks.protocol import Batch
 from components.tasks.segmentation import Segmentation
-from components.tasks.softmax import cross_entropy, soft_target_divergence
+from components.tasks.softmax import Softmax, cross_entropy, soft_target_divergence
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
@@ -78,3 +79,32 @@ def test_losses_are_computed_in_float32_whatever_the_outputs_are() -> None:
     outputs = torch.tensor([[30.0, 0.0]], dtype=torch.bfloat16)
     assert cross_entropy(outputs, torch.tensor([1]), 0.0).dtype == torch.float32
     assert soft_target_divergence(outputs, outputs, 3.0).dtype == torch.float32
+
+
+@pytest.mark.parametrize("task", [Classification(), Segmentation()])
+def test_smoothing_changes_the_loss(task: Softmax) -> None:
+    random = torch.Generator().manual_seed(0)
+    place = () if isinstance(task, Classification) else (4, 5)
+    outputs = torch.randn((6, 3, *place), generator=random)
+    batch = Batch(torch.zeros(6, 1, 4, 5), torch.randint(0, 3, (6, *place), generator=random))
+    assert task.loss(outputs, batch, 0.2)["loss"].item() != task.loss(outputs, batch)["loss"].item()
+
+
+def test_a_student_that_differs_by_what_all_classes_share_has_nothing_to_learn() -> None:
+    teacher = torch.randn((6, 3), generator=torch.Generator().manual_seed(0))
+    assert float(soft_target_divergence(teacher + 5.0, teacher, 3.0)) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_gradient_stays_as_the_temperature_rises() -> None:
+    random = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn((2, 6, 3, 4, 5), generator=random)
+    norms = []
+    for temperature in (2.0, 8.0, 32.0):
+        leaf = student.clone().requires_grad_()
+        soft_target_divergence(leaf, teacher, temperature).backward()
+        # d/dz of T²·KL, averaged over units, is T·(softmax(z/T) − softmax(v/T)) (Hinton et al. 2015, section 2.1).
+        gap = torch.softmax(student / temperature, 1) - torch.softmax(teacher / temperature, 1)
+        by_hand = temperature * gap / (6 * 4 * 5)
+        torch.testing.assert_close(leaf.grad, by_hand, rtol=1e-3, atol=1e-6)
+        norms.append(float(leaf.grad.norm()))
+    assert max(norms) < 2 * min(norms)  # without the factor, the last would be a 256th of the first

@@ -5,13 +5,15 @@ Nothing is changed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
+
+from components.runtimes.protocol import EMBEDDING
 
 Floats = npt.NDArray[np.float32]
 
@@ -51,12 +53,13 @@ def channel_axis(node: onnx.NodeProto, dimensions: int) -> int:
 
 
 def heads(model: onnx.ModelProto) -> list[str]:
-    """Convolutions whose output goes into a softmax: a dense task's last layer, which stays float.
+    """Layers that stay float: convolutions whose output goes into a softmax, and the last ones before plain numbers.
 
-    An integer convolution has an integer output, and logits of 255 levels would spoil what the probabilities say.
+    An integer layer has an integer output: logits of 255 levels would spoil what the probabilities of each pixel say,
+    and a number that is answered would have 255 values.
     """
     producers = {output: node for node in model.graph.node for output in node.output}
-    found = []
+    found = _before_numbers(model, producers)
     for softmax in (node for node in model.graph.node if node.op_type in ("Softmax", "LogSoftmax")):
         node = producers.get(softmax.input[0])
         while node is not None and node.op_type in SHAPING:
@@ -64,6 +67,24 @@ def heads(model: onnx.ModelProto) -> list[str]:
         if node is not None and node.op_type == "Conv":
             found.append(node.name)
     return found
+
+
+def _before_numbers(model: onnx.ModelProto, producers: Mapping[str, onnx.NodeProto]) -> list[str]:
+    """The layers from which an output follows without a softmax between; what is embedded is no answer."""
+    found: dict[str, None] = {}
+    waiting = [output.name for output in model.graph.output if output.name != EMBEDDING]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        node = producers.get(name)
+        if node is None or name in seen or node.op_type in ("Softmax", "LogSoftmax"):
+            continue
+        seen.add(name)
+        if node.op_type in ARITHMETIC:
+            found[node.name] = None
+        else:
+            waiting += node.input
+    return list(found)
 
 
 def layers(model: onnx.ModelProto, integer: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

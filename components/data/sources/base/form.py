@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,9 +19,9 @@ class SourceData:
     """What a source gives: its class names, what a target is, and its rows, table by table.
 
     Columns: `id` (string, unique), `image` (encoded bytes), `target` (as its kind stores it: an int64 index into
-    `classes`, or the bytes of a PNG mask of such indices), `published` (the split the source itself gives the sample,
-    or null), any `group_*` (string, null where it is missing), and, where `time` says so, `time` (float64, seconds or
-    any other order).
+    `classes`, the bytes of a PNG mask of such indices, a list of numbers), `published` (the split the source itself
+    gives the sample, or null), any `group_*` (string, null where it is missing), and, where `time` says so, `time`
+    (float64, seconds or any other order).
     """
 
     classes: tuple[str, ...]
@@ -30,6 +31,7 @@ class SourceData:
     time: bool = False
     notes: Callable[[], tuple[str, ...]] = tuple  # what was left out, a sentence a kind; known at the tables' end
     joined: tuple[str, ...] = ()  # what `spellings: join` has made one, a sentence each
+    about: Mapping[str, Any] = field(default_factory=dict)  # of targets, beside their classes, as their kind notes it
     left: tuple[str, ...] = ()  # names of `without` that were left out while reading: folders of no class, for example
 
     @property

@@ -21,6 +21,7 @@ from components.data.sources.layouts.coco import is_coco
 from components.data.sources.layouts.form import Found, Layout, Told, below, keys, split_in, splits_of
 from components.data.sources.layouts.listing import Contents, Folder
 from components.data.sources.tables import records, tabular
+from components.data.sources.tables.numbers import number
 
 # What the columns of other people's tables are called, in small letters; the first that is there is meant.
 IMAGES = (
@@ -31,6 +32,7 @@ TARGETS = (
     *("target", "label", "labels", "class", "class_name", "classname", "category", "species", "diagnosis", "breed"),
     *("choice", "label_name", "class_id", "category_name", "dx", "level", "tag", "y"),
 )
+NUMBERS = ("age", "count", "price", "score", "value", "angle", "weight", "height_cm", "pawpularity", "bone_age")
 MASKS = ("mask", "mask_path", "mask_file", "mask_filename", "mask_name")
 SPLITS = ("split", "set", "subset", "partition", "usage", "data_set", "dataset")
 _BOXES = ({"xmin", "ymin", "xmax", "ymax"}, {"x1", "y1", "x2", "y2"}, {"bbox"}, {"bbox_x", "bbox_y"}, {"objects"})
@@ -218,7 +220,7 @@ class _Image:
 @dataclass(frozen=True)
 class _Target:
     columns: tuple[str, ...]
-    what: str  # class or mask
+    what: str  # class, mask or number
     keys: dict[str, Any]
 
 
@@ -261,6 +263,10 @@ def _target(contents: Contents, table: _Table, image: _Image, rest: Sequence[str
     if masks or (not known and (named := [column for column in table.named(MASKS) if column in rest])):
         column = (masks or named)[0]
         return _Target((column,), "mask", {"mask": column})
+    measured = [column for column in known[:1] or rest if _are_measures(table, column)]
+    if measured and (known or len(measured) == len(rest)):
+        what = "number to be answered" if len(measured) == 1 else "numbers to be answered"
+        return _Target(tuple(measured), what, {"numbers": dict.fromkeys(measured, "")})
     if known:
         return _Target((known[0],), "class", _key("target", "target", known[0]))
     marked = [column for column in rest if table.texts(column) and _are_marks(table.texts(column))]
@@ -297,6 +303,14 @@ def _are_marks(values: Sequence[str]) -> bool:
     return {value.strip() for value in values} <= {"0", "1", "0.0", "1.0"}
 
 
+def _are_measures(table: _Table, column: str) -> bool:
+    """Numbers of which some have fractions, or whose column is called after what is counted or measured."""
+    found = [number(value) for value in table.texts(column)]
+    if not found or None in found:
+        return False
+    return column.lower() in NUMBERS or any(value is not None and not value.is_integer() for value in found)
+
+
 def _are_splits(values: Sequence[str]) -> bool:
     return bool(values) and all(split_named(value) for value in values)
 
@@ -310,7 +324,7 @@ def columns_advice(name: str, columns: Sequence[str]) -> str:
     named = keys({"image": "COLUMN", "target": "COLUMN"}).replace("'", "")
     return (
         f"{name} has the columns {some(columns, 12) or '(none)'}: with `--kind manifest {named}` say which holds an "
-        "image's path and which its class"
+        "image's path and which its class, or with `-S 'numbers={COLUMN: unit}'` which numbers are to be answered"
     )
 
 

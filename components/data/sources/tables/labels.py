@@ -65,8 +65,8 @@ class Labels:
         self._number = {str(index): index for index in range(len(self._source.names))}
         return self._source.names
 
-    def number(self, table: Table, index: int) -> int:
-        """The index of a row's class."""
+    def target(self, table: Table, index: int) -> int:
+        """The index of a sound row's class."""
         return self._number[str(self.of(table, index))]
 
     def _class(self, value: Any, table: Table, index: int) -> str | Fault:

@@ -109,6 +109,7 @@ def _roots(source: ManifestSource, path: Path) -> tuple[Path, ...]:
 def _columns(source: ManifestSource, names: list[str], path: Path) -> Columns:
     targets = [source.target] if isinstance(source.target, str) else list(source.target)
     answers = [("target", name) for name in targets] if source.mask is None else [("mask", source.mask)]
+    answers = [("numbers", name) for name in source.numbers] or answers
     optional = [(key, name) for key, name in (("id", source.id), ("time", source.time)) if name is not None]
     for key, name in [("image", source.image), *answers, *optional]:
         if name not in names:

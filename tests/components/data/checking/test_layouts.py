@@ -323,6 +323,37 @@ def test_a_table_is_read_as_it_was_meant(
     check(tmp_path / "set", **({"kind": "manifest"} if build is pictures_in_two_folders else {}))
 
 
+def _measured(base: Path, columns: list[str], values: Callable[[int], list[Any]]) -> None:
+    for number in NUMBERS:
+        put(base / "pictures" / f"{number}.png", number)
+    table(base / "list.csv", ["image", *columns], [[f"pictures/{n}.png", *values(n)] for n in NUMBERS])
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "numbers"),
+    [
+        (["price"], lambda n: [n], ["price"]),  # a name that only numbers have
+        (["y"], lambda n: [n + 0.5], ["y"]),  # fractions
+        (["target", "site"], lambda n: [n / 3, "north"], ["target"]),
+        (["left_eye", "right_eye"], lambda n: [n + 0.25, -n - 0.5], ["left_eye", "right_eye"]),
+    ],
+)
+def test_numbers_to_be_answered_are_told_from_classes(
+    tmp_path: Path, columns: list[str], values: Callable[[int], list[Any]], numbers: list[str]
+) -> None:
+    _measured(tmp_path / "set", columns, values)
+    data, rows = read(tmp_path / "set")
+    assert (data.target, list(data.about["names"])) == ("values", numbers)
+    assert [row["target"] for row in rows] == [pytest.approx(values(n)[: len(numbers)]) for n in NUMBERS]
+
+
+@pytest.mark.parametrize("column", ["class", "label", "kind"])
+def test_whole_numbers_stay_classes(tmp_path: Path, column: str) -> None:
+    _measured(tmp_path / "set", [column], lambda n: [n % 2])
+    data, _ = read(tmp_path / "set")
+    assert (data.target, data.classes) == ("class", ("0", "1"))
+
+
 def a_table_a_split(base: Path, name: str, write: Callable[[Path, list[int]], None]) -> None:
     for at, split in enumerate(("train", "valid", "test")):
         numbers = [number + 10 * at for number in NUMBERS]

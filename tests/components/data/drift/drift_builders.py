@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from components.artifacts import DatasetCard
 from components.data.drift.profile import describe, seen
 from components.data.reading.loading import Arrays
 from components.data.sources import digits as digits_source
@@ -46,6 +47,11 @@ def embed(images: Images) -> npt.NDArray[Any]:
     return np.maximum((images.reshape(len(images), -1) / 255.0 - 0.25) @ layer, 0.0)
 
 
+def told(rows: Arrays, classes: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    """What is told of the rows' targets, which are classes."""
+    return TARGET.summary(rows.targets, DatasetCard.model_construct(classes=classes))
+
+
 def table(rows: Arrays, classes: tuple[str, ...]) -> pd.DataFrame:
     """A whole profile, of which the embedding is that of the same rows."""
-    return pd.concat([describe(rows, TARGET.summary(rows.targets, classes)), seen(rows, embed)], ignore_index=True)
+    return pd.concat([describe(rows, told(rows, classes)), seen(rows, embed)], ignore_index=True)

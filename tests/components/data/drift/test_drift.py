@@ -23,8 +23,7 @@ from components.data.drift.rule import DriftReport
 from components.data.errors import DataError
 from components.data.reading.loading import Arrays, load_split
 from components.data.sources import digits as digits_source
-from components.targets.class_ import TARGET
-from tests.components.data.drift.drift_builders import SITES, drawn, embed, pool, table
+from tests.components.data.drift.drift_builders import SITES, drawn, embed, pool, table, told
 from tests.hostile_texts import WORDS
 
 # -- what is said where there is nothing to compare with ------------------------------------------------------------
@@ -51,7 +50,7 @@ def test_an_embedding_of_training_rows_is_not_compared_with_one_of_others(
 ) -> None:
     arrays = load_split(digits[0], "train", limit=200)
     classes = digits[0].card.classes
-    before_splits = describe(arrays, TARGET.summary(arrays.targets, classes)).assign(
+    before_splits = describe(arrays, told(arrays, classes)).assign(
         **dict.fromkeys(["embedding_00", "embedding_01"], 1.0)
     )
     report = judge(profile(digits[0], sample=200, embed=embed), before_splits.drop(columns="split"), DriftConfig())
@@ -158,7 +157,7 @@ def test_unchanged_data_drifts_no_more_often_than_it_is_allowed_to(many: int) ->
     images, labels, classes, side = pool()
     side = side // 2  # as many false alarms, for half of the seconds
     everything = drawn(images, labels, np.arange(len(labels)))
-    statistics, sight = describe(everything, TARGET.summary(everything.targets, classes)), seen(everything, embed)
+    statistics, sight = describe(everything, told(everything, classes)), seen(everything, embed)
     alarms = {0.01: 0, 0.2: 0}
     for seed in range(many):
         order = np.random.default_rng([7, seed]).permutation(len(labels))

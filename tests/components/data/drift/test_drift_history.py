@@ -24,9 +24,8 @@ from components.config import DatasetConfig, DriftConfig
 from components.data.drift.comparison import History, compare
 from components.data.drift.profile import describe, profile, seen
 from components.data.reading.loading import load_split
-from components.targets.class_ import TARGET
 from flows.processes.prefect_server import free_port
-from tests.components.data.drift.drift_builders import embed
+from tests.components.data.drift.drift_builders import embed, told
 
 ROOT = Path(__file__).parents[4]
 LIMIT = 120.0  # seconds: other tests run beside
@@ -47,8 +46,7 @@ def test_the_page_gives_the_reports_verdicts(digits: tuple[Dataset, DatasetConfi
     dark = replace(arrays, images=arrays.images // 2)
     unseen = seen(load_split(digits[0], "train", limit=700), embed)  # more rows than the others
     now, before = (
-        pd.concat([describe(rows, TARGET.summary(rows.targets, classes)), unseen], ignore_index=True)
-        for rows in (dark, arrays)
+        pd.concat([describe(rows, told(rows, classes)), unseen], ignore_index=True) for rows in (dark, arrays)
     )
     history = History(tmp_path / "evidently", "digits", "one", {"data": "abc"})
 

@@ -15,9 +15,8 @@ from components.data.drift.profile import EMBEDDING_COLUMNS, MISSING, describe, 
 from components.data.errors import DataError
 from components.data.reading.loading import Arrays, load_split
 from components.data.sources import digits as digits_source
-from components.targets.class_ import TARGET
 from tests.components.data.data_builders import build
-from tests.components.data.drift.drift_builders import SITES, embed
+from tests.components.data.drift.drift_builders import SITES, embed, told
 
 
 def test_what_a_model_sees_is_taken_from_rows_that_it_was_not_fitted_to(digits: tuple[Dataset, DatasetConfig]) -> None:
@@ -49,12 +48,12 @@ def test_noise_is_measured_as_it_was_added() -> None:
     random = np.random.default_rng(0)
     images = np.clip(np.rint(random.normal(128, 12, (40, 64, 64, 1))), 0, 255).astype(np.uint8)
     rows = Arrays(np.arange(40).astype(str), images, np.zeros(40, np.int64), {})
-    assert describe(rows, TARGET.summary(rows.targets, ("only",)))["noise"].mean() * 255 == pytest.approx(12, rel=0.03)
+    assert describe(rows, told(rows, ("only",)))["noise"].mean() * 255 == pytest.approx(12, rel=0.03)
 
 
 def test_images_too_small_for_neighbours_are_profiled_without_them() -> None:
     rows = Arrays(np.array(["a"]), np.full((1, 2, 2, 3), 51, np.uint8), np.zeros(1, np.int64), {})
-    found = describe(rows, TARGET.summary(rows.targets, ("only",))).iloc[0]
+    found = describe(rows, told(rows, ("only",))).iloc[0]
     assert (found["brightness"], found["red"]) == (pytest.approx(0.2), pytest.approx(0.2))
     assert "noise" not in found
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from scipy.ndimage import affine_transform
 
 from components.config import DigitScenesSource
 from components.data.sources import digit_scenes
@@ -13,7 +16,8 @@ DIGITS, LABELS = load()
 
 def _scene(number: int, **changes: object) -> tuple[np.ndarray, np.ndarray]:
     source = DigitScenesSource.model_validate({"kind": "digit-scenes", **changes})
-    return digit_scenes.compose(source, number, DIGITS, LABELS)
+    scene = digit_scenes.compose(source, number, DIGITS, LABELS)
+    return scene.image, scene.mask
 
 
 def test_without_noise_ink_and_mask_are_the_same_pixels() -> None:
@@ -37,3 +41,43 @@ def test_a_scene_depends_on_its_number_and_the_seed_only() -> None:
     assert np.array_equal(first[1], again[1])
     assert not np.array_equal(first[0], _scene(6)[0])
     assert not np.array_equal(first[0], _scene(5, seed=1)[0])
+
+
+def test_measures_are_those_of_the_scene_and_its_pixels_stay() -> None:
+    plain = {"kind": "digit-scenes", "scenes": 30, "digits": [1, 4]}
+    (masks,), (values,) = (
+        list(digit_scenes.read(DigitScenesSource.model_validate(plain | {"take": take}), Path()).tables)
+        for take in ("masks", "values")
+    )
+    assert values.column("image").equals(masks.column("image"))
+    for number, (count, size, angle) in enumerate(values.column("target").to_pylist()):
+        scene = digit_scenes.compose(DigitScenesSource.model_validate(plain), number, DIGITS, LABELS)
+        assert (count, angle) == (len(scene.sides), 0.0)
+        assert size == np.mean(scene.sides)
+        assert 1 <= count <= 4
+
+
+def test_a_tilted_scene_is_turned_by_its_angle() -> None:
+    """One digit at a time: turning it back gives the upright one, but for what interpolation costs."""
+    found = []
+    for number in range(12):
+        changes = {"digits": [1, 1], "noise": 0.0, "size": 64}
+        source = DigitScenesSource.model_validate({"kind": "digit-scenes", "tilt": 40.0, **changes})
+        tilted = digit_scenes.compose(source, number, DIGITS, LABELS)
+        upright = _scene(number, **changes)[0].astype(float)
+        assert abs(tilted.angle) <= 40.0
+        (side,) = tilted.sides
+        rows, columns = np.nonzero(upright != upright[0, 0])
+        centre = np.array([rows.mean(), columns.mean()])
+        angles = np.arange(-44, 45, 4)
+        turned = [_turned(upright, angle, centre) for angle in angles]
+        best = angles[np.argmax([(each * tilted.image).sum() for each in turned])]
+        found.append(abs(best - tilted.angle))
+        assert side >= 8
+    assert np.median(found) <= 6.0
+
+
+def _turned(image: np.ndarray, angle: float, centre: np.ndarray) -> np.ndarray:
+    radians = np.deg2rad(angle)
+    matrix = np.array([[np.cos(radians), np.sin(radians)], [-np.sin(radians), np.cos(radians)]])
+    return affine_transform(image, matrix, offset=centre - matrix @ centre, order=1, mode="nearest")

@@ -238,3 +238,36 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path, monkeypatch: pytes
     tracemalloc.stop()
     assert total == 600
     assert most < 20 * 2**20 and peak < 20 * 2**20
+
+
+@pytest.mark.parametrize("suffix", tabular.SUFFIXES)
+def test_columns_of_numbers_are_answers_with_units(tmp_path: Path, suffix: str) -> None:
+    frame = _frame(tmp_path)
+    frame["age"], frame["weight"] = range(len(frame)), np.linspace(0.5, 3.0, len(frame))
+    source = _written(frame, tmp_path, suffix) | {"numbers": {"weight": "kg", "age": ""}}
+    data, found = read(source)
+    assert (data.target, data.classes) == ("values", ())
+    assert data.about == {"names": ("weight", "age"), "units": ("kg", "")}
+    np.testing.assert_allclose([row["target"] for row in found], frame[["weight", "age"]].to_numpy(float))
+    assert [row["group_site"] for row in found] == list(frame.group_site)
+    data, _ = read(_written(frame, tmp_path, suffix) | {"numbers": ["weight"]})
+    assert data.about == {"names": ("weight",), "units": ("",)}
+
+
+@pytest.mark.parametrize("value", ["", "3,5", "nan", "inf", "heavy", "1e999"])
+def test_a_row_of_no_finite_number_is_named_or_left_out(tmp_path: Path, value: str) -> None:
+    frame = _frame(tmp_path)
+    frame["weight"] = "1.5"
+    frame.loc[3, "weight"] = value
+    source = _written(frame, tmp_path, ".csv") | {"numbers": ["weight"]}
+    with pytest.raises(DataError, match=r"expected rows of finite numbers, received 1 .*: row 4 has .* in 'weight'"):
+        read(source)
+    data, found = read(source | {"faulty": "skip"})
+    assert len(found) == len(frame) - 1
+    assert "left out: 1 row with something else" in data.notes()[0]
+
+
+@pytest.mark.parametrize("other", [{"mask": "mask"}, {"target": "label"}, {"names": ["a", "b"]}])
+def test_numbers_stand_alone(tmp_path: Path, other: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="either `numbers`"):
+        parse({"kind": "manifest", "path": str(tmp_path), "numbers": ["weight"], **other})
