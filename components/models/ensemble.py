@@ -1,20 +1,22 @@
 """Several networks as one: what the members say becomes one answer, within the graph.
 
-Every fusion takes the members' logits and gives log-probabilities, which any consumer of logits can take: their softmax
-are the probabilities meant. A fusion's figures are part of its state; how they are found is `components.compress`'s
-business.
+Of probabilities, a fusion takes the members' logits and gives log-probabilities, which any consumer of logits can take:
+their softmax are the probabilities meant. Of numbers, it takes and gives V values, then V ends of their intervals, then
+V other ends. A fusion's figures are part of its state; how they are found is `components.compress`'s business.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from components.models.registry import Network
+
+Fuses = Literal["probabilities", "numbers"]  # what members say
 
 LEAST = 1e-12  # what stands for a probability of 0 where its logarithm is taken
 
@@ -35,30 +37,54 @@ def votes(outputs: Tensor) -> Tensor:
     return (outputs.argmax(dim=2, keepdim=True) == classes).float()
 
 
-class MeanProbability(nn.Module):
+def mean_numbers(outputs: Tensor, weights: Tensor) -> Tensor:
+    """`(K, N, 3·V)` numbers, `(K,)` weights that sum to 1 → their mean `(N, 3·V)`, lower ends before upper ones."""
+    return (in_order(outputs) * weights.float().view(-1, 1, 1, 1)).sum(dim=0).flatten(start_dim=1)
+
+
+def in_order(outputs: Tensor) -> Tensor:
+    """`(K, N, 3·V)` numbers → `(K, N, 3, V)` float32: values, lower ends, upper ends.
+
+    A member may give the ends the wrong way round: a mean of lower with upper ends would be an interval of nobody's.
+    """
+    members, _, numbers = outputs.shape
+    value, one, other = outputs.float().reshape(members, -1, 3, numbers // 3).unbind(dim=2)
+    return torch.stack((value, torch.minimum(one, other), torch.maximum(one, other)), dim=2)
+
+
+MEANS: dict[Fuses, Callable[[Tensor, Tensor], Tensor]] = {"probabilities": mean_probability, "numbers": mean_numbers}
+
+
+class Fusion(nn.Module):
+    """Of K members that give C outputs each: `(K, N, C, …)` → `(N, C, …)`."""
+
+    fuses: ClassVar[Fuses] = "probabilities"
+
+    def __init__(self, members: int, outputs: int, learners: int) -> None:
+        super().__init__()
+
+
+class MeanProbability(Fusion):
     """Soft voting: the members' mean probability, under weights `(K,)` that sum to 1."""
 
     weights: Tensor
 
     def __init__(self, members: int, classes: int, learners: int) -> None:
-        super().__init__()
+        super().__init__(members, classes, learners)
         self.register_buffer("weights", torch.full((members,), 1.0 / members))
 
     def forward(self, outputs: Tensor) -> Tensor:
         return mean_probability(outputs, self.weights)
 
 
-class VoteShare(nn.Module):
+class VoteShare(Fusion):
     """Hard voting: a class's probability is its share of the members' votes."""
-
-    def __init__(self, members: int, classes: int, learners: int) -> None:
-        super().__init__()
 
     def forward(self, outputs: Tensor) -> Tensor:
         return votes(outputs).mean(dim=0).clamp_min(LEAST).log()
 
 
-class BoostedVote(nn.Module):
+class BoostedVote(Fusion):
     """The vote of SAMME's members, each with its say `(K,)`: log-probabilities are the sums, but for a constant.
 
     What minimises SAMME's exponential loss is f with p ∝ exp(f / (C − 1)) (Zhu et al. 2009, section 2); with the
@@ -68,7 +94,7 @@ class BoostedVote(nn.Module):
     say: Tensor
 
     def __init__(self, members: int, classes: int, learners: int) -> None:
-        super().__init__()
+        super().__init__(members, classes, learners)
         self.register_buffer("say", torch.ones(members))
 
     def forward(self, outputs: Tensor) -> Tensor:
@@ -76,7 +102,7 @@ class BoostedVote(nn.Module):
         return torch.log_softmax(said.sum(dim=0), dim=1)
 
 
-class Stacked(nn.Module):
+class Stacked(Fusion):
     """Stacking: a linear layer on the learners' log-probabilities, side by side (Wolpert 1992; Ting & Witten 1999).
 
     Members that are one learner, trained on other folds, follow each other; a learner says their mean probability.
@@ -86,7 +112,7 @@ class Stacked(nn.Module):
     bias: Tensor  # (C,)
 
     def __init__(self, members: int, classes: int, learners: int) -> None:
-        super().__init__()
+        super().__init__(members, classes, learners)
         self.learners = learners
         self.register_buffer("weight", torch.eye(classes).repeat(1, learners) / learners)
         self.register_buffer("bias", torch.zeros(classes))
@@ -105,23 +131,69 @@ def learned(outputs: Tensor, learners: int) -> Tensor:
     return (torch.logsumexp(each, dim=1) - math.log(each.shape[1])).clamp_min(LEAST_SEEN)
 
 
-FUSIONS: dict[str, type[nn.Module]] = {
+class MeanNumbers(Fusion):
+    """The members' mean value, and the mean of their intervals, under weights `(K,)` that sum to 1."""
+
+    fuses: ClassVar[Fuses] = "numbers"
+    weights: Tensor
+
+    def __init__(self, members: int, outputs: int, learners: int) -> None:
+        super().__init__(members, outputs, learners)
+        self.register_buffer("weights", torch.full((members,), 1.0 / members))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return mean_numbers(outputs, self.weights)
+
+
+class StackedNumbers(Fusion):
+    """Stacking: a linear layer from all values of all learners, side by side, to each value (Breiman 1996).
+
+    It knows nothing about intervals: each is the members' mean one, moved by as much as the value moves from their mean.
+    Members that are one learner, trained on other folds, follow each other; a learner says their mean value.
+    """
+
+    fuses: ClassVar[Fuses] = "numbers"
+    weight: Tensor  # (V, L·V)
+    bias: Tensor  # (V,) in the values' units
+
+    def __init__(self, members: int, outputs: int, learners: int) -> None:
+        super().__init__(members, outputs, learners)
+        self.learners = learners
+        self.register_buffer("weight", torch.eye(outputs // 3).repeat(1, learners) / learners)
+        self.register_buffer("bias", torch.zeros(outputs // 3))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        features = learned_values(outputs, self.learners).transpose(0, 1).flatten(start_dim=1)
+        mean = in_order(outputs).mean(dim=0)
+        value = torch.nn.functional.linear(features, self.weight, self.bias)
+        return (mean + (value - mean[:, 0]).unsqueeze(1)).flatten(start_dim=1)
+
+
+def learned_values(outputs: Tensor, learners: int) -> Tensor:
+    """`(K, N, 3·V)` numbers → `(L, N, V)` values of L learners, each the mean of K / L members."""
+    values = in_order(outputs)[:, :, 0]
+    return values.view(learners, values.shape[0] // learners, *values.shape[1:]).mean(dim=1)
+
+
+FUSIONS: dict[str, type[Fusion]] = {
     "mean_probability": MeanProbability,
     "vote_share": VoteShare,
     "boosted_vote": BoostedVote,
     "stacked": Stacked,
+    "mean_numbers": MeanNumbers,
+    "stacked_numbers": StackedNumbers,
 }
 
 
 class Mirrored(nn.Module):
-    """A network that is asked about an image and about its mirror image: `(N, C, …)` log-probabilities of the mean.
+    """A network that is asked about an image and about its mirror image: `(N, C, …)`, the mean of what it says.
 
     Masks are mirrored back. The image itself comes last, so that whoever watches the network has seen that.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, fuses: Fuses = "probabilities") -> None:
         super().__init__()
-        self.network = network
+        self.network, self.mean = network, MEANS[fuses]
 
     def embed(self, images: Tensor) -> Tensor:
         """The network's embedding of the image itself, `(N, D)`."""
@@ -132,7 +204,7 @@ class Mirrored(nn.Module):
         if mirrored.ndim == 4:
             mirrored = mirrored.flip(3)
         both = torch.stack((mirrored, self.network(images)))
-        return mean_probability(both, torch.full((2,), 0.5, device=images.device))
+        return self.mean(both, torch.full((2,), 0.5, device=images.device))
 
 
 def as_trained(member: nn.Module) -> nn.Module:
@@ -146,10 +218,10 @@ class Ensemble(nn.Module):
     `learners` matters to stacking alone: how many there are of which the members are K / L trainings each.
     """
 
-    def __init__(self, members: Sequence[nn.Module], fusion: str, classes: int, learners: int | None = None) -> None:
+    def __init__(self, members: Sequence[nn.Module], fusion: str, outputs: int, learners: int | None = None) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.fusion = FUSIONS[fusion](len(members), classes, learners or len(members))
+        self.fusion = FUSIONS[fusion](len(members), outputs, learners or len(members))
 
     @property
     def networks(self) -> list[nn.Module]:

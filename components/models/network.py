@@ -10,7 +10,7 @@ from torch import nn
 
 from components.artifacts import ArtifactError, Model, ModelCard
 from components.files import writing
-from components.models.ensemble import Ensemble, Mirrored
+from components.models.ensemble import FUSIONS, Ensemble, Mirrored
 from components.models.registry import build
 
 
@@ -19,12 +19,12 @@ def untrained(card: ModelCard) -> nn.Module:
     if card.members:
         if card.fusion is None:
             raise ArtifactError(f"model.json of {card.name}: expected `fusion` beside `members`, found none")
-        classes = card.head.outputs if card.head else len(card.classes)
+        outputs = card.head.outputs if card.head else len(card.classes)
         learners = card.network.arguments.get("learners")
-        built = [build(member, card.input, card.head or classes) for member in card.members]
+        built = [build(member, card.input, card.head or outputs) for member in card.members]
         if card.network.arguments.get("mirror"):
-            built = [Mirrored(member) for member in built]
-        return Ensemble(built, card.fusion, classes, None if learners is None else int(learners))
+            built = [Mirrored(member, FUSIONS[card.fusion].fuses) for member in built]
+        return Ensemble(built, card.fusion, outputs, None if learners is None else int(learners))
     return build(card.network, card.input, card.head or len(card.classes))
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from components.artifacts import Predictions
 from components.config import ImbalanceConfig
+from components.models.ensemble import Fuses
 from components.tasks.answers import Answers
 from components.tasks.protocol import Batch
 
@@ -104,14 +105,25 @@ class SeveralLosses(Protocol):
 # -- several networks -------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Told:
+    """What combining needs of an answer for N samples of U scored units each: one a label, H·W a mask, V of V values."""
+
+    units: Floats  # (N, U) the probability given to the truth; of numbers, how far the answer is above it, in deviations
+    answered: npt.NDArray[Any]  # (N, U) the class; of numbers, the value, in deviations from the mean
+    # (N, C) as a fusion takes it: log-probabilities, or numbers; None where a split of them is too much to be held.
+    fusible: npt.NDArray[np.float32] | None
+
+
 @runtime_checkable
 class Combinable(Protocol):
     """How members are combined."""
 
-    combiners: frozenset[str]  # names in `components.compress.ensembling.combiners` that its outputs can be fused by
+    fuses: Fuses  # what their outputs say
+    combiners: frozenset[str]  # names of those in `components.compress.ensembling.combiners` that can combine them
 
-    def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
-        """The probability given to the true target of each scored unit (sample or pixel), `(M,)`."""
+    def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
+        """What is kept of an answer, beside its rows."""
         ...
 
 

@@ -14,6 +14,7 @@ from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
 from components.models.registry import VECTOR
 from components.targets import class_
+from components.tasks.answers import Answers
 from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import CALIBRATION_ERROR, OneLabel, cross_entropy, outputs
 
@@ -85,7 +86,7 @@ class Classification(OneLabel):
         sums: Floats = calibration.bin_sums(scores.max(axis=1), prediction == target).sum(axis=0)
         return sums
 
-    def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
+    def likelihoods(self, answer: Answers, targets: npt.NDArray[Any]) -> Floats:
         return np.asarray(answer["probabilities"][np.arange(len(targets)), targets], dtype=np.float64)
 
 

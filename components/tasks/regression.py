@@ -17,10 +17,11 @@ from torch import Tensor
 from components.artifacts import DatasetCard, Head, Predictions
 from components.metrics import errors
 from components.metrics.metric import Metric
+from components.models.ensemble import Fuses
 from components.models.registry import VECTOR
 from components.targets import values
 from components.tasks.answers import Answers
-from components.tasks.capabilities import Compared, Loss
+from components.tasks.capabilities import Compared, Loss, Told
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
 
 Floats = npt.NDArray[np.float64]
@@ -52,6 +53,8 @@ class Regression:
     target: Mapping[str, Any] = field(default_factory=dict)  # what the data's card says of its values
     gives: ClassVar[str] = VECTOR
     losses: ClassVar[Mapping[str, str]] = LOSSES
+    fuses: ClassVar[Fuses] = "numbers"
+    combiners: ClassVar[frozenset[str]] = frozenset({"soft", "weighted", "stacking", "soup"})
 
     def bound(self, target: Mapping[str, Any]) -> Regression:
         return Regression(target)
@@ -160,6 +163,13 @@ class Regression:
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
         told = {"target": targets, "prediction": answer["value"], "low": answer["low"], "high": answer["high"]}
         return {name: each.astype(np.float64).tolist() for name, each in told.items()}
+
+    def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
+        """Errors and values of all numbers; a fusion takes them with their intervals, in units."""
+        mean, std = np.array(self.values.mean), np.array(self.values.std)
+        value = answer["value"].astype(np.float64)
+        numbers = np.concatenate([answer["value"], answer["low"], answer["high"]], axis=1).astype(np.float32)
+        return Told((value - targets) / std, (value - mean) / std, numbers)
 
     def compared(self, predictions: Predictions) -> dict[str, Compared]:
         """Of each value, by its name."""

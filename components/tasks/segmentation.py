@@ -19,6 +19,7 @@ from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
 from components.models.registry import MAP
 from components.targets import mask
+from components.tasks.answers import Answers
 from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy, outputs
 
@@ -81,7 +82,7 @@ class Segmentation(Softmax):
         sums: Floats = _matrix(predictions, "calibration").sum(axis=0)
         return sums
 
-    def likelihoods(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Floats:
+    def likelihoods(self, answer: Answers, targets: npt.NDArray[Any]) -> Floats:
         at_target = np.take_along_axis(answer["probabilities"], targets[:, None].astype(np.int64), axis=1)
         return at_target.ravel().astype(np.float64)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,9 +16,10 @@ from components.artifacts import DatasetCard, Head, Predictions
 from components.config import ImbalanceConfig
 from components.metrics import confusion
 from components.metrics.metric import Metric
+from components.models.ensemble import Fuses
 from components.tasks.answers import Answers
 from components.tasks.balance import BalancedSoftmax, Focal, Weighted, class_weights, log_prior
-from components.tasks.capabilities import Loss
+from components.tasks.capabilities import Loss, Told
 from components.tasks.protocol import Batch, Output
 
 Floats = npt.NDArray[np.float64]
@@ -34,10 +36,15 @@ def outputs(*space: str) -> tuple[Output, ...]:
         Output("prediction", space, "int64"),
     )
 
+# A float32 softmax can give a true class exactly 0. This is a finite price for it, 16 nats; the classifier's log loss
+# has the same.
+LEAST_LIKELIHOOD = 1e-7
+
 
 class Softmax:
     """The part of such a task that does not depend on what is labelled."""
 
+    fuses: ClassVar[Fuses] = "probabilities"
     # A vote, or a layer on all classes of all members, at every pixel is more than a split can be held in memory for.
     combiners = frozenset({"soft", "weighted", "soup"})
     # Of a class, by a confusion matrix; the first is that of the primary metric.
@@ -83,6 +90,17 @@ class Softmax:
         """The confusion counts of each sample, dense or sparse, as `components.metrics.confusion` sums them."""
         raise NotImplementedError
 
+    def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
+        """The likelihoods and classes of all units; probabilities are too many to be kept."""
+        units, answered = (
+            each.reshape(len(targets), -1) for each in (self.likelihoods(answer, targets), answer["prediction"])
+        )
+        return Told(units, answered.astype(np.int16), None)
+
+    def likelihoods(self, answer: Answers, targets: npt.NDArray[Any]) -> Floats:
+        """The probability given to the true class of each unit (sample or pixel), `(M,)`."""
+        raise NotImplementedError
+
     def distillation_loss(self, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         """`soft_target_divergence` of the student's logits from the teacher's."""
         return soft_target_divergence(student, teacher, temperature)
@@ -90,6 +108,11 @@ class Softmax:
 
 class OneLabel(Softmax):
     """Where a sample has one label: it can be drawn, weighed and counted as wrong by it."""
+
+    def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
+        """With the log-probabilities of all classes."""
+        logs = np.log(np.maximum(answer["probabilities"], LEAST_LIKELIHOOD)).astype(np.float32)
+        return replace(super().told(answer, targets), fusible=logs)
 
     def labels(self, targets: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         return np.asarray(targets, dtype=np.int64)

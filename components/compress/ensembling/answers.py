@@ -1,12 +1,12 @@
 """What networks answer on labelled samples: all that combiners are fitted on and judged by.
 
-Probabilities are kept for one label an image; of masks, of which there is no room for that, what each pixel's truth
-was given.
+What is kept of an answer is the task's to say (`Combinable.told`): of one label an image its probabilities, of masks,
+of which there is no room for that, what each pixel's truth was given, of numbers the numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,37 +16,36 @@ import torch
 
 from components.artifacts import DatasetCard, Predictions
 from components.data.reading.loading import Arrays
+from components.models.ensemble import Fuses
 from components.runtimes.protocol import Answerer, Answers
 from components.tasks import asking
-from components.tasks.capabilities import Combinable
+from components.tasks.capabilities import Combinable, Told
 from components.tasks.protocol import Task
+from components.tasks.softmax import LEAST_LIKELIHOOD
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-
-# A float32 softmax can give a true class exactly 0. This is a finite price for it, 16 nats; the classifier's log loss
-# has the same.
-LEAST_LIKELIHOOD = 1e-7
 
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Said:
-    """One network's answers on N samples of U scored units each: one a label, H·W a mask."""
+    """One network's answers on N samples of U scored units each: one a label, H·W a mask, V of V values."""
 
     predictions: Predictions  # the task's own rows
-    likelihoods: Floats  # (N, U) probability of each truth
-    classes: npt.NDArray[np.int16]  # (N, U) what was answered
-    logs: npt.NDArray[np.float32] | None  # (N, C) log-probabilities; None of masks
+    fuses: Fuses
+    units: Floats  # (N, U), as in `Told`
+    answered: npt.NDArray[Any]  # (N, U), as in `Told`
+    fusible: npt.NDArray[np.float32] | None  # (N, C), as in `Told`
 
     def losses(self) -> Floats:
-        """See `losses_of`."""
-        return losses_of(self.likelihoods)
+        """`(N,)`, by `LOSSES`."""
+        return LOSSES[self.fuses].of(self.units)
 
     def measure(self, task: Task, rows: Rows | None = None) -> dict[str, float]:
         """The task's metrics, over all samples or those at `rows`."""
-        weights = np.ones((1, len(self.likelihoods)))
+        weights = np.ones((1, len(self.units)))
         if rows is not None:
             weights = np.zeros_like(weights)
             weights[0, rows] = 1.0
@@ -59,27 +58,51 @@ def losses_of(likelihoods: Floats) -> Floats:
     return losses
 
 
+def squares_of(errors: Floats) -> Floats:
+    """`(N, U)` deviations → `(N,)` squared ones: mean squared error of each sample's units."""
+    losses: Floats = np.square(errors).mean(axis=1)
+    return losses
+
+
+@dataclass(frozen=True)
+class Loss:
+    """By what members and combiners are judged."""
+
+    name: str  # of the figure in `report`
+    of: Callable[[Floats], Floats]  # `Told.units` (N, U) → (N,)
+
+    @property
+    def words(self) -> str:
+        return self.name.replace("_", " ")
+
+
+LOSSES: dict[Fuses, Loss] = {
+    "probabilities": Loss("log_loss", losses_of),
+    "numbers": Loss("squared_error", squares_of),
+}
+
+
 @dataclass(frozen=True)
 class Together:
     """K networks' answers on the same N samples."""
 
-    likelihoods: Floats  # (K, N, U)
-    logs: npt.NDArray[np.float32] | None  # (K, N, C)
-    targets: npt.NDArray[Any]  # (N,) classes, or (N, H, W) masks
+    units: Floats  # (K, N, U), as in `Told`
+    fusible: npt.NDArray[np.float32] | None  # (K, N, C), as in `Told`
+    targets: npt.NDArray[Any]  # (N,) classes, (N, H, W) masks, or (N, V) values
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def take(self, rows: Rows) -> Together:
-        logs = None if self.logs is None else self.logs[:, rows]
-        return Together(self.likelihoods[:, rows], logs, self.targets[rows])
+        fusible = None if self.fusible is None else self.fusible[:, rows]
+        return Together(self.units[:, rows], fusible, self.targets[rows])
 
     @property
     def outputs(self) -> torch.Tensor:
         """`(K, N, C)`, as a fusion takes them; raises ValueError for masks."""
-        if self.logs is None:
+        if self.fusible is None:
             raise ValueError("expected answers of one label an image, received masks: their probabilities are not kept")
-        return torch.from_numpy(self.logs)
+        return torch.from_numpy(self.fusible)
 
 
 def ask(task: Task, answerer: Answerer, samples: Arrays, card: DatasetCard) -> Said:
@@ -100,30 +123,26 @@ class Kept:
     def __init__(self, task: Task) -> None:
         self.task = cast(Combinable, task)
         self.positions: list[asking.Positions] = []
-        self.likelihoods: list[Floats] = []
-        self.classes: list[npt.NDArray[np.int16]] = []
-        self.logs: list[npt.NDArray[np.float32]] = []
+        self.told: list[Told] = []
 
     def add(self, part: asking.Asked) -> None:
-        answer, targets = part.answer, part.targets
         self.positions.append(part.positions)
-        self.likelihoods.append(self.task.likelihoods(answer, targets).reshape(len(targets), -1))
-        self.classes.append(answer["prediction"].reshape(len(targets), -1).astype(np.int16))
-        if targets.ndim == 1:
-            self.logs.append(np.log(np.maximum(answer["probabilities"], LEAST_LIKELIHOOD)).astype(np.float32))
+        self.told.append(self.task.told(part.answer, part.targets))
 
     def said(self, predictions: Predictions) -> Said:
         """In the samples' order, as the rows are."""
         order = np.argsort(np.concatenate(self.positions), kind="stable")
+        fusible = [each.fusible for each in self.told if each.fusible is not None]
         return Said(
             predictions=predictions,
-            likelihoods=np.concatenate(self.likelihoods)[order],
-            classes=np.concatenate(self.classes)[order],
-            logs=np.concatenate(self.logs)[order] if self.logs else None,
+            fuses=self.task.fuses,
+            units=np.concatenate([each.units for each in self.told])[order],
+            answered=np.concatenate([each.answered for each in self.told])[order],
+            fusible=np.concatenate(fusible)[order] if fusible else None,
         )
 
 
 def together(said: Sequence[Said], targets: npt.NDArray[Any]) -> Together:
     """The answers of K networks on the same samples, side by side."""
-    logs = [each.logs for each in said if each.logs is not None]
-    return Together(np.stack([each.likelihoods for each in said]), np.stack(logs) if logs else None, targets)
+    fusible = [each.fusible for each in said if each.fusible is not None]
+    return Together(np.stack([each.units for each in said]), np.stack(fusible) if fusible else None, targets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from torch import nn
@@ -17,7 +18,7 @@ from components.export.errors import CompressionError, require_trained_on
 from components.models.ensemble import Mirrored
 from components.models.network import load_network
 from components.tasks import registry as tasks
-from components.tasks.capabilities import Combinable, Labels
+from components.tasks.capabilities import Combinable
 from components.tasks.network import torch_answerer
 from components.tasks.protocol import Task
 from components.training.loop.boosting import mistakes_of, samme
@@ -63,18 +64,19 @@ def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
 
 def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, mirror: bool) -> Members:
     """The members, loaded, and all that they are asked; with `mirror` about each image's mirror image as well."""
-    networks = [Mirrored(network) if mirror else network for network in map(load_network, members)]
+    combinable = cast(Combinable, task)
+    networks = [Mirrored(network, combinable.fuses) if mirror else network for network in map(load_network, members)]
     answerers = [torch_answerer(task, network) for network in networks]
     validation = load_split(dataset, "validation")
     said = [ask(task, answerer, validation, dataset.card) for answerer in answerers]
-    classes, learners = len(dataset.card.classes), learners_of(members)
+    head, learners = task.head(dataset.card), learners_of(members)
     strangers, say = None, None
-    if learners is not None and isinstance(task, Labels):
+    if learners is not None and "stacking" in combinable.combiners:
         strangers = out_of_fold(task, answerers, len(members) // learners, dataset)
     if _boosted(members):
         training = load_split(dataset, "train")
         mistakes = [mistakes_of(network, task, training, Workers()) for network in networks]
-        say = samme(np.stack(mistakes), classes).say
+        say = samme(np.stack(mistakes), len(dataset.card.classes)).say
     return Members(
         models=members,
         networks=networks,
@@ -83,7 +85,7 @@ def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, mirror: boo
         validation=validation,
         said=said,
         answers=together(said, validation.targets),
-        given=Given(len(members), classes, strangers, say),
+        given=Given(len(members), head.outputs, strangers, say, np.array(head.std) if head.std else None),
         learners=learners or len(members),
         mirror=mirror,
     )

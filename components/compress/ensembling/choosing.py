@@ -1,16 +1,18 @@
-"""Which combiner: judged by log loss on the validation split, on samples that it was not fitted on.
+"""Which combiner: judged by its loss on the validation split, on samples that it was not fitted on.
+
+Of probabilities that is the log loss, of numbers the squared error in deviations (`answers.LOSSES`).
 
 What is fitted on the validation split is judged by cross-fitting on it: fitted on four fifths, judged on the fifth,
-five times. Whoever is sure of itself to the wrong degree is not a worse combiner for that, and one number would mend it
-(Guo et al. 2017): everyone is compared at its own best temperature. By how much one combiner is better than another is
-only known up to a standard error, so the simplest is taken that is behind the best by no more than that (Breiman et al.
-1984, on paired differences).
+five times. Whoever is sure of its probabilities to the wrong degree is not a worse combiner for that, and one number
+would mend it (Guo et al. 2017): everyone is compared at its own best temperature. By how much one combiner is better
+than another is only known up to a standard error, so the simplest is taken that is behind the best by no more than that
+(Breiman et al. 1984, on paired differences).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +21,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from components.artifacts import DatasetCard
-from components.compress.ensembling.answers import Floats, Rows, Said, Together, losses_of, said_of
+from components.compress.ensembling.answers import LOSSES, Floats, Rows, Said, Together, losses_of, said_of
 from components.compress.ensembling.combiners import Combiner, Given
 from components.compress.ensembling.soup import Soups
-from components.models.ensemble import MeanProbability
+from components.models.ensemble import Fuses, MeanProbability
 from components.tasks.protocol import Task
 
 FOLDS = 5  # of the validation split
@@ -35,8 +37,8 @@ class Candidate:
     """A way to combine the members, and how it did on samples that it was not fitted on."""
 
     name: str
-    losses: Floats  # (N,) nats a unit, of each sample
-    compared: Floats  # (N,) the same at the best temperature, which masks, whose answers are not kept, are not given
+    losses: Floats  # (N,) of each sample, by `answers.LOSSES`
+    compared: Floats  # (N,) the same, of probabilities at the best temperature, which masks are not given
     said: Said | None  # None of masks, whose answers are not kept
 
 
@@ -53,7 +55,7 @@ def judged(combiner: Combiner, answers: Together, given: Given, task: Task, card
     everything = np.arange(len(answers))
     once = combiner.judged_elsewhere(given)
     pairs = [(everything, everything)] if once else list(cross_fits(len(answers)))
-    if answers.logs is None:
+    if answers.fusible is None:
         losses = np.empty(len(answers))
         for fitting, judging in pairs:
             fusion = combiner.fit(answers.take(fitting), given)
@@ -68,28 +70,29 @@ def judged(combiner: Combiner, answers: Together, given: Given, task: Task, card
 def judged_soup(soups: Soups, answers: Together, task: Task, card: DatasetCard) -> Candidate:
     """The greedy soup, its members chosen on other samples than it is judged on."""
     losses = np.empty(len(answers))
-    fused = None if answers.logs is None else torch.empty(answers.outputs.shape[1:])
+    fused = None if answers.fusible is None else torch.empty(answers.outputs.shape[1:])
     for fitting, judging in cross_fits(len(answers)):
         said = soups.said(soups.chosen(fitting))
         losses[judging] = said.losses()[judging]
-        if fused is not None and said.logs is not None:
-            fused[judging] = torch.from_numpy(said.logs[judging])
+        if fused is not None and said.fusible is not None:
+            fused[judging] = torch.from_numpy(said.fusible[judging])
     return Candidate("soup", losses, losses, None) if fused is None else _answered("soup", fused, answers, task, card)
 
 
-def choose(losses: Mapping[str, Floats]) -> tuple[str, str]:
+def choose(losses: Mapping[str, Floats], fuses: Fuses = "probabilities") -> tuple[str, str]:
     """The name of one of several combiners, given from the simplest on with `(N,)` losses each, and why it is it.
 
     The losses are those that are `compared`.
     """
+    least = f"the least {LOSSES[fuses].words}"
     best = min(losses, key=lambda name: float(losses[name].mean()))
     for name in losses:
         behind, error = difference(losses[name], losses[best])
         if name == best:
-            return name, f"{best} has the least log loss, {losses[best].mean():.4f}"
+            return name, f"{best} has {least}, {losses[best].mean():.4f}"
         if behind <= error:
             return name, (
-                f"{best} has the least log loss, {losses[best].mean():.4f}, and {name}, which is simpler, is "
+                f"{best} has {least}, {losses[best].mean():.4f}, and {name}, which is simpler, is "
                 f"{behind:.4f} behind: less than the standard error of that, {error:.4f}"
             )
     raise ValueError("losses: expected those of one combiner at least, received none")
@@ -105,7 +108,7 @@ def _mean_losses(fusion: object, answers: Together) -> Floats:
     """`(N,)` of a mean of probabilities, for which the truths' are enough."""
     if not isinstance(fusion, MeanProbability):
         raise TypeError(f"expected a mean of probabilities for masks, received {type(fusion).__name__}")
-    mixed = np.tensordot(fusion.weights.double().numpy(), answers.likelihoods, axes=1)
+    mixed = np.tensordot(fusion.weights.double().numpy(), answers.units, axes=1)
     return losses_of(mixed)
 
 
@@ -122,9 +125,15 @@ def at_best_temperature(logs: Floats, targets: Rows) -> Floats:
     return losses(float(best.x))
 
 
+# What an answer is not worse for, put right: `(N, C)` answers and their truths → `(N,)` losses.
+MENDED: dict[Fuses, Callable[[Floats, Rows], Floats]] = {"probabilities": at_best_temperature}
+
+
 def _answered(name: str, fused: torch.Tensor, answers: Together, task: Task, card: DatasetCard) -> Candidate:
     answer = {key: value.numpy() for key, value in task.answer(fused).items()}
     said = said_of(task, answer, answers.targets, card)
     losses = said.losses()
-    compared = losses if said.logs is None else at_best_temperature(said.logs.astype(np.float64), answers.targets)
+    mended = MENDED.get(said.fuses)
+    kept = mended is not None and said.fusible is not None
+    compared = mended(said.fusible.astype(np.float64), answers.targets) if kept else losses
     return Candidate(name, losses, compared, said)

@@ -1,5 +1,8 @@
 """The ways to combine members, by name, from the simplest to the one with most to fit. Each is a fusion in the graph.
 
+A name means the same of probabilities and of numbers, as far as both have it; which of them a combiner is for follows
+from its fusion.
+
 A combiner is a function from the members' answers on samples that they have not been trained on to the fusion that it
 would combine them by. Which one is best, and whether it really is, is `choosing`'s business.
 """
@@ -9,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from components.compress.ensembling.answers import Floats, Together
+from components.compress.ensembling.least_squares import fit_ridge, fit_squares
 from components.compress.ensembling.stacking import fit_stacking
 from components.compress.ensembling.weights import fit_weights
 from components.export.errors import CompressionError
-from components.models.ensemble import BoostedVote, MeanProbability, VoteShare
+from components.models.ensemble import FUSIONS, BoostedVote, Fuses, MeanNumbers, MeanProbability, VoteShare
 
 SOUP = "soup"  # the one that is no fusion: see `soup`
 
@@ -26,9 +31,10 @@ class Given:
     """What is known of the members besides their answers."""
 
     members: int
-    classes: int
+    outputs: int  # of each: classes, or values and their intervals' ends
     out_of_fold: Together | None = None  # learners' answers on the training split, where they are strangers to it
     say: Floats | None = None  # (K,) by SAMME, where they were boosted
+    deviations: Floats | None = None  # of the outputs, where they are numbers in units
 
 
 Fit = Callable[[Together, Given], nn.Module]
@@ -43,21 +49,27 @@ class Combiner:
     fit: Fit
     fitted: bool  # on the answers that it is given, so that it must be judged on others
 
+    @property
+    def of(self) -> Fuses:
+        """What it combines."""
+        return FUSIONS[self.fusion].fuses
+
     def judged_elsewhere(self, given: Given) -> bool:
         """Whether what it is fitted on is not what it is judged on anyway."""
         return not self.fitted or (self.name == "stacking" and given.out_of_fold is not None)
 
 
-COMBINERS: dict[str, Combiner] = {}
+COMBINERS: dict[Fuses, dict[str, Combiner]] = {"probabilities": {}, "numbers": {}}
 
 
 def combiner(name: str, fusion: str, *, fitted: bool) -> Callable[[Fit], Fit]:
-    """Register a combiner; a name that is taken raises ValueError."""
+    """Register a combiner of what its fusion takes; a name that is taken there raises ValueError."""
 
     def register(fit: Fit) -> Fit:
-        if name in COMBINERS or name == SOUP:
+        made = Combiner(name, fusion, fit, fitted)
+        if name in COMBINERS[made.of] or name == SOUP:
             raise ValueError(f"combiner {name}: expected a name of its own, found it taken")
-        COMBINERS[name] = Combiner(name, fusion, fit, fitted)
+        COMBINERS[made.of][name] = made
         return fit
 
     return register
@@ -66,20 +78,20 @@ def combiner(name: str, fusion: str, *, fitted: bool) -> Callable[[Fit], Fit]:
 @combiner("soft", "mean_probability", fitted=False)
 def soft(answers: Together, given: Given) -> nn.Module:
     """The mean of the members' probabilities."""
-    return MeanProbability(given.members, given.classes, given.members)
+    return MeanProbability(given.members, given.outputs, given.members)
 
 
 @combiner("hard", "vote_share", fitted=False)
 def hard(answers: Together, given: Given) -> nn.Module:
     """Each class's share of the votes."""
-    return VoteShare(given.members, given.classes, given.members)
+    return VoteShare(given.members, given.outputs, given.members)
 
 
 @combiner("weighted", "mean_probability", fitted=True)
 def weighted(answers: Together, given: Given) -> nn.Module:
     """The mean under the weights of greatest likelihood."""
-    fusion = MeanProbability(given.members, given.classes, given.members)
-    fit = fit_weights(answers.likelihoods.reshape(given.members, -1))
+    fusion = MeanProbability(given.members, given.outputs, given.members)
+    fit = fit_weights(answers.units.reshape(given.members, -1))
     fusion.weights.copy_(torch.from_numpy(fit.weights))
     return fusion
 
@@ -92,7 +104,7 @@ def boosted(answers: Together, given: Given) -> nn.Module:
             "ensemble.combiner: expected another one than boosted for members that were not boosted; "
             "set members.boosting: samme, or combine them otherwise"
         )
-    fusion = BoostedVote(given.members, given.classes, given.members)
+    fusion = BoostedVote(given.members, given.outputs, given.members)
     fusion.say.copy_(torch.from_numpy(given.say))
     return fusion
 
@@ -101,5 +113,29 @@ def boosted(answers: Together, given: Given) -> nn.Module:
 def stacking(answers: Together, given: Given) -> nn.Module:
     """A linear layer, fitted out of fold where that can be, or on the answers."""
     if given.out_of_fold is None:
-        return fit_stacking(answers, given.classes, given.members)
-    return fit_stacking(given.out_of_fold, given.classes, len(given.out_of_fold.likelihoods))
+        return fit_stacking(answers, given.outputs, given.members)
+    return fit_stacking(given.out_of_fold, given.outputs, len(given.out_of_fold.units))
+
+
+@combiner("soft", "mean_numbers", fitted=False)
+def mean_of_numbers(answers: Together, given: Given) -> nn.Module:
+    """The mean of the members' values and of their intervals."""
+    return MeanNumbers(given.members, given.outputs, given.members)
+
+
+@combiner("weighted", "mean_numbers", fitted=True)
+def weighted_numbers(answers: Together, given: Given) -> nn.Module:
+    """The mean under the weights of least squared error."""
+    fusion = MeanNumbers(given.members, given.outputs, given.members)
+    fusion.weights.copy_(torch.from_numpy(fit_squares(answers.units.reshape(given.members, -1))))
+    return fusion
+
+
+@combiner("stacking", "stacked_numbers", fitted=True)
+def stacked_numbers(answers: Together, given: Given) -> nn.Module:
+    """A linear layer from all values to each, fitted out of fold where that can be, or on the answers."""
+    deviations = np.ones(given.outputs) if given.deviations is None else given.deviations
+    values = deviations[: given.outputs // 3]
+    if given.out_of_fold is None:
+        return fit_ridge(answers, given.outputs, given.members, values)
+    return fit_ridge(given.out_of_fold, given.outputs, len(given.out_of_fold.units), values)

@@ -1,6 +1,6 @@
-"""Stacking (Wolpert 1992): a multinomial logistic regression on the learners' log-probabilities.
+"""Stacking (Wolpert 1992): of probabilities, a multinomial logistic regression on the learners' log-probabilities.
 
-It is fitted on answers to samples that the one who answers has not been trained on. Where members are trained without
+Stacking is fitted on answers to samples that the one who answers has not been trained on. Where members are trained without
 one fold of the training split each, those are the folds that they have not seen, and the validation split stays out of
 it; otherwise they are the validation split.
 """
@@ -88,14 +88,14 @@ def out_of_fold(task: Task, answerers: Sequence[Answerer], folds: int, dataset: 
         ]
         learners.append(_one_after_another(said))
     targets = training.targets[np.concatenate(parts)]
-    logs = [each.logs for each in learners if each.logs is not None]
-    return Together(np.concatenate([each.likelihoods for each in learners]), np.concatenate(logs), targets)
+    fusible = [each.fusible for each in learners if each.fusible is not None]
+    return Together(np.concatenate([each.units for each in learners]), np.concatenate(fusible), targets)
 
 
 def _one_after_another(parts: Sequence[Together]) -> Together:
-    logs = [part.logs for part in parts if part.logs is not None]
-    likelihoods = np.concatenate([part.likelihoods for part in parts], axis=1)
-    return Together(likelihoods, np.concatenate(logs, axis=1), np.concatenate([part.targets for part in parts]))
+    fusible = [part.fusible for part in parts if part.fusible is not None]
+    units = np.concatenate([part.units for part in parts], axis=1)
+    return Together(units, np.concatenate(fusible, axis=1), np.concatenate([part.targets for part in parts]))
 
 
 def _taken(samples: Arrays, rows: npt.NDArray[np.int64]) -> Arrays:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.compress.ensembling.answers import LEAST_LIKELIHOOD, Floats
+from components.compress.ensembling.answers import Floats
+from components.tasks.softmax import LEAST_LIKELIHOOD
 
 GAP = 1e-6  # nats a unit by which the fitted likelihood may fall short of the greatest: far below what a figure shows
 STEPS = 5000  # EM is slow only where members are all but equal, and there the gap closes long before
