@@ -54,7 +54,7 @@ def main() -> None:
     for way in options.only:
         found = [measured(way, seed, options.epochs, line, dataset) for seed in range(options.seeds)]
         row: dict[str, object] = {"members differ by": way}
-        for what in ("member", *COMBINERS, SOUP, "chosen"):
+        for what in ("member", *COMBINERS["probabilities"], SOUP, "chosen"):
             values = [figures[what] for figures in found if what in figures]
             row[what] = study.spread(values) if len(values) == len(found) else "–"
         rows.append({**row, "disagreement": study.spread([figures["disagreement"] for figures in found])})
@@ -75,7 +75,7 @@ def measured(way: str, seed: int, epochs: int, line: LineConfig, dataset: Datase
     said = [ask(task, torch_answerer(task, network), test, dataset.card) for network in asked.networks]
     outputs = together(said, test.targets).outputs
     found = {"member": statistics.mean(each.measure(task)[task.spec.primary_metric] for each in said)}
-    for combiner in COMBINERS.values():
+    for combiner in COMBINERS["probabilities"].values():
         with suppress(CompressionError):
             fusion = combiner.fit(asked.answers, asked.given)
             found[combiner.name] = float((fusion(outputs).argmax(dim=1).numpy() == test.targets).mean())

@@ -148,7 +148,7 @@ class MeanNumbers(Fusion):
 class StackedNumbers(Fusion):
     """Stacking: a linear layer from all values of all learners, side by side, to each value (Breiman 1996).
 
-    It knows nothing about intervals: each is the members' mean one, moved by as much as the value moves from their mean.
+    It knows nothing about intervals: each is the members' mean one, moved by as much as the value is from their mean.
     Members that are one learner, trained on other folds, follow each other; a learner says their mean value.
     """
 

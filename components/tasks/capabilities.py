@@ -107,10 +107,14 @@ class SeveralLosses(Protocol):
 
 @dataclass(frozen=True)
 class Told:
-    """What combining needs of an answer for N samples of U scored units each: one a label, H·W a mask, V of V values."""
+    """What combining needs of an answer for N samples of U scored units each: one a label, H·W a mask, V of V values.
 
-    units: Floats  # (N, U) the probability given to the truth; of numbers, how far the answer is above it, in deviations
-    answered: npt.NDArray[Any]  # (N, U) the class; of numbers, the value, in deviations from the mean
+    Of probabilities `units` are those given to the truths; of numbers, how far the answers are above the truths, in
+    deviations.
+    """
+
+    units: Floats  # (N, U)
+    answered: npt.NDArray[Any]  # (N, U) the classes; of numbers, the values, in deviations from the mean
     # (N, C) as a fusion takes it: log-probabilities, or numbers; None where a split of them is too much to be held.
     fusible: npt.NDArray[np.float32] | None
 

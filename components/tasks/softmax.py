@@ -36,6 +36,7 @@ def outputs(*space: str) -> tuple[Output, ...]:
         Output("prediction", space, "int64"),
     )
 
+
 # A float32 softmax can give a true class exactly 0. This is a finite price for it, 16 nats; the classifier's log loss
 # has the same.
 LEAST_LIKELIHOOD = 1e-7

@@ -76,9 +76,9 @@ def _ensemble(run: StepRun, members: tuple[Model, ...], dataset: Dataset, config
     run.table = [
         {
             "what": each.name,
-            "log loss": f"{each.log_loss:.4f}",
+            report.loss_title: f"{each.loss:.4f}",
             report.metric: f"{each.primary:.4f}",
-            "calibration error": f"{each.calibration_error:.4f}",
+            **({"calibration error": f"{each.calibration_error:.4f}"} if report.calibrated else {}),
         }
         for each in report.rows
     ]

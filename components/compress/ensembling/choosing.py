@@ -133,7 +133,7 @@ def _answered(name: str, fused: torch.Tensor, answers: Together, task: Task, car
     answer = {key: value.numpy() for key, value in task.answer(fused).items()}
     said = said_of(task, answer, answers.targets, card)
     losses = said.losses()
-    mended = MENDED.get(said.fuses)
-    kept = mended is not None and said.fusible is not None
-    compared = mended(said.fusible.astype(np.float64), answers.targets) if kept else losses
+    compared, mended = losses, MENDED.get(said.fuses)
+    if said.fusible is not None and mended is not None:
+        compared = mended(said.fusible.astype(np.float64), answers.targets)
     return Candidate(name, losses, compared, said)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
 
 from components.artifacts import Ancestor, Dataset, Model, ModelCard, write_model
 from components.compress.ensembling import choosing
-from components.compress.ensembling.answers import Floats, ask
+from components.compress.ensembling.answers import LOSSES, Floats, Said, ask
 from components.compress.ensembling.asking import Members, asked_of, common_task
 from components.compress.ensembling.choosing import Candidate
 from components.compress.ensembling.combiners import COMBINERS, SOUP, Combiner
@@ -27,7 +27,7 @@ from components.compress.ensembling.soup import SEEN, Chosen, Soups, shares_orig
 from components.config import EnsembleConfig, NetworkConfig
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
-from components.models.ensemble import BoostedVote, Ensemble, MeanProbability, VoteShare, as_trained
+from components.models.ensemble import BoostedVote, Ensemble, MeanNumbers, MeanProbability, VoteShare, as_trained
 from components.models.network import save_weights, untrained
 from components.tasks.capabilities import Combinable
 from components.tasks.network import torch_answerer
@@ -43,7 +43,8 @@ def combine(members: Sequence[Model], dataset: Dataset, config: EnsembleConfig, 
     Raises CompressionError where the members do not answer the same question, or cannot be combined as asked.
     """
     task = common_task(members, dataset)
-    possible = cast(Combinable, task).combiners
+    combinable = cast(Combinable, task)
+    fuses, possible = combinable.fuses, combinable.combiners
     if config.combiner not in ("auto", *possible):
         raise CompressionError(
             f"ensemble.combiner: expected auto or one of {', '.join(sorted(possible))}, which task {task.spec.name} "
@@ -54,12 +55,12 @@ def combine(members: Sequence[Model], dataset: Dataset, config: EnsembleConfig, 
     if SOUP in possible and shares_origin(members) and not config.mirror:
         training = load_split(dataset, "train", limit=SEEN)
         soups = Soups(asked.networks, training, task, asked.validation, dataset.card)
-    candidates, left_out = _candidates(asked, soups, [c for name, c in COMBINERS.items() if name in possible])
+    candidates, left_out = _candidates(asked, soups, [c for name, c in COMBINERS[fuses].items() if name in possible])
     if config.combiner in left_out:
         raise CompressionError(left_out[config.combiner])
     name, reason = str(config.combiner), "it was asked for"
     if name == "auto":
-        name, reason = choosing.choose({each: found.compared for each, found in candidates.items()})
+        name, reason = choosing.choose({each: found.compared for each, found in candidates.items()}, fuses)
     card, network, weights = _made(asked, soups, name)
     report = _report(asked, candidates, left_out, soups, network, weights)
     report = report.model_copy(update={"asked": config.combiner, "combiner": name, "reason": reason})
@@ -98,13 +99,17 @@ def _made(asked: Members, soups: Soups | None, name: str) -> tuple[ModelCard, nn
     if name == SOUP and soups is not None:
         chosen = soups.chosen()
         return _soup_card(asked), soups.network(chosen), _shares(chosen, len(asked.models))
-    combiner = COMBINERS[name]
+    combiner = _combiner(asked, name)
     fusion = combiner.fit(asked.answers, asked.given)
-    return _card(asked, combiner.fusion), _assembled(asked, combiner, fusion), _weights(fusion, len(asked.models))
+    return _card(asked, combiner), _assembled(asked, combiner, fusion), _weights(fusion, len(asked.models))
+
+
+def _combiner(asked: Members, name: str) -> Combiner:
+    return COMBINERS[cast(Combinable, asked.task).fuses][name]
 
 
 def _assembled(asked: Members, combiner: Combiner, fusion: nn.Module) -> nn.Module:
-    ensemble = cast(Ensemble, untrained(_card(asked, combiner.fusion)))
+    ensemble = cast(Ensemble, untrained(_card(asked, combiner)))
     for slot, network in zip(ensemble.members, asked.networks, strict=True):
         slot.load_state_dict(network.state_dict())
     ensemble.fusion.load_state_dict(fusion.state_dict())
@@ -117,7 +122,7 @@ def _shares(chosen: Chosen, members: int) -> list[float]:
 
 def _weights(fusion: nn.Module, members: int) -> list[float] | None:
     match fusion:
-        case MeanProbability():
+        case MeanProbability() | MeanNumbers():
             return [float(weight) for weight in fusion.weights]
         case BoostedVote():
             total = max(float(fusion.say.sum()), 1e-12)  # 0 where no member is better than a guess
@@ -130,9 +135,9 @@ def _weights(fusion: nn.Module, members: int) -> list[float] | None:
 # -- cards -----------------------------------------------------------------------------------------------------------
 
 
-def _card(asked: Members, fusion: str) -> ModelCard:
+def _card(asked: Members, combiner: Combiner) -> ModelCard:
     first = asked.models[0].card
-    arguments: dict[str, int | float | bool | str] = {"learners": asked.learners} if fusion == "stacked" else {}
+    arguments: dict[str, int | float | bool | str] = {"learners": asked.learners} if combiner.name == "stacking" else {}
     if asked.mirror:
         arguments["mirror"] = True
     return ModelCard(
@@ -140,7 +145,7 @@ def _card(asked: Members, fusion: str) -> ModelCard:
         task=first.task,
         network=NetworkConfig(name=NETWORK, arguments=arguments),
         members=tuple(member.card.network for member in asked.models),
-        fusion=fusion,
+        fusion=combiner.fusion,
         classes=first.classes,
         input=first.input,
         target=first.target,
@@ -174,7 +179,6 @@ def _report(
 ) -> EnsembleReport:
     task, card = asked.task, asked.dataset.card
     whole = ask(task, torch_answerer(task, network), asked.validation, card)
-    measured = whole.measure(task)
     pairs = diversity(asked.said, asked.validation.targets)
     costs = [cost_of(as_trained(each), card.input) for each in asked.networks]
     best = min((found.compared for found in candidates.values()), key=lambda losses: float(losses.mean()))
@@ -185,7 +189,7 @@ def _report(
         left_out=dict(left_out),
         metric=task.spec.primary_metric,
         samples=len(asked.validation),
-        units=asked.answers.likelihoods[0].size,
+        units=asked.answers.units[0].size,
         members=tuple(_member(asked, number, weights) for number in range(len(asked.models))),
         combiners=tuple(_figures(asked, found, best, soups) for found in candidates.values()),
         disagreement=_rows(pairs.disagreement),
@@ -196,22 +200,27 @@ def _report(
             parameters=round(np.mean([cost.parameters for cost in costs])),
             flops=round(np.mean([cost.flops for cost in costs])),
         ),
-        log_loss=float(whole.losses().mean()),
-        primary=measured[task.spec.primary_metric],
-        calibration_error=measured.get("calibration_error", math.nan),
+        **_judged(asked, whole, whole.losses()),
     )
+
+
+def _judged(asked: Members, said: Said, losses: Floats) -> dict[str, Any]:
+    """What every row of figures has of answers, and of the losses that they are judged by."""
+    measured = said.measure(asked.task)
+    return {
+        LOSSES[said.fuses].name: float(losses.mean()),
+        "primary": measured[asked.task.spec.primary_metric],
+        "calibration_error": measured.get("calibration_error", math.nan),
+    }
 
 
 def _member(asked: Members, number: int, weights: Sequence[float] | None) -> MemberFigures:
     said, model = asked.said[number], asked.models[number]
-    measured = said.measure(asked.task)
     return MemberFigures(
         name=model.card.name,
         model=model.digest,
         weight=None if weights is None else weights[number],
-        log_loss=float(said.losses().mean()),
-        primary=measured[asked.task.spec.primary_metric],
-        calibration_error=measured.get("calibration_error", math.nan),
+        **_judged(asked, said, said.losses()),
     )
 
 
@@ -222,19 +231,16 @@ def _figures(asked: Members, found: Candidate, best: Floats, soups: Soups | None
     if said is None:
         answerer = torch_answerer(asked.task, network)
         said = ask(asked.task, answerer, asked.validation, asked.dataset.card)
-    measured = said.measure(asked.task)
     if found.name == "stacking" and asked.given.out_of_fold is not None:
         fitted = "out of fold"
     else:
-        fitted = "validation" if found.name == SOUP or COMBINERS[found.name].fitted else "nothing"
+        fitted = "validation" if found.name == SOUP or _combiner(asked, found.name).fitted else "nothing"
     return CombinerFigures(
         name=found.name,
         fitted=fitted,
-        log_loss=float(found.losses.mean()),
+        **_judged(asked, said, found.losses),
         behind=behind,
         standard_error=error,
-        primary=measured[asked.task.spec.primary_metric],
-        calibration_error=measured.get("calibration_error", math.nan),
         cost=cost_of(network, asked.dataset.card.input),
     )
 

@@ -23,7 +23,8 @@ class Diversity:
     # (K, K) share of the units that two members answer differently; of numbers, the mean distance of their values, in
     # deviations. 0 on the diagonal.
     disagreement: Floats
-    # (K, K) correlation of "is wrong" (phi); of numbers, of the errors (Pearson). NaN beside a member whose are all alike.
+    # (K, K) correlation of "is wrong" (phi); of numbers, of the errors (Pearson). NaN beside a member that is never or
+    # always wrong, or off by the same throughout.
     error_correlation: Floats
 
     @property

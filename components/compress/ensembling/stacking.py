@@ -1,8 +1,8 @@
-"""Stacking (Wolpert 1992): of probabilities, a multinomial logistic regression on the learners' log-probabilities.
+"""Stacking (Wolpert 1992): a multinomial logistic regression on the learners' log-probabilities.
 
-Stacking is fitted on answers to samples that the one who answers has not been trained on. Where members are trained without
-one fold of the training split each, those are the folds that they have not seen, and the validation split stays out of
-it; otherwise they are the validation split.
+(Of numbers it is a ridge regression: `least_squares`.) It is fitted on answers to samples that the one who answers has
+not been trained on. Where members are trained without one fold of the training split each, those are the folds that
+they have not seen, and the validation split stays out of it; otherwise they are the validation split.
 """
 
 from __future__ import annotations

@@ -45,9 +45,12 @@ def test_every_sample_is_judged_once_and_never_fitted_on_by_what_judges_it() -> 
 def test_what_was_learnt_by_heart_is_not_believed(card: DatasetCard) -> None:
     """500 parameters on 200 samples of noise: in-sample stacking looks best, and cross-fitted it is worst."""
     answers, given, task = noise(200), Given(5, CLASSES), tasks.get("classification")
-    in_sample = COMBINERS["stacking"].fit(answers, given)(answers.outputs)
+    in_sample = COMBINERS["probabilities"]["stacking"].fit(answers, given)(answers.outputs)
     flattering = -in_sample[np.arange(200), answers.targets].numpy().mean()
-    found = {name: choosing.judged(COMBINERS[name], answers, given, task, card).losses for name in ("soft", "stacking")}
+    found = {
+        name: choosing.judged(COMBINERS["probabilities"][name], answers, given, task, card).losses
+        for name in ("soft", "stacking")
+    }
     assert flattering < found["soft"].mean() < found["stacking"].mean()
     assert choosing.choose(found)[0] == "soft"
 
@@ -72,7 +75,10 @@ def test_who_is_only_better_calibrated_is_not_taken(card: DatasetCard) -> None:
     logs = log_softmax(0.2 * scores, axis=2).astype(np.float32)
     likelihoods = np.exp(logs[:, np.arange(400), targets])[..., None].astype(np.float64)
     answers = Together(likelihoods, logs, targets)
-    found = {n: choosing.judged(COMBINERS[n], answers, Given(3, CLASSES), task, card) for n in ("soft", "stacking")}
+    found = {
+        n: choosing.judged(COMBINERS["probabilities"][n], answers, Given(3, CLASSES), task, card)
+        for n in ("soft", "stacking")
+    }
     assert found["stacking"].losses.mean() < 0.8 * found["soft"].losses.mean()
     assert choosing.choose({name: each.compared for name, each in found.items()})[0] == "soft"
 

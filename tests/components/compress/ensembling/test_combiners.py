@@ -54,7 +54,7 @@ def imagined(classes: int = CLASSES, seed: int = 0) -> Together:
 
 def fitted(answers: Together) -> list[tuple[str, Imagined]]:
     rows = np.arange(SAMPLES)[:, None]
-    probabilities = np.exp(answers.logs.astype(np.float64))
+    probabilities = np.exp(answers.fusible.astype(np.float64))
     return [
         (str(n), Imagined(each / each.sum(1, keepdims=True)).fit(rows, answers.targets))
         for n, each in enumerate(probabilities)
@@ -64,7 +64,7 @@ def fitted(answers: Together) -> list[tuple[str, Imagined]]:
 def combined(name: str, answers: Together, **given: Any) -> Any:
     """What the combiner makes of the answers, as probabilities `(N, C)`."""
     members, _, classes = answers.outputs.shape
-    fusion = COMBINERS[name].fit(answers, Given(members, classes, **given))
+    fusion = COMBINERS["probabilities"][name].fit(answers, Given(members, classes, **given))
     return torch.softmax(fusion(answers.outputs), dim=1).double().numpy()
 
 
@@ -90,7 +90,7 @@ def test_hard_voting_is_that_of_scikit_learn_ties_included() -> None:
 
 def test_weighted_voting_is_that_of_scikit_learn_under_the_same_weights_and_beats_equal_ones() -> None:
     answers = imagined()
-    fusion = COMBINERS["weighted"].fit(answers, Given(MEMBERS, CLASSES))
+    fusion = COMBINERS["probabilities"]["weighted"].fit(answers, Given(MEMBERS, CLASSES))
     weights = fusion.get_buffer("weights").double().numpy()
     theirs = VotingClassifier(fitted(answers), voting="soft", weights=weights).fit(ROWS, answers.targets)
     ours = combined("weighted", answers)
@@ -106,7 +106,7 @@ def test_stacking_is_that_of_scikit_learn(classes: int) -> None:
     layer = LogisticRegression(C=1.0, max_iter=5000, tol=1e-8)
     # Of two classes scikit-learn's decision function is one figure, not two log-probabilities.
     if classes == 2:
-        features = np.concatenate(list(answers.logs.astype(np.float64)), axis=1)
+        features = np.concatenate(list(answers.fusible.astype(np.float64)), axis=1)
         expected = layer.fit(features, answers.targets).predict_proba(features)
     else:
         theirs = StackingClassifier(fitted(answers), layer, cv="prefit", stack_method="decision_function")
@@ -117,16 +117,16 @@ def test_stacking_is_that_of_scikit_learn(classes: int) -> None:
 def test_stacking_out_of_fold_leaves_the_other_answers_alone() -> None:
     """Two learners of two members each: the layer is fitted on two answers a sample, and takes the mean of four."""
     strangers = imagined(seed=1)
-    strangers = Together(strangers.likelihoods[:2], strangers.logs[:2], strangers.targets)
+    strangers = Together(strangers.units[:2], strangers.fusible[:2], strangers.targets)
     others = imagined(seed=2)
     four = Together(
-        np.concatenate([others.likelihoods, others.likelihoods[:1]]),
-        np.concatenate([others.logs, others.logs[:1]]),
+        np.concatenate([others.units, others.units[:1]]),
+        np.concatenate([others.fusible, others.fusible[:1]]),
         others.targets,
     )
     layer = LogisticRegression(C=1.0, max_iter=5000, tol=1e-8)
-    layer.fit(np.concatenate(list(strangers.logs.astype(np.float64)), axis=1), strangers.targets)
-    means = [np.log(np.exp(four.logs[pair].astype(np.float64)).mean(axis=0)) for pair in ([0, 1], [2, 3])]
+    layer.fit(np.concatenate(list(strangers.fusible.astype(np.float64)), axis=1), strangers.targets)
+    means = [np.log(np.exp(four.fusible[pair].astype(np.float64)).mean(axis=0)) for pair in ([0, 1], [2, 3])]
     expected = layer.predict_proba(np.concatenate(means, axis=1))
     np.testing.assert_allclose(combined("stacking", four, out_of_fold=strangers), expected, atol=1e-3)
 
@@ -134,7 +134,9 @@ def test_stacking_out_of_fold_leaves_the_other_answers_alone() -> None:
 def test_a_class_that_stacking_would_never_answer_is_named() -> None:
     answers = imagined()
     with pytest.raises(CompressionError, match="samples of every class to fit it on, found none of class 2"):
-        COMBINERS["stacking"].fit(answers.take(np.flatnonzero(answers.targets != 2)), Given(MEMBERS, CLASSES))
+        COMBINERS["probabilities"]["stacking"].fit(
+            answers.take(np.flatnonzero(answers.targets != 2)), Given(MEMBERS, CLASSES)
+        )
 
 
 def test_boosting_is_that_of_scikit_learn() -> None:
@@ -178,4 +180,4 @@ def test_members_that_know_everything_or_nothing_leave_the_weights_as_they_are()
 
 def test_a_combiner_has_a_name_of_its_own() -> None:
     with pytest.raises(ValueError, match="combiner soft: expected a name of its own"):
-        combiner("soft", "mean_probability", fitted=False)(COMBINERS["soft"].fit)
+        combiner("soft", "mean_probability", fitted=False)(COMBINERS["probabilities"]["soft"].fit)
