@@ -21,6 +21,7 @@ from components.config import NetworkConfig
 from components.data.reading.loading import load_split
 from components.export.export import export
 from components.models.network import save_weights
+from components.targets import values
 from components.tasks import registry as tasks
 from components.tasks.network import network_of, preprocess
 from components.tasks.protocol import Batch
@@ -40,9 +41,19 @@ def png(pixels: Any) -> bytes:
 
 
 def _write_dataset(
-    folder: Path, task: str, images: Any, targets: Any, *, classes: int, sizes: tuple[int, int, int]
+    folder: Path,
+    task: str,
+    images: Any,
+    targets: Any,
+    *,
+    classes: int,
+    sizes: tuple[int, int, int],
+    about: dict[str, Any] | None = None,
 ) -> Dataset:
-    """`images` (N, H, W) uint8, `targets` (N,) or (N, H, W); the splits take consecutive samples."""
+    """`images` (N, H, W) uint8; `targets` (N,) or (N, H, W), or (N, V) values of what `about` names.
+
+    The splits take consecutive samples.
+    """
     folder.mkdir(parents=True)
     ends = np.cumsum(sizes)
     train = images[: ends[0]] / 255.0
@@ -58,21 +69,32 @@ def _write_dataset(
         table = {
             "id": [f"{number:05d}" for number in range(start, end)],
             "image": [png(image) for image in images[start:end]],
-            "target": pa.array(part.astype(np.int64)) if part.ndim == 1 else [png(mask) for mask in part],
+            "target": _column(part),
             "split": [split] * (end - start),
         }
         pq.write_table(pa.table(table), folder / f"{split}-00000.parquet")
+    record = values.TARGET.record(about, [_column(targets[: ends[0]])]) if about else {}
     card = DatasetCard(
         name=folder.name,
         task=task,
         classes=tuple(f"class {number}" for number in range(classes)),
         groups=(),
         input=spec,
+        target=record,
         splits=dict(zip(SPLITS, sizes, strict=True)),
         fingerprint="0" * 64,
     )
     (folder / "dataset.json").write_text(card.to_json(), encoding="utf-8")
     return Dataset.load(folder)
+
+
+def _column(targets: Any) -> Any:
+    match targets.ndim:
+        case 1:
+            return pa.array(targets.astype(np.int64))
+        case 2:
+            return pa.array(targets.tolist(), values.TARGET.stored)
+    return [png(mask) for mask in targets]
 
 
 def _write_network(folder: Path, network: nn.Module, config: NetworkConfig, dataset: Dataset) -> Model:
@@ -82,6 +104,8 @@ def _write_network(folder: Path, network: nn.Module, config: NetworkConfig, data
         network=config,
         classes=dataset.card.classes,
         input=dataset.card.input,
+        target=dataset.card.target,
+        head=tasks.of(dataset.card).head(dataset.card).said(len(dataset.card.classes)),
         data=dataset.digest,
     )
     return write_model(folder, card, lambda target: save_weights(network, target))
@@ -90,10 +114,10 @@ def _write_network(folder: Path, network: nn.Module, config: NetworkConfig, data
 def _train(folder: Path, config: NetworkConfig, dataset: Dataset, *, seed: int, steps: int) -> Model:
     """A network after `steps` batches of Adam; 0 steps leave it as it was born."""
     torch.manual_seed(seed)
-    task = tasks.get(dataset.card.task)
+    task = tasks.of(dataset.card)
     network = network_of(task, config, dataset.card)
     samples = load_split(dataset, "train")
-    images, targets = preprocess(torch.from_numpy(samples.images)), torch.from_numpy(samples.targets).long()
+    images, targets = preprocess(torch.from_numpy(samples.images)), torch.from_numpy(samples.targets)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
     for _ in range(steps):
         chosen = torch.randint(len(images), (64,))
@@ -142,6 +166,19 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             image[area], mask[area] = value, label
     folder = tmp_path_factory.mktemp("data") / "scenes"
     return _write_dataset(folder, "segmentation", images, masks, classes=3, sizes=(100, 30, 30))
+
+
+@pytest.fixture(scope="session")
+def inked(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The digits again, to be measured: how much ink there is, and how far right it lies, in units far apart."""
+    source = load_digits()
+    order = np.random.default_rng(0).permutation(len(source.target))
+    images = np.round(source.images[order] * 255 / 16).astype(np.uint8)
+    ink = images.sum(axis=(1, 2))
+    targets = np.stack([ink / 1000.0, 500.0 * (images.sum(axis=1) @ np.arange(8)) / ink - 3000.0], axis=1)
+    folder = tmp_path_factory.mktemp("data") / "inked"
+    about = {"names": ("ink", "centre"), "units": ("mg", "µm")}
+    return _write_dataset(folder, "regression", images, targets, classes=0, sizes=(1200, 297, 300), about=about)
 
 
 @pytest.fixture(scope="session")

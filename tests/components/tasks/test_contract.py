@@ -20,10 +20,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from components.artifacts import DatasetCard, InputSpec, Model, ModelCard, Predictions, write_model
+from components.compress.ensembling.answers import LOSSES
 from components.compress.ensembling.combiners import COMBINERS, SOUP
 from components.config import ConfigurationError, ImbalanceConfig, NetworkConfig
 from components.export.export import export
-from components.models.ensemble import FUSIONS, mean_probability
+from components.models.ensemble import FUSIONS, MEANS
 from components.models.network import save_weights
 from components.runtimes.execution import answers, open_session
 from components.targets import values
@@ -437,37 +438,40 @@ def outputs(given: Sample, members: int, seed: int = 0) -> torch.Tensor:
         return torch.stack([network_of(given.task, given.config, given.card)(images) for _ in range(members)])
 
 
-def fuses_to_the_mean_of_probabilities(task: Any, given: Sample) -> None:
-    members = outputs(given, 3)
-    weights = torch.tensor([0.5, 0.3, 0.2])
-    fused = task.answer(mean_probability(members, weights))["probabilities"].numpy()
-    each = np.exp(members.numpy().astype(np.float64))
-    each = each / each.sum(axis=2, keepdims=True)
-    np.testing.assert_allclose(fused, np.tensordot([0.5, 0.3, 0.2], each, axes=1), atol=1e-6)
+def fuses_what_is_alike_to_itself(task: Any, given: Sample) -> None:
+    """Three times the same network, under any weights."""
+    (once,) = outputs(given, 1)
+    fused = MEANS[task.fuses](torch.stack([once] * 3), torch.tensor([0.5, 0.3, 0.2]))
+    alike, alone = ({key: v.numpy() for key, v in task.answer(each).items()} for each in (fused, once))
+    assert fused.shape == once.shape
+    assert task.difference(alike, alone).max() <= 1e-5
 
 
 def takes_the_combiners_that_it_names(task: Any, given: Sample) -> None:
-    members = outputs(given, 3)
-    assert task.combiners <= {*COMBINERS, SOUP}
+    members, combiners = outputs(given, 3), COMBINERS[task.fuses]
+    assert task.combiners <= {*combiners, SOUP}
     assert "soft" in task.combiners  # what every ensemble can fall back on
     for name in task.combiners - {SOUP}:
-        fusion = FUSIONS[COMBINERS[name].fusion](3, members.shape[2], 3)
+        fusion = FUSIONS[combiners[name].fusion](3, members.shape[2], 3)
+        assert (fusion.fuses, combiners[name].of) == (task.fuses, task.fuses)
         answer = task.answer(fusion(members))
         expected = task.answer(members[0])
         assert {key: value.shape for key, value in answer.items()} == {key: v.shape for key, v in expected.items()}
-        torch.testing.assert_close(answer["probabilities"].sum(dim=1), torch.ones_like(answer["probabilities"][:, 0]))
 
 
-def likelihoods_are_of_the_truth(task: Any, given: Sample) -> None:
+def tells_what_combining_needs(task: Any, given: Sample) -> None:
+    targets, loss = given.targets, LOSSES[task.fuses].of
     answer = {key: value.numpy() for key, value in task.answer(outputs(given, 1)[0]).items()}
-    targets = given.targets
-    likelihoods = task.likelihoods(answer, targets)
-    by_hand = [answer["probabilities"][(unit[0], targets[unit], *unit[1:])] for unit in np.ndindex(*targets.shape)]
-    np.testing.assert_allclose(likelihoods, by_hand, rtol=1e-6)
-    assert likelihoods.dtype == np.float64
-    assert (likelihoods >= 0).all()
-    assert (likelihoods <= 1).all()
-    assert (task.likelihoods(given.given.perfect(targets), targets) == 1.0).all()
+    told = task.told(answer, targets)
+    assert told.units.shape == told.answered.shape == (len(targets), targets[0].size)
+    assert told.units.dtype == np.float64
+    right, wrong = (task.told(given.given.perfect(each), targets) for each in (targets, given.given.wrong(targets)))
+    np.testing.assert_array_equal(loss(right.units), np.zeros(len(targets)))
+    assert (loss(wrong.units) > loss(told.units)).all()
+    if told.fusible is not None:
+        assert told.fusible.dtype == np.float32
+        again = task.answer(MEANS[task.fuses](torch.from_numpy(told.fusible)[None], torch.ones(1)))
+        assert task.difference({key: value.numpy() for key, value in again.items()}, answer).max() <= 1e-5
 
 
 def copies_a_teacher(task: Any, given: Sample) -> None:
@@ -586,9 +590,9 @@ CAPABILITIES: dict[type, tuple[Callable[[Any, Sample], None], ...]] = {
     capabilities.Mistaken: (gets_samples_right_or_wrong,),
     capabilities.Balanced: (balances_classes,),
     capabilities.Combinable: (
-        fuses_to_the_mean_of_probabilities,
+        fuses_what_is_alike_to_itself,
         takes_the_combiners_that_it_names,
-        likelihoods_are_of_the_truth,
+        tells_what_combining_needs,
     ),
     capabilities.Distillable: (copies_a_teacher,),
     capabilities.WithNumbers: (compares_numbers_with_their_truths,),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from components.compress.ensembling.combiners import COMBINERS, SOUP
+from components.models.ensemble import FUSIONS, mean_probability
 from components.tasks.classification import Classification
 from components.tasks.protocol import Batch
 from components.tasks.segmentation import Segmentation
@@ -108,3 +110,50 @@ def test_the_gradient_stays_as_the_temperature_rises() -> None:
         torch.testing.assert_close(leaf.grad, by_hand, rtol=1e-3, atol=1e-6)
         norms.append(float(leaf.grad.norm()))
     assert max(norms) < 2 * min(norms)  # without the factor, the last would be a 256th of the first
+
+
+# -- several networks ------------------------------------------------------------------------------------------------
+
+BOTH = pytest.mark.parametrize(("task", "place"), [(Classification(), ()), (Segmentation(), (4, 5))])
+
+
+@BOTH
+def test_members_fuse_to_the_mean_of_their_probabilities(task: Softmax, place: tuple[int, ...]) -> None:
+    members = np.random.default_rng(0).normal(size=(3, 6, 3, *place))
+    weights = [0.5, 0.3, 0.2]
+    fused = task.answer(mean_probability(torch.from_numpy(members), torch.tensor(weights)))["probabilities"].numpy()
+    np.testing.assert_allclose(fused, np.tensordot(weights, [softmax(each) for each in members], axes=1), atol=1e-6)
+    np.testing.assert_allclose(fused.sum(axis=1), 1.0, atol=1e-6)
+
+
+@BOTH
+def test_every_fusion_of_members_gives_probabilities(task: Softmax, place: tuple[int, ...]) -> None:
+    members = torch.randn((3, 6, 3, *place), generator=torch.Generator().manual_seed(0))
+    for name in task.combiners - {SOUP}:
+        fusion = FUSIONS[COMBINERS["probabilities"][name].fusion](3, 3, 3)
+        sums = task.answer(fusion(members))["probabilities"].sum(dim=1)
+        torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
+@BOTH
+def test_likelihoods_are_of_the_truth(task: Softmax, place: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 3, (6, *place))
+    answer = {
+        key: value.numpy() for key, value in task.answer(torch.from_numpy(random.normal(size=(6, 3, *place)))).items()
+    }
+    by_hand = [answer["probabilities"][(unit[0], targets[unit], *unit[1:])] for unit in np.ndindex(*targets.shape)]
+    likelihoods = task.likelihoods(answer, targets)
+    np.testing.assert_allclose(likelihoods, by_hand, rtol=1e-6)
+    assert likelihoods.dtype == np.float64
+    told = task.told(answer, targets)
+    np.testing.assert_array_equal(told.units, likelihoods.reshape(6, -1))
+    np.testing.assert_array_equal(told.answered, answer["prediction"].reshape(6, -1))
+    assert (told.fusible is None) == bool(place)  # of masks there is no room for all probabilities
+
+
+@BOTH
+def test_a_truth_that_is_certain_has_the_likelihood_one(task: Softmax, place: tuple[int, ...]) -> None:
+    targets = np.random.default_rng(0).integers(0, 3, (6, *place))
+    certain = np.moveaxis(np.eye(3, dtype=np.float32)[targets], -1, 1)
+    assert (task.likelihoods({"probabilities": certain, "prediction": targets}, targets) == 1.0).all()
