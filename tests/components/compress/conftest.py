@@ -118,6 +118,7 @@ def _train(folder: Path, config: NetworkConfig, dataset: Dataset, *, seed: int, 
     network = network_of(task, config, dataset.card)
     samples = load_split(dataset, "train")
     images, targets = preprocess(torch.from_numpy(samples.images)), torch.from_numpy(samples.targets)
+    targets = targets if targets.is_floating_point() else targets.long()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
     for _ in range(steps):
         chosen = torch.randint(len(images), (64,))
