@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from components.artifacts import Dataset, InputSpec, Model
-from components.compress.quantization.rewriting.graphs import heads, quantized_operators
+from components.compress.quantization.rewriting.graphs import endings, heads, quantized_operators
 from components.compress.quantize import Quantized, quantize
 from components.config import NetworkConfig, QuantizeConfig
 from components.data.reading.loading import load_split
@@ -73,7 +73,7 @@ def test_probabilities_are_not_rounded_to_eight_bits(
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
 
 
-def test_the_last_layer_before_plain_numbers_stays_float_and_what_is_embedded_does_not_count() -> None:
+def test_all_from_the_last_layer_before_plain_numbers_on_stays_float_and_what_is_embedded_does_not_count() -> None:
     """A convolution, then a product whose output is scaled: `value`; the convolution's own mean is `embedding`."""
     node, value = helper.make_node, helper.make_tensor_value_info
     nodes = [
@@ -82,8 +82,8 @@ def test_the_last_layer_before_plain_numbers_stays_float_and_what_is_embedded_do
         node("GlobalAveragePool", ["seen"], ["pooled"]),
         node("Flatten", ["pooled"], ["embedding"]),
         node("Gemm", ["embedding", "weights"], ["raw"], name="last"),
-        node("Mul", ["raw", "std"], ["scaled"]),
-        node("Add", ["scaled", "std"], ["value"]),
+        node("Mul", ["raw", "std"], ["scaled"], name="scale"),
+        node("Add", ["scaled", "std"], ["value"], name="shift"),
         node("MatMul", ["embedding", "weights"], ["logits"], name="classes"),
         node("Softmax", ["logits"], ["probabilities"]),
     ]
@@ -96,6 +96,7 @@ def test_the_last_layer_before_plain_numbers_stays_float_and_what_is_embedded_do
     inputs = [value("image", TensorProto.FLOAT, ["N", 1, 4, 4])]
     model = helper.make_model(helper.make_graph(nodes, "both", inputs, outputs, constants))
     assert heads(model) == ["last"]
+    assert set(endings(model)) == {"scale", "shift"}
 
 
 def test_a_dense_tasks_last_layer_stays_float(scenes_int8: Quantized, segmenter: Model) -> None:

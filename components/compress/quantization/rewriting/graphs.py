@@ -59,7 +59,7 @@ def heads(model: onnx.ModelProto) -> list[str]:
     and a number that is answered would have 255 values.
     """
     producers = {output: node for node in model.graph.node for output in node.output}
-    found = _before_numbers(model, producers)
+    found = [node.name for node in _before_numbers(model, producers) if node.op_type in ARITHMETIC]
     for softmax in (node for node in model.graph.node if node.op_type in ("Softmax", "LogSoftmax")):
         node = producers.get(softmax.input[0])
         while node is not None and node.op_type in SHAPING:
@@ -69,9 +69,22 @@ def heads(model: onnx.ModelProto) -> list[str]:
     return found
 
 
-def _before_numbers(model: onnx.ModelProto, producers: Mapping[str, onnx.NodeProto]) -> list[str]:
-    """The layers from which an output follows without a softmax between; what is embedded is no answer."""
-    found: dict[str, None] = {}
+def endings(model: onnx.ModelProto) -> list[str]:
+    """What comes after the last layers before plain numbers: it stays float, as they do.
+
+    There numbers are in their units, values of different ones side by side, and those of several networks are added.
+    """
+    producers = {output: node for node in model.graph.node for output in node.output}
+    found = [node for node in _before_numbers(model, producers) if node.op_type not in ARITHMETIC]
+    return [node.name for node in found if node.name]
+
+
+def _before_numbers(model: onnx.ModelProto, producers: Mapping[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The layers from which an output follows without a softmax between, and what it passes through after them.
+
+    What is embedded is no answer.
+    """
+    found: list[onnx.NodeProto] = []
     waiting = [output.name for output in model.graph.output if output.name != EMBEDDING]
     seen: set[str] = set()
     while waiting:
@@ -79,12 +92,11 @@ def _before_numbers(model: onnx.ModelProto, producers: Mapping[str, onnx.NodePro
         node = producers.get(name)
         if node is None or name in seen or node.op_type in ("Softmax", "LogSoftmax"):
             continue
-        seen.add(name)
-        if node.op_type in ARITHMETIC:
-            found[node.name] = None
-        else:
+        seen.update(node.output)
+        found.append(node)
+        if node.op_type not in ARITHMETIC:
             waiting += node.input
-    return list(found)
+    return found
 
 
 def layers(model: onnx.ModelProto, integer: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from components.compress.quantization.rewriting.graphs import ARITHMETIC, heads, quantized_operators
+from components.compress.quantization.rewriting.graphs import ARITHMETIC, endings, heads, quantized_operators
 from components.export.errors import CompressionError
 from components.export.export import quiet
 from components.runtimes.execution import INPUT, Images
@@ -100,7 +100,7 @@ def to_int8(
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(OPERATORS),
             nodes_to_quantize=list(only),
-            nodes_to_exclude=[*heads(model), *kept],
+            nodes_to_exclude=[*heads(model), *endings(model), *kept],
             per_channel=per_channel,
             reduce_range=bits == 7,
             activation_type=QuantType.QUInt8,
