@@ -171,7 +171,13 @@ def members(mark: str, scratch: Path | None = None) -> list[psutil.Process]:
 
 
 def _writes_into(process: psutil.Process, folder: Path | None) -> bool:
-    return folder is not None and any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+    """Whether it has a file of the folder open, one that has been removed since too, where the system tells."""
+    if folder is None:
+        return False
+    links = Path(f"/proc/{process.pid}/fd")
+    if links.is_dir():
+        return any(link.readlink().is_relative_to(folder) for link in links.iterdir())
+    return any(Path(file.path).is_relative_to(folder) for file in process.open_files())
 
 
 def end(mark: str, scratch: Path | None = None, spare: Collection[int] = ()) -> None:
