@@ -155,7 +155,8 @@ def group_bars(groups: Sequence[GroupFigure], overall: Figure | None) -> Picture
     labels = [f"{texts.plot(row.column.partition('_')[2])}: {texts.plot(row.group)}" for row in groups]
     axes.set_yticks(range(len(groups)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel(groups[0].metric.replace("_", " "))
+    unit = groups[0].figure.unit
+    axes.set_xlabel(groups[0].metric.replace("_", " ") + (f" ({texts.plot(unit)})" if unit else ""))
     plain(axes)
     return picture
 

@@ -90,6 +90,10 @@ class Words:
         unit = self._unit(figure, name)
         return f"{shown(figure.low, unit)} to {shown(figure.high, unit)}"
 
+    def between(self, value: float, name: str) -> str:
+        """What lies between groups: a difference in the primary metric's unit, a ratio as a share."""
+        return shown(value, SHARE if name.endswith(".ratio") else self.spec.primary.unit)
+
     def meaning(self, name: str) -> str:
         """What a figure says, in one sentence; empty for one that is not known here."""
         if name.startswith("worst_group_"):
@@ -134,5 +138,5 @@ def _environment(words: Words) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": words.number, "interval": words.interval, "meaning": words.meaning}
-    environment.filters |= {"readable": readable, "shown": shown}
+    environment.filters |= {"readable": readable, "shown": shown, "between": words.between}
     return environment

@@ -40,10 +40,7 @@ LOSSES = {
     "quantile": "pinball loss at 5, 50 and 95 %, in equal parts",
 }
 
-ERRORS = (
-    "root mean square of the errors; less is better",
-    "mean of the errors' sizes; less is better",
-)
+ERRORS = ("root mean square of the errors", "mean of the errors' sizes")
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,7 @@ class Regression:
         """Of one value, in its unit; of several, in deviations, and of each in its own."""
         named = list(zip(self.values.names, self.values.units, strict=True)) if self.target else []
         unit = SIGMA if len(named) > 1 else next((unit for _, unit in named), "")
+        said = ", in deviations of each value over the training split" if len(named) > 1 else ""
         several = named if len(named) > 1 else []
         return TaskSpec(
             name="regression",
@@ -76,13 +74,16 @@ class Regression:
             outputs=tuple(Output(name, ("values",), "float32", measured=True) for name in ("value", "low", "high")),
             written="values",
             metrics=(
-                Metric("rmse", "less", unit, ERRORS[0]),
-                Metric("mae", "less", unit, ERRORS[1]),
+                Metric("rmse", "less", unit, f"{ERRORS[0]}{said}; less is better"),
+                Metric("mae", "less", unit, f"{ERRORS[1]}{said}; less is better"),
                 Metric("r2", unit="", says="share of the truths' variance that the answers explain"),
                 Metric("coverage", says=f"share of the truths inside their interval, meant to be {INTERVAL:.0%}"),
                 Metric("coverage_error", "less", says=f"how far that is from {INTERVAL:.0%}; less is better"),
                 Metric("interval_width", "less", unit, "mean width of the intervals; less is better"),
-                *(Metric(key, "less", own, f"{name}: {says}") for key, name, own, says in _of_each(several)),
+                *(
+                    Metric(key, "less", own, f"{name}: {says}; less is better")
+                    for key, name, own, says in _of_each(several)
+                ),
             ),
         )
 

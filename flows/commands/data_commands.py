@@ -21,6 +21,7 @@ from rich.text import Text
 from components import offered, texts
 from components.config import ConfigurationError
 from components.data.errors import LONGEST_NAME
+from components.members import TASKS
 from flows.base.project import Project, find
 from flows.base.scratch import scratch, user_cache
 from flows.base.screen import Screen, say_json
@@ -218,13 +219,8 @@ def restore(
 
 
 def _known_task(task: str, name: str) -> None:
-    if task not in ("classification", "segmentation"):  # which are, and need no PyTorch to say so
-        from components.tasks import registry
-
-        if task not in registry.names():
-            raise ConfigurationError(
-                f"datasets.{name}.task: expected one of {', '.join(registry.names())}, received {task!r}"
-            )
+    if task not in (known := TASKS.names()):  # which imports none of them, and so no PyTorch
+        raise ConfigurationError(f"datasets.{name}.task: expected one of {', '.join(known)}, received {task!r}")
 
 
 @contextmanager

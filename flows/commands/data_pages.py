@@ -98,12 +98,16 @@ def bars(
     *,
     most: int = MOST_CLASSES,
     everything: bool = False,
+    ranked: bool = True,
 ) -> Table:
-    """A row a class or value, the most frequent first: a bar, and how many there are in each split; the tail folded."""
+    """A row a class or value, the most frequent first (or as they come, not `ranked`); the tail is folded.
+
+    Each has a bar, and how many there are in each split.
+    """
     there = _split_order(rows)
     splits = [name for name in there if name] if len(there) > 1 or UNPUBLISHED not in there else []
     total = {name: sum(counts.values()) for name, counts in rows.items()}
-    order = sorted(rows, key=lambda name: -total[name])
+    order = sorted(rows, key=lambda name: -total[name]) if ranked else list(rows)
     shown = order if everything or len(order) <= most + 1 else order[:most]
     left = width - NUMBER * (1 + len(splits))  # for names and bars; where there is little room, names go first
     names = min(max((cell_len(name) for name in (heading, *shown)), default=0), max(left - BAR - 2, MIN_NAME))
@@ -197,7 +201,7 @@ def card_page(summary: Summary, width: int) -> Group:
     if summary.changed:
         again = offered.command("dvc", "repro", f"validate@{card.name}")
         parts.append(Text(f"! params.yaml has changed since: {again}", style="yellow"))
-    parts += [Text(), bars("part", counts.parts, width)]
+    parts += [Text(), bars("class" if card.classes else "range", counts.parts, width, ranked=bool(card.classes))]
     for group, values in list(counts.groups.items())[:MOST_GROUPS]:
         parts += [Text(), bars(group, values, width, most=MOST_VALUES)]
     if summary.report is not None:

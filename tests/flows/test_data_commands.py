@@ -266,7 +266,10 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_read(shell: Shell, t
 def test_a_task_that_does_not_exist_is_told_those_that_do(shell: Shell, photos: Callable[..., Path]) -> None:
     done = shell("add", "mine", str(photos({"cat": 3, "dog": 3})), "--task", "divination")
     assert done.exit_code == 2
-    assert "datasets.mine.task: expected one of classification, segmentation, received 'divination'" in said(done)
+    assert (
+        "datasets.mine.task: expected one of classification, regression, segmentation, received 'divination'"
+        in said(done)
+    )
     assert "mine" not in (shell.root / "params.yaml").read_text(encoding="utf-8")
 
 
@@ -296,6 +299,7 @@ def test_the_catalogue_is_listed_for_programs_too(shell: Shell) -> None:
         "fashion-mnist": "not prepared",
         "digits": "not prepared",
         "digits-segment": "not prepared",
+        "digits-measure": "not prepared",
     }
 
 

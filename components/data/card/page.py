@@ -65,7 +65,7 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
     kind = targets.of(summary.dataset)
     colours = kind.colours(card.classes)
     parts = summary.counts.parts
-    ranged = kind.labelled == "never"  # the parts are ranges, which have an order of their own
+    ranged = not card.classes  # the parts are ranges, which have an order of their own
     order = list(parts) if ranged else sorted(parts, key=lambda name: -sum(parts[name].values()))
     order = [name for name in order if name in colours] if colours else order  # a background is in every picture
     dropped = list(card.dropped.items())[:MOST_DROPPED]

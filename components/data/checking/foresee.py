@@ -47,15 +47,7 @@ def keeping(data: SourceData, folder: Path) -> SourceData:
             for table in data.tables:
                 writer.add(table.select(columns.names))
                 yield table
-        card = RawCard(
-            classes=data.classes,
-            target=data.target,
-            groups=data.groups,
-            samples=writer.rows,
-            time=data.time,
-            notes=data.notes(),
-            fingerprint="",
-        )
+        card = RawCard.of(data, writer.rows, fingerprint="")
         (raw / "raw.json").write_text(card.to_json(), encoding="utf-8")
 
     return replace(data, tables=tables())

@@ -35,6 +35,20 @@ class RawCard(Card):
     fingerprint: str  # SHA-256 over classes and every sample's id, target, published split and image
 
     @classmethod
+    def of(cls, data: SourceData, samples: int, fingerprint: str) -> RawCard:
+        """Of a source that has been read to its end."""
+        return cls(
+            classes=data.classes,
+            target=data.target,
+            groups=data.groups,
+            samples=samples,
+            time=data.time,
+            notes=data.notes(),
+            about=json.loads(json.dumps(data.about)),  # as it will be read again: lists, not tuples
+            fingerprint=fingerprint,
+        )
+
+    @classmethod
     def load(cls, folder: Path) -> RawCard:
         return cls.read(folder / "raw.json")
 
@@ -49,16 +63,7 @@ def ingest(source: Source, project: Path, folder: Path) -> RawCard:
                 writer.add(table)
         if writer.rows == 0:
             raise DataError(f"source ({source.kind}): expected images, received none")
-        card = RawCard(
-            classes=data.classes,
-            target=data.target,
-            groups=data.groups,
-            samples=writer.rows,
-            time=data.time,
-            notes=data.notes(),
-            about=dict(data.about),
-            fingerprint=total.hexdigest(),
-        )
+        card = RawCard.of(data, writer.rows, total.hexdigest())
         (temporary / "raw.json").write_text(card.to_json(), encoding="utf-8")
     return card
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from components.evaluate.evaluate import measure
 from components.evaluate.report import ReportData, Words, write_report
 from components.metrics.metric import shown
 from components.tasks import registry as tasks
+from components.tasks.protocol import Task
 from tests.components.evaluate.evaluate_builders import CONFIG, NUMBERS, classify, measure_numbers, segment
 
 CLASSIFICATION = tasks.get("classification")
@@ -149,15 +151,12 @@ def test_every_metric_of_a_task_says_what_it_means() -> None:
     assert Words(spec).number(None, "accuracy") == "–"
 
 
-def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(tmp_path: Path) -> None:
     predictions, whole = pair("classification")
-    task = tasks.get("classification")
-    monkeypatch.setattr(tasks, "get", lambda name: SimpleNamespace(spec=task.spec, measure=task.measure))
-    evidence = measure(predictions, CLASSIFICATION, CONFIG)
+    bare = cast(Task, SimpleNamespace(spec=CLASSIFICATION.spec, measure=CLASSIFICATION.measure))
+    evidence = measure(predictions, bare, CONFIG)
     assert evidence.classes == {} and evidence.figures == whole.figures
-    page = write_report(ReportData("Bare", evidence, predictions, CLASSIFICATION), tmp_path).read_text("utf-8")
+    page = write_report(ReportData("Bare", evidence, predictions, bare), tmp_path).read_text("utf-8")
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"groups"}
     assert not any(said in page for said in ("What is taken for what", "as sure as it is right", "Class by class"))
     assert "Group by group" in page and "All figures" in page

@@ -136,7 +136,7 @@ def test_an_unknown_architecture_is_answered_with_those_there_are() -> None:
 def test_all_wrong_arguments_are_named_at_once_under_their_key() -> None:
     config = NetworkConfig(name="unet", arguments={"width": "wide", "blocks": 2, "depth": True})
     assert registry.problems(config, "student.network") == [
-        "student.network.arguments.blocks: expected one of attention, depth, normalization, width, received 2",
+        "student.network.arguments.blocks: expected one of attention, denoise, depth, normalization, width, received 2",
         "student.network.arguments.depth: expected int, received True",
         "student.network.arguments.width: expected int, received 'wide'",
     ]

@@ -397,7 +397,8 @@ def test_two_workers_balance_as_one_and_end_with_one_head(
 def test_masks_are_refused_before_anything_is_trained(
     tmp_path: Path, data: Data, balanced: Callable[..., Job], way: dict[str, Any]
 ) -> None:
-    masks = replace(data, train=replace(data.train, targets=(data.train.images[..., 0] > 100).astype(np.uint8)))
+    ink = replace(data.train, targets=(data.train.images[..., 0] > 100).astype(np.uint8))
+    masks = replace(data, card=data.card.model_copy(update={"task": "segmentation"}), train=ink)
     wanted = replace(balanced(**way), task="segmentation")
     key, value = next(iter(way.items()))
     says = rf"network: training\.imbalance\.{key}: expected natural, since task segmentation .* received {value}"

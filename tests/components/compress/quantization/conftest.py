@@ -24,11 +24,11 @@ def graph() -> onnx.ModelProto:
         helper.make_node("Transpose", ["float"], ["pixels"], perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["pixels", "kernel", "bias"], ["maps"], "conv", group=3),
         helper.make_node("Flatten", ["maps"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "matrix"], ["probabilities"], "gemm", transB=1),
+        helper.make_node("Gemm", ["flat", "matrix"], ["embedding"], "gemm", transB=1),
     ]
     values = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
     given = helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, ["n", 6, 6, 3])
-    made = helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, ["n", 5])
+    made = helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["n", 5])
     model = helper.make_model(
         helper.make_graph(nodes, "test", [given], [made], values), opset_imports=[helper.make_opsetid("", 20)]
     )

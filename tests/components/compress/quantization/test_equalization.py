@@ -28,7 +28,7 @@ def convolution(name: str, given: str, made: str, groups: int = 1) -> onnx.NodeP
     return helper.make_node("Conv", [given, name, f"{name}.bias"], [made], name, group=groups, pads=None)
 
 
-def graph_of(*nodes: onnx.NodeProto, outputs: tuple[str, ...] = ("answer",), scale: float = 1.0) -> onnx.ModelProto:
+def graph_of(*nodes: onnx.NodeProto, outputs: tuple[str, ...] = ("embedding",), scale: float = 1.0) -> onnx.ModelProto:
     """Images (N, 6, 6, 3) go in as `pixels`; the weights' channels are of sizes that differ by `scale` each way."""
     values = []
     for name, shape in SHAPES.items():
@@ -57,7 +57,7 @@ def mobile_block(between: str = "Relu", **options: Any) -> onnx.ModelProto:
         convolution("deep", "b", "c", groups=6),
         helper.make_node("Relu", ["c"], ["d"], "two"),
         helper.make_node("MaxPool", ["d"], ["e"], "pool", kernel_shape=[2, 2]),
-        convolution("narrow", "e", "answer"),
+        convolution("narrow", "e", "embedding"),
         **options,
     )
 
@@ -99,13 +99,13 @@ def test_what_a_factor_does_not_pass_through_is_no_pair(between: str, tmp_path: 
 
 
 def test_a_tensor_that_others_read_too_stays_as_it_is(tmp_path: Path) -> None:
-    assert pairs(mobile_block(outputs=("answer", "b"))) == pairs(mobile_block("Sigmoid"))  # a server reads it
+    assert pairs(mobile_block(outputs=("embedding", "b"))) == pairs(mobile_block("Sigmoid"))  # a server reads it
     residual = graph_of(
         convolution("wide", "pixels", "a"),
         convolution("deep", "a", "b", groups=6),
         helper.make_node("MaxPool", ["a"], ["c"], "pool", kernel_shape=[3, 3]),
         helper.make_node("Add", ["b", "c"], ["d"], "add"),
-        convolution("narrow", "d", "answer"),
+        convolution("narrow", "d", "embedding"),
     )
     assert pairs(residual) == []
     assert equalized(residual) == (residual, 0)
@@ -113,7 +113,7 @@ def test_a_tensor_that_others_read_too_stays_as_it_is(tmp_path: Path) -> None:
         convolution("wide", "pixels", "a"),
         convolution("deep", "a", "b", groups=6),
         helper.make_node("Conv", ["b", "deep", "deep.bias"], ["c"], "again", group=6),
-        convolution("narrow", "c", "answer"),
+        convolution("narrow", "c", "embedding"),
     )
     assert equalized(twice)[1] == 0, "weights that two layers share belong to neither"
 

@@ -40,13 +40,13 @@ def layer(kind: str, weights: npt.NDArray[np.int8], shape: list[Any], **attribut
     nodes = [
         helper.make_node("DequantizeLinear", [INPUT, "scale", "zero"], ["left"]),
         helper.make_node("DequantizeLinear", ["weights", "scales", "zeros"], ["right"], axis=axis),
-        helper.make_node(kind, ["left", "right"], ["sums"], **attributes),
+        helper.make_node(kind, ["left", "right"], ["embedding"], **attributes),
     ]
     graph = helper.make_graph(
         nodes,
         "layer",
         [helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info("sums", onnx.TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
@@ -121,8 +121,8 @@ def test_what_cannot_saturate_is_left_alone(prepared_bits: dict[int, Path]) -> N
     assert pairs > 0 and len(twin.graph.node) == len(eight.graph.node) + 6
     held = saturating_answerer(prepared_bits[8])
     assert held is not None
-    plain = engine.session_answerer(engine.open_session(prepared_bits[8], 1, precise=True))(IMAGES)["probabilities"]
-    assert held(IMAGES)["probabilities"].shape == plain.shape
+    plain = engine.session_answerer(engine.open_session(prepared_bits[8], 1, precise=True))(IMAGES)["embedding"]
+    assert held(IMAGES)["embedding"].shape == plain.shape
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_kernels_that_use_no_vnni_answer_so(tmp_path: Path) -> None:
     model.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in ends.items())
     model.graph.node.extend(
         helper.make_node(kind, [given, "step", "middle"], [made])
-        for kind, given, made in (("QuantizeLinear", "sums", "whole"), ("DequantizeLinear", "whole", "out"))
+        for kind, given, made in (("QuantizeLinear", "embedding", "whole"), ("DequantizeLinear", "whole", "out"))
     )
     model.graph.output[0].name = "out"
     held, _ = saturating(model)

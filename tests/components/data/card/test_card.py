@@ -102,9 +102,7 @@ def test_the_counts_are_those_of_the_shards(digits_project: Path) -> None:
     table = pa.concat_tables([summary.dataset.table(split) for split in SPLITS])
     expected = Counter(zip(table.column("target").to_pylist(), table.column("split").to_pylist(), strict=True))
     received = {
-        (int(name), split): number
-        for name, splits in summary.counts.classes.items()
-        for split, number in splits.items()
+        (int(name), split): number for name, splits in summary.counts.parts.items() for split, number in splits.items()
     }
     assert received == dict(expected)
     assert summary.counts.sizes == {"8×8": 1797}
@@ -139,7 +137,7 @@ def test_the_pictures_are_those_of_the_samples_they_name(digits_project: Path) -
     pixels = dict(zip(train.column("id").to_pylist(), decoded[..., 0], strict=True))
     targets = dict(zip(train.column("id").to_pylist(), train.column("target").to_pylist(), strict=True))
 
-    sheet = small.of_classes(dataset, dataset.card.classes, EACH)
+    sheet = small.of_parts(dataset, dataset.card.classes, EACH)
 
     for name, samples in sheet.items():
         assert len(samples) == len({sample.id for sample in samples}) == EACH
@@ -147,7 +145,7 @@ def test_the_pictures_are_those_of_the_samples_they_name(digits_project: Path) -
             shown = Image.open(io.BytesIO(base64.b64decode((sample.uri or "").partition(",")[2])))
             assert np.array_equal(np.asarray(shown), pixels[sample.id])
             assert dataset.card.classes[targets[sample.id]] == sample.target == name
-    assert small.of_classes(dataset, dataset.card.classes, EACH) == sheet  # the same ones every time
+    assert small.of_parts(dataset, dataset.card.classes, EACH) == sheet  # the same ones every time
 
 
 def test_what_was_found_and_what_was_left_out_is_on_the_page(spoilt: Path) -> None:
@@ -202,7 +200,7 @@ def test_masks_are_shown_over_their_pictures(tmp_path: Path) -> None:
     page = Page(write_card(summary).read_text(encoding="utf-8"))
     assert "not validated" in page.text and "dvc repro validate@scenes" in page.text
     dataset = summary.dataset
-    (sample,) = small.of_classes(dataset, [dataset.card.classes[3]], 1)[dataset.card.classes[3]]
+    (sample,) = small.of_parts(dataset, [dataset.card.classes[3]], 1)[dataset.card.classes[3]]
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode((sample.uri or "").partition(",")[2]))))
     table = dataset.table("train").to_pylist()
     row = next(row for row in table if row["id"] == sample.id)
@@ -210,7 +208,7 @@ def test_masks_are_shown_over_their_pictures(tmp_path: Path) -> None:
     assert (mask == 3).any()
     grey = (shown[..., 0] == shown[..., 1]) & (shown[..., 1] == shown[..., 2])
     assert grey[mask == 0].all() and not grey[mask > 0].any()
-    assert summary.counts.classes[dataset.card.classes[0]].total() == 60
+    assert summary.counts.parts[dataset.card.classes[0]].total() == 60
 
 
 def test_a_long_tail_is_folded_and_the_page_stays_small(tmp_path: Path, pictures: Callable[..., Path]) -> None:
@@ -281,4 +279,4 @@ def test_counting_needs_no_image(digits_project: Path, tmp_path: Path) -> None:
     for shard in dataset.folder.glob("*.parquet"):
         pq.write_table(pq.read_table(shard).drop_columns(["image"]), tmp_path / shard.name)
     without = count(replace(dataset, folder=tmp_path))
-    assert without.classes == count(dataset).classes
+    assert without.parts == count(dataset).parts

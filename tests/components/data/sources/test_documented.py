@@ -16,6 +16,7 @@ from PIL import Image
 from components.config import DatasetConfig, Located, Source
 from components.data.preparing.ingest import RawCard, ingest, raw_tables
 from components.data.sources.folder import SUFFIXES
+from components.tasks import registry as tasks
 from tests.components.data.sources.source_builders import SCENE, idx_bytes, pixels
 
 PAGE = Path(__file__).parents[4] / "docs" / "data.md"
@@ -27,6 +28,7 @@ EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
     "folder sorted": (6, {"train", "validation", "test"}, (), False),
     "manifest clinic/scans.csv": (3, {"train", "test"}, ("group_patient", "group_site"), True),
     "manifest fields/fields.tsv": (1, {None}, (), False),
+    "manifest hands/hands.csv": (2, {None}, (), False),
     "masks cells": (2, {None}, (), False),
     "coco street": (3, {None}, ("group_image",), False),
     "coco street masks": (2, {None}, (), False),
@@ -126,7 +128,7 @@ def test_an_example_is_read_as_the_page_says(tmp_path: Path, monkeypatch: pytest
         card = ingest(config.source, tmp_path, folder)
         assert RawCard.load(folder) == card
         assert (card.samples, card.groups, card.time) == (samples, groups, timed)
-        assert card.target == ("mask" if entry["task"] == "segmentation" else "class")
+        assert card.target == tasks.get(entry["task"]).spec.target
         rows = [row for table in raw_tables(folder) for row in table.to_pylist()]
         assert {row["published"] for row in rows} == published
 
