@@ -363,11 +363,12 @@ def request(content: bytes, folder: Path) -> None:
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
+    from components.registry.answers import class_
     from components.registry.served import InvalidImageError, ServedNetwork
 
     network = ServedNetwork()
     network.decoding, network.form = decoding, decoding.Form(8, 8, 3, resize=True)
-    network.card = {"classes": ["a", "b"]}
+    network.card, network.writing = {"classes": ["a", "b"]}, class_
     network.answer = lambda pixels: [np.full((len(pixels), 2), 0.5, np.float32), np.zeros(len(pixels), np.int64)]
     values: Any = [content[1:]]
     if content[:1] > b"\x80":
