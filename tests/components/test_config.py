@@ -58,8 +58,8 @@ WRONG = [
     ({"line__prune": {"kind": "2:4", "epochs": 1, "rounds": 2}}, "line.prune.rounds: expected 1, received 2"),
     (
         {"line__student__unlabelled": "fashion-mnist"},
-        "line.student.unlabelled: expected one of digits, digits-measure, digits-segment, since fashion-mnist is learnt from anyway, "
-        "received 'fashion-mnist'",
+        "line.student.unlabelled: expected one of digits, digits-measure, digits-segment, since fashion-mnist is "
+        "learnt from anyway, received 'fashion-mnist'",
     ),
     (
         {"line__student__unlabelled": "digits"},
