@@ -52,7 +52,6 @@ WAYS = {
     "quantile": ("quantile", False, {}),
     "gaussian": ("gaussian", False, {}),
     "squared, far values left out": ("squared", True, {}),
-    "huber, far values left out": ("huber", True, {}),
     "squared, dropout 0.2": ("squared", False, {"dropout": 0.2}),
 }
 NOISES = {"none": (0.0, 0.0), "grey 0.2": (0.2, 0.0), "pixels 10 %": (0.0, 0.1)}  # deviation; share of the pixels
