@@ -239,7 +239,7 @@ def test_nobody_gets_in_without_the_right_password_and_is_told_what_to_set(stand
     assert "does not let us in: what PREFECT_API_AUTH_STRING says is not its USER:PASSWORD" in stand.convoy(
         "run", "-r", "digits", code=1, PREFECT_API_AUTH_STRING="convoy:guess"
     )
-    join = "from components.training import cluster_ray; cluster_ray.start()"
+    join = "from components.training.cluster import starting as cluster_ray; cluster_ray.start()"
     environment = stand.environment(RAY_AUTH_TOKEN="0" * 64)
     done = subprocess.run([sys.executable, "-c", join], env=environment, capture_output=True, text=True, check=False)
     assert "TrainingError: Ray at 127.0.0.1" in done.stderr

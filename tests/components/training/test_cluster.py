@@ -238,7 +238,7 @@ ELASTIC = """
     os.environ["RAY_ADDRESS"] = machines.address
 
     from components.artifacts import Dataset
-    from components.training import cluster, cluster_ray
+    from components.training.cluster import fitting as cluster, starting as cluster_ray
     from tests.components.training.conftest import make_job
     from tests.components.training.test_cluster import EPOCHS, jobs_for_two
 
