@@ -139,27 +139,44 @@ def settle(project: Project) -> list[str]:
     """Close everything that killed lines left open; returns a sentence for each. Needs PREFECT_API_URL.
 
     MLflow runs become KILLED, flow and task runs Crashed, so no page shows a dead run as running; people are told.
+    A killed command's worker that is about to close what it has open is waited for: it may not live to do it.
     """
     told = []
     with FileLock(project.locks / "settle.lock"):  # two starts at once: each lease is settled by one of them
         told += [f"{path} is no lease: it was put aside as {_put_aside(path).name}" for path in _rubbish(project)]
-        for lease in abandoned(project):
-            mine = _of_this_place(project, lease)  # else its processes and its flow run are those of the original
-            if mine:
-                _end_family(lease)
-            runs = close_runs(project, lease)
-            flow_run = lease.content.get("flow_run")
-            news = mine and flow_run is not None and _crash_flow_run(flow_run)
-            shutil.rmtree(project.work / f"data-{lease.id}", ignore_errors=True)
-            lease.path.unlink(missing_ok=True)
-            if lease.content.get("experiment") is None:
-                continue  # a command's own: its line has another
-            if lease.content.get("closed") and not news:
-                continue
-            what = f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})"
-            if news:
-                notices.tell(project, "failure", f"a line of {lease.content['experiment']} was killed", what)
-            told.append(what)
+        while left := _left(project):
+            told += _closed_up(project, left)
+    return told
+
+
+def _left(project: Project) -> list[Lease]:
+    """What is abandoned, or will be in seconds; none where there is nothing of either."""
+    while True:
+        closing = any(_is_closing(project, lease) for lease in held(project))  # asked first: it may end meanwhile
+        if (left := abandoned(project)) or not closing:
+            return left
+        time.sleep(0.1)
+
+
+def _closed_up(project: Project, left: list[Lease]) -> list[str]:
+    told = []
+    for lease in left:
+        mine = _of_this_place(project, lease)  # else its processes and its flow run are those of the original
+        if mine:
+            _end_family(lease)
+        runs = close_runs(project, lease)
+        flow_run = lease.content.get("flow_run")
+        news = mine and flow_run is not None and _crash_flow_run(flow_run)
+        shutil.rmtree(project.work / f"data-{lease.id}", ignore_errors=True)
+        lease.path.unlink(missing_ok=True)
+        if lease.content.get("experiment") is None:
+            continue  # a command's own: its line has another
+        if lease.content.get("closed") and not news:
+            continue
+        what = f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})"
+        if news:
+            notices.tell(project, "failure", f"a line of {lease.content['experiment']} was killed", what)
+        told.append(what)
     return told
 
 
@@ -195,12 +212,24 @@ def _gone(project: Project, lease: Lease) -> bool:
         # A copy has the leases of its original, a mount those of its other side.
         return silent is None or silent > ELSEWHERE_SECONDS
     if not _elsewhere(lease):
-        return not family.alive(lease.content["pid"], lease.content["started"]) and not _closing(lease, silent)
+        return not _works(lease) and not _closing(lease, silent)
     return bool(lease.content.get("beats")) and silent is not None and silent > SILENCE_SECONDS
 
 
 def _of_this_place(project: Project, lease: Lease) -> bool:
     return bool(lease.content.get("root", str(project.root)) == str(project.root))
+
+
+def _works(lease: Lease) -> bool:
+    """Whether the process that holds it, of this machine, lives."""
+    return family.alive(lease.content["pid"], lease.content["started"])
+
+
+def _is_closing(project: Project, lease: Lease) -> bool:
+    """Whether its command was killed, and the worker has yet to end."""
+    if not _of_this_place(project, lease) or _elsewhere(lease) or _works(lease):
+        return False
+    return _closing(lease, _silence(lease))
 
 
 def _closing(lease: Lease, silent: float | None) -> bool:

@@ -130,6 +130,23 @@ def test_a_copy_leaves_alone_what_belongs_to_its_original(project: Project, tmp_
     worker.wait()
 
 
+def test_a_worker_that_is_ended_before_it_has_closed_its_run_is_waited_for(project: Project) -> None:
+    """Its command was killed a moment ago: the worker closes what it has open, or dies of the reaper, and is late."""
+    with family.gathered() as killed:
+        late = "import time; time.sleep(1.5)"
+        worker = subprocess.Popen([sys.executable, "-c", late], env={**os.environ, **killed.environment})
+        lease(project, pid=DEAD, worker=worker.pid, family=killed.mark, command="convoy digits")
+        with leases.leased(project) as own:
+            pass
+        own.note(pid=worker.pid, started=psutil.Process(worker.pid).create_time(), root=str(project.root))
+        assert leases.abandoned(project) == []
+
+        leases.settle(project)
+
+        assert worker.poll() == 0
+    assert leases.held(project) == []
+
+
 def test_that_of_a_flow_run_stays_until_prefect_has_heard_of_its_end(project: Project) -> None:
     with leases.leased(project, flow_run="00000000-0000-0000-0000-000000000000") as ended:
         pass

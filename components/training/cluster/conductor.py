@@ -42,9 +42,6 @@ TRAIN_ENVIRONMENT = {
 }
 
 
-PLACE = "placement-group"  # a file in the training's Ray folder: what holds its CPUs
-
-
 @dataclass(frozen=True)
 class Plan:
     """All that the workers need to know."""
@@ -166,8 +163,6 @@ def _train_as(workers: Any, plan: Plan, conductor: Any) -> None:
     from components.training.loop.loop import train
 
     finished = workers.from_first([is_finished(folder) for _, folder in plan.jobs])
-    if workers.first and (place := ray.util.get_current_placement_group()) is not None:
-        (plan.storage / "ray" / plan.token / PLACE).write_text(place.id.hex(), encoding="utf-8")
     dataset = Dataset.load(plan.dataset, plan.digest)
 
     def tell(event: Event) -> None:

@@ -11,29 +11,26 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import ray
 from ray.exceptions import RayActorError
-from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from components.artifacts import Dataset, Model
 from components.files import replacing, writing
-from components.training.cluster.conductor import PLACE, Conductor, Plan, folder_of, is_finished, model_of
-from components.training.cluster.starting import RayLostError, check_alive, died, start, stop
+from components.training.cluster.conducting import conducting
+from components.training.cluster.conductor import Conductor, Plan, folder_of, is_finished, model_of
+from components.training.cluster.starting import RayLostError, check_alive, start, stop
 from components.training.jobs.job import Event, Job, Listener, TrainingError, ignore
 from components.training.loop import checkpoint
 
 _ray: Any = ray  # its annotations do not know what its decorators do
 POLL_SECONDS = 0.3  # between two looks for events: soon enough for people, and no load
-CONNECT_SECONDS = 10.0  # a head that lives answers in milliseconds, on a crowded machine in seconds
 RELEASE_SECONDS = 20.0  # how long CPUs of a training that has just ended may take to be free again
-MEGABYTE = 1024**2
-_temporary: list[Path] = []  # Ray's folder for sockets and logs, where we started it
 
 
 def fit(
@@ -193,26 +190,14 @@ def _train(plan: Plan, tell: _Once) -> None:
 
 @contextmanager
 def _conductor(plan: Plan) -> Iterator[Any]:
-    """A conductor that does not outlive the block: with it go the trainer, the workers and what they hold."""
+    """A conductor that does not outlive the block."""
     # Beside this process: the loss of any other machine is one that training survives, and Ray's trainer joins it.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    conductor = cast(Any, Conductor).options(scheduling_strategy=here).remote()
     try:
-        yield conductor
+        with conducting(cast(Any, Conductor).options(scheduling_strategy=here).remote()) as conductor:
+            yield conductor
     finally:
-        if not died():
-            with suppress(RayActorError):
-                ray.kill(conductor)
-            _release(plan)
         shutil.rmtree(plan.storage / "ray" / plan.token, ignore_errors=True)
-
-
-def _release(plan: Plan) -> None:
-    """Give back the CPUs of a training whose conductor was killed: Ray itself keeps them for as long as it runs."""
-    file = plan.storage / "ray" / plan.token / PLACE
-    if file.is_file():
-        identifier = ray.PlacementGroupID(bytes.fromhex(file.read_text(encoding="utf-8")))
-        remove_placement_group(PlacementGroup(identifier))
 
 
 class _Once:

@@ -2,8 +2,7 @@
 
 A study is a function of the line, the data and its seed where its trials run one at a time. It is started like a
 training: the same call with the same storage goes on where an interrupted one was. Left to others: what may be tried
-(`tuning_space`), Ray Tune, Optuna and ASHA (`tuning_conductor`), pictures (`tuning_picture`), files
-(`tuning_recipe`) and MLflow (the flows, which listen).
+(`space`), Ray Tune, Optuna and ASHA (`conductor`), pictures (`picture`), files (`recipe`) and MLflow (the flows).
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ from ray.exceptions import RayActorError
 from components.artifacts import Dataset
 from components.training.cluster import fitting as cluster
 from components.training.cluster import starting as cluster_ray
+from components.training.cluster.conducting import conducting
 from components.training.cluster.conductor import MEMORY_KEPT
-from components.training.cluster.starting import check_alive, died
+from components.training.cluster.starting import check_alive
 from components.training.jobs.job import TrainingError
 from components.training.tuning.conductor import StudyConductor, StudyPlan, importances
 from components.training.tuning.study import Findings, Study, Trial, TrialEvent, TrialListener, best_of, ignore
@@ -44,12 +44,10 @@ def optimise(
     log = _Log(on_event)
     token = cluster.claim(storage)
     plan = _plan(study, dataset, storage, decoded, token)
-    conductor = cast(Any, StudyConductor).options(runtime_env={"env_vars": MEMORY_KEPT}).remote()
     try:
-        _conduct(conductor, plan, log)
+        with conducting(cast(Any, StudyConductor).options(runtime_env={"env_vars": MEMORY_KEPT}).remote()) as conductor:
+            _conduct(conductor, plan, log)
     finally:
-        if not died():
-            ray.kill(conductor)  # with it go the trials, wherever they are
         shutil.rmtree(storage / "ray" / token, ignore_errors=True)
     log.close("stopped")
     trials = log.trials(study)

@@ -4,6 +4,7 @@ never bad where it goes on."""
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_a_check_says_what_the_line_says(mess: Mess) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@settings(UNHURRIED, max_examples=1500, derandomize=False)
+@settings(UNHURRIED, max_examples=int(os.environ.get("CONVOY_EXAMPLES", "100")), derandomize=False)
 @given(messes())
 def test_a_check_says_what_the_line_says_of_many_more(mess: Mess) -> None:
     _agree(mess)
