@@ -3,6 +3,19 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Where PyTorch comes from: an index or a folder of wheels, such as those for CPUs alone, without CUDA's 4 GB. Empty: from
+# where everything comes. An environment remembers what it was made with.
+TORCH_INDEX ?= $(shell cat $(VENV)/.torch-index 2>/dev/null)
+TORCH := ^torch(vision)?==
+CUDA := ^(nvidia-|cuda-|triton==)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ifeq ($(TORCH_INDEX),)
+locked = $(PIP) -r $(1)
+else
+FROM := $(shell test -d "$(TORCH_INDEX)" && echo --no-index --find-links || echo --index-url) "$(TORCH_INDEX)"
+locked = $(PIP) --no-deps $(FROM) $$(grep -E '$(TORCH)' $(1)) && echo "$(TORCH_INDEX)" > $(VENV)/.torch-index \
+	&& grep -vE '$(TORCH)|$(CUDA)' $(1) > $(VENV)/.locked && $(PIP) -r $(VENV)/.locked
+endif
 
 .DEFAULT_GOAL := help
 # Without the name of a place in it, an environment is moved and copied with its project; again after each `pip install`.
@@ -13,7 +26,7 @@ HERE = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); $(BIN)/python infra/p
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: here  ## the environment, with the locked libraries
+setup: here  ## the environment, with the locked libraries (TORCH_INDEX=URL or FOLDER: PyTorch from there, without CUDA)
 
 here: $(VENV)/.installed
 	@$(HERE)
@@ -67,14 +80,14 @@ clean:  ## remove the environment; data, models and runs stay
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(call locked,requirements.lock)
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(call locked,requirements-dev.lock)
 	touch $@
 
 $(VENV)/.installed-fuzz: $(VENV)/.installed-dev requirements-fuzz.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-fuzz.lock
+	$(PIP) --no-deps -r requirements-fuzz.lock
 	touch $@
