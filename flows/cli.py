@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -28,11 +29,27 @@ from flows.commands import (
 
 app = typer.Typer(
     name="convoy",
-    help="A production line for convolutional networks: labelled data in, a promoted, compressed, audited network out.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of every command below it
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"convoy {version('convoy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    asked: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A production line for convolutional networks: labelled data in, a promoted, compressed, audited network out."""
+
 
 app.add_typer(data_commands.app, name="data")
 app.add_typer(find_commands.app, name="find")

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,6 +50,14 @@ def test_help_answers_at_once(fresh: Path) -> None:
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert "promote" in done.stdout
     assert min(times) < 0.8  # 0.4 to 0.55 s here, half of it the configuration's classes
+
+
+def test_the_usual_short_options_are_known(fresh: Path) -> None:
+    said = convoy(fresh, "--version").stdout
+    assert said == convoy(fresh, "-V").stdout == f"convoy {version('convoy')}\n"
+    for words in (["-h"], ["data", "check", "-h"]):
+        done = convoy(fresh, *words)
+        assert done.returncode == 0 and "Usage:" in done.stdout
 
 
 def test_every_mistake_is_told_at_once_and_nothing_is_started(fresh: Path) -> None:
