@@ -17,6 +17,7 @@ from components.artifacts.card import Card
 from components.files import ArtifactError, digest_folder
 
 Split = Literal["train", "validation", "test"]
+STRETCH: Literal["stretch"] = "stretch"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -31,6 +32,7 @@ class InputSpec(Card):
     # How pictures are brought there: `image:` of the catalogue, by which serving reads as preparing did. A card of an
     # earlier version says nothing, and takes what comes, as it did then.
     resize: bool = True
+    fit: Literal["stretch", "letterbox", "crop"] = Field(default=STRETCH, exclude_if=STRETCH.__eq__)
     range: tuple[float, float] | None = None
     frames: Literal["only", "first"] = "only"
 

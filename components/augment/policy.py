@@ -1,4 +1,4 @@
-"""Random changes to a batch of training images, declared by `AugmentConfig`; what geometry moves, masks follow.
+"""Random changes to a batch of training images, declared by `AugmentConfig`; targets follow what geometry moves.
 
 Everything is per sample, vectorised over the batch and drawn from the generator that is passed: the same generator
 state gives the same batch. Order: crop, flip, affine, photometry, erasing. Left to others: seeding and validation
@@ -8,6 +8,7 @@ data, which is never augmented.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,43 +29,102 @@ class Views:
     flipped: Tensor  # bool (N,)
 
 
+@dataclass(frozen=True)
+class Transform:
+    """Where augmentation moves what N images show: the window that each shows, then an affine map about its centre."""
+
+    size: tuple[int, int]  # height and width in pixels, of what comes and of what goes
+    views: Views | None = None
+    pad: int = 0  # pixels around an image before its window is taken
+    looks: Tensor | None = None  # (N, 2, 2): where a pixel of the result looks, (x, y) in pixels about the centre
+
+    def images(self, images: Tensor) -> Tensor:
+        """`(N, C, H, W)`, moved: bilinear where an affine map resamples them, 0 outside."""
+        if self.views is not None:
+            images = _windows(images, self.views.corners, self.views.flipped, self.pad)
+        return images if self.looks is None else _resampled(images, self.looks, "bilinear")
+
+    def pixels(self, masks: Tensor) -> Tensor:
+        """`(N, H, W)` classes, moved with their images: nearest, class 0 outside."""
+        if self.views is not None:
+            masks = _windows(masks.unsqueeze(1), self.views.corners, self.views.flipped, self.pad).squeeze(1)
+        if self.looks is None:
+            return masks
+        # float32 holds every class exactly (uint8 masks)
+        return _resampled(masks.unsqueeze(1).float(), self.looks, "nearest").squeeze(1).to(masks.dtype)
+
+    def points(self, points: Tensor) -> Tensor:
+        """`(N, P, 2)` float, x and y in pixels from the upper left corner, each where its place in the image goes.
+
+        The centre of the upper left pixel is (0.5, 0.5). What leaves the image gets a place outside of it.
+        """
+        height, width = self.size
+        if self.views is not None:
+            # A mirrored window is one of the mirror image of the padded picture.
+            mirrored = torch.stack((width - points[..., 0], points[..., 1]), dim=-1)
+            points = torch.where(self.views.flipped.to(points.device)[:, None, None], mirrored, points)
+            points = points + self.pad - self.views.corners.flip(0).T[:, None].to(points)
+        if self.looks is None:
+            return points
+        centre = points.new_tensor([width / 2, height / 2])
+        goes: Tensor = torch.linalg.inv(self.looks).to(points)
+        return (points - centre) @ goes.mT + centre
+
+
+Move = Callable[[Tensor, Transform], Tensor]  # the targets of a batch → where its transform puts them
+
+
+def still(targets: Tensor, transform: Transform) -> Tensor:
+    """Targets without a place in their images."""
+    return targets
+
+
 def augment(
-    images: Tensor, targets: Tensor, config: AugmentConfig, generator: torch.Generator
+    images: Tensor, targets: Tensor, config: AugmentConfig, generator: torch.Generator, move: Move = still
 ) -> tuple[Tensor, Tensor]:
-    """`(N, C, H, W)` float in [0, 1] and targets `(N,)` or masks `(N, H, W)` → the same shapes and ranges.
+    """`(N, C, H, W)` float in [0, 1] and N targets → the same shapes and ranges; by `move` targets follow images.
 
     `generator` lives on the CPU, so that every device sees the same randomness. A mask's uncovered pixels become
-    class 0 as its image's become black. Erasing leaves masks alone: the network is to infer what was covered.
+    class 0 as its image's become black. Erasing leaves targets alone: the network is to infer what was covered.
     A configuration of zeros returns its arguments.
     """
-    masks = targets if targets.ndim == 3 else None
-    if config.crop or config.flip:
-        images, masks = _seen(images, masks, _views(len(images), config, generator), config.crop)
-    if config.rotation or config.scale or config.shear:
-        images, masks = _affine(images, masks, config, generator)
+    transform = drawn(images, config, generator)
+    images, targets = moved(images, targets, transform, move)
     if config.brightness or config.contrast or config.colour:
         images = _photometry(images, config, generator)
     if config.erase:
         images = _erase(images, config, generator)
-    return images, targets if masks is None else masks
+    return images, targets
 
 
-def shown(images: Tensor, targets: Tensor, views: Views, config: AugmentConfig) -> tuple[Tensor, Tensor]:
+def drawn(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Transform:
+    """What the configuration's geometry does to each of the images."""
+    height, width = images.shape[2:]
+    views = _views(len(images), config, generator) if config.crop or config.flip else None
+    turns = config.rotation or config.scale or config.shear
+    return Transform((height, width), views, config.crop, _looks(len(images), config, generator) if turns else None)
+
+
+def moved(images: Tensor, targets: Tensor, transform: Transform, move: Move = still) -> tuple[Tensor, Tensor]:
+    """The batch where the transform puts it; what stays in its place is not copied."""
+    if transform.views is None and transform.looks is None:
+        return images, targets
+    return transform.images(images), move(targets, transform)
+
+
+def shown(
+    images: Tensor, targets: Tensor, views: Views, config: AugmentConfig, move: Move = still
+) -> tuple[Tensor, Tensor]:
     """The batch in these views: what `augment` gives where it draws them and nothing else is switched on."""
     if not (config.crop or config.flip):
         return images, targets
-    images, masks = _seen(images, targets if targets.ndim == 3 else None, views, config.crop)
-    return images, targets if masks is None else masks
+    height, width = images.shape[2:]
+    return moved(images, targets, Transform((height, width), views, config.crop), move)
 
 
 def _views(samples: int, config: AugmentConfig, generator: torch.Generator) -> Views:
     corners = torch.randint(0, 2 * config.crop + 1, (2, samples), generator=generator)
     return Views(corners, torch.rand(samples, generator=generator) < config.flip)
-
-
-def _seen(images: Tensor, masks: Tensor | None, views: Views, pad: int) -> tuple[Tensor, Tensor | None]:
-    moved = _windows(images, views.corners, views.flipped, pad)
-    return moved, None if masks is None else _windows(masks.unsqueeze(1), views.corners, views.flipped, pad).squeeze(1)
 
 
 def _windows(images: Tensor, corners: Tensor, flipped: Tensor, pad: int) -> Tensor:
@@ -84,30 +144,23 @@ def _windows(images: Tensor, corners: Tensor, flipped: Tensor, pad: int) -> Tens
     return windows.index_select(0, starts.flatten().to(images.device)).view(samples, channels, height, width)
 
 
-def _affine(
-    images: Tensor, masks: Tensor | None, config: AugmentConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """One resampling for rotation, scale and shear: bilinear for images, nearest for masks, 0 outside."""
-    samples, _, height, width = images.shape
+def _looks(samples: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """`(N, 2, 2)`: rotation · shear / scale."""
     angle = _symmetric(samples, math.radians(config.rotation), generator)
     scale = 1.0 + _symmetric(samples, config.scale, generator)
     shear = torch.tan(_symmetric(samples, math.radians(config.shear), generator))
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
-    # Where an output pixel looks in the input, in pixels about the centre: rotation · shear / scale.
-    matrix = torch.stack(
-        (cosine, cosine * shear - sine, sine, sine * shear + cosine),
-        dim=1,
-    ).view(samples, 2, 2)
+    return torch.stack((cosine, cosine * shear - sine, sine, sine * shear + cosine), dim=1).view(samples, 2, 2)
+
+
+def _resampled(images: Tensor, looks: Tensor, mode: str) -> Tensor:
+    """`(N, C, H, W)` → the same, each pixel from where it looks; 0 outside."""
+    samples, _, height, width = images.shape
     # grid_sample's axes run from -1 to 1 along each side: without this, a rotation of an oblong image would shear it.
     aspect = torch.tensor([[1.0, height / width], [width / height, 1.0]])
-    theta = torch.cat((matrix * aspect, torch.zeros(samples, 2, 1)), dim=2).to(images)
+    theta = torch.cat((looks * aspect, torch.zeros(samples, 2, 1)), dim=2).to(images)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    if masks is None:
-        return images, None
-    # float32 holds every class exactly (uint8 masks)
-    moved = F.grid_sample(masks.unsqueeze(1).to(grid), grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return images, moved.squeeze(1).to(masks.dtype)
+    return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
 def _photometry(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -246,6 +246,7 @@ Source = Annotated[
 ]
 
 
+STRETCH: Literal["stretch"] = "stretch"
 LARGEST_PIXELS = 64_000_000  # `components.decoding` has the same: it imports nothing, and the configuration no Pillow
 
 
@@ -266,10 +267,25 @@ class ImageDeclaration(Section):
     width: Side
     channels: Literal[1, 3]
     resize: bool = False  # True: images of another size are resized in `prepare`; False: they fail validation
+    # How: `stretch` meets both sides, `letterbox` keeps the shape, with black around it, `crop` keeps the shape and
+    # takes the middle. Who names one need not say `resize`; `exact` is `resize: false`.
+    fit: Literal["stretch", "letterbox", "crop"] = Field(default=STRETCH, exclude_if=STRETCH.__eq__)
     # What is black and what is white in grey pictures of 16 or 32 bits and in floating point, linear between; None: 16
     # bits by their type's range, floating point in [0, 1], and nothing else.
     range: Annotated[tuple[float, float], AfterValidator(_apart)] | None = None
     frames: Literal["only", "first"] = "only"  # of animations and files of several pages: refused, or the first one
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fit_resizes(cls, values: Any) -> Any:
+        """`fit` says both whether and how."""
+        if not isinstance(values, dict) or "fit" not in values:
+            return values
+        fits = values["fit"] != "exact"
+        if values.get("resize", fits) is not fits:
+            raise ValueError(f"`fit: {values['fit']}` or `resize: {str(values['resize']).lower()}`")
+        rest = {key: value for key, value in values.items() if key != "fit" or fits}
+        return {**rest, "resize": fits}
 
     @model_validator(mode="after")
     def _not_too_large(self) -> ImageDeclaration:

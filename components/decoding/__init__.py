@@ -29,6 +29,7 @@ from __future__ import annotations
 from .errors import UndecodableError
 from .instead import FORMATS
 from .opening import LARGEST_BYTES, LARGEST_PIXELS, LARGEST_SIDE, room
+from .placing import Fit, Placing, place
 from .reading import (
     LOSSLESS,
     MODE,
@@ -55,9 +56,11 @@ __all__ = [
     "LARGEST_SIDE",
     "LOSSLESS",
     "MODE",
+    "Fit",
     "Form",
     "Header",
     "Picture",
+    "Placing",
     "UndecodableError",
     "decode",
     "fit",
@@ -66,6 +69,7 @@ __all__ = [
     "is_grey",
     "load",
     "opened",
+    "place",
     "read",
     "read_as",
     "room",

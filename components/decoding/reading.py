@@ -14,6 +14,7 @@ from .eight_bits import GREY, Range, eight_bits
 from .errors import UndecodableError
 from .opening import Frames, load_frame, open_image, room, told
 from .orientation import SIDEWAYS, TURN, orientation, tiff_orientation
+from .placing import Fit, Placing, place
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -62,11 +63,16 @@ class Form(NamedTuple):
     resize: bool = False  # False: pictures of another size or mode are refused
     range: Range | None = None
     frames: Frames = "only"
+    fit: Fit = "stretch"  # how, where they are resized
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Form:
         """From a declaration or a model's card, which may say more."""
         return cls(**{name: values[name] for name in cls._fields if name in values})
+
+    def place(self, size: tuple[int, int]) -> Placing:
+        """Where a picture of this width and height lies in the form."""
+        return place(size, (self.width, self.height), self.fit)
 
 
 def is_grey(mode: str) -> bool:
@@ -154,7 +160,7 @@ def unlike(picture: Picture, form: Form) -> str | None:
         return None
     return (
         f"expected an image of {form.width}×{form.height} in mode {MODE[form.channels]}, received {width}×{height} in "
-        f"mode {mode}; bring it there, or set `image.resize: true` in params.yaml before training"
+        f"mode {mode}; bring it there, or set `image.fit` (stretch, letterbox, crop) in params.yaml before training"
     )
 
 
@@ -163,7 +169,16 @@ def fit(image: Image.Image, form: Form) -> Image.Image:
     mode, size = MODE[form.channels], (form.width, form.height)
     if image.mode != mode:
         image = image.convert(mode)
-    return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    if image.size == size:
+        return image
+    placing = form.place(image.size)
+    left, top, right, bottom = placing.covers
+    part = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=placing.taken, reducing_gap=3.0)
+    if part.size == size:
+        return part
+    whole = Image.new(mode, size)
+    whole.paste(part, (left, top))
+    return whole
 
 
 def read(content: Any, form: Form) -> tuple[Pixels, tuple[int, int]]:

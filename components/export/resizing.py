@@ -26,10 +26,17 @@ def any_size(source: Path, target: Path) -> None:
     differ from Pillow's by one of 255 levels at most, as long as they shrink less than six times on a side: from there
     on Pillow averages whole pixels first (`reducing_gap`), and single ones differ by more.
 
-    A batch is of one size. Raises CompressionError where the source has no fixed size.
+    A batch is of one size. Raises CompressionError where the source has no fixed size, or is for images that are not
+    stretched.
     """
     model = onnx.load(source)
     graph = model.graph
+    known = {prop.key: prop.value for prop in model.metadata_props}
+    if (fit := json.loads(known.get("input", "{}")).get("fit", "stretch")) != "stretch":
+        raise CompressionError(
+            f"{source}: a graph for any size stretches images, and this one was made for `image.fit: {fit}`; export it "
+            "for its own size, and bring images there as `components.decoding` does"
+        )
     (entry,) = graph.input
     _, height, width, channels = (dimension.dim_value for dimension in entry.type.tensor_type.shape.dim)
     if entry.name != INPUT or not (height and width):
@@ -50,7 +57,6 @@ def any_size(source: Path, target: Path) -> None:
     for place, node in enumerate(fitting):
         graph.node.insert(place, node)
     entry.CopyFrom(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", "height", "width", channels]))
-    known = {prop.key: prop.value for prop in model.metadata_props}
     said = {**json.loads(known.get("input", "{}")), "any_size": True}
     del model.metadata_props[:]
     helper.set_model_props(model, {**known, "input": json.dumps(said)})

@@ -184,11 +184,16 @@ def _decode_mask(content: bytes | None) -> Pixels | None:
         return None
 
 
-def resize_mask(mask: Pixels, width: int, height: int) -> Pixels:
-    """`(H, W)` classes at another size: each pixel takes the nearest one's class, none is mixed."""
+def place_mask(mask: Pixels, placing: decoding.Placing) -> Pixels:
+    """`(H, W)` classes where their picture goes, 0 around it; each pixel takes the class of the nearest."""
+    width, height = placing.whole
     if mask.shape == (height, width):
         return mask
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST), dtype=np.uint8)
+    left, top, right, bottom = placing.covers
+    part = Image.fromarray(mask).resize((right - left, bottom - top), Image.Resampling.NEAREST, box=placing.taken)
+    placed = np.zeros((height, width), dtype=np.uint8)
+    placed[top:bottom, left:right] = part
+    return placed
 
 
 def in_threads(function: Any, items: Sequence[Any]) -> list[Any]:

@@ -65,7 +65,8 @@ class ServedNetwork(PythonModel):
             read = [self.read(value, start + row) for row, value in enumerate(values[start : start + BATCH])]
             pixels = np.stack([image for image, _ in read])
             rows = zip(*self.answer(pixels), strict=True)
-            answers += [self.writing.write(row, size, self.card) for row, (_, size) in zip(rows, read, strict=True)]
+            places = [self.form.place(size) for _, size in read]
+            answers += [self.writing.write(row, place, self.card) for row, place in zip(rows, places, strict=True)]
         return pd.DataFrame(answers)
 
     def read(self, value: Any, row: int) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:

@@ -11,12 +11,14 @@ import pyarrow as pa
 from PIL import Image
 
 from components.artifacts import DatasetCard
+from components.decoding import Fit
 from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size
 
 
 class Class:
     """An index into the data set's classes."""
 
+    fit: Fit = "stretch"
     name = "class"
     stored = pa.int64()
     labelled: Literal["once"] = "once"
@@ -49,7 +51,7 @@ class Class:
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
         return pa.array([None if each is None else lookup[each].item() for each in column.to_pylist()], pa.int64())
 
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
+    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
         return column
 
     def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
@@ -83,6 +85,9 @@ class Class:
         return pa.nulls(len(column), pa.binary())
 
     def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
+        return picture
+
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
         return picture
 
     def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from components import decoding
 from components.artifacts import DatasetCard
+from components.decoding import Fit
 from components.inputs import images
 from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
 
@@ -28,6 +30,7 @@ PALETTE = (
 class Mask:
     """A class for every pixel of the picture."""
 
+    fit: Fit = "stretch"
     name = "mask"
     stored = pa.binary()
     labelled: Literal["several"] = "several"
@@ -78,9 +81,10 @@ class Mask:
             pa.binary(),
         )
 
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
+    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
+        """Around a picture that does not fill its new size is background."""
         return _stored(
-            _of_size(mask, own, size) for mask, own in zip(images.decode_masks(column), pictures, strict=True)
+            _of_size(mask, own, size, fit) for mask, own in zip(images.decode_masks(column), pictures, strict=True)
         )
 
     def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
@@ -147,11 +151,12 @@ class Mask:
 
     def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
         (mask,) = images.decode_masks(pa.array([target], pa.binary()))
+        return picture if mask is None or mask.shape != picture.size[::-1] else self.marked(picture, mask)
+
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
         pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
-        if mask is None or mask.shape != pixels.shape[:2]:
-            return picture
-        colours = np.array([(0, 0, 0), *(_colour(number) for number in range(1, 256))], dtype=np.float32)[mask]
-        shade = np.where(mask[..., None] > 0, _SHADE, 0.0)
+        colours = np.array([(0, 0, 0), *(_colour(number) for number in range(1, 256))], dtype=np.float32)[target]
+        shade = np.where(target[..., None] > 0, _SHADE, 0.0)
         return Image.fromarray((pixels * (1 - shade) + colours * shade).astype(np.uint8))
 
     def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
@@ -174,10 +179,11 @@ def _stored(masks: Iterable[images.Pixels | None]) -> pa.Array:
     return pa.array([None if mask is None else images.encode(mask[None])[0].as_py() for mask in masks], pa.binary())
 
 
-def _of_size(mask: images.Pixels | None, own: Size | None, size: Size) -> images.Pixels | None:
+def _of_size(mask: images.Pixels | None, own: Size | None, size: Size, fit: Fit) -> images.Pixels | None:
     if mask is None or own not in (None, mask.shape[::-1]):
         return mask
-    return images.resize_mask(mask, *size)
+    height, width = mask.shape
+    return images.place_mask(mask, decoding.place((width, height), size, fit))
 
 
 def _digests(masks: pa.Array, classes: tuple[str, ...] | None) -> Iterator[bytes | None]:

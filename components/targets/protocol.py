@@ -16,6 +16,7 @@ import pyarrow as pa
 from PIL import Image
 
 from components.artifacts import DatasetCard
+from components.decoding import Fit
 
 Numbers = npt.NDArray[np.int64]
 Size = tuple[int, int]  # width and height in pixels
@@ -73,6 +74,7 @@ class TargetKind(Protocol):
     labelled: Literal["once", "several", "never"]
     says: str  # what a target is, in a sentence's middle: "a mask shows several classes at once"
     task: str  # that is proposed for a source of such targets
+    fit: Fit  # how pictures of several sizes are brought to one, where nobody has said it
 
     # -- what it shows --
 
@@ -106,8 +108,10 @@ class TargetKind(Protocol):
         """The same targets where class n is `lookup[n]`; what is none of these classes stays, to be found later."""
         ...
 
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
+    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
         """The targets of pictures that are brought from their own sizes (None: it is no picture) to `size`.
+
+        `fit` says how, and `components.decoding.place` where each then lies.
 
         A target that does not go with its picture stays as it is, for validation to name.
         """
@@ -167,6 +171,10 @@ class TargetKind(Protocol):
 
     def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
         """The picture with what of its target can be drawn on it."""
+        ...
+
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
+        """As `drawn`, of a target that has become an array."""
         ...
 
     def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:

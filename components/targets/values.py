@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from components.artifacts import DatasetCard
+from components.decoding import Fit
 from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
 
 Floats = npt.NDArray[np.float64]
@@ -51,6 +52,7 @@ class Record(Named):
 class Values:
     """A list of as many finite numbers as the data set names."""
 
+    fit: Fit = "stretch"
     name = "values"
     stored = pa.list_(pa.float64())
     labelled: Literal["never"] = "never"
@@ -91,7 +93,7 @@ class Values:
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
         return column
 
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size) -> pa.Array:
+    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
         return column
 
     def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
@@ -169,6 +171,9 @@ class Values:
         return pa.array(each, pa.binary())
 
     def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
+        return picture
+
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
         return picture
 
     def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from components.artifacts import Predictions
+from components.augment.policy import Move, Transform, still
 from components.config import ImbalanceConfig
 from components.models.ensemble import Fuses
 from components.tasks.answers import Answers
@@ -140,6 +141,23 @@ class Distillable(Protocol):
         ...
 
 
+# -- targets with a place in their images -----------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """Targets that move with what augmentation does to their images."""
+
+    def moved(self, targets: Tensor, transform: Transform) -> Tensor:
+        """The batch's targets where the transform puts them, in the same shape."""
+        ...
+
+
+def moves(task: object) -> Move:
+    """How a task's targets follow their images."""
+    return task.moved if isinstance(task, Moving) else still
+
+
 # -- samples that count differently -----------------------------------------------------------------------------------
 
 
@@ -188,6 +206,7 @@ SAYS = {  # each capability, and what can be done with a task that has it
     SeveralLosses: "a choice of losses (training.loss)",
     Combinable: "ensembles",
     Distillable: "distillation",
+    Moving: "targets that move with their images",
     Labels: "drawing and comparing samples by label",
     Each: "weights of samples and classes",
     Mistaken: "boosting",

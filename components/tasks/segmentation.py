@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from components.artifacts import Predictions
+from components.augment.policy import Transform
 from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
 from components.models.registry import MAP
@@ -55,6 +56,9 @@ class Segmentation(Softmax):
         pixels = cross_entropy(outputs, batch.targets, label_smoothing)
         overlap = _dice_loss(outputs, batch.targets)
         return {"loss": pixels + overlap, "cross_entropy": pixels.detach(), "dice_loss": overlap.detach()}
+
+    def moved(self, targets: Tensor, transform: Transform) -> Tensor:
+        return transform.pixels(targets)
 
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
         probabilities, prediction = answer["probabilities"], answer["prediction"]

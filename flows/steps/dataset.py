@@ -217,10 +217,14 @@ def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: in
 
     from components.augment.preview import preview
     from components.data.reading.loading import load_split
+    from components.targets import registry as targets
+    from components.tasks import registry as tasks
+    from components.tasks.capabilities import moves
 
     samples = load_split(dataset, "train", limit=PREVIEW_SAMPLES, seed=seed)
     images = torch.from_numpy(samples.images).permute(0, 3, 1, 2).float() / 255.0
-    sheet = preview(images, torch.from_numpy(samples.targets).long(), config, seed)
+    answers = torch.from_numpy(samples.targets)
+    sheet = preview(images, answers, config, seed, move=moves(tasks.of(dataset.card)), mark=targets.of(dataset).marked)
     sheet.savefig(run.folder / "augmentation.png", dpi=120)
     run.show(run.folder, "augmentation")
     switched_on = [name for name, value in config.model_dump(exclude={"erase_area"}).items() if value]

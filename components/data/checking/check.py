@@ -196,10 +196,12 @@ def finish(reading: Reading) -> Looked:
 def _complete(reading: Reading) -> Looked:
     """The entry by what has been counted so far."""
     said, entry = reading.wanted, reading.entry
-    image = fitting(reading.survey, height=said.height, width=said.width, channels=said.channels, resize=said.resize)
+    kind = targets.get(reading.data.target)
+    asked = {"height": said.height, "width": said.width, "channels": said.channels, "resize": said.resize}
+    image = fitting(reading.survey, **asked, fit=kind.fit)
     whole = {
         **entry,
-        "task": entry["task"] or targets.get(reading.data.target).task,
+        "task": entry["task"] or kind.task,
         "image": image.section | entry["image"],
     }
     whole = {key: value for key, value in whole.items() if value}

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from components import decoding
 from components.data.sources.base.form import SourceData
+from components.decoding import Fit
 from components.targets import registry as targets
 
 UNPUBLISHED = ""  # the split of what the source has not split
@@ -104,8 +105,12 @@ def fitting(
     width: int | None = None,
     channels: int | None = None,
     resize: bool | None = None,
+    fit: Fit = "stretch",
 ) -> Fitting:
-    """What the catalogue should declare of the images: what is given, and for the rest what most of them are."""
+    """What the catalogue should declare of the images: what is given, and for the rest what most of them are.
+
+    `fit` is what suits the targets, for images of several sizes.
+    """
     reasons = []
     if height is None or width is None:
         height, width, why = _size(survey, height, width)
@@ -128,6 +133,9 @@ def fitting(
     if max(height, width) > LARGE:
         reasons.append(f"large: training takes long above {LARGE} pixels; --height and --width make it smaller")
     section = {"height": height, "width": width, "channels": channels, **({"resize": True} if resize else {})}
+    if resize and differing and fit != "stretch":
+        section["fit"] = fit
+        reasons.append(f"fit {fit}: so that what is looked for keeps its shape")
     return Fitting(section, tuple(reasons))
 
 

@@ -288,7 +288,7 @@ def fitted(rows: pa.Table, target: str, pictures: Iterable[Size | None], declare
     """
     place = rows.schema.get_field_index("target")
     size = (declared.width, declared.height)
-    column = targets.get(target).fitted(rows.column("target").combine_chunks(), pictures, size)
+    column = targets.get(target).fitted(rows.column("target").combine_chunks(), pictures, size, declared.fit)
     return rows.set_column(place, "target", column)
 
 
@@ -331,6 +331,7 @@ class _Moments:
             mean=tuple(float(value) for value in mean / 255.0),
             std=tuple(float(value) for value in deviation / 255.0),
             resize=declared.resize,
+            fit=declared.fit,
             range=declared.range,
             frames=declared.frames,
         )

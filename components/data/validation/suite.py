@@ -32,7 +32,7 @@ def of_samples(config: DatasetConfig, target: str, groups: Sequence[str], across
 def _of_form(config: DatasetConfig, target: str) -> list[Expectation]:
     image = config.image
     mode = MODE[image.channels]
-    resize = "set `image.resize: true` to convert, or correct `image:` in params.yaml"
+    resize = "set `image.fit` (stretch, letterbox, crop) to convert, or correct `image:` in params.yaml"
     return [
         _holds("id", "ExpectColumnValuesToNotBeNull", {}, "every sample has an id"),
         _between("copies_of_id", 1, 1, "ids are unique"),

@@ -78,6 +78,6 @@ def unet(
         raise ValueError(
             f"unet: expected height and width that are multiples of {2**depth}, "
             f"received {inputs.height}×{inputs.width};"
-            " lower `depth`, or declare another `image:` size with `resize: true`"
+            " lower `depth`, or declare another `image:` size with `fit: stretch`"
         )
     return UNet(inputs, outputs, width, depth, Parts(attention=attention, normalization=normalization, denoise=denoise))

@@ -9,7 +9,7 @@ OUTPUTS = ("probabilities", "prediction")
 COLUMNS = {"label": "string", "probability": "double", "probabilities": "doubles"}
 
 
-def write(answer: Sequence[Any], size: tuple[int, int], card: Mapping[str, Any]) -> dict[str, Any]:
+def write(answer: Sequence[Any], place: Any, card: Mapping[str, Any]) -> dict[str, Any]:
     """`(C,)` probabilities and the class's number → a row; `card` is `model.json`."""
     probabilities, index = answer
     return {

@@ -14,11 +14,18 @@ OUTPUTS = ("prediction",)
 COLUMNS = {"mask": "string", "shares": "doubles"}
 
 
-def write(answer: Sequence[Any], size: tuple[int, int], card: Mapping[str, Any]) -> dict[str, Any]:
-    """`(H, W)` numbers of classes → a row; `size` is the image's own width and height."""
-    (mask,) = answer
+def write(answer: Sequence[Any], place: Any, card: Mapping[str, Any]) -> dict[str, Any]:
+    """`(H, W)` numbers of classes → a row; `place` says which of the image's own pixels they are of.
+
+    What the network has not seen of an image is class 0.
+    """
+    left, top, right, bottom = place.covers
+    mask = np.asarray(answer[0])[top:bottom, left:right]
     counts = np.bincount(mask.ravel().astype(np.int64), minlength=len(card["classes"]))
-    drawn = Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    first, upper, last, lower = map(round, place.taken)
+    part = Image.fromarray(mask.astype(np.uint8)).resize((last - first, lower - upper), Image.Resampling.NEAREST)
+    drawn = Image.new("L", place.size)
+    drawn.paste(part, (first, upper))
     buffer = io.BytesIO()
     drawn.save(buffer, format="PNG")
     return {

@@ -9,7 +9,7 @@ OUTPUTS = ("value", "low", "high")
 COLUMNS = {"values": "doubles", "low": "doubles", "high": "doubles", "units": "strings"}
 
 
-def write(answer: Sequence[Any], size: tuple[int, int], card: Mapping[str, Any]) -> dict[str, Any]:
+def write(answer: Sequence[Any], place: Any, card: Mapping[str, Any]) -> dict[str, Any]:
     """`(K,)` values, lower and upper ends → a row."""
     names, units = card["target"]["names"], card["target"]["units"]
     told = {

@@ -17,6 +17,7 @@ from components.augment.policy import augment
 from components.config import TransferConfig
 from components.models.parts.sequence import blocks as blocks_of
 from components.tasks import registry as tasks
+from components.tasks.capabilities import moves
 from components.tasks.network import network_of
 from components.tasks.protocol import Batch
 from components.training.finding.alone import alone
@@ -43,6 +44,7 @@ class Steps:
         task, config = tasks.of(data.card), alone(job.training)
         self.job, self.config = job, config
         self.split = Split(data.train, device)
+        self.move = moves(task)
         self.balance = balance_of(job, task, data.train.targets, data.card.classes)
         precision = functools.partial(autocast, config, device)
         # As in the last epoch: what is deferred has come, and what was frozen has thawed.
@@ -70,7 +72,7 @@ class Steps:
         """
         batch = self.split.batch(positions)
         self.generator.manual_seed(mix("augment", self.job.seed, epoch, number, 0))
-        images, targets = augment(batch.images, batch.targets, self.job.augment, self.generator)
+        images, targets = augment(batch.images, batch.targets, self.job.augment, self.generator, self.move)
         shown = Batch(channels_last(images), targets)
         losses = self.strategy.backward(shown, self.objective, len(positions))
         if self.config.gradient_clip is not None:

@@ -13,9 +13,11 @@ import torch
 from torch import nn
 
 from components.artifacts import DatasetCard
+from components.augment.policy import Move
 from components.files import digest_values
 from components.metrics.metric import Metric
 from components.tasks import registry as tasks
+from components.tasks.capabilities import moves
 from components.tasks.network import network_of
 from components.tasks.protocol import Task
 from components.training.jobs.imbalance import Balance, balance_of
@@ -64,6 +66,11 @@ class Surroundings:
     answers: Answers | None = None  # of the teacher, where they are stored
     copying: Copying | None = None  # of the teacher's features
 
+    @property
+    def move(self) -> Move:
+        """How targets follow their images."""
+        return moves(self.task)
+
     def network(self) -> nn.Module:
         """The job's network on this worker's device, with random weights; raises for one that cannot be refitted."""
         network = network_of(self.task, self.job.network, self.card)
@@ -88,7 +95,8 @@ def surroundings_of(job: Job, data: Data, folder: Path, workers: Workers, on_eve
     teacher = teacher_of(job, task, workers.device, precision)
     copied, answers = copying_of(job, teacher), None
     if teacher is not None:
-        answers = _answers(job, data, teacher, train_split, data.answers or folder / "answers", workers, on_event)
+        place = data.answers or folder / "answers"
+        answers = _answers(job, data, teacher, train_split, place, workers, on_event)
     return Surroundings(
         job=job,
         task=task,
@@ -121,7 +129,8 @@ def _answers(
     reason = why_not(job, train, len(data.card.classes))
     if reason is None and isinstance(train, Split):
         shown = {"data": data.digest, "unlabelled": job.unlabelled.digest} if job.unlabelled else None
-        return Answers(job, train, digest_values(shown) if shown else data.digest, teacher, place, workers)
+        asked_of = digest_values(shown) if shown else data.digest
+        return Answers(job, train, asked_of, teacher, place, workers, moves(tasks.of(data.card)))
     if workers.first:
         message = f"the teacher runs along in every epoch: {reason}"
         on_event(Event(job.name, "note", epochs=job.epochs, message=message))

@@ -21,7 +21,7 @@ import torch
 from filelock import FileLock
 
 from components.artifacts import ArtifactError, Card
-from components.augment.policy import Views, shown
+from components.augment.policy import Move, Views, shown, still
 from components.config import AugmentConfig
 from components.files import digest_values, replacing
 from components.provenance import code_digest
@@ -50,11 +50,13 @@ class Answers:
     """The answers that one training reads. Everybody calls everything alike.
 
     `data` is the data set's digest. `place` keeps the answers of several teachers, a folder each, for all students that
-    read the same images.
+    read the same images. `move` has targets follow these.
     """
 
-    def __init__(self, job: Job, train: Split, data: str, teacher: Teacher, place: Path, workers: Workers) -> None:
-        self.job, self.train, self.teacher, self.workers = job, train, teacher, workers
+    def __init__(
+        self, job: Job, train: Split, data: str, teacher: Teacher, place: Path, workers: Workers, move: Move = still
+    ) -> None:
+        self.job, self.train, self.teacher, self.workers, self.move = job, train, teacher, workers, move
         self.columns = columns(job)
         self.place = place
         self.folder = place / _key(job, data, train, teacher)[:16]
@@ -81,7 +83,7 @@ class Answers:
             raise RuntimeError("expected an epoch to have begun")
         seen, positions = self._views[1], torch.from_numpy(part.positions)
         own = Views(seen.corners[:, positions], seen.flipped[positions])
-        images, targets = shown(part.batch.images, part.batch.targets, own, self.job.augment)
+        images, targets = shown(part.batch.images, part.batch.targets, own, self.job.augment, self.move)
         answers = torch.from_numpy(self._answers[part.positions]).to(images.device, non_blocking=True)
         return Batch(images, targets, answers)
 

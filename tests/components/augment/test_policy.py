@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from components.augment.policy import augment
+from components.augment.policy import Transform, augment
 from components.augment.preview import preview
 from components.config import AugmentConfig
+from components.targets.mask import TARGET
 
 EVERYTHING = AugmentConfig(
     crop=2, flip=0.5, rotation=10, scale=0.1, shear=5, brightness=0.2, contrast=0.2, colour=0.3, erase=0.5
@@ -22,6 +24,10 @@ EVERYTHING = AugmentConfig(
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def pixels(masks: Tensor, transform: Transform) -> Tensor:
+    return transform.pixels(masks)
 
 
 def pictures(samples: int = 6, channels: int = 3, height: int = 12, width: int = 16) -> Tensor:
@@ -79,7 +85,7 @@ def test_masks_do_not_part_from_their_images(config: AugmentConfig) -> None:
     masks[:, 6:18, 4:20] = 1
     images = masks[:, None].float()
     # when both are moved
-    augmented, moved = augment(images, masks, config, seeded(3))
+    augmented, moved = augment(images, masks, config, seeded(3), pixels)
     # then they still agree, but for the blurred edge
     agree = (augmented[:, 0] > 0.5) == (moved == 1)
     assert agree.float().mean() > 0.99
@@ -129,7 +135,7 @@ def test_erasing_covers_the_declared_area_and_spares_masks() -> None:
     images = torch.full((500, 1, 40, 40), 2.0)  # a value that noise cannot have
     masks = torch.ones(500, 40, 40, dtype=torch.int64)
     config = AugmentConfig(erase=0.5, erase_area=(0.1, 0.2))
-    augmented, same = augment(images, masks, config, seeded())
+    augmented, same = augment(images, masks, config, seeded(), pixels)
     covered = (augmented != 2.0)[:, 0]
     share = covered.float().mean((1, 2))
     erased = share > 0
@@ -154,9 +160,41 @@ def test_one_seed_gives_one_batch_and_another_seed_another() -> None:
 
 def test_the_preview_shows_a_row_a_sample_with_masks_over_it() -> None:
     images, masks = pictures(samples=3), torch.ones(3, 12, 16, dtype=torch.int64)
-    sheet = preview(images, masks, EVERYTHING, seed=0, variants=4)
+    sheet = preview(images, masks, EVERYTHING, seed=0, variants=4, move=pixels, mark=TARGET.marked)
     assert isinstance(sheet, Figure)
     assert len(sheet.axes) == 3 * 5
-    original = sheet.axes[0].get_images()
-    assert len(original) == 2  # the picture and its mask
-    np.testing.assert_array_equal(original[0].get_array(), images[0].permute(1, 2, 0).numpy())
+    (original,) = sheet.axes[0].get_images()
+    expected = TARGET.marked(_eight_bits(images[0]), masks[0].numpy())
+    np.testing.assert_array_equal(original.get_array(), np.asarray(expected))
+    assert not np.array_equal(np.asarray(expected), np.asarray(_eight_bits(images[0])))
+
+
+def _eight_bits(image: Tensor) -> Image.Image:
+    return Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+
+
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+@pytest.mark.parametrize(
+    "config",
+    [
+        AugmentConfig(crop=3),
+        AugmentConfig(flip=1.0),
+        AugmentConfig(rotation=30, scale=0.2, shear=10),
+        AugmentConfig(crop=2, flip=0.5, rotation=20, scale=0.1),
+    ],
+)
+def test_points_go_where_their_places_go(config: AugmentConfig, device: str) -> None:
+    # given a spot in each picture, off its centre
+    rows, columns = torch.arange(48)[:, None] + 0.5, torch.arange(64) + 0.5
+    places = torch.tensor([[40.5, 14.5], [22.5, 30.5]]).repeat(20, 1)
+    spots = torch.exp(-((columns - places[:, 0, None, None]) ** 2 + (rows - places[:, 1, None, None]) ** 2) / 8.0)
+    # when pictures and points are moved
+    moved, points = augment(
+        spots[:, None].to(device), places[:, None].to(device), config, seeded(4), lambda each, by: by.points(each)
+    )
+    # then the spots' centres of mass are the points
+    moved, points = moved[:, 0].cpu(), points[:, 0].cpu()
+    mass = moved.sum((1, 2))
+    centres = torch.stack(((moved * columns).sum((1, 2)) / mass, (moved * rows).sum((1, 2)) / mass), dim=1)
+    torch.testing.assert_close(points, centres, atol=0.05, rtol=0)
+    assert (points - places).abs().amax(1).gt(0.5).float().mean() > 0.5

@@ -152,6 +152,9 @@ DECLARED = [
     ImageDeclaration(height=8, width=10, channels=channels, resize=resize, **more)
     for channels, resize in itertools.product((1, 3), (False, True))
     for more in ({}, {"range": (0.0, 4095.0), "frames": "first"})
+] + [
+    ImageDeclaration.model_validate({"height": 8, "width": 10, "channels": channels, "fit": fit})
+    for channels, fit in ((1, "crop"), (3, "letterbox"))
 ]
 
 

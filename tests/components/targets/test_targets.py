@@ -135,14 +135,14 @@ def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_r
 def test_a_target_follows_its_picture_or_stays_where_it_does_not_go_with_it(kind: TargetKind) -> None:
     given = GIVEN[kind.name]()
     column = given.column.take(pa.array(given.sound))
-    larger = kind.fitted(column, [(6, 4)] * len(column), (12, 8))
+    larger = kind.fitted(column, [(6, 4)] * len(column), (12, 8), "stretch")
     spec = SPEC.model_copy(update={"height": 8, "width": 12})
     assert (
         kind.shown(larger, len(NAMES)).counts(len(NAMES)).tolist() == kind.shown(column, len(NAMES)).counts(3).tolist()
     )
     assert kind.arrays(larger, card(kind, spec)).shape == (len(column), *kind.layout(card(kind, spec)).shape)
-    assert kind.fitted(larger, [(12, 8)] * len(column), (6, 4)).equals(column)
-    assert kind.fitted(column, [(5, 5)] * len(column), (12, 8)).equals(column)
+    assert kind.fitted(larger, [(12, 8)] * len(column), (6, 4), "stretch").equals(column)
+    assert kind.fitted(column, [(5, 5)] * len(column), (12, 8), "stretch").equals(column)
 
 
 def test_expectations_are_ones_that_great_expectations_knows_of_columns_that_there_are(kind: TargetKind) -> None:

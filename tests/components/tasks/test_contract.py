@@ -20,6 +20,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from components.artifacts import DatasetCard, InputSpec, Model, ModelCard, Predictions, write_model
+from components.augment.policy import Transform, Views
 from components.compress.ensembling.answers import LOSSES
 from components.compress.ensembling.combiners import COMBINERS, SOUP
 from components.config import ConfigurationError, ImbalanceConfig, NetworkConfig
@@ -566,6 +567,17 @@ def gets_samples_right_or_wrong(task: Any, given: Sample) -> None:
     np.testing.assert_array_equal(task.mistakes(given.given.perfect(mixed), targets), ~half)
 
 
+def follows_its_images(task: Any, given: Sample) -> None:
+    """The mirror image of a mirror image is the image, and nothing loses its shape or its type."""
+    targets, count = given.batch.targets, len(given.images)
+    views = Views(torch.zeros(2, count, dtype=torch.int64), torch.ones(count, dtype=torch.bool))
+    mirror = Transform(given.images.shape[1:3], views)
+    once = task.moved(targets, mirror)
+    assert (once.shape, once.dtype) == (targets.shape, targets.dtype)
+    assert not torch.equal(once, targets)
+    assert torch.equal(task.moved(once, mirror), targets)
+
+
 def balances_classes(task: Any, given: Sample) -> None:
     """Of equal sizes, as if nothing were done; of unequal ones, otherwise."""
     made, plain = outputs(given, 1)[0], ImbalanceConfig(focal_gamma=0.0)
@@ -587,6 +599,7 @@ CAPABILITIES: dict[type, tuple[Callable[[Any, Sample], None], ...]] = {
     capabilities.Deciding: (decides_alike_or_not,),
     capabilities.Labels: (has_one_class_a_sample,),
     capabilities.Each: (has_a_loss_that_is_a_mean_of_each_samples,),
+    capabilities.Moving: (follows_its_images,),
     capabilities.Mistaken: (gets_samples_right_or_wrong,),
     capabilities.Balanced: (balances_classes,),
     capabilities.Combinable: (
