@@ -1,4 +1,4 @@
-"""`convoy status`, `runs`, `compare` and `open`: what there was, what is where, what comes next, and where to look.
+"""`convoy status`, `runs`, `show`, `compare` and `open`: what there was and is, what comes next, and where to look.
 
 Imports no engine until a command needs it.
 """
@@ -82,6 +82,22 @@ def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> N
         if mlflow := pages.running(project).get("MLflow"):
             both = (found.one, found.other)
             say(f"{mlflow}/{addresses.comparison([x.experiment_id for x in both], [x.id for x in both])}")
+
+
+def show(run: RunArgument = "last", json: JsonOption = False) -> None:
+    """One run: its steps, what each gate found and why, and what became of its version."""
+    with _asking() as (_, store):
+        from components.artifacts import Decision
+        from components.registry import lines
+        from flows.pages import judgement, status
+
+        line = lines.find(store, run)
+        judged = line.steps.get("promote")
+        decision = None if judged is None else Decision.load(store.artifact_folder(judged, "result"))
+        if json:
+            _print_json({"run": line, "decision": None if decision is None else decision.model_dump(mode="json")})
+        else:
+            status.show(Screen(), judgement.page(line, decision))
 
 
 def open_page(

@@ -228,6 +228,10 @@ def test_a_changed_section_starts_exactly_the_steps_that_it_touches(outcome: Out
 def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:
+    from typer.testing import CliRunner
+
+    from flows.cli import app
+
     before = versions.aliased(store, "digits", "staging")
 
     rejected = line("digits", ["gates.floor.limit=0.9999"])
@@ -237,6 +241,11 @@ def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
     assert [verdict.gate for verdict in rejected.decision.verdicts if not verdict.passed] == ["floor"]
     assert versions.aliased(store, "digits", "staging") == before
     assert ledger.history(store, "digits")[-1].action == "reject"
+    shown = CliRunner().invoke(app, ["show", rejected.run_id, "--json"]).output
+    told = json.loads(shown)["decision"]
+    assert [each["gate"] for each in told["verdicts"] if not each["passed"]] == ["floor"]
+    page = CliRunner().invoke(app, ["show", rejected.run_id[:8]], env={"COLUMNS": "100"}).output
+    assert "gates.floor" in page and "0.9999" in page
 
 
 def test_with_a_model_in_production_drift_has_a_reference_and_the_challenger_an_opponent(

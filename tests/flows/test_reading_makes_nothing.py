@@ -21,6 +21,7 @@ READING = {
     "status": (["status"], 0, "no line has been run yet"),
     "runs": (["runs", "--model", TYPO], 1, "none yet"),
     "compare": (["compare", "abcd", "ef01"], 1, "abcd"),
+    "show": (["show", TYPO], 1, TYPO),
     "open": (["open", TYPO], 1, TYPO),
     "logs": (["logs", TYPO], 1, "none yet"),
     "notices": (["notices"], 0, "webhook"),

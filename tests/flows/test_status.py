@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, Group
 
+from components.artifacts import Decision, Verdict
 from components.registry.comparing import Compared, Comparison
 from components.registry.lines import Line, Standing
-from flows.pages import comparison, status
+from flows.pages import comparison, judgement, status
 
 
 def a_line(model: str, recipe: str, state: str, **changes: object) -> Line:
@@ -124,3 +125,49 @@ def test_where_no_time_differs_no_processor_is_named() -> None:
     figures = [Compared("test.accuracy", (0.896, None, None), (0.897, None, None))]
     page = printed(comparison.page(Comparison(one, one, [], [], [], figures, (AMX, OLDER))))
     assert "x86_64" not in page and "processor" not in page
+
+
+def test_one_run_is_shown_with_what_its_gates_found_the_failed_ones_first() -> None:
+    verdicts = (
+        Verdict(gate="floor", passed=True, value=0.94, low=0.92, high=0.95, limit=0.88, reason="accuracy is enough"),
+        Verdict(gate="latency", passed=False, value=61.5, limit=50.0, reason="61.5 ms are more than 50 ms"),
+    )
+    decision = Decision(
+        action="reject",
+        name="digits",
+        version=12,
+        alias=None,
+        by="gates",
+        at="2026-01-02T03:04:05+00:00",
+        reason="latency failed",
+        evidence=None,
+        verdicts=verdicts,
+        production=11,
+        tries=3,
+    )
+    steps = {"ran": {"promote": "a", "evaluate": "b"}, "reused": {"train": "c"}}
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+
+    console.print(judgement.page(a_line("digits", "digits", "FINISHED", decision="reject", **steps), decision))
+
+    page = stream.getvalue()
+    assert max(map(len, page.splitlines())) <= 80
+    assert page.index("latency") < page.index("floor")
+    for words in (
+        "rejected v12",
+        "failed",
+        "61.5 ms are more than 50",
+        "0.9400 [0.9200, 0.9500]",
+        "0.8800",
+        "version 11",
+    ):
+        assert words in " ".join(page.split())
+    for words in ("done in this run: promote, evaluate", "found done: train", "try 3", "gates.latency", "--report"):
+        assert words in page
+
+
+def test_a_run_that_was_never_judged_says_so() -> None:
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(judgement.page(a_line("digits", "digits", "FAILED", version=None), None))
+    assert "no gate has judged it" in stream.getvalue()
