@@ -22,6 +22,7 @@ class Class:
     name = "class"
     stored = pa.int64()
     labelled: Literal["once"] = "once"
+    background = False
     says = "a target is one class"
     task = "classification"
 
@@ -54,7 +55,9 @@ class Class:
     def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
         return column
 
-    def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
+    def record(
+        self, about: Mapping[str, Any], columns: Iterable[pa.Array], others: Iterable[pa.Array] = ()
+    ) -> dict[str, Any]:
         return {}
 
     def facts(self, column: pa.Array, card: DatasetCard) -> dict[str, Sequence[Any]]:

@@ -15,16 +15,12 @@ from components import decoding
 from components.artifacts import DatasetCard
 from components.decoding import Fit
 from components.inputs import images
+from components.targets.palette import colour
 from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
 
 UNKNOWN_PIXEL = 255
 UNDECLARED = "(none)"  # the name of a class that the data set does not declare
 _SHADE = 0.45  # of a mask's colour over its image
-# Okabe and Ito's colours and three of Tol's, told apart by colour-blind people too; the background is left as it is.
-PALETTE = (
-    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
-    *((136, 34, 85), (153, 153, 51), (170, 170, 221)),
-)
 
 
 class Mask:
@@ -34,6 +30,7 @@ class Mask:
     name = "mask"
     stored = pa.binary()
     labelled: Literal["several"] = "several"
+    background = True
     says = "a mask shows several classes at once"
     task = "segmentation"
 
@@ -87,7 +84,9 @@ class Mask:
             _of_size(mask, own, size, fit) for mask, own in zip(images.decode_masks(column), pictures, strict=True)
         )
 
-    def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
+    def record(
+        self, about: Mapping[str, Any], columns: Iterable[pa.Array], others: Iterable[pa.Array] = ()
+    ) -> dict[str, Any]:
         return {}
 
     def facts(self, column: pa.Array, card: DatasetCard) -> dict[str, Sequence[Any]]:
@@ -155,12 +154,12 @@ class Mask:
 
     def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
         pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
-        colours = np.array([(0, 0, 0), *(_colour(number) for number in range(1, 256))], dtype=np.float32)[target]
+        colours = np.array([(0, 0, 0), *(colour(number - 1) for number in range(1, 256))], dtype=np.float32)[target]
         shade = np.where(target[..., None] > 0, _SHADE, 0.0)
         return Image.fromarray((pixels * (1 - shade) + colours * shade).astype(np.uint8))
 
     def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-        return {name: _colour(number) for number, name in enumerate(classes) if number > 0}
+        return {name: colour(number - 1) for number, name in enumerate(classes) if number > 0}
 
 
 TARGET = Mask()
@@ -169,10 +168,6 @@ TARGET = Mask()
 def foreground(counts: Numbers) -> int:
     """The class that covers most, by the pixels of each, `(256,)`; the background is 0 and counts only alone."""
     return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
-
-
-def _colour(number: int) -> tuple[int, int, int]:
-    return PALETTE[(number - 1) % len(PALETTE)]
 
 
 def _stored(masks: Iterable[images.Pixels | None]) -> pa.Array:

@@ -72,6 +72,7 @@ class TargetKind(Protocol):
     # Whether a target is of one class, of several, or of none: only what is labelled once can be stratified by it,
     # suspected of a wrong label, or told by a group.
     labelled: Literal["once", "several", "never"]
+    background: bool  # class 0 is what there is where nothing else is: it takes the place of what is left out
     says: str  # what a target is, in a sentence's middle: "a mask shows several classes at once"
     task: str  # that is proposed for a source of such targets
     fit: Fit  # how pictures of several sizes are brought to one, where nobody has said it
@@ -105,7 +106,10 @@ class TargetKind(Protocol):
         ...
 
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
-        """The same targets where class n is `lookup[n]`; what is none of these classes stays, to be found later."""
+        """The same targets where class n is `lookup[n]`; what is none of these classes stays, to be found later.
+
+        What becomes `UNKNOWN` goes: only kinds of several classes and no background are asked for that.
+        """
         ...
 
     def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
@@ -117,11 +121,13 @@ class TargetKind(Protocol):
         """
         ...
 
-    def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
+    def record(
+        self, about: Mapping[str, Any], columns: Iterable[pa.Array], others: Iterable[pa.Array] = ()
+    ) -> dict[str, Any]:
         """What the data set's card keeps of its targets beside the classes, the kind's own name as `kind`; or nothing.
 
-        By what the source says `about` them, and the targets of the training split, some rows at a time: a kind that
-        does not need them does not read them.
+        By what the source says `about` them, and the targets of the training split, some rows at a time; `others` are
+        those of the other splits, for what must hold for all. A kind that does not need them does not read them.
         """
         ...
 

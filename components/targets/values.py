@@ -56,6 +56,7 @@ class Values:
     name = "values"
     stored = pa.list_(pa.float64())
     labelled: Literal["never"] = "never"
+    background = False
     says = "a target is a number, or several"
     task = "regression"
 
@@ -96,7 +97,9 @@ class Values:
     def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
         return column
 
-    def record(self, about: Mapping[str, Any], columns: Iterable[pa.Array]) -> dict[str, Any]:
+    def record(
+        self, about: Mapping[str, Any], columns: Iterable[pa.Array], others: Iterable[pa.Array] = ()
+    ) -> dict[str, Any]:
         """Mean and deviation by exact sums: the order of the rows changes no bit of them."""
         named = Named.model_validate(dict(about))
         count = len(named.names)

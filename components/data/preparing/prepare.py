@@ -6,7 +6,7 @@ validation judges), but what inspection has decided to drop is obeyed, and liste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,9 @@ def prepare(
             classes=classes,
             groups=card.groups,
             input=moments.spec(config.image),
-            target=kind.record(card.about, _learnt(raw, layout)),
+            target=kind.record(
+                card.about, _targets_of(raw, layout, {"train"}), _targets_of(raw, layout, {*SPLITS} - {"train"})
+            ),
             splits={split: writers[split].rows for split in SPLITS},
             fingerprint=card.fingerprint,
             folds=config.split.folds,
@@ -223,13 +225,13 @@ def _moved(
     return moved
 
 
-def _learnt(raw: Path, layout: _Layout) -> Iterator[pa.Array]:
-    """The targets of the training split, some rows at a time."""
+def _targets_of(raw: Path, layout: _Layout, splits: Collection[str]) -> Iterator[pa.Array]:
+    """The targets of some splits, some rows at a time."""
     at = 0
     for table in raw_tables(raw, ["target"]):
         members, _ = layout.rows(at, len(table))
         at += len(table)
-        yield table.column("target").combine_chunks().filter(pa.array(members == "train"))
+        yield table.column("target").combine_chunks().filter(pa.array(np.isin(members, sorted(splits))))
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------

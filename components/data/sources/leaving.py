@@ -1,6 +1,7 @@
 """`without`: a source whose classes are those that are left, and whose samples are of these.
 
-In masks the pixels of what is left out become the first class's, which is the background; no picture goes.
+In masks the pixels of what is left out become the first class's, which is the background, and of boxes those of what is
+left out go; no picture does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from components import texts
 from components.data.errors import DataError
 from components.data.sources.base.form import SourceData
 from components.targets import registry as targets
+from components.targets.protocol import UNKNOWN, TargetKind
 
 _NAMED = 8  # classes that a message lists
 
@@ -33,7 +35,7 @@ def without(data: SourceData, names: tuple[str, ...]) -> SourceData:
     if not kept:
         raise DataError(f"source.without: expected a class to be left, received all of them: {listed}")
     kind = targets.get(data.target)
-    if kind.labelled == "several" and data.classes[0] in names:
+    if kind.background and data.classes[0] in names:
         raise DataError(
             f"source.without: expected classes other than the first, {texts.exact(data.classes[0])}, which the "
             "pixels of "
@@ -43,12 +45,7 @@ def without(data: SourceData, names: tuple[str, ...]) -> SourceData:
     counts: Counter[str] = Counter()
 
     def notes() -> tuple[str, ...]:
-        what = "sample" if kind.labelled == "once" else kind.name
-        said = (
-            f"left out: {counts[name]:,} {what if counts[name] == 1 else f'{what}s'} of class {texts.exact(name)} "
-            "(`without`)"
-            for name in names
-        )
+        said = (f"left out: {_counted(counts[name], kind)} of class {texts.exact(name)} (`without`)" for name in names)
         return (*data.notes(), *said)
 
     return replace(data, classes=kept, tables=_tables(data, place, names, counts), notes=notes)
@@ -58,7 +55,7 @@ def _tables(
     data: SourceData, place: dict[str, int], names: tuple[str, ...], counts: Counter[str]
 ) -> Iterator[pa.Table]:
     kind = targets.get(data.target)
-    lookup = np.array([place.get(name, 0) for name in data.classes])
+    lookup = np.array([place.get(name, 0 if kind.background else UNKNOWN) for name in data.classes])
     left = np.array([name in names for name in data.classes])
     for table in data.tables:
         column = table.column("target").combine_chunks()
@@ -71,3 +68,11 @@ def _tables(
             if not len(table):
                 continue
         yield table.set_column(table.schema.get_field_index("target"), "target", kind.numbered(column, lookup))
+
+
+def _counted(number: int, kind: TargetKind) -> str:
+    """`3 samples`; `2 masks`; `the boxes in 1 picture`."""
+    some = f"{number:,} {{}}{'' if number == 1 else 's'}"
+    if kind.labelled == "once":
+        return some.format("sample")
+    return some.format(kind.name) if kind.background else f"the {kind.name} in {some.format('picture')}"

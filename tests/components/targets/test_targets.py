@@ -41,6 +41,11 @@ def _masks(values: list[list[int] | None]) -> list[bytes | None]:
     return [None if each is None else images.encode(each[None].astype(np.uint8))[0].as_py() for each in halves]
 
 
+def _box(label: int, left: float, top: float, right: float, bottom: float, **other: Any) -> dict[str, Any]:
+    box = {"label": label, "left": left, "top": top, "right": right, "bottom": bottom}
+    return {**box, "ignored": False, "visible": 1.0, **other}
+
+
 GIVEN: dict[str, Callable[[], Given]] = {
     "class": lambda: Given(
         pa.array([2, 0, None, 7, -1, 1], pa.int64()), [{2}, {0}, set(), set(), set(), {1}], [0, 1, 5]
@@ -49,6 +54,22 @@ GIVEN: dict[str, Callable[[], Given]] = {
         pa.array([*_masks([[0, 2], [0, 0], None, [1, 7]]), b"no mask"], pa.binary()),
         [{0, 2}, {0}, set(), {1}, set()],
         [0, 1, 3],
+    ),
+    "boxes": lambda: Given(
+        pa.array(
+            [
+                [_box(2, 1, 0, 6, 4), _box(0, 0.5, 1, 2, 3, visible=0.25), _box(2, 5.5, 0, 6, 1)],
+                [_box(1, 0, 0, 6, 4), _box(0, 1, 1, 2, 2, ignored=True)],
+                [],
+                [_box(7, 0, 0, 6, 1), _box(-1, 5, 0, 6, 1)],
+                None,
+                [_box(1, 0, 0, math.nan, 1)],
+                [_box(1, 0, 0, 1, 1)] * 4,
+            ],
+            registry.get("boxes").stored,
+        ),
+        [{0, 2}, {1}, set(), set(), set(), {1}, {1}],
+        [0, 1, 2, 3],
     ),
     "values": lambda: Given(
         pa.array([[12.5, 3.0], [0.1, 1.0], None, [1.0], [math.nan, 2.0], [1e6, -4.0]], registry.get("values").stored),
@@ -74,7 +95,7 @@ def kind(request: pytest.FixtureRequest) -> TargetKind:
 
 def test_each_is_called_as_its_file_and_is_known_by_name_only() -> None:
     assert [registry.get(name).name for name in TARGETS.names()] == TARGETS.names()
-    with pytest.raises(ValueError, match="expected one of class, mask, values"):
+    with pytest.raises(ValueError, match="expected one of boxes, class, mask, values"):
         registry.get("boxes_of_chocolate")
 
 
