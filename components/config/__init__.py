@@ -10,6 +10,7 @@ from components.config.catalogue import (
     BoxUnit,
     ChecksDeclaration,
     CocoSource,
+    CutOutsSource,
     DatasetConfig,
     DigitScenesSource,
     DigitsSource,
@@ -28,6 +29,7 @@ from components.config.catalogue import (
     Source,
     SplitDeclaration,
     VocSource,
+    YoloSource,
 )
 from components.config.compression import AwareConfig, DistillationConfig, EnsembleConfig, QuantizeConfig, StudentConfig
 from components.config.gates import Gate
@@ -53,6 +55,7 @@ from components.config.reading import (
     read_section,
     recipes,
 )
+from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import BY_CONTENT, ConfigurationError, Section
 from components.config.training import (
     NATURAL,
@@ -75,6 +78,7 @@ __all__ = [
     "CocoSource",
     "ConfigurationError",
     "CorruptionsConfig",
+    "CutOutsSource",
     "DatasetConfig",
     "DigitScenesSource",
     "DigitsSource",
@@ -104,6 +108,8 @@ __all__ = [
     "QuantizeConfig",
     "Recipe",
     "Rounds",
+    "SceneDeclaration",
+    "ScenesSource",
     "Section",
     "Source",
     "SplitDeclaration",
@@ -116,6 +122,7 @@ __all__ = [
     "UnstructuredConfig",
     "VocSource",
     "YamlError",
+    "YoloSource",
     "check",
     "compose_yaml",
     "dataset_entry",

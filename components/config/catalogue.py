@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import Few, Fraction, Section, Seed, Share, Side, ascending, different
 
 # -- sources --------------------------------------------------------------------------------------------------------
@@ -26,15 +27,16 @@ class DigitsSource(Section):
 
 
 class DigitScenesSource(Section):
-    """Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks."""
+    """Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks and boxes."""
 
     kind: Literal["digit-scenes"]
     scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     size: Annotated[int, Field(ge=16, le=512)] = 32  # side of the square scene, pixels
     digits: Annotated[tuple[Few, Few], AfterValidator(ascending)] = (2, 4)  # fewest, most a scene
     noise: Share = 0.15  # standard deviation of the background noise, as a share of full scale
-    # masks: the digit of every pixel. values: how many digits there are, how large they are, how far they are tilted.
-    take: Literal["masks", "values"] = "masks"
+    # masks: the digit of every pixel. boxes: that of each digit, and the share of it that no other covers. values: how
+    # many digits there are, how large they are, how far they are tilted.
+    take: Literal["masks", "boxes", "values"] = "masks"
     tilt: Annotated[float, Field(ge=0.0, le=90.0)] = 0.0  # ± degrees by which all digits of a scene are turned
     seed: Seed = 0
 
@@ -155,6 +157,12 @@ class MasksSource(Located):
         return self
 
 
+class CutOutsSource(Located, SceneDeclaration):
+    """Scenes as of `ScenesSource`, of pictures with transparency: `PATH/CLASS/*.png`, one folder a class."""
+
+    kind: Literal["cut-outs"]
+
+
 BoxForm = Literal["xywh", "xyxy", "cxcywh"]  # left, top, width, height; left, top, right, bottom; centre, width, height
 BoxUnit = Literal["pixels", "shares", "percent"]  # of the picture's width and height: 0 to 1, 0 to 100
 
@@ -167,8 +175,8 @@ class CocoSource(Located):
     images: str | OfSplits | None = None  # folder of the images, likewise; None: the JSON's own, or `images` beside it
     prefix: str | None = None  # what file names start with and files here do not, such as another machine's folder
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
-    # splits). masks: every image is a sample, and its target a mask of the objects.
-    take: Literal["crops", "masks"] = "crops"
+    # splits). masks: every image is a sample, and its target a mask of the objects. boxes: likewise, their boxes.
+    take: Literal["crops", "masks", "boxes"] = "crops"
     # None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is declared is believed.
     boxes: BoxForm | None = None
     unit: BoxUnit | None = None  # of boxes and polygons; run lengths always count pixels
@@ -179,13 +187,25 @@ class VocSource(Located):
     """Pascal VOC's folder: `JPEGImages`, `Annotations`, `ImageSets`, `SegmentationClass`."""
 
     kind: Literal["voc"]
-    take: Literal["crops", "masks"] = "crops"  # as in `CocoSource`
+    take: Literal["crops", "masks", "boxes"] = "crops"  # as in `CocoSource`
     images: str | OfSplits = "JPEGImages"  # folder below `path`, or one a split
     annotations: str | OfSplits = "Annotations"  # likewise; may be the same
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     unit: BoxUnit | None = None  # of boxes, as in `CocoSource`
     faulty: Faulty = "refuse"  # pictures, objects and masks
+
+
+class YoloSource(Located):
+    """YOLO's text files: a text a picture, in `labels/` for one in `images/`, or beside it; `PATH` may be the YAML."""
+
+    kind: Literal["yolo"]
+    data: str | None = None  # below `path`: the YAML with names and splits; None: the only one there, if there is one
+    # Folder of pictures below `path`, or a text that lists them, or one a split; None: as the YAML says, else all.
+    images: str | OfSplits | None = None
+    # Of the classes, by number; None: as the YAML, `classes.txt` or `obj.names` has them, else the numbers themselves.
+    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    faulty: Faulty = "refuse"  # pictures, texts, lines and boxes
 
 
 class IdxSource(Located):
@@ -234,11 +254,14 @@ Source = Annotated[
     FashionMnistSource
     | DigitsSource
     | DigitScenesSource
+    | ScenesSource
     | FolderSource
+    | CutOutsSource
     | ManifestSource
     | MasksSource
     | CocoSource
     | VocSource
+    | YoloSource
     | IdxSource
     | ArraysSource
     | HuggingFaceSource,

@@ -98,8 +98,8 @@ WRONG = [
     ({"datasets__digits__image__channels": 2}, "datasets.digits.image.channels: expected 1 or 3, received 2"),
     (
         {"datasets__digits__source": {"kind": "ftp"}},
-        "datasets.digits.source.kind: expected one of 'fashion-mnist', 'digits', 'digit-scenes', 'folder', "
-        "'manifest', 'masks', 'coco', 'voc', 'idx', 'arrays', 'huggingface', received 'ftp'",
+        "datasets.digits.source.kind: expected one of 'fashion-mnist', 'digits', 'digit-scenes', 'scenes', 'folder', "
+        "'cut-outs', 'manifest', 'masks', 'coco', 'voc', 'yolo', 'idx', 'arrays', 'huggingface', received 'ftp'",
     ),
     ({"datasets__digits__source": {}}, "datasets.digits.source.kind: expected a value, received nothing"),
     (

@@ -40,7 +40,8 @@ from components.targets import registry as targets
 
 INSPECTED = "inspected"
 NAMELESS = "NAME"  # of an entry that has none yet, in messages
-_MASKS = {"coco": {"take": "masks"}, "voc": {"take": "masks"}}  # what these need for segmentation
+_TAKES = {"segmentation": "masks", "detection": "boxes"}  # what sources of several kinds of targets need for a task
+_TAKING = ("coco", "voc", "scenes", "cut-outs", "digit-scenes")
 _NAMED_GROUPS = ("manifest", "huggingface")  # kinds whose further columns must be named to be groups
 _GROUP = "group_"
 _CLASSES = ["classes"]  # a key of the entry that no source has
@@ -235,8 +236,8 @@ def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:
 def _entry(candidate: detect.Candidate, wanted: Wanted, settings: Sequence[tuple[list[str], Any]]) -> dict[str, Any]:
     """The entry as far as the command line and the layout say it."""
     source = dict(candidate.source)
-    if wanted.task == "segmentation":
-        source |= _MASKS.get(candidate.kind, {})
+    if candidate.kind in _TAKING and wanted.task in _TAKES:
+        source["take"] = _TAKES[wanted.task]
     split: dict[str, Any] = {"validation": wanted.validation, "test": wanted.test}
     if wanted.group is not None:
         split["group"] = wanted.group if wanted.group.startswith(_GROUP) else _GROUP + wanted.group

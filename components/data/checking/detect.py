@@ -21,13 +21,15 @@ from components.data.sources.layouts.form import Found, Layout, Told, images_in,
 from components.data.sources.layouts.listing import Contents, Folder, contents
 from components.data.sources.places import place, remote
 
-BUILT_IN = ("digits", "digit-scenes", "fashion-mnist")  # sources that lie nowhere: their kind is their path
+BUILT_IN = ("digits", "digit-scenes", "fashion-mnist", "scenes")  # sources that lie nowhere: their kind is their path
 LAYOUTS = {
     "folder": "PATH/CLASS/*.png, or PATH/{train,validation,test}/CLASS/*.png",
+    "cut-outs": "PATH/CLASS/*.png with transparency, which are composed to scenes",
     "manifest": "a .csv, .tsv, .jsonl or .parquet: a row an image, columns path and target",
     "masks": "images/*.jpg and masks/*.png of the same names",
     "coco": "COCO's JSON: images, annotations, categories",
     "voc": "pictures with Pascal VOC's XML, or JPEGImages with SegmentationClass (PNG)",
+    "yolo": "images/*.jpg and labels/*.txt of the same names, or both in one folder; data.yaml",
     "idx": "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, …",
     "arrays": ".npz or .npy: images (N, H, W) or (N, H, W, 3), labels (N,); x_train, y_train, …",
     "huggingface": "saved by Hugging Face's `datasets`, or its Parquet files",

@@ -87,7 +87,7 @@ def here(path: str, base: Path) -> Path | None:
 
 
 def _further(source: Located) -> Iterator[tuple[str, str]]:
-    for key in ("root", "table", "annotations", "images", "masks"):
+    for key in ("root", "table", "annotations", "data", "images", "masks"):
         named = getattr(source, key, None)
         if isinstance(source, ArraysSource | IdxSource) or named is None:
             continue  # their images are names of arrays and files

@@ -1,8 +1,9 @@
-"""COCO's JSON (Lin et al. 2014): objects of images, as crops or as semantic masks.
+"""COCO's JSON (Lin et al. 2014): objects of images, as crops, as semantic masks or as boxes.
 
 `crops`: every object that is no crowd is a sample, cut out of its image, which is its `group_image`.
 `masks`: every image is a sample. Crowds lie at the bottom of its mask, then the objects from the largest to the
 smallest, so that a small thing in front of a large one is seen; everything else is background.
+`boxes`: every image is a sample, whether it shows an object or not. Crowds are ignored: neither learnt nor judged.
 The JSON is read whole, and held against the images' headers before the first of them is decoded; they follow a few at a
 time.
 """
@@ -18,7 +19,7 @@ from typing import Any
 from components.artifacts import SPLITS, Split
 from components.config import CocoSource
 from components.data.errors import DataError
-from components.data.sources.annotations import boxes, coco_json, cut, frames, outlines
+from components.data.sources.annotations import boxes, coco_json, cut, frames, objects, outlines
 from components.data.sources.annotations.coco_json import Document, Picture, Thing
 from components.data.sources.annotations.frames import Frame
 from components.data.sources.base import rows
@@ -56,10 +57,10 @@ def read(source: CocoSource, project: Path) -> SourceData:
     documents, listed = _documents(source, path, jsons, faults)
     rows.unique((picture.id, f"{where}: {picture.where}") for picture, _ in listed)
     found = _framed(listed, source, faults, where)
-    (_add_boxes if source.take == "crops" else _add_outlines)(found, source, faults, where)
+    (_add_outlines if source.take == "masks" else _add_boxes)(found, source, faults, where)
     faults.tell()
-    found = found if source.take == "crops" else list(faults.kept(map(_whole, found)))
-    labels = _labels(documents, found)
+    found = list(faults.kept(map(_whole, found))) if source.take == "masks" else found
+    labels = _labels(documents, found, source)
     named = {name for picture, _ in listed for name in picture.groups}
     if source.take == "crops":
         groups = tuple(sorted({"group_image", *named}))
@@ -67,6 +68,9 @@ def read(source: CocoSource, project: Path) -> SourceData:
         taken = rows.tables(schema("class", groups), faults.sound(crops))
         return SourceData(labels, "class", taken, groups, notes=faults.notes)
     groups = tuple(sorted(named))
+    if source.take == "boxes":
+        boxed = (_boxed(each, rows.numbers(labels), groups) for each in found)
+        return SourceData(labels, "boxes", rows.tables(schema("boxes", groups), boxed), groups, notes=faults.notes)
     classes = (BACKGROUND, *(name for name in labels if name != BACKGROUND))
     if len(classes) > _MOST_CLASSES:
         raise DataError(
@@ -157,9 +161,10 @@ def _images(path: Path, json: Path, name: str | None, document: Document, prefix
     )
 
 
-def _labels(documents: list[Document], found: list[Annotated]) -> tuple[str, ...]:
+def _labels(documents: list[Document], found: list[Annotated], source: CocoSource) -> tuple[str, ...]:
     """The categories that have an object that is taken, in order of their ids: of others nothing can be learnt."""
-    seen = {thing.label for each in found for thing, _ in each.things}
+    crowded = source.take == "masks"  # a crowd is drawn there, and else neither learnt nor judged
+    seen = {thing.label for each in found for thing, _ in each.things if crowded or not thing.crowd}
     labels = tuple(dict.fromkeys(name for document in documents for name in document.labels if name in seen))
     if not labels:
         raise DataError(f"{documents[0].path}: expected annotations of objects, received none")
@@ -178,24 +183,26 @@ def _framed(listed: Listed, source: CocoSource, faults: Faults, path: Path) -> l
         frame = frames.frame(file, picture.size, picture.where)
         return frame if isinstance(frame, Fault) else Annotated(picture, frame, [])
 
-    wanted = (each for each in listed if source.take == "masks" or any(not thing.crowd for thing in each[0].things))
+    cutting = source.take == "crops"
+    wanted = (each for each in listed if not cutting or any(not thing.crowd for thing in each[0].things))
     return list(faults.kept(rows.in_order(framed, wanted)))
 
 
 def _add_boxes(found: list[Annotated], source: CocoSource, faults: Faults, path: Path) -> None:
-    """Add the boxes of their objects, crowds aside."""
+    """Add the boxes of their objects; of crops, crowds aside."""
+    cutting = source.take == "crops"
     taken: list[tuple[Annotated, Thing, boxes.Box]] = []
     for each in found:
-        for thing in (thing for thing in each.picture.things if not thing.crowd):
+        for thing in (thing for thing in each.picture.things if not (cutting and thing.crowd)):
             written = boxes.numbers(thing.box)
             if written is not None:
                 taken.append((each, thing, written))
             elif thing.box:
                 faults.add(Fault(boxes.NO_NUMBERS, f"{thing.where}, {shown(thing.box)}"))
             else:
-                faults.add(Fault(boxes.NO_BOX, thing.where))
+                faults.add(Fault(boxes.NO_BOX if cutting else objects.NO_BOX, thing.where))
     written_boxes = [(thing.where, written, each.frame.size) for each, thing, written in taken]
-    placed = boxes.placed(written_boxes, source.boxes, source.unit, path)
+    placed = boxes.placed(written_boxes, source.boxes, source.unit, path, least=1.0 if cutting else 0.0)
     for (each, thing, _), box in zip(taken, placed, strict=True):
         each.things.extend((thing, one) for one in faults.kept([box]))
 
@@ -237,7 +244,7 @@ def _drawable(
         yield fault or (thing, outline)
 
 
-# -- crops and masks -------------------------------------------------------------------------------------------------
+# -- crops, boxes and masks ------------------------------------------------------------------------------------------
 
 
 def _cutting(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> cut.Cutting:
@@ -259,6 +266,18 @@ def _cutting(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -
             for thing, box in each.things
         ],
     )
+
+
+def _boxed(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> dict[str, Any]:
+    picture = each.picture
+    every = (objects.Object(thing.label, box, ignored=thing.crowd) for thing, box in each.things)
+    return {
+        "id": picture.id,
+        "image": each.frame.path.read_bytes(),
+        "target": objects.target(every, each.frame, number),
+        "published": picture.published,
+        **{group: picture.groups.get(group) for group in groups},
+    }
 
 
 def _pixels(each: Annotated) -> int:

@@ -1,6 +1,6 @@
-"""Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks and measures.
+"""Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks, boxes and measures.
 
-For segmentation and regression without a download. Scene `i` depends on the seed and on `i` alone.
+For segmentation, detection and regression without a download. Scene `i` depends on the seed and on `i` alone.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from components.config import DigitScenesSource
 from components.data.sources.base.form import SourceData
 from components.data.sources.digits import load
 from components.inputs import images
+from components.targets.flat_boxes import COLUMNS, column_of
 
 CLASSES = ("background", *(str(digit) for digit in range(10)))
 VALUES, UNITS = ("count", "size", "angle"), ("", "px", "°")
@@ -26,6 +28,8 @@ INK = 0.4  # a pixel belongs to a digit where its interpolated ink reaches this 
 SMALLEST, LARGEST = 0.3, 0.5  # side of a digit as a share of the scene's
 TRIES = 30  # for a place that overlaps no other digit; after that the later digit lies on top
 
+HARDLY = 0.1  # of a digit's ink that no other covers: less is neither learnt nor judged
+
 Floats = npt.NDArray[np.float64]
 Box = tuple[int, int, int]  # row, column, side
 
@@ -33,6 +37,8 @@ Box = tuple[int, int, int]  # row, column, side
 def read(source: DigitScenesSource, project: Path) -> SourceData:
     if source.take == "values":
         return SourceData((), "values", _tables(source), about={"names": VALUES, "units": UNITS})
+    if source.take == "boxes":
+        return SourceData(CLASSES[1:], "boxes", _tables(source))
     return SourceData(CLASSES, "mask", _tables(source))
 
 
@@ -59,6 +65,8 @@ def _images_per_table(size: int) -> int:
 def _targets(source: DigitScenesSource, scenes: Sequence[Scene]) -> pa.Array:
     if source.take == "masks":
         return images.encode(np.stack([scene.mask for scene in scenes]))
+    if source.take == "boxes":
+        return column_of([scene.objects for scene in scenes])
     measured = [[float(len(scene.sides)), float(np.mean(scene.sides)), scene.angle] for scene in scenes]
     return pa.array(measured, pa.list_(pa.float64()))
 
@@ -71,6 +79,7 @@ class Scene:
     mask: npt.NDArray[np.uint8]  # (size, size), pixels index `CLASSES`
     sides: tuple[int, ...]  # of the squares that digits are drawn in, in pixels
     angle: float  # by which they are turned, in degrees, counter-clockwise
+    objects: tuple[dict[str, Any], ...]  # a box each, around all of its ink, as `components.targets.boxes` stores it
 
 
 def compose(
@@ -81,7 +90,9 @@ def compose(
     random = np.random.default_rng([source.seed, number])
     scene = np.full((source.size, source.size), BACKGROUND)
     mask = np.zeros((source.size, source.size), dtype=np.uint8)
+    owner = np.full((source.size, source.size), -1)  # which of the digits lies on top
     boxes: list[Box] = []
+    inked: list[tuple[int, Inked]] = []
     for _ in range(int(random.integers(source.digits[0], source.digits[1] + 1))):
         chosen = int(random.integers(len(labels)))
         box = _place(random, source.size, boxes)
@@ -93,10 +104,34 @@ def compose(
         area = (slice(row, row + side), slice(column, column + side))
         scene[area] = np.where(where, 0.35 + 0.65 * ink, scene[area])
         mask[area] = np.where(where, labels[chosen] + 1, mask[area])
+        owner[area] = np.where(where, len(boxes), owner[area])
+        inked.append((int(labels[chosen]), Inked.of(where, row, column)))
         boxes.append(box)
     noisy = scene + source.noise * random.standard_normal(scene.shape)
     image = np.rint(np.clip(noisy, 0.0, 1.0) * 255.0).astype(np.uint8)
-    return Scene(image, mask, tuple(side for _, _, side in boxes), angle)
+    seen = np.bincount(owner[owner >= 0], minlength=len(boxes))
+    objects = tuple(ink.stored(label, int(top)) for (label, ink), top in zip(inked, seen, strict=True))
+    return Scene(image, mask, tuple(side for _, _, side in boxes), angle, objects)
+
+
+@dataclass(frozen=True)
+class Inked:
+    """Where a digit's ink is, and on how many pixels."""
+
+    sides: tuple[int, int, int, int]  # left, top, right, bottom
+    pixels: int
+
+    @classmethod
+    def of(cls, where: npt.NDArray[np.bool_], row: int, column: int) -> Inked:
+        """Of `(side, side)` pixels that have ink, the first of them at this row and column of the scene."""
+        down, across = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
+        sides = (column + across[0], row + down[0], column + across[-1] + 1, row + down[-1] + 1)
+        return cls(tuple(map(int, sides)), int(where.sum()))  # type: ignore[arg-type]
+
+    def stored(self, label: int, seen: int) -> dict[str, Any]:
+        """With the class, and how many of its pixels are seen."""
+        visible = seen / self.pixels
+        return dict(zip(COLUMNS, (label, *self.sides, visible < HARDLY, visible), strict=True))
 
 
 def _place(random: np.random.Generator, size: int, boxes: list[Box]) -> Box:

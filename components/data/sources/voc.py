@@ -1,8 +1,9 @@
-"""Pascal VOC's folder (Everingham et al. 2010): boxes in XML as crops, or masks as they are.
+"""Pascal VOC's folder (Everingham et al. 2010): boxes in XML, as they are or as crops, or masks as they are.
 
 `crops`: every object is a sample; its groups are its image (`group_image`) and, where a file says it, VOC's flag
 (`group_difficult`). `masks`: every image with a file in `SegmentationClass` is a sample; the border (255), which VOC
-leaves unjudged, becomes background. `ImageSets` publishes the splits.
+leaves unjudged, becomes background. `boxes`: every annotated image is a sample, whether it shows an object or not;
+difficult objects are ignored: neither learnt nor judged. `ImageSets` publishes the splits.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from components import decoding
 from components.artifacts import SPLITS, Split
 from components.config import VocSource
 from components.data.errors import DataError
-from components.data.sources.annotations import boxes, cut, frames, mask_files
+from components.data.sources.annotations import boxes, cut, frames, mask_files, objects
 from components.data.sources.annotations.boxes import Box
 from components.data.sources.annotations.frames import Frame
 from components.data.sources.base import boundary, rows
@@ -107,11 +108,17 @@ def read(source: VocSource, project: Path) -> SourceData:
         for part in _parts(source, folder)
         for name, path in sorted(part.annotations.items())
     )
-    annotated = [each for each in faults.kept(every) if each.things]
+    annotated = [each for each in faults.kept(every) if each.things or source.take == "boxes"]
     found = list(faults.kept(rows.in_order(_framed, annotated)))
     _add_boxes(found, source, faults, folder)
     faults.tell()
     things = [thing for each in found for thing, _ in each.things]
+    if source.take == "boxes":
+        classes = rows.ordered(thing.label for thing in things if not thing.difficult)
+        if not classes:
+            raise DataError(f"{folder}: expected objects with a box, received none that are not difficult")
+        boxed = (_boxed(each, rows.numbers(classes)) for each in found)
+        return SourceData(classes, "boxes", rows.tables(schema("boxes"), boxed), notes=faults.notes)
     # Tools that know no flag leave it out, and where none has it, it groups nothing. VOC's own reader takes an object
     # without it for an easy one (VOCreadrecxml.m).
     flagged = any(thing.difficult is not None for thing in things)
@@ -180,7 +187,7 @@ def _published(folder: Path, annotated: dict[str, Path]) -> dict[str, Split]:
     return splits
 
 
-# -- crops -----------------------------------------------------------------------------------------------------------
+# -- crops and boxes -------------------------------------------------------------------------------------------------
 
 
 def _picture(name: str, path: Path, part: Part, faults: Faults) -> Picture | Fault:
@@ -228,13 +235,13 @@ def _add_boxes(found: list[Annotated], source: VocSource, faults: Faults, folder
             if written is not None:
                 taken.append((each, thing, written))
             elif thing.box is None:
-                faults.add(Fault(boxes.NO_BOX, thing.where))
+                faults.add(Fault(boxes.NO_BOX if source.take == "crops" else objects.NO_BOX, thing.where))
             else:
                 faults.add(Fault(boxes.NO_NUMBERS, f"{thing.where}, {shown(thing.box)}"))
     found_boxes = [(thing.where, written, each.frame.size) for each, thing, written in taken]
-    for (each, thing, _), box in zip(
-        taken, boxes.placed(found_boxes, "xyxy", source.unit, folder, first=1), strict=True
-    ):
+    least = 1.0 if source.take == "crops" else 0.0
+    placed = boxes.placed(found_boxes, "xyxy", source.unit, folder, first=1, least=least)
+    for (each, thing, _), box in zip(taken, placed, strict=True):
         each.things.extend((thing, one) for one in faults.kept([box]))
 
 
@@ -261,6 +268,16 @@ def _row(picture: Picture, thing: Thing, number: dict[str, int], groups: tuple[s
         "target": number[thing.label],
         "published": picture.published,
         **{group: values[group] for group in groups},
+    }
+
+
+def _boxed(each: Annotated, number: dict[str, int]) -> dict[str, Any]:
+    every = (objects.Object(thing.label, box, ignored=bool(thing.difficult)) for thing, box in each.things)
+    return {
+        "id": each.picture.name,
+        "image": each.frame.path.read_bytes(),
+        "target": objects.target(every, each.frame, number),
+        "published": each.picture.published,
     }
 
 

@@ -67,13 +67,18 @@ def number(value: Any) -> float | None:
 
 
 def placed(
-    found: Sequence[tuple[str, Box, Size]], form: BoxForm | None, unit: BoxUnit | None, path: Path, first: int = 0
+    found: Sequence[tuple[str, Box, Size]],
+    form: BoxForm | None,
+    unit: BoxUnit | None,
+    path: Path,
+    first: int = 0,
+    least: float = 1.0,
 ) -> list[Box | Fault]:
     """Each box in pixels of its picture, or what is wrong with it.
 
     `found` has each box's place in words, its four numbers as they stand in the file `path`, and its picture's size;
-    `first` is the number of the first pixel where boxes count pixels, the last one included. Raises DataError as
-    `refuse_misread`.
+    `first` is the number of the first pixel where boxes count pixels, the last one included; `least` what a side has at
+    least, in pixels. Raises DataError as `refuse_misread`.
     """
     written = np.array([box for _, box, _ in found], dtype=np.float64).reshape(-1, 4)
     sizes = np.array([size for _, _, size in found], dtype=np.float64).reshape(-1, 2)
@@ -81,7 +86,7 @@ def placed(
     if unit in (None, "pixels"):
         written[:, :2] -= first
     corners = in_pixels(written, sizes, form or "xywh", unit or "pixels")
-    wrong = _faults(corners, sizes, [where for where, _, _ in found])
+    wrong = _faults(corners, sizes, [where for where, _, _ in found], least)
     return [fault or tuple(box) for box, fault in zip(corners.tolist(), wrong, strict=True)]
 
 
@@ -98,10 +103,10 @@ def in_pixels(written: Floats, sizes: Floats, form: BoxForm, unit: BoxUnit) -> F
     return corners
 
 
-def _faults(corners: Floats, sizes: Floats, places: Sequence[str]) -> list[Fault | None]:
+def _faults(corners: Floats, sizes: Floats, places: Sequence[str], least: float) -> list[Fault | None]:
     """What is wrong with each of `(N, 4)` boxes in pixels; None where nothing is. `places` name them."""
     extent = corners[:, 2:] - corners[:, :2]
-    flat, tiny = ~_all(extent > 2 * NOISE), _all(extent < 1)
+    flat, tiny = ~_all(extent > 2 * NOISE), _all(extent < least)
     inside = _inside(corners, sizes)
     found: list[Fault | None] = [None] * len(corners)
     for at in np.flatnonzero(flat | tiny | ~inside).tolist():

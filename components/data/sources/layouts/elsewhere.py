@@ -12,9 +12,6 @@ from components.data.sources.base.formats import is_image
 from components.data.sources.layouts.form import Layout, Told, images_below
 from components.data.sources.layouts.listing import Contents, Folder
 
-_YOLO = re.compile(rb"\s*\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*$")
-_START = 2**12
-_PEEKED = 20  # files that are looked into
 # Suffixes of what is opened by other programs → what it is, and what to do.
 _FORMATS = {
     (".tfrecord", ".tfrecords"): ("TensorFlow's records", "write the pictures into one folder a class"),
@@ -30,30 +27,8 @@ _FORMATS = {
     (".mp4", ".avi", ".mov", ".mkv", ".webm"): ("video", "save the frames that are meant as pictures"),
     (".pt", ".pth", ".safetensors", ".onnx"): ("a model's weights", "give the folder of its data"),
 }
-_NAMES = frozenset({"classes.txt", "obj.names", "readme.txt", "labels.txt", "license.txt", "predefined_classes.txt"})
 _KNOWN = {suffix: said for suffixes, said in _FORMATS.items() for suffix in suffixes}
 _BATCH = re.compile(r"data_batch_\d|test_batch|batches\.meta")
-
-
-def _yolo(contents: Contents, top: Folder) -> Iterator[Told]:
-    """A text file a picture, with a class's number and a box in shares a line."""
-    if not images_below(top):
-        return
-    for folder in top.walk():
-        texts = [name for name in folder.names if name.lower().endswith(".txt") and name.lower() not in _NAMES]
-        beside = folder.name.lower() == "labels" and bool(texts)  # of pictures without an object they are empty
-        for name in texts[:_PEEKED]:
-            with contents.open(contents.path_of(folder, name)) as binary:
-                first = binary.readline(_START)
-            if beside or _YOLO.match(first):
-                yield Told(
-                    f"{contents.path_of(folder, name)} and others are YOLO's labels, which are not read: export "
-                    "them anew as "
-                    "COCO's JSON or Pascal VOC's XML (Roboflow, CVAT and Label Studio do), whose boxes are cut "
-                    "out of their "
-                    "pictures"
-                )
-                return
 
 
 def _formats(contents: Contents, top: Folder) -> Iterator[Told]:
@@ -86,12 +61,4 @@ def _told(suffix: str) -> Told:
     return Told(f"{suffix} is {what}, and is not read: {way}")
 
 
-LAYOUTS = (
-    Layout(
-        "`labels/*.txt` or `*.txt` beside the pictures, `data.yaml`, `classes.txt`",
-        "YOLO, labelImg, Roboflow",
-        _yolo,
-        sure=True,
-    ),
-    Layout("TFRecord, HDF5, pickles, DICOM, spreadsheets, …", "other programs", _formats, _of_file),
-)
+LAYOUTS = (Layout("TFRecord, HDF5, pickles, DICOM, spreadsheets, …", "other programs", _formats, _of_file),)

@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -654,6 +655,24 @@ def yolo_of_label_img(base: Path) -> None:
     (base / "classes.txt").write_text("cat\ndog\n")
 
 
+def lines_of_something_else(base: Path) -> None:
+    yolo(base)
+    for path in (base / "train" / "labels").iterdir():
+        path.write_text("Car 0.00 0 1.5 10 20 30 40 1.5 1.6 3.4 1 2 3 0\n")
+
+
+@pytest.mark.parametrize(("build", "published"), [(yolo, {"train": 4}), (yolo_of_label_img, {None: 4})])
+def test_yolo_s_texts_are_boxes_of_named_classes(
+    tmp_path: Path, build: Callable[[Path], None], published: dict[str | None, int]
+) -> None:
+    (tmp_path / "set").mkdir()
+    build(tmp_path / "set")
+    data, rows = read(tmp_path / "set")
+    assert (data.target, data.classes) == ("boxes", ("cat",))
+    assert Counter(row["published"] for row in rows) == published
+    assert all(len(row["target"]) == 1 for row in rows)
+
+
 def cvat(base: Path) -> None:
     scene(base / "images" / "1.png", 1)
     (base / "annotations.xml").write_text(
@@ -681,8 +700,7 @@ def records(base: Path) -> None:
 @pytest.mark.parametrize(
     ("build", "says"),
     [
-        (yolo, "train/labels/0.txt and others are YOLO's labels"),
-        (yolo_of_label_img, "0.txt and others are YOLO's labels"),
+        (lines_of_something_else, "train/labels/0.txt and others lie where YOLO's labels do, and are none"),
         (cvat, "annotations.xml is CVAT's own XML"),
         (labelme, "0.json is JSON of labelme"),
         (cifar, "CIFAR's batches"),

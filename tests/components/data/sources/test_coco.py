@@ -379,3 +379,64 @@ def test_masks_have_room_for_254_categories(tmp_path: Path) -> None:
 def test_crops_are_read_back_by_any_viewer(tmp_path: Path) -> None:
     row = read(write_coco(tmp_path))[1][0]
     assert Image.open(io.BytesIO(row["image"])).format == "PNG"
+
+
+def test_boxes_are_those_of_every_object_and_crowds_are_ignored(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"][0]["bbox"] = [-0.5, 4, 8, 9]  # over the edge, by less than a pixel
+        content["images"].append({"id": 99, "file_name": "empty.png", "width": SCENE[0], "height": SCENE[1]})
+        content["categories"].append({"id": 8, "name": "crowded"})
+        content["annotations"].append(
+            {"id": 901, "image_id": 10, "category_id": 8, "bbox": [1, 1, 2, 2], "iscrowd": 1, "segmentation": []}
+        )
+
+    save(tmp_path / "images" / "empty.png", 99, SCENE)
+    source = _written(tmp_path, change, take="boxes")
+    data, rows = read(source)
+    known = COCO(tmp_path / "annotations.json")
+    # categories of crowds alone cannot be learnt
+    assert (data.target, data.classes, data.groups) == ("boxes", ("cat", "dog"), ())
+    assert [row["id"] for row in rows] == [image["file_name"] for image in known.dataset["images"]]
+    for row, image in zip(rows, known.dataset["images"], strict=True):
+        annotations = [each for each in known.imgToAnns[image["id"]] if each["category_id"] != 8]
+        expected = []
+        for each in annotations:
+            left, top, width, height = each["bbox"]
+            sides = {"left": max(0, left), "top": top, "right": left + width, "bottom": top + height}
+            label = data.classes.index(known.cats[each["category_id"]]["name"])
+            expected.append({"label": label, **sides, "ignored": bool(each["iscrowd"]), "visible": 1.0})
+        assert row["target"] == expected
+        assert row["image"] == (tmp_path / "images" / row["id"]).read_bytes()
+    assert [len(row["target"]) for row in rows] == [3, *[2] * (EACH - 1), 0]
+
+
+def test_bad_boxes_are_told_or_left_out_of_pictures_that_stay(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"][0]["bbox"] = [3, 4, 0, 9]
+        content["annotations"][2]["bbox"] = [30, 4, 20, 9]
+        content["annotations"][4]["bbox"] = None
+        content["annotations"][6]["bbox"] = [3, 4, 0.25, 9]  # narrow, and still a box
+
+    source = _written(tmp_path, change, take="boxes", boxes="xywh")
+    with pytest.raises(DataError) as raised:
+        read(source)
+    assert "received 1 without an area: annotation 100 of image 10 (000.png), 3, 4 to 3, 13" in str(raised.value)
+    assert "received 1 outside of the picture: annotation 102 of image 11 (001.png)" in str(raised.value)
+    assert "expected objects with a box, received 1 without one: annotation 104" in str(raised.value)
+    data, rows = read({**source, "faulty": "skip"})
+    assert [len(row["target"]) for row in rows] == [2, 1, 1, 2, 2, 2]
+    assert len(data.notes()) == 3
+
+
+def test_boxes_over_stored_pixels_are_turned_with_them(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turned by a quarter: what was the left edge is the top
+        Image.fromarray(pixels(0, SCENE)).save(tmp_path / "images" / "000.png", exif=exif)
+
+    _, rows = read(_written(tmp_path, change, take="boxes"))
+    upright = rows[0]["target"][0]
+    whole = np.asarray(Image.open(tmp_path / "images" / "000.png"))[4:13, 3:11]
+    turned = decoding.to_array(decoding.decode(rows[0]["image"]).image)
+    sides = [int(upright[side]) for side in ("left", "top", "right", "bottom")]
+    assert (turned[sides[1] : sides[3], sides[0] : sides[2]] == np.rot90(whole, -1)).all()

@@ -57,6 +57,42 @@ def test_measures_are_those_of_the_scene_and_its_pixels_stay() -> None:
         assert 1 <= count <= 4
 
 
+def test_boxes_are_those_of_each_digit_s_ink_and_tell_what_is_covered() -> None:
+    """Where no two digits are of one class, the mask has every pixel that is seen of each."""
+    covered = 0
+    for number in range(60):
+        source = DigitScenesSource.model_validate({"kind": "digit-scenes", "size": 40, "digits": [3, 6], "tilt": 20.0})
+        scene = digit_scenes.compose(source, number, DIGITS, LABELS)
+        assert len(scene.objects) == len(scene.sides)
+        labels = [each["label"] for each in scene.objects]
+        for each in scene.objects:
+            rows, columns = np.nonzero(scene.mask == each["label"] + 1)
+            inside = (each["left"] <= columns) & (columns < each["right"])
+            inside &= (each["top"] <= rows) & (rows < each["bottom"])
+            covered += each["visible"] < 1
+            if labels.count(each["label"]) > 1:
+                continue
+            assert inside.all()
+            if each["visible"] == 1:
+                assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == [
+                    each[side] for side in ("left", "top", "right", "bottom")
+                ]
+            assert each["ignored"] == (each["visible"] < 0.1)
+        last = scene.objects[-1]
+        assert last["visible"] == 1
+    assert covered > 10
+
+
+def test_boxes_leave_the_pictures_as_they_are() -> None:
+    plain = {"kind": "digit-scenes", "scenes": 20}
+    (masks,), (boxes,) = (
+        list(digit_scenes.read(DigitScenesSource.model_validate(plain | {"take": take}), Path()).tables)
+        for take in ("masks", "boxes")
+    )
+    assert boxes.column("image").equals(masks.column("image"))
+    assert digit_scenes.read(DigitScenesSource.model_validate(plain | {"take": "boxes"}), Path()).classes[0] == "0"
+
+
 def test_a_tilted_scene_is_turned_by_its_angle() -> None:
     """One digit at a time: turning it back gives the upright one, but for what interpolation costs."""
     found = []

@@ -16,7 +16,7 @@ from PIL import Image
 from components.config import DatasetConfig, Located, Source
 from components.data.preparing.ingest import RawCard, ingest, raw_tables
 from components.data.sources.folder import SUFFIXES
-from components.tasks import registry as tasks
+from components.targets import registry as targets
 from tests.components.data.sources.source_builders import SCENE, idx_bytes, pixels
 
 PAGE = Path(__file__).parents[4] / "docs" / "data.md"
@@ -33,6 +33,11 @@ EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
     "coco street": (3, {None}, ("group_image",), False),
     "coco street masks": (2, {None}, (), False),
     "coco town": (2, {"train", "validation"}, ("group_city", "group_image"), False),
+    "coco street boxes": (2, {None}, (), False),
+    "voc VOC2007 boxes": (2, {"train", "validation"}, (), False),
+    "yolo shop": (3, {"train", "validation"}, (), False),
+    "scenes": (300, {"train", "validation", "test"}, (), False),
+    "cut-outs stamps": (20, {"train", "validation", "test"}, (), False),
     "voc VOC2007": (2, {"train", "validation"}, ("group_difficult", "group_image"), False),
     "voc VOC2007 masks": (1, {None}, (), False),
     "idx mnist": (6, {"train", "test"}, (), False),
@@ -76,8 +81,7 @@ SECTIONS = {section.title: section for section in _sections()}
 
 def _name(entry: dict[str, Any]) -> str:
     source = entry["source"]
-    masks = " masks" if source.get("take") == "masks" else ""
-    return f"{source['kind']} {source['path']}{masks}"
+    return " ".join(source[key] for key in ("kind", "path", "take") if key in source)
 
 
 def _build(section: Section, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +116,7 @@ def test_the_page_has_an_example_of_every_kind_that_lies_somewhere() -> None:
         if issubclass(member, Located)
     }  # type: ignore[union-attr]
     shown = {name for section in SECTIONS.values() for name in map(_name, section.entries) if name in EXPECTED}
-    assert {name.split()[0] for name in shown} == kinds
+    assert {name.split()[0] for name in shown} == {*kinds, "scenes"}
     assert shown == set(EXPECTED)
 
 
@@ -128,7 +132,7 @@ def test_an_example_is_read_as_the_page_says(tmp_path: Path, monkeypatch: pytest
         card = ingest(config.source, tmp_path, folder)
         assert RawCard.load(folder) == card
         assert (card.samples, card.groups, card.time) == (samples, groups, timed)
-        assert card.target == tasks.get(entry["task"]).spec.target
+        assert targets.get(card.target).task == entry["task"]
         rows = [row for table in raw_tables(folder) for row in table.to_pylist()]
         assert {row["published"] for row in rows} == published
 

@@ -226,3 +226,24 @@ def test_files_that_do_not_belong_together_are_named(tmp_path: Path, kind: str) 
         says = r"val\.txt: expected names of annotated images, received 2007_999999"
     with pytest.raises(DataError, match=says):
         read(source)
+
+
+def test_boxes_are_those_of_the_xml_and_difficult_ones_are_ignored(tmp_path: Path) -> None:
+    source = {**write_voc(tmp_path), "take": "boxes"}
+    empty = tmp_path / "Annotations" / "2007_000003.xml"
+    empty.write_text(voc_xml("2007_000003", []))
+    data, rows = read(source)
+    assert (data.target, data.classes, data.groups) == ("boxes", ("cat", "dog"), ())
+    assert [row["published"] for row in rows] == ["train"] * 3 + ["validation"] * 2 + [None]
+    for row, path in zip(rows, sorted((tmp_path / "Annotations").iterdir()), strict=True):
+        expected = []
+        for item in ET.parse(path).findall("object"):  # noqa: S314  (our own file)
+            box = [int(item.find("bndbox").findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax")]  # type: ignore
+            sides = {"left": box[0] - 1, "top": box[1] - 1, "right": box[2], "bottom": box[3]}
+            label = data.classes.index(str(item.findtext("name")))
+            expected.append({"label": label, **sides, "ignored": item.findtext("difficult") == "1", "visible": 1.0})
+        assert (row["id"], row["target"]) == (path.stem, expected)
+    assert rows[3]["target"] == []
+    empty.write_text(voc_xml("2007_000003", [("cat", (5, 5, 60, 9), 0)]))
+    with pytest.raises(DataError, match=r"outside of the picture: 2007_000003\.xml, object 0, 4, 4 to 60, 9 of 40×30"):
+        read(source)
