@@ -95,6 +95,10 @@ def _without_units(numbers: object) -> object:
     return dict.fromkeys(numbers, "") if isinstance(numbers, list | tuple) else numbers
 
 
+BoxForm = Literal["xywh", "xyxy", "cxcywh"]  # left, top, width, height; left, top, right, bottom; centre, width, height
+BoxUnit = Literal["pixels", "shares", "percent"]  # of the picture's width and height: 0 to 1, 0 to 100
+
+
 class ManifestSource(Located):
     """A table with a row an image (CSV, TSV or Parquet). Columns `group_*` are groups without being named."""
 
@@ -112,6 +116,13 @@ class ManifestSource(Located):
     # Columns of numbers that are to be answered, instead of `target`: each with its unit, "" where it has none. A list
     # of columns stands for numbers without units.
     numbers: Annotated[dict[str, str], BeforeValidator(_without_units)] = Field(default={}, exclude_if=operator.not_)
+    # Columns of a box, four: a row is an object then, of the class in `target`, and a picture has as many rows as
+    # objects, or one whose box is empty. Or a column of lists: each object has a class and a box.
+    box: tuple[str, str, str, str] | tuple[()] = Field(default=(), exclude_if=operator.not_)
+    objects: str | None = Field(default=None, exclude_if=operator.not_)
+    # None: of columns, and of objects whose keys say so, xyxy; of lists of four numbers COCO's own, xywh. In pixels.
+    boxes: BoxForm | None = Field(default=None, exclude_if=operator.not_)
+    unit: BoxUnit | None = Field(default=None, exclude_if=operator.not_)
     # Of the classes that masks (by pixel value, the background first) or targets number; None: the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     # Of masks whose pixels are other numbers than 0, 1, 2, …: the value of each of `names`, such as [0, 255], or
@@ -132,6 +143,12 @@ class ManifestSource(Located):
             raise ValueError("either `mask` or several columns as `target`")
         if self.numbers and (self.mask is not None or self.names is not None or self.target != "target"):
             raise ValueError("either `numbers`, or `target`, `names` and `mask`")
+        if (self.box or self.objects) and (self.mask is not None or self.numbers or self.encoding is not None):
+            raise ValueError("either `box` or `objects`, or `mask`, `numbers` or `encoding`")
+        if (self.box and (self.objects is not None or not isinstance(self.target, str))) or (
+            (self.boxes or self.unit) and not (self.box or self.objects)
+        ):
+            raise ValueError("`box` with one `target`, or `objects`; beside them `boxes` and `unit`")
         return self
 
 
@@ -161,10 +178,6 @@ class CutOutsSource(Located, SceneDeclaration):
     """Scenes as of `ScenesSource`, of pictures with transparency: `PATH/CLASS/*.png`, one folder a class."""
 
     kind: Literal["cut-outs"]
-
-
-BoxForm = Literal["xywh", "xyxy", "cxcywh"]  # left, top, width, height; left, top, right, bottom; centre, width, height
-BoxUnit = Literal["pixels", "shares", "percent"]  # of the picture's width and height: 0 to 1, 0 to 100
 
 
 class CocoSource(Located):

@@ -39,6 +39,10 @@ def read(source: ManifestSource, project: Path) -> SourceData:
     path = place.local(source, project)
     tables = tables_of(source, path)
     where = str(path if len(tables) > 1 else tables[0].path)
+    if source.box or source.objects:
+        from components.data.sources.manifest_boxes import pictures
+
+        return pictures(source, tables, where)
     groups = tuple(sorted({group for each in tables for group in each.columns.groups}))
     faults = Faults(where, source.faulty)
     labels: Labels | Numbers = Numbers(source) if source.numbers else Labels(source)

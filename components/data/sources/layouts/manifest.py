@@ -35,7 +35,8 @@ TARGETS = (
 NUMBERS = ("age", "count", "price", "score", "value", "angle", "weight", "height_cm", "pawpularity", "bone_age")
 MASKS = ("mask", "mask_path", "mask_file", "mask_filename", "mask_name")
 SPLITS = ("split", "set", "subset", "partition", "usage", "data_set", "dataset")
-_BOXES = ({"xmin", "ymin", "xmax", "ymax"}, {"x1", "y1", "x2", "y2"}, {"bbox"}, {"bbox_x", "bbox_y"}, {"objects"})
+_CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
+_BOXES = (*map(set, _CORNERS), {"bbox"}, {"bbox_x", "bbox_y"}, {"objects"})
 _RUNS = {"encodedpixels", "rle", "rle_mask", "segmentation"}
 _PIXEL = re.compile(r"pixel_?\d+|\d+x\d+")
 _INDEX = re.compile(r"|index|unnamed: ?\d+|__index_level_\d+__")  # what pandas writes beside the columns
@@ -144,7 +145,7 @@ def _seen(contents: Contents, name: str) -> Found | Told | None:
 # -- what a row is ---------------------------------------------------------------------------------------------------
 
 
-def _something_else(contents: Contents, table: _Table) -> Told | None:
+def _something_else(contents: Contents, table: _Table) -> Found | Told | None:
     """Tables whose rows are no pictures with a class each."""
     lowered = {column.lower() for column in table.form.names}
     if table.name.endswith(".json"):
@@ -157,7 +158,7 @@ def _something_else(contents: Contents, table: _Table) -> Told | None:
                 "are read (`with images`)"
             )
     if any(boxes <= lowered for boxes in _BOXES):
-        return Told(
+        return _boxed(contents, table, lowered) or Told(
             f"{table.name} has a box a row, and a picture may have several: export or convert it to COCO's JSON, whose "
             "boxes are cut out of their pictures"
         )
@@ -182,6 +183,27 @@ def _something_else(contents: Contents, table: _Table) -> Told | None:
             '`numpy.savez("data.npz", images=…, labels=…)`'
         )
     return None
+
+
+def _boxed(contents: Contents, table: _Table, lowered: set[str]) -> Found | None:
+    """Tables with a box a row, or a list of objects; None where that is not all they need to be read."""
+    image = _image(contents, table)
+    if image is None:
+        return None
+    if "objects" in lowered:
+        (column,) = table.named(("objects",))
+        if pa.types.is_nested(table.form.field(column).type):
+            return None
+        says = f"a table with a row an image: {image.column!r} is the image{image.note}, {column!r} its objects"
+        return Found("manifest", says, keys={**image.keys, "objects": column})
+    corners = next((each for each in _CORNERS if set(each) <= lowered), None)
+    known = [column for column in table.named(TARGETS) if column != image.column]
+    if corners is None or not known or image.held:
+        return None
+    split = next((each for each in table.named(SPLITS) if _are_splits(table.texts(each))), None)
+    keys = {**image.keys, "box": table.named(corners), **_key("target", "target", known[0])}
+    says = f"a table with a row an object: {image.column!r} is the image{image.note}, {known[0]!r} the class"
+    return Found("manifest", says, keys=keys | ({"split": split} if split not in (None, "split") else {}))
 
 
 def _read_as(contents: Contents, table: _Table) -> Found | Told | None:

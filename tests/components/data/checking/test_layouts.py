@@ -409,6 +409,31 @@ def a_box_a_row(base: Path) -> None:
     table(base / "_annotations.csv", ["filename", "class", "xmin", "ymin", "xmax", "ymax"], rows)
 
 
+def a_box_without_a_class(base: Path) -> None:
+    rows = [[name, 1, 1, 5, 5] for name in pictures(base)]
+    table(base / "_annotations.csv", ["filename", "xmin", "ymin", "xmax", "ymax"], rows)
+
+
+def lists_of_objects(base: Path) -> None:
+    for n, name in enumerate(pictures(base)):
+        line = {"file_name": name, "objects": {"bbox": [[1, 1, 4, 4]], "categories": [label(n)]}}
+        with (base / "metadata.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+@pytest.mark.parametrize("build", [a_box_a_row, lists_of_objects])
+def test_tables_of_boxes_are_read_as_they_are(tmp_path: Path, build: Callable[[Path], None]) -> None:
+    build(tmp_path / "set")
+    data, rows = read(tmp_path / "set")
+    assert (data.target, data.classes, len(rows)) == ("boxes", CLASSES, len(NUMBERS))
+    for row in rows:
+        ((number, *sides),) = [
+            [each[key] for key in ("label", "left", "top", "right", "bottom")] for each in row["target"]
+        ]
+        bright = np.asarray(Image.open(io.BytesIO(row["image"])).convert("L")).mean()
+        assert sides == [1, 1, 5, 5] and abs(bright - BRIGHT[CLASSES[number]]) < 15
+
+
 def run_lengths(base: Path) -> None:
     table(base / "train.csv", ["ImageId", "EncodedPixels"], [[name, "1 3"] for name in pictures(base)])
 
@@ -461,7 +486,7 @@ def label_studio_s_boxes(base: Path) -> None:
 @pytest.mark.parametrize(
     ("build", "says"),
     [
-        (a_box_a_row, ["_annotations.csv has a box a row", "COCO's JSON"]),
+        (a_box_without_a_class, ["_annotations.csv has a box a row", "COCO's JSON"]),
         (run_lengths, ["outlines in text (encodedpixels)", "masks"]),
         (pixels_in_columns, ["pixel0, pixel1, pixel2, … 13 more", "numpy.savez"]),
         (pixels_in_lists, ["t.parquet has pixels in lists (image: list<", "PNG"]),

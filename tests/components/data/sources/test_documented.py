@@ -29,6 +29,7 @@ EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
     "manifest clinic/scans.csv": (3, {"train", "test"}, ("group_patient", "group_site"), True),
     "manifest fields/fields.tsv": (1, {None}, (), False),
     "manifest hands/hands.csv": (2, {None}, (), False),
+    "manifest shelf/boxes.csv": (2, {None}, (), False),
     "masks cells": (2, {None}, (), False),
     "coco street": (3, {None}, ("group_image",), False),
     "coco street masks": (2, {None}, (), False),
