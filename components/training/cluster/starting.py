@@ -9,6 +9,8 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +49,34 @@ def start() -> None:
     # store, some blocks of 8 MB at a time (components.data.reading.windows).
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     _temporary.append(folder)
-    handler = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        object_store_memory=256 * MEGABYTE,
-        _temp_dir=str(folder),
-        _system_config=PATIENCE,
-        **quiet,
-    )
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word to anyone
+    with _handled_here():
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=256 * MEGABYTE,
+            _temp_dir=str(folder),
+            _system_config=PATIENCE,
+            **quiet,
+        )
     _daemons.update((each.name(), each) for each in psutil.Process().children(recursive=True) if each.name() in DAEMONS)
+
+
+@contextmanager
+def _handled_here() -> Iterator[None]:
+    """Ray takes SIGTERM over as it starts, and ends the process without a word: it is given back after the block.
+
+    One that came meanwhile is for whoever handled it before.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        if callable(handler):
+            handler(signal.SIGTERM, None)
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def check_alive() -> None:
@@ -97,7 +115,8 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
                 "this machine alone"
             ) from error
     try:
-        ray.init(address=address, **quiet)
+        with _handled_here():
+            ray.init(address=address, **quiet)
     except (ConnectionError, AuthenticationError) as error:
         raise TrainingError(
             f"Ray at {address} answers and does not let us in ({str(error).splitlines()[0]}): set RAY_AUTH_MODE=token, "
