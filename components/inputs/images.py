@@ -192,7 +192,7 @@ def place_mask(mask: Pixels, placing: decoding.Placing) -> Pixels:
     left, top, right, bottom = placing.covers
     part = Image.fromarray(mask).resize((right - left, bottom - top), Image.Resampling.NEAREST, box=placing.taken)
     placed = np.zeros((height, width), dtype=np.uint8)
-    placed[top:bottom, left:right] = part
+    placed[top:bottom, left:right] = np.asarray(part)
     return placed
 
 

@@ -198,7 +198,12 @@ def _complete(reading: Reading) -> Looked:
     """The entry by what has been counted so far."""
     said, entry = reading.wanted, reading.entry
     kind = targets.get(reading.data.target)
-    asked = {"height": said.height, "width": said.width, "channels": said.channels, "resize": said.resize}
+    asked: dict[str, Any] = {
+        "height": said.height,
+        "width": said.width,
+        "channels": said.channels,
+        "resize": said.resize,
+    }
     image = fitting(reading.survey, **asked, fit=kind.fit)
     whole = {
         **entry,

@@ -132,7 +132,12 @@ def fitting(
             reasons.append(f"resize: {said} must be converted")
     if max(height, width) > LARGE:
         reasons.append(f"large: training takes long above {LARGE} pixels; --height and --width make it smaller")
-    section = {"height": height, "width": width, "channels": channels, **({"resize": True} if resize else {})}
+    section: dict[str, Any] = {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        **({"resize": True} if resize else {}),
+    }
     if resize and differing and fit != "stretch":
         section["fit"] = fit
         reasons.append(f"fit {fit}: so that what is looked for keeps its shape")
