@@ -104,22 +104,22 @@ def test_many_weightings_at_once_are_each_as_if_alone(monkeypatch: pytest.Monkey
 
 
 def test_rounding_of_weights_is_neither_a_truth_missed_nor_a_lack_of_precision() -> None:
-    # given ten images, one wrong detection, and all truths found
-    targets = np.tile(np.array([0, 0, 0, 10, 10, 0, 1], np.float32), (10, 1, 1))
-    targets[0, 0, 0] = -1
+    # given a hundred images, ten wrong detections, and all truths found
+    targets = np.tile(np.array([0, 0, 0, 10, 10, 0, 1], np.float32), (100, 1, 1))
+    targets[:10, 0, 0] = -1
     answer = {
         "boxes": targets[..., 1:5],
-        "scores": np.full((10, 1), 0.5, np.float32),
-        "labels": np.zeros((10, 1), np.int64),
-        "valid": np.ones((10, 1), bool),
+        "scores": np.full((100, 1), 0.5, np.float32),
+        "labels": np.zeros((100, 1), np.int64),
+        "valid": np.ones((100, 1), bool),
     }
     matches = Judged(answer, targets).matches
-    weights = np.linspace(0.01, 1.0, 100)[:, None] * np.ones(10)
+    weights = np.linspace(0.01, 1.0, 100)[:, None] * np.ones(100)
     # then it makes no difference in which unit they are weighed
     for name, value in figures.figures(matches, weights).items():
         np.testing.assert_allclose(value, 1.0 if name in ("recall", "average_recall") else 0.9, err_msg=name)
-    # and without the wrong one, whatever they weigh, precision is whole up to the last truth
-    weights = np.random.default_rng(0).random((50, 10)) * (np.arange(10) > 0)
+    # and without the wrong ones, whatever they weigh, precision is whole up to the last truth
+    weights = np.random.default_rng(0).random((20, 100)) * (np.arange(100) >= 10)
     np.testing.assert_allclose(figures.figures(matches, weights)["map"], 1.0)
 
 
