@@ -47,8 +47,8 @@ class DatasetCard(Card):
     input: InputSpec
     splits: dict[str, int]  # samples a split
     fingerprint: str  # SHA-256 of the ingested source
-    # What the kind of target notes beside the classes: its own name as `kind`, names, units, scales. Classes and masks
-    # note nothing, and are told by the type of their column.
+    # What the kind of target notes beside the classes: its own name as `kind`, names, units, scales, what of masks is
+    # ignored (`ignore`). Classes, and masks without that, note nothing, and are told by the type of their column.
     target: dict[str, Any] = Field(default={}, exclude_if=operator.not_)
     folds: int | None = None  # the training split has a column `fold` of 0 … folds - 1
     dropped: dict[str, str] = Field(default={})  # id → why it left training; its row is in `dropped-*.parquet`

@@ -41,17 +41,18 @@ class Transform:
     def images(self, images: Tensor) -> Tensor:
         """`(N, C, H, W)`, moved: bilinear where an affine map resamples them, 0 outside."""
         if self.views is not None:
-            images = _windows(images, self.views.corners, self.views.flipped, self.pad)
+            images = _windows(images, self.views, self.pad)
         return images if self.looks is None else _resampled(images, self.looks, "bilinear")
 
-    def pixels(self, masks: Tensor) -> Tensor:
-        """`(N, H, W)` classes, moved with their images: nearest, class 0 outside."""
+    def pixels(self, masks: Tensor, outside: int = 0) -> Tensor:
+        """`(N, H, W)` classes, moved with their images: nearest, and `outside` (a class, or what is ignored) beyond."""
         if self.views is not None:
-            masks = _windows(masks.unsqueeze(1), self.views.corners, self.views.flipped, self.pad).squeeze(1)
+            masks = _windows(masks.unsqueeze(1), self.views, self.pad, outside).squeeze(1)
         if self.looks is None:
             return masks
-        # float32 holds every class exactly (uint8 masks)
-        return _resampled(masks.unsqueeze(1).float(), self.looks, "nearest").squeeze(1).to(masks.dtype)
+        # float32 holds every class exactly (uint8 masks), and its distance to what 0 stands for while masks are moved
+        moved = _resampled((masks - outside).unsqueeze(1).float(), self.looks, "nearest")
+        return moved.squeeze(1).to(masks.dtype) + outside
 
     def points(self, points: Tensor) -> Tensor:
         """`(N, P, 2)` float, x and y in pixels from the upper left corner, each where its place in the image goes.
@@ -84,8 +85,8 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """`(N, C, H, W)` float in [0, 1] and N targets → the same shapes and ranges; by `move` targets follow images.
 
-    `generator` lives on the CPU, so that every device sees the same randomness. A mask's uncovered pixels become
-    class 0 as its image's become black. Erasing leaves targets alone: the network is to infer what was covered.
+    `generator` lives on the CPU, so that every device sees the same randomness. Uncovered pixels of images are black.
+    Erasing leaves targets alone: the network is to infer what was covered.
     A configuration of zeros returns its arguments.
     """
     transform = drawn(images, config, generator)
@@ -127,13 +128,14 @@ def _views(samples: int, config: AugmentConfig, generator: torch.Generator) -> V
     return Views(corners, torch.rand(samples, generator=generator) < config.flip)
 
 
-def _windows(images: Tensor, corners: Tensor, flipped: Tensor, pad: int) -> Tensor:
+def _windows(images: Tensor, views: Views, pad: int, outside: int = 0) -> Tensor:
     """Copy each sample's window, row by row, out of the padded batch or out of its mirror image.
 
     Copying whole rows of a strided view is what makes this fast: a gather by pixel indices takes half as long again.
     """
     samples, channels, height, width = images.shape
-    padded = F.pad(images, (pad, pad, pad, pad))
+    corners, flipped = views.corners, views.flipped
+    padded = F.pad(images, (pad, pad, pad, pad), value=outside)
     both = torch.cat((padded, padded.flip(3))).contiguous().flatten()
     rows_high, row_wide = height + 2 * pad, width + 2 * pad
     plane = torch.arange(channels)[:, None] * rows_high  # first row of each channel

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from PIL import Image
 from torch import Tensor
 
 from components.augment.policy import Move, augment, still
 from components.config import AugmentConfig
 
+MOST_NAMED = 24  # colours that are named; of more the last ones
+Colour = tuple[int, int, int]
 Mark = Callable[[Image.Image, Any], Image.Image]  # a picture and its target as an array → the picture, marked
 
 
@@ -32,11 +35,12 @@ def preview(
     *,
     move: Move = still,
     mark: Mark = unmarked,
+    colours: Mapping[str, Colour] | None = None,
 ) -> Figure:
     """One row per sample: the original, then `variants` augmented versions, each with its target drawn on it.
 
     `images` is `(N, C, H, W)` float in [0, 1], of `targets` there are N; few samples (8 fill a page). `move` has
-    targets follow their images.
+    targets follow their images, and `colours` are those that `mark` gives to what it draws.
     """
     generator = torch.Generator().manual_seed(seed)
     columns = [(images, targets), *(augment(images, targets, config, generator, move) for _ in range(variants))]
@@ -46,6 +50,12 @@ def preview(
         for row in range(len(images)):
             _draw(axes[row, column], mark(_picture(shown[row]), marked[row].numpy()))
         axes[0, column].set_title("original" if column == 0 else str(column), fontsize=8)
+    if colours:
+        patches = [
+            Patch(color=(red / 255, green / 255, blue / 255), label=name)
+            for name, (red, green, blue) in colours.items()
+        ]
+        figure.legend(handles=patches[-MOST_NAMED:], loc="outside lower left", ncols=6, fontsize=8)
     return figure
 
 

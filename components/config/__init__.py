@@ -24,7 +24,6 @@ from components.config.catalogue import (
     Located,
     ManifestSource,
     MasksSource,
-    MaskValues,
     OfSplits,
     Source,
     SplitDeclaration,
@@ -34,6 +33,7 @@ from components.config.catalogue import (
 from components.config.compression import AwareConfig, DistillationConfig, EnsembleConfig, QuantizeConfig, StudentConfig
 from components.config.gates import Gate
 from components.config.line import CorruptionsConfig, DriftConfig, EvaluateConfig, LineConfig, MembersConfig, TuneConfig
+from components.config.mask_values import Ignored, MaskValues
 from components.config.plain_yaml import YamlError, compose_yaml, read_yaml, write_yaml
 from components.config.pruning import (
     PruneConfig,
@@ -93,6 +93,7 @@ __all__ = [
     "Handling",
     "HuggingFaceSource",
     "IdxSource",
+    "Ignored",
     "ImageDeclaration",
     "ImbalanceConfig",
     "LineConfig",

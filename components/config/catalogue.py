@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from components.config.mask_values import Ignored, MaskValues, PixelValue, agreeing, alone
 from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import Few, Fraction, Section, Seed, Share, Side, ascending, different
 
@@ -71,25 +72,6 @@ class FolderSource(Located):
     faulty: Faulty = "refuse"  # files in a class's folder that are no pictures by their names
 
 
-PixelValue = Annotated[int, Field(ge=0, le=255)]
-Colour = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]  # red, green and blue in hexadecimal
-# The value of each of `names`, or several of one; whole numbers, or the colours of masks that are painted.
-MaskValues = tuple[PixelValue | Colour | tuple[PixelValue | Colour, ...], ...]
-
-
-def a_value_a_name(values: MaskValues | None, names: tuple[str, ...] | None) -> None:
-    """Raises ValueError where `values` do not go with `names`, or with each other."""
-    if values is None:
-        return
-    if names is None or len(values) != len(names):
-        raise ValueError("`values` beside one of `names` each (a list where a name has several)")
-    every = [value for each in values for value in (each if isinstance(each, tuple) else (each,))]
-    if len({each.lower() if isinstance(each, str) else each for each in every}) != len(every):
-        raise ValueError("`values` that differ from each other")
-    if len({type(each) for each in every}) > 1:
-        raise ValueError("`values` that are all numbers, or all colours")
-
-
 def _without_units(numbers: object) -> object:
     """A validator: columns alone are numbers that have no unit."""
     return dict.fromkeys(numbers, "") if isinstance(numbers, list | tuple) else numbers
@@ -128,6 +110,8 @@ class ManifestSource(Located):
     # Of masks whose pixels are other numbers than 0, 1, 2, …: the value of each of `names`, such as [0, 255], or
     # several of one, such as [[0, 255], 1]; of masks in colours, such as ["#000000", "#ff0000"]. Others are faults.
     values: MaskValues | None = None
+    # Of masks: a value, or several, whose pixels are neither learnt nor judged, such as 255; or colours, as `values`.
+    ignore: Ignored = Field(default=(), exclude_if=operator.not_)
     id: str | None = None  # column: a name that is unique; None: the image's path
     split: str = "split"  # column, where there is one: train, validation, test or nothing
     time: str | None = None  # column: when the image was taken; a number or ISO 8601
@@ -138,7 +122,9 @@ class ManifestSource(Located):
     def _goes_together(self) -> ManifestSource:
         if self.values is not None and self.mask is None:
             raise ValueError("`values` beside `mask`")
-        a_value_a_name(self.values, self.names)
+        if self.ignore and self.mask is None:
+            raise ValueError("`ignore` beside `mask`")
+        agreeing(self.names, self.values, self.ignore)
         if self.mask is not None and not isinstance(self.target, str):
             raise ValueError("either `mask` or several columns as `target`")
         if self.numbers and (self.mask is not None or self.names is not None or self.target != "target"):
@@ -162,11 +148,12 @@ class MasksSource(Located):
     mask: str = ""  # what a mask's name ends with, and its picture's does not, such as `_mask`
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # as in `ManifestSource`
     values: MaskValues | None = None  # likewise
+    ignore: Ignored = Field(default=(), exclude_if=operator.not_)  # likewise
     faulty: Faulty = "refuse"  # pictures without a mask, masks without a picture, masks that do not fit
 
     @model_validator(mode="after")
     def _goes_together(self) -> MasksSource:
-        a_value_a_name(self.values, self.names)
+        agreeing(self.names, self.values, self.ignore)
         if isinstance(self.images, str) != isinstance(self.masks, str) or (
             isinstance(self.images, dict) and isinstance(self.masks, dict) and set(self.images) != set(self.masks)
         ):
@@ -193,7 +180,17 @@ class CocoSource(Located):
     # None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is declared is believed.
     boxes: BoxForm | None = None
     unit: BoxUnit | None = None  # of boxes and polygons; run lengths always count pixels
+    # Of masks: categories whose pixels are neither learnt nor judged.
+    ignore: Annotated[tuple[str, ...], BeforeValidator(alone), AfterValidator(different)] = Field(
+        default=(), exclude_if=operator.not_
+    )
     faulty: Faulty = "refuse"  # pictures and annotations
+
+    @model_validator(mode="after")
+    def _of_masks(self) -> CocoSource:
+        if self.ignore and self.take != "masks":
+            raise ValueError("`ignore` beside `take: masks`")
+        return self
 
 
 class VocSource(Located):
@@ -205,8 +202,19 @@ class VocSource(Located):
     annotations: str | OfSplits = "Annotations"  # likewise; may be the same
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    # Of masks: a pixel value, or several, that are neither learnt nor judged; 255 is the border, else the background's.
+    ignore: Annotated[tuple[PixelValue, ...], BeforeValidator(alone), AfterValidator(different)] = Field(
+        default=(), exclude_if=operator.not_
+    )
     unit: BoxUnit | None = None  # of boxes, as in `CocoSource`
     faulty: Faulty = "refuse"  # pictures, objects and masks
+
+    @model_validator(mode="after")
+    def _of_masks(self) -> VocSource:
+        if self.ignore and self.take != "masks":
+            raise ValueError("`ignore` beside `take: masks`")
+        agreeing(self.names, None, self.ignore)
+        return self
 
 
 class YoloSource(Located):

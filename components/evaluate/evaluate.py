@@ -51,7 +51,7 @@ def quality(
     model: Model, dataset: Dataset, config: EvaluateConfig, *, split: Split = "test"
 ) -> tuple[Evidence, Predictions]:
     """All of `evaluate` but the speed, which is better measured of several models in one go."""
-    task = tasks.of(model.card)
+    task = tasks.of(model.card, dataset.card)
     asked = at_its_worst(model, dataset, split, config.slices)
     answer, predictions = asked.answer, asked.predictions
     evidence = measure(predictions, task, config, split=split, twins=dataset.card.twins)

@@ -36,7 +36,7 @@ def predict(
     if not len(arrays):
         raise ArtifactError(f"{dataset.folder}: expected samples in the {split} split, found none")
     return ask(
-        tasks.of(model.card),
+        tasks.of(model.card, dataset.card),
         answer or answerer(model),
         arrays,
         dataset.card,

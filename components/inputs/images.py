@@ -24,6 +24,8 @@ from components import decoding
 
 Pixels = npt.NDArray[np.uint8]
 
+IGNORED = 255  # in masks, where a data set has it: of no class, neither learnt nor judged
+
 _COUNTED = 2**20  # pixels at a time
 _MASK_PIXELS = 32 * 2**20  # of masks that are decoded together: half of the largest that is read
 _BLOCK = 65535  # most bytes of a stored block (RFC 1951, 3.2.4)

@@ -17,14 +17,23 @@ Floats = npt.NDArray[np.float64]
 BINS = 15  # Guo et al. 2017
 
 
-def bin_sums(confidence: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = BINS) -> Floats:
-    """`(N, …)`, `(N, …)` → `(N, 3·bins)`: units, sum of confidence and number correct in each bin of each sample."""
+def bin_sums(
+    confidence: npt.NDArray[np.floating],
+    correct: npt.NDArray[np.bool_],
+    bins: int = BINS,
+    judged: npt.NDArray[np.bool_] | None = None,
+) -> Floats:
+    """`(N, …)`, `(N, …)` → `(N, 3·bins)`: units, sum of confidence and number correct in each bin of each sample.
+
+    Where there is `judged` `(N, …)`, of those units alone.
+    """
     samples = len(confidence)
     flat = confidence.reshape(samples, math.prod(confidence.shape[1:])).astype(np.float64)
     # Right-closed bins, as in the paper: a confidence of exactly 1 belongs to the last one.
     index = np.clip(np.ceil(flat * bins).astype(np.int64) - 1, 0, bins - 1) + (np.arange(samples) * bins)[:, None]
+    kept = slice(None) if judged is None else judged.ravel()
     sums = [
-        np.bincount(index.ravel(), weights=values.ravel(), minlength=samples * bins).reshape(samples, bins)
+        np.bincount(index.ravel()[kept], weights=values.ravel()[kept], minlength=samples * bins).reshape(samples, bins)
         for values in (np.ones_like(flat), flat, correct.reshape(flat.shape).astype(np.float64))
     ]
     return np.concatenate(sums, axis=1)

@@ -22,16 +22,35 @@ def label_counts(target: npt.NDArray[np.int64], prediction: npt.NDArray[np.int64
 
 
 def mask_counts(
-    target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], classes: int
+    target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], classes: int, ignore: int | None = None
 ) -> npt.NDArray[np.int64]:
-    """Pixel counts of each sample: `(N, H, W)`, `(N, H, W)` → `(N, C·C)`; raises ValueError for an unknown class."""
+    """Pixel counts of each sample: `(N, H, W)`, `(N, H, W)` → `(N, C·C)`; raises ValueError for an unknown class.
+
+    Pixels whose target is `ignore` are not counted.
+    """
     samples = len(target)
+    if ignore is not None:
+        judged = target != ignore
+        first = np.arange(samples).repeat(judged.reshape(samples, -1).sum(axis=1))
+        return _counts(first, target[judged], prediction[judged], samples, classes)
+    first = np.arange(samples)[:, None, None]
+    return _counts(first, target, prediction, samples, classes)
+
+
+def _counts(
+    sample: npt.NDArray[np.int64],
+    target: npt.NDArray[np.integer],
+    prediction: npt.NDArray[np.integer],
+    samples: int,
+    classes: int,
+) -> npt.NDArray[np.int64]:
+    """`(N, C·C)`, by the sample, target and prediction of each unit."""
     for name, pixels in (("target", target), ("prediction", prediction)):
         # It would not fail below: the pixel would be counted for the sample that comes next.
         if pixels.size and not 0 <= pixels.min() <= pixels.max() < classes:
             raise ValueError(f"{name}: expected classes 0 to {classes - 1}, received {pixels.min()} to {pixels.max()}")
     cells = target.astype(np.int64) * classes + prediction.astype(np.int64)
-    cells += (np.arange(samples) * classes * classes)[:, None, None]
+    cells += sample * classes * classes
     counts: npt.NDArray[np.int64] = np.bincount(cells.ravel(), minlength=samples * classes * classes)
     return counts.reshape(samples, classes * classes)
 

@@ -76,7 +76,9 @@ class Boxes:
     def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, Floats]:
         return {}
 
-    def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
+    def renamed(
+        self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...], about: Mapping[str, Any]
+    ) -> pa.Array:
         number = {name: index for index, name in enumerate(after)}
         lookup = np.array([*(number.get(name, UNKNOWN) for name in before), UNKNOWN], dtype=np.int64)
         boxes = flat(column)
@@ -209,14 +211,14 @@ class Boxes:
             pa.binary(),
         )
 
-    def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
+    def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
         """Edges in the colours of the classes, the largest box first; grey of what is ignored or of no class."""
         return _drawn(picture, flat(pa.array([target], STORED)))
 
-    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any], about: Mapping[str, Any]) -> Image.Image:
         return _drawn(picture, flat_row(target))
 
-    def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    def colours(self, classes: Sequence[str], about: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
         return {name: colour(number) for number, name in enumerate(classes)}
 
 

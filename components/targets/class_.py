@@ -44,7 +44,9 @@ class Class:
     def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
         return {}
 
-    def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
+    def renamed(
+        self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...], about: Mapping[str, Any]
+    ) -> pa.Array:
         number = {name: index for index, name in enumerate(after)}
         lookup = np.array([*(number.get(name, UNKNOWN) for name in before), UNKNOWN], dtype=np.int64)
         return pa.array(lookup[self.labels(column, len(before))], mask=column.is_null().to_numpy(zero_copy_only=False))
@@ -87,13 +89,13 @@ class Class:
     def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:
         return pa.nulls(len(column), pa.binary())
 
-    def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
+    def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
         return picture
 
-    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any], about: Mapping[str, Any]) -> Image.Image:
         return picture
 
-    def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    def colours(self, classes: Sequence[str], about: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
         return {}
 
 

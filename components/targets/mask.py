@@ -1,4 +1,8 @@
-"""A class for each pixel: a PNG whose pixels are numbers of classes, 0 the background."""
+"""A class for each pixel: a PNG whose pixels are numbers of classes, 0 the background.
+
+Where a data set says so (`ignore` of what a source says about its masks, and of the card), pixels of 255 are of no
+class: they are neither counted nor followed, and a mask of nothing else is an error.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,10 @@ from components.inputs import images
 from components.targets.palette import colour
 from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
 
-UNKNOWN_PIXEL = 255
+UNKNOWN_PIXEL = 255  # of a class that is not declared; where pixels are ignored, 254 is
 UNDECLARED = "(none)"  # the name of a class that the data set does not declare
+IGNORED = "(ignored)"  # what pages call pixels of no class
+_GREY, _HATCH = (150, 150, 150), 4  # of these, and pixels from one line of their hatching to the next
 _SHADE = 0.45  # of a mask's colour over its image
 
 
@@ -46,7 +52,7 @@ class Mask:
             own = np.flatnonzero(counts[:classes])
             rows.append(np.full(len(own), row))
             shows.append(own)
-            strata[row] = foreground(counts)
+            strata[row] = foreground(counts if classes > UNKNOWN_PIXEL else counts[:UNKNOWN_PIXEL])
         return Shown(np.concatenate(rows), np.concatenate(shows), strata)
 
     def labels(self, column: pa.Array, classes: int) -> Numbers:
@@ -61,10 +67,16 @@ class Mask:
     def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
         return {}
 
-    def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
+    def renamed(
+        self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...], about: Mapping[str, Any]
+    ) -> pa.Array:
         number = {name: index for index, name in enumerate(after)}
-        pixel = np.full(256, UNKNOWN_PIXEL, dtype=np.uint8)
-        pixel[: len(before)] = [number.get(name, UNKNOWN_PIXEL) for name in before]
+        ignored = ignored_of(about)
+        unknown = UNKNOWN_PIXEL if ignored is None else UNKNOWN_PIXEL - 1  # which is no class, or is ignored by mistake
+        pixel = np.full(256, unknown, dtype=np.uint8)
+        pixel[: len(before)] = [number.get(name, unknown) for name in before]
+        if ignored is not None:
+            pixel[ignored] = ignored
         return _stored(None if mask is None else pixel[mask] for mask in images.decode_masks(column))
 
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
@@ -87,22 +99,36 @@ class Mask:
     def record(
         self, about: Mapping[str, Any], columns: Iterable[pa.Array], others: Iterable[pa.Array] = ()
     ) -> dict[str, Any]:
-        return {}
+        """What is ignored, where anything is."""
+        ignored = ignored_of(about)
+        return {} if ignored is None else {"kind": self.name, "ignore": ignored}
 
     def facts(self, column: pa.Array, card: DatasetCard) -> dict[str, Sequence[Any]]:
-        """Of each mask its largest class and its size."""
+        """Of each mask its largest class and its size; where pixels may be ignored, how many are not."""
         shown: list[str | None] = []
         largest: list[int | None] = []
         sizes: list[str | None] = []
+        judged: list[int | None] = []
+        ignored = ignored_of(card.target)
         for mask in images.decode_masks(column):  # none is kept
             shown.append(None if mask is None else "mask")
-            largest.append(None if mask is None else int(mask.max()))
             sizes.append(None if mask is None else f"{mask.shape[0]}x{mask.shape[1]}")
-        return {"target": shown, "mask_max": largest, "mask_size": sizes}
+            classed = mask if mask is None or ignored is None else mask[mask != ignored]
+            largest.append(int(classed.max()) if classed is not None and classed.size else None)
+            judged.append(None if classed is None else classed.size)
+        facts: dict[str, Sequence[Any]] = {"target": shown, "mask_max": largest, "mask_size": sizes}
+        return facts if ignored is None else {**facts, "mask_judged": judged}
 
     def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
         last = len(card.classes) - 1
+        judged = Expectation(
+            "ExpectColumnValuesToBeBetween",
+            {"column": "mask_judged", "min_value": 1},
+            "error",
+            "no mask is ignored as a whole (`source.ignore`): there is nothing to be learnt or judged",
+        )
         return [
+            *([] if ignored_of(card.target) is None else [judged]),
             Expectation(
                 "ExpectColumnValuesToBeBetween",
                 {"column": "mask_max", "min_value": 0, "max_value": last},
@@ -137,10 +163,17 @@ class Mask:
         return np.stack(masks) if masks else np.empty((0, spec.height, spec.width), dtype=np.uint8)
 
     def summary(self, arrays: npt.NDArray[Any], card: DatasetCard) -> dict[str, npt.NDArray[Any]]:
-        return {f"share_{name}": (arrays == index).mean(axis=(1, 2)) for index, name in enumerate(card.classes)}
+        """Of each class its share of the pixels, of those that are not ignored."""
+        shares = {f"share_{name}": (arrays == index).mean(axis=(1, 2)) for index, name in enumerate(card.classes)}
+        ignored = ignored_of(card.target)
+        if ignored is None:
+            return shares
+        judged = np.maximum((arrays != ignored).mean(axis=(1, 2)), 1.0 / max(1, arrays[:1].size))
+        return {name: share / judged for name, share in shares.items()}
 
     def described(self, classes: Sequence[str], about: Mapping[str, Any]) -> str:
-        return f"in {len(classes):,} class{'' if len(classes) == 1 else 'es'}"
+        beside = "" if ignored_of(about) is None else " and pixels of none, which are ignored"
+        return f"in {len(classes):,} class{'' if len(classes) == 1 else 'es'}{beside}"
 
     def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
         return pa.nulls(len(column), pa.string())
@@ -148,25 +181,37 @@ class Mask:
     def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:
         return pa.array(list(_digests(column, classes)), pa.binary())
 
-    def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
+    def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
         (mask,) = images.decode_masks(pa.array([target], pa.binary()))
-        return picture if mask is None or mask.shape != picture.size[::-1] else self.marked(picture, mask)
+        return picture if mask is None or mask.shape != picture.size[::-1] else self.marked(picture, mask, about)
 
-    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any], about: Mapping[str, Any]) -> Image.Image:
         pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
-        colours = np.array([(0, 0, 0), *(colour(number - 1) for number in range(1, 256))], dtype=np.float32)[target]
+        colours = np.array([(0, 0, 0), *(colour(number - 1) for number in range(1, 256))], dtype=np.float32)
         shade = np.where(target[..., None] > 0, _SHADE, 0.0)
-        return Image.fromarray((pixels * (1 - shade) + colours * shade).astype(np.uint8))
+        if (ignored := ignored_of(about)) is not None:
+            colours[ignored] = _GREY
+            rows, columns = np.indices(target.shape)
+            lines = (target == ignored) & ((rows + columns) % _HATCH == 0)
+            shade[lines] = 1.0
+        return Image.fromarray((pixels * (1 - shade) + colours[target] * shade).astype(np.uint8))
 
-    def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-        return {name: colour(number - 1) for number, name in enumerate(classes) if number > 0}
+    def colours(self, classes: Sequence[str], about: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
+        found = {name: colour(number - 1) for number, name in enumerate(classes) if number > 0}
+        return found if ignored_of(about) is None else {**found, IGNORED: _GREY}
 
 
 TARGET = Mask()
 
 
+def ignored_of(about: Mapping[str, Any]) -> int | None:
+    """The value of pixels that are ignored, by what a source says about its masks or a card keeps of them; or None."""
+    value: int | None = about.get("ignore")
+    return value
+
+
 def foreground(counts: Numbers) -> int:
-    """The class that covers most, by the pixels of each, `(256,)`; the background is 0 and counts only alone."""
+    """The class that covers most, by the pixels of each, `(C,)`; the background is 0 and counts only alone."""
     return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
 
 

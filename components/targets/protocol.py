@@ -101,8 +101,13 @@ class TargetKind(Protocol):
 
     # -- on the way into a data set --
 
-    def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
-        """The same targets where classes `before` are numbered as `after`; what `after` has not becomes unknown."""
+    def renamed(
+        self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...], about: Mapping[str, Any]
+    ) -> pa.Array:
+        """The same targets where classes `before` are numbered as `after`; what `after` has not becomes unknown.
+
+        `about` is what the source says about its targets: what of them is of no class stays so.
+        """
         ...
 
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
@@ -175,14 +180,17 @@ class TargetKind(Protocol):
         """
         ...
 
-    def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
-        """The picture with what of its target can be drawn on it."""
+    def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
+        """The picture with what of its target can be drawn on it; `about` is what a card keeps of targets."""
         ...
 
-    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any], about: Mapping[str, Any]) -> Image.Image:
         """As `drawn`, of a target that has become an array."""
         ...
 
-    def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-        """Class → the colour that `drawn` gives it; a class that is not drawn has none."""
+    def colours(self, classes: Sequence[str], about: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
+        """Class → the colour that `drawn` gives it; a class that is not drawn has none.
+
+        What is drawn and of no class comes last, by a name in brackets.
+        """
         ...

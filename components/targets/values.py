@@ -88,7 +88,9 @@ class Values:
         every = numbers(column, len(named.names))
         return {words: every[:, place] for place, words in enumerate(_with_units(named))}
 
-    def renamed(self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...]) -> pa.Array:
+    def renamed(
+        self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...], about: Mapping[str, Any]
+    ) -> pa.Array:
         return column
 
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
@@ -173,13 +175,13 @@ class Values:
         each = [None if row is None else hashlib.sha256(repr(row).encode()).digest() for row in column.to_pylist()]
         return pa.array(each, pa.binary())
 
-    def drawn(self, picture: Image.Image, target: Any) -> Image.Image:
+    def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
         return picture
 
-    def marked(self, picture: Image.Image, target: npt.NDArray[Any]) -> Image.Image:
+    def marked(self, picture: Image.Image, target: npt.NDArray[Any], about: Mapping[str, Any]) -> Image.Image:
         return picture
 
-    def colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    def colours(self, classes: Sequence[str], about: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
         return {}
 
 

@@ -19,7 +19,7 @@ from components.augment.policy import Move, Transform, still
 from components.config import ImbalanceConfig
 from components.models.ensemble import Fuses
 from components.tasks.answers import Answers
-from components.tasks.protocol import Batch
+from components.tasks.protocol import Batch, Ignoring
 
 Floats = npt.NDArray[np.float64]
 
@@ -118,6 +118,8 @@ class Told:
     answered: npt.NDArray[Any]  # (N, U) the classes; of numbers, the values, in deviations from the mean
     # (N, C) as a fusion takes it: log-probabilities, or numbers; None where a split of them is too much to be held.
     fusible: npt.NDArray[np.float32] | None
+    # (N, U) which units have a truth; None where all have. Of others the likelihood is 1, so that they cost nothing.
+    judged: npt.NDArray[np.bool_] | None = None
 
 
 @runtime_checkable
@@ -203,6 +205,7 @@ SAYS = {  # each capability, and what can be done with a task that has it
     WithReliability: "calibration",
     WithNumbers: "plots of answers against truths",
     Deciding: "agreement of two executions",
+    Ignoring: "parts that are neither learnt nor judged (source.ignore)",
     SeveralLosses: "a choice of losses (training.loss)",
     Combinable: "ensembles",
     Distillable: "distillation",

@@ -121,3 +121,13 @@ class Bound(Protocol):
     def bound(self, target: Mapping[str, Any]) -> Task:
         """The task for targets of which the card says this."""
         ...
+
+
+@runtime_checkable
+class Ignoring(Bound, Protocol):
+    """Bound to targets of which parts may be of no class: those are neither learnt nor judged."""
+
+    @property
+    def ignore(self) -> int | None:
+        """What stands in their place; None where there are none."""
+        ...

@@ -7,7 +7,7 @@ from functools import cache
 from components.artifacts import DatasetCard, ModelCard
 from components.config import ConfigurationError
 from components.members import TASKS
-from components.tasks.protocol import Bound, Task
+from components.tasks.protocol import Bound, Ignoring, Task
 
 
 @cache
@@ -29,7 +29,12 @@ def get(name: str) -> Task:
     return task
 
 
-def of(card: DatasetCard | ModelCard) -> Task:
-    """The task of that data or model, with the names, units and scales of its targets where these make a difference."""
+def of(card: DatasetCard | ModelCard, shown: DatasetCard | None = None) -> Task:
+    """The task of that data or model, with the names, units and scales of its targets where these make a difference.
+
+    A model may be `shown` data that it was not trained on: what of that is not judged is the data's word.
+    """
     task = get(card.task)
+    if shown is not None and isinstance(task, Ignoring):
+        return task.bound(shown.target)
     return task.bound(card.target) if isinstance(task, Bound) else task

@@ -7,6 +7,7 @@ any weighted or resampled figure needs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,14 +22,21 @@ from components.metrics.metric import Metric
 from components.models.registry import MAP
 from components.targets import mask
 from components.tasks.answers import Answers
+from components.tasks.capabilities import Told
 from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy, outputs
 
 Floats = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True)
 class Segmentation(Softmax):
-    """Semantic segmentation with a softmax over the classes at every pixel; class 0 is the background."""
+    """Semantic segmentation with a softmax over the classes at every pixel; class 0 is the background.
+
+    Pixels whose target is `ignore` are left out of everything that is learnt, measured or fitted.
+    """
+
+    ignore: int | None = None
 
     spec = TaskSpec(
         name="segmentation",
@@ -51,20 +59,25 @@ class Segmentation(Softmax):
         "precision": confusion.precision,
     }
 
+    def bound(self, target: Mapping[str, Any]) -> Segmentation:
+        return Segmentation(mask.ignored_of(target))
+
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """Cross-entropy and soft Dice, in equal parts: the second keeps small objects from drowning in background."""
-        pixels = cross_entropy(outputs, batch.targets, label_smoothing)
-        overlap = _dice_loss(outputs, batch.targets)
+        pixels = cross_entropy(outputs, batch.targets, label_smoothing, self.ignore)
+        overlap = _dice_loss(outputs, batch.targets, self.ignore)
         return {"loss": pixels + overlap, "cross_entropy": pixels.detach(), "dice_loss": overlap.detach()}
 
     def moved(self, targets: Tensor, transform: Transform) -> Tensor:
-        return transform.pixels(targets)
+        """What augmentation shows beyond an image is ignored, where anything is, and background else."""
+        return transform.pixels(targets, self.ignore or 0)
 
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
         probabilities, prediction = answer["probabilities"], answer["prediction"]
-        bins = calibration.bin_sums(probabilities.max(axis=1), prediction == targets)
+        judged = None if self.ignore is None else targets != self.ignore
+        bins = calibration.bin_sums(probabilities.max(axis=1), prediction == targets, judged=judged)
         return {
-            "confusion": confusion.mask_counts(targets, prediction, probabilities.shape[1]).tolist(),
+            "confusion": confusion.mask_counts(targets, prediction, probabilities.shape[1], self.ignore).tolist(),
             "calibration": bins.tolist(),
         }
 
@@ -86,25 +99,39 @@ class Segmentation(Softmax):
         sums: Floats = _matrix(predictions, "calibration").sum(axis=0)
         return sums
 
+    def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
+        told = super().told(answer, targets)
+        return told if self.ignore is None else replace(told, judged=(targets != self.ignore).reshape(told.units.shape))
+
     def likelihoods(self, answer: Answers, targets: npt.NDArray[Any]) -> Floats:
-        at_target = np.take_along_axis(answer["probabilities"], targets[:, None].astype(np.int64), axis=1)
-        return at_target.ravel().astype(np.float64)
+        """Of the pixels that are ignored, 1."""
+        asked = targets if self.ignore is None else np.where(targets == self.ignore, 0, targets)
+        at_target = np.take_along_axis(answer["probabilities"], asked[:, None].astype(np.int64), axis=1)
+        found = at_target.ravel().astype(np.float64)
+        return found if self.ignore is None else np.where(targets.ravel() == self.ignore, 1.0, found)
 
 
 TASK = Segmentation()
 
 
-def _dice_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 − mean soft Dice of the batch's classes (Milletari et al. 2016): `(N, C, H, W)`, `(N, H, W)` → scalar."""
+def _dice_loss(outputs: Tensor, targets: Tensor, ignore: int | None = None) -> Tensor:
+    """1 − mean soft Dice of the batch's classes (Milletari et al. 2016): `(N, C, H, W)`, `(N, H, W)` → scalar.
+
+    Over the pixels whose target is not `ignore`; 0 where there is none.
+    """
     if targets.numel() == 0:
         return outputs.float().sum() * 0.0
     probabilities = torch.softmax(outputs.float(), dim=1)
-    truth = torch.nn.functional.one_hot(targets, outputs.shape[1]).permute(0, 3, 1, 2).to(probabilities)
+    judged = None if ignore is None else targets != ignore
+    classes = targets if judged is None else targets.where(judged, 0)
+    truth = torch.nn.functional.one_hot(classes, outputs.shape[1]).permute(0, 3, 1, 2).to(probabilities)
+    if judged is not None:
+        probabilities, truth = probabilities * judged[:, None], truth * judged[:, None]
     overlap = (probabilities * truth).sum(dim=(0, 2, 3))
     size = probabilities.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
     present = truth.sum(dim=(0, 2, 3)) > 0
     dice = (2 * overlap + 1.0) / (size + 1.0)
-    return 1.0 - (dice * present).sum() / present.sum()
+    return present.any().to(dice) - (dice * present).sum() / present.sum().clamp(min=1)
 
 
 def _matrix(predictions: Predictions, column: str) -> Floats:

@@ -138,11 +138,19 @@ class OneLabel(Softmax):
         raise ValueError(f"loss: expected weighted, focal or balanced-softmax, received {config.loss}")
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-    """Mean cross-entropy in float32: `(N, C, …)` logits, `(N, …)` int64 → scalar; 0 where there is no sample."""
+def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float, ignore: int | None = None) -> Tensor:
+    """Mean cross-entropy in float32: `(N, C, …)` logits, `(N, …)` int64 → scalar.
+
+    Over the units whose target is not `ignore`; 0 where there is none.
+    """
     if targets.numel() == 0:
         return outputs.float().sum() * 0.0
-    return F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)
+    if ignore is None:
+        return F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)
+    total = F.cross_entropy(
+        outputs.float(), targets, ignore_index=ignore, reduction="sum", label_smoothing=label_smoothing
+    )
+    return total / (targets != ignore).sum().clamp(min=1)  # PyTorch's own mean is not a number where nothing is asked
 
 
 def soft_target_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -213,6 +213,8 @@ def drift(dataset: Dataset, name: str, config: DriftConfig) -> DriftReport:
 @step("augmentation", load=nothing, code=["components.augment.preview", "components.data.reading.loading"])
 def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: int) -> None:
     """A sheet of samples as training will see them."""
+    import functools
+
     import torch
 
     from components.augment.preview import preview
@@ -223,8 +225,16 @@ def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: in
 
     samples = load_split(dataset, "train", limit=PREVIEW_SAMPLES, seed=seed)
     images = torch.from_numpy(samples.images).permute(0, 3, 1, 2).float() / 255.0
-    answers = torch.from_numpy(samples.targets)
-    sheet = preview(images, answers, config, seed, move=moves(tasks.of(dataset.card)), mark=targets.of(dataset).marked)
+    kind, about = targets.of(dataset), dataset.card.target
+    sheet = preview(
+        images,
+        torch.from_numpy(samples.targets),
+        config,
+        seed,
+        move=moves(tasks.of(dataset.card)),
+        mark=functools.partial(kind.marked, about=about),
+        colours=kind.colours(dataset.card.classes, about),
+    )
     sheet.savefig(run.folder / "augmentation.png", dpi=120)
     run.show(run.folder, "augmentation")
     switched_on = [name for name, value in config.model_dump(exclude={"erase_area"}).items() if value]

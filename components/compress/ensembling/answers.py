@@ -38,10 +38,11 @@ class Said:
     units: Floats  # (N, U), as in `Told`
     answered: npt.NDArray[Any]  # (N, U), as in `Told`
     fusible: npt.NDArray[np.float32] | None  # (N, C), as in `Told`
+    judged: npt.NDArray[np.bool_] | None = None  # (N, U), as in `Told`
 
     def losses(self) -> Floats:
-        """`(N,)`, by `LOSSES`."""
-        return LOSSES[self.fuses].of(self.units)
+        """`(N,)`, by `LOSSES`; their mean is that of the units that are judged."""
+        return LOSSES[self.fuses].of(self.units) * share_of(self.judged)
 
     def measure(self, task: Task, rows: Rows | None = None) -> dict[str, float]:
         """The task's metrics, over all samples or those at `rows`."""
@@ -56,6 +57,11 @@ def losses_of(likelihoods: Floats) -> Floats:
     """`(N, U)` → `(N,)` nats: mean negative log-likelihood of each sample's units."""
     losses: Floats = -np.log(np.maximum(likelihoods, LEAST_LIKELIHOOD)).mean(axis=1)
     return losses
+
+
+def share_of(judged: npt.NDArray[np.bool_] | None) -> float:
+    """By what means of all units are multiplied so that their mean is that of those units which are `judged`."""
+    return 1.0 if judged is None else judged.size / max(1, int(judged.sum()))
 
 
 def squares_of(errors: Floats) -> Floats:
@@ -89,13 +95,23 @@ class Together:
     units: Floats  # (K, N, U), as in `Told`
     fusible: npt.NDArray[np.float32] | None  # (K, N, C), as in `Told`
     targets: npt.NDArray[Any]  # (N,) classes, (N, H, W) masks, or (N, V) values
+    judged: npt.NDArray[np.bool_] | None = None  # (N, U), as in `Told`: the same of all networks
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def take(self, rows: Rows) -> Together:
         fusible = None if self.fusible is None else self.fusible[:, rows]
-        return Together(self.units[:, rows], fusible, self.targets[rows])
+        judged = None if self.judged is None else self.judged[rows]
+        return Together(self.units[:, rows], fusible, self.targets[rows], judged)
+
+    @property
+    def scored(self) -> Floats:
+        """`(K, M)`: the units that are judged, in a row."""
+        if self.judged is None:
+            return self.units.reshape(len(self.units), -1)
+        found: Floats = self.units[:, self.judged]
+        return found
 
     @property
     def outputs(self) -> torch.Tensor:
@@ -133,16 +149,19 @@ class Kept:
         """In the samples' order, as the rows are."""
         order = np.argsort(np.concatenate(self.positions), kind="stable")
         fusible = [each.fusible for each in self.told if each.fusible is not None]
+        judged = [each.judged for each in self.told if each.judged is not None]
         return Said(
             predictions=predictions,
             fuses=self.task.fuses,
             units=np.concatenate([each.units for each in self.told])[order],
             answered=np.concatenate([each.answered for each in self.told])[order],
             fusible=np.concatenate(fusible)[order] if fusible else None,
+            judged=np.concatenate(judged)[order] if judged else None,
         )
 
 
 def together(said: Sequence[Said], targets: npt.NDArray[Any]) -> Together:
     """The answers of K networks on the same samples, side by side."""
     fusible = [each.fusible for each in said if each.fusible is not None]
-    return Together(np.stack([each.units for each in said]), np.stack(fusible) if fusible else None, targets)
+    units = np.stack([each.units for each in said])
+    return Together(units, np.stack(fusible) if fusible else None, targets, said[0].judged)

@@ -21,7 +21,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from components.artifacts import DatasetCard
-from components.compress.ensembling.answers import LOSSES, Floats, Rows, Said, Together, losses_of, said_of
+from components.compress.ensembling.answers import LOSSES, Floats, Rows, Said, Together, losses_of, said_of, share_of
 from components.compress.ensembling.combiners import Combiner, Given
 from components.compress.ensembling.soup import Soups
 from components.models.ensemble import Fuses, MeanProbability
@@ -59,7 +59,7 @@ def judged(combiner: Combiner, answers: Together, given: Given, task: Task, card
         losses = np.empty(len(answers))
         for fitting, judging in pairs:
             fusion = combiner.fit(answers.take(fitting), given)
-            losses[judging] = _mean_losses(fusion, answers.take(judging))
+            losses[judging] = _mean_losses(fusion, answers.take(judging)) * share_of(answers.judged)
         return Candidate(combiner.name, losses, losses, None)
     fused = torch.empty(answers.outputs.shape[1:])
     for fitting, judging in pairs:

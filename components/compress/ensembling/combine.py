@@ -189,7 +189,7 @@ def _report(
         left_out=dict(left_out),
         metric=task.spec.primary_metric,
         samples=len(asked.validation),
-        units=asked.answers.units[0].size,
+        units=asked.answers.scored.shape[1],
         members=tuple(_member(asked, number, weights) for number in range(len(asked.models))),
         combiners=tuple(_figures(asked, found, best, soups) for found in candidates.values()),
         disagreement=_rows(pairs.disagreement),

@@ -91,7 +91,7 @@ def hard(answers: Together, given: Given) -> nn.Module:
 def weighted(answers: Together, given: Given) -> nn.Module:
     """The mean under the weights of greatest likelihood."""
     fusion = MeanProbability(given.members, given.outputs, given.members)
-    fit = fit_weights(answers.units.reshape(given.members, -1))
+    fit = fit_weights(answers.scored)
     fusion.weights.copy_(torch.from_numpy(fit.weights))
     return fusion
 

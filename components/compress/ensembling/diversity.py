@@ -45,8 +45,10 @@ def diversity(said: Sequence[Said], targets: npt.NDArray[Any]) -> Diversity:
 
 def of_classes(said: Sequence[Said], targets: npt.NDArray[Any]) -> Diversity:
     """Of members that answer classes: `targets` are `(N,)` or `(N, H, W)`."""
-    answers = np.stack([each.answered.ravel() for each in said])
-    wrong = answers != targets.ravel()
+    judged = said[0].judged
+    kept = slice(None) if judged is None else judged.ravel()
+    answers = np.stack([each.answered.ravel()[kept] for each in said])
+    wrong = answers != targets.ravel()[kept]
     differ = np.array([[float((one != other).mean()) for other in answers] for one in answers])
     rate = wrong.mean(axis=1)
     both = np.array([[float((one & other).mean()) for other in wrong] for one in wrong])

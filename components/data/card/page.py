@@ -63,7 +63,7 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
     path = card_file(summary.root, summary.name)
     card = summary.dataset.card
     kind = targets.of(summary.dataset)
-    colours = kind.colours(card.classes)
+    colours = kind.colours(card.classes, card.target)
     parts = summary.counts.parts
     ranged = not card.classes  # the parts are ranges, which have an order of their own
     order = list(parts) if ranged else sorted(parts, key=lambda name: -sum(parts[name].values()))
@@ -85,6 +85,7 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
             sheet=pictures.of_parts(summary.dataset, order[:MOST_CLASSES], EACH),
             folded=len(order) > MOST_CLASSES,
             colours={name: colours[name] for name in order} if colours else {},
+            beside={name: colour for name, colour in colours.items() if name not in parts},
             parts=_bars(parts, ranged=ranged),
             asked=kind.described(card.classes, card.target),
             ranged=ranged,

@@ -54,7 +54,7 @@ def of_parts(dataset: Dataset, parts: Iterable[str], each: int, split: Split = "
         if not chosen:
             continue
         rows = sorted({row for picked in chosen.values() for row in picked})
-        pictures = dict(zip(rows, _pictures(shard, rows, kind, dataset.card.classes), strict=True))
+        pictures = dict(zip(rows, _pictures(shard, rows, kind, dataset.card), strict=True))
         for number, picked in chosen.items():
             result[wanted[number]] += [pictures[row] for row in picked]
     return result
@@ -75,7 +75,7 @@ def of_ids(dataset: Dataset, ids: Iterable[str]) -> dict[str, Picture]:
         spent += shard.stat().st_size
         if spent > BUDGET and result:
             break
-        result |= {picture.id: picture for picture in _pictures(shard, rows, targets.of(dataset), dataset.card.classes)}
+        result |= {picture.id: picture for picture in _pictures(shard, rows, targets.of(dataset), dataset.card)}
     return result
 
 
@@ -110,11 +110,12 @@ def _choose(shard: Path, missing: Mapping[int, int], kind: TargetKind, card: Dat
     return {number: rows[: missing[number]] for number, rows in order.items() if rows}
 
 
-def _pictures(shard: Path, rows: list[int], kind: TargetKind, classes: tuple[str, ...]) -> list[Picture]:
+def _pictures(shard: Path, rows: list[int], kind: TargetKind, card: DatasetCard) -> list[Picture]:
     table = pq.read_table(shard, columns=["id", "image", "target"]).take(pa.array(rows))
-    names = kind.names(table.column("target").combine_chunks(), classes).to_pylist()
+    names = kind.names(table.column("target").combine_chunks(), card.classes).to_pylist()
+    drawn = partial(kind.drawn, about=card.target)
     return [
-        Picture(str(row["id"]), thumbnail(row["image"], partial(kind.drawn, target=row["target"])), name or "")
+        Picture(str(row["id"]), thumbnail(row["image"], partial(drawn, target=row["target"])), name or "")
         for row, name in zip(table.to_pylist(), names, strict=True)
     ]
 

@@ -90,7 +90,7 @@ def prepare(
                     {
                         "id": rows.column("id"),
                         "image": described.stored,
-                        "target": _renamed(rows.column("target"), kind, card.classes, classes),
+                        "target": _renamed(rows.column("target"), kind, card, classes),
                         **{group: rows.column(group) for group in card.groups},
                         "split": pa.array(members, pa.string()),
                         "fold": pa.array(folds, pa.int8()),
@@ -294,10 +294,10 @@ def fitted(rows: pa.Table, target: str, pictures: Iterable[Size | None], declare
     return rows.set_column(place, "target", column)
 
 
-def _renamed(column: pa.ChunkedArray, kind: TargetKind, source: tuple[str, ...], declared: tuple[str, ...]) -> pa.Array:
+def _renamed(column: pa.ChunkedArray, kind: TargetKind, card: RawCard, declared: tuple[str, ...]) -> pa.Array:
     """Targets that index the declared classes, matched by name; a class that is not declared becomes unknown."""
     values = column.combine_chunks()
-    return values if source == declared else kind.renamed(values, source, declared)
+    return values if card.classes == declared else kind.renamed(values, card.classes, declared, card.about)
 
 
 def _size(picture: pa.BinaryScalar) -> tuple[int, int] | None:

@@ -2,7 +2,8 @@
 
 `crops`: every object that is no crowd is a sample, cut out of its image, which is its `group_image`.
 `masks`: every image is a sample. Crowds lie at the bottom of its mask, then the objects from the largest to the
-smallest, so that a small thing in front of a large one is seen; everything else is background.
+smallest, so that a small thing in front of a large one is seen; everything else is background. Categories that the
+entry ignores are drawn like any others, as pixels of no class.
 `boxes`: every image is a sample, whether it shows an object or not. Crowds are ignored: neither learnt nor judged.
 The JSON is read whole, and held against the images' headers before the first of them is decoded; they follow a few at a
 time.
@@ -19,11 +20,11 @@ from typing import Any
 from components.artifacts import SPLITS, Split
 from components.config import CocoSource
 from components.data.errors import DataError
-from components.data.sources.annotations import boxes, coco_json, cut, frames, objects, outlines
+from components.data.sources.annotations import boxes, coco_json, cut, frames, mask_files, objects, outlines
 from components.data.sources.annotations.coco_json import Document, Picture, Thing
 from components.data.sources.annotations.frames import Frame
 from components.data.sources.base import rows
-from components.data.sources.base.faults import Fault, Faults, Kind, shown
+from components.data.sources.base.faults import Fault, Faults, Kind, shown, some
 from components.data.sources.base.form import SourceData, schema
 from components.data.sources.base.named_files import Names, no_name, way
 from components.data.sources.layouts import coco as layouts
@@ -71,14 +72,20 @@ def read(source: CocoSource, project: Path) -> SourceData:
     if source.take == "boxes":
         boxed = (_boxed(each, rows.numbers(labels), groups) for each in found)
         return SourceData(labels, "boxes", rows.tables(schema("boxes", groups), boxed), groups, notes=faults.notes)
-    classes = (BACKGROUND, *(name for name in labels if name != BACKGROUND))
-    if len(classes) > _MOST_CLASSES:
+    known = {name for document in documents for name in document.labels} - {BACKGROUND}
+    if unknown := [name for name in source.ignore if name not in known]:
         raise DataError(
-            f"{source.path}: expected at most {_MOST_CLASSES - 1} categories for masks, received {len(labels)}"
+            f"source.ignore: expected categories of {where} ({some(labels)}), received {shown(unknown[0])}, "
+            "which is none that can be ignored"
         )
-    number = rows.numbers(classes)
+    classes = (BACKGROUND, *(name for name in labels if name != BACKGROUND and name not in source.ignore))
+    most = _MOST_CLASSES - bool(source.ignore)  # ignored is another one
+    if len(classes) > most:
+        raise DataError(f"{source.path}: expected at most {most - 1} categories for masks, received {len(labels)}")
+    number = rows.numbers(classes) | dict.fromkeys(source.ignore, images.IGNORED)
     masks = rows.in_order(lambda each: _masked(each, number, groups), found, _pixels)
-    return SourceData(classes, "mask", rows.tables(schema("mask", groups), masks), groups, notes=faults.notes)
+    taken, about = rows.tables(schema("mask", groups), faults.sound(masks)), mask_files.about(source.ignore)
+    return SourceData(classes, "mask", taken, groups, notes=faults.notes, about=about)
 
 
 def listing(source: CocoSource, project: Path) -> str | None:
@@ -284,19 +291,21 @@ def _pixels(each: Annotated) -> int:
     return each.frame.size[0] * each.frame.size[1]
 
 
-def _masked(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> dict[str, Any]:
-    picture = each.picture
+def _masked(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> dict[str, Any] | Fault:
+    picture, drawn = each.picture, mask(each, number)
+    if (drawn == images.IGNORED).all():  # which is no class's number: there are too few of them
+        return Fault(mask_files.NOTHING, picture.where)
     return {
         "id": picture.id,
         "image": each.frame.path.read_bytes(),
-        "target": images.encode(mask(each, number)[None])[0].as_py(),
+        "target": images.encode(drawn[None])[0].as_py(),
         "published": picture.published,
         **{group: picture.groups.get(group) for group in groups},
     }
 
 
 def mask(each: Annotated, number: dict[str, int]) -> images.Pixels:
-    """`(H, W)` indices of classes, upright: crowds first, then objects from the largest to the smallest, each over the
+    """`(H, W)` numbers of classes, upright: crowds first, then objects from the largest to the smallest, each over the
     last."""
     size = each.frame.size
     coded = [(thing, outlines.coded(outline, size)) for thing, outline in each.things]

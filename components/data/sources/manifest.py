@@ -48,13 +48,13 @@ def read(source: ManifestSource, project: Path) -> SourceData:
     labels: Labels | Numbers = Numbers(source) if source.numbers else Labels(source)
     listed = [_listed(each, labels, several=len(tables) > 1) for each in tables]
     left = _left(listed, labels, faults, source)
-    kind, classes, about = "mask", source.names or (), {}
+    kind, classes, about = "mask", source.names or (), dict[str, Any]()
     if isinstance(labels, Numbers):
         kind, about = "values", {"names": tuple(source.numbers), "units": tuple(source.numbers.values())}
     elif source.mask is None:
         kind, classes = "class", labels.classes(where)
-    elif not classes:
-        classes = _numbered(source, tables, where)
+    else:
+        classes, about = classes or _numbered(source, tables, where), mask_files.about(source.ignore)
     timed = source.time is not None
     every = (
         row for each, skipped in zip(listed, left, strict=True) for row in _rows(each, skipped, labels, source, groups)
@@ -176,7 +176,7 @@ def _numbered(source: ManifestSource, tables: list[Table], where: str) -> tuple[
                         yield content if isinstance(content, bytes) else b""
                 at += len(part)
 
-    return mask_files.numbered(contents(), where, f"column {column!r}")
+    return mask_files.numbered(contents(), where, f"column {column!r}", source.ignore)
 
 
 # -- the second ------------------------------------------------------------------------------------------------------
@@ -222,7 +222,8 @@ def _answered(
     if isinstance(mask, Fault):
         return mask
     said = [_said(values[name], name, index) for name in (table.columns.image, source.mask)]
-    target = mask_files.target(mask_files.File(image, said[0]), mask_files.File(mask, said[1]), source.values)
+    picture, answer = mask_files.File(image, said[0]), mask_files.File(mask, said[1])
+    target = mask_files.target(picture, answer, source.values, source.ignore)
     return target if isinstance(target, Fault) else (image, target)
 
 

@@ -57,9 +57,10 @@ def read(source: MasksSource, project: Path) -> SourceData:
             "source.picture and source.mask"
         )
     contents = (pair.mask.read_bytes() for pair in pairs)
-    classes = source.names or mask_files.numbered(contents, str(path), "its masks")
+    classes = source.names or mask_files.numbered(contents, str(path), "its masks", source.ignore)
     masked = rows.in_order(lambda pair: _masked(pair, source, path), pairs)
-    return SourceData(classes, "mask", rows.tables(schema("mask"), faults.sound(masked)), notes=faults.notes)
+    taken, about = rows.tables(schema("mask"), faults.sound(masked)), mask_files.about(source.ignore)
+    return SourceData(classes, "mask", taken, notes=faults.notes, about=about)
 
 
 def _folders(source: MasksSource, path: Path) -> Iterator[tuple[Path, Path, Split | None]]:
@@ -128,7 +129,7 @@ def _published(file: str) -> Split | None:
 def _masked(pair: Pair, source: MasksSource, path: Path) -> dict[str, Any] | Fault:
     image = mask_files.File(pair.image.read_bytes(), named(pair.name))
     mask = mask_files.File(pair.mask.read_bytes(), named(pair.mask.relative_to(path).as_posix()))
-    target = mask_files.target(image, mask, source.values)
+    target = mask_files.target(image, mask, source.values, source.ignore)
     if isinstance(target, Fault):
         return target
     return {"id": pair.name, "image": image.content, "target": target, "published": pair.published}

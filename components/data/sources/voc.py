@@ -2,8 +2,9 @@
 
 `crops`: every object is a sample; its groups are its image (`group_image`) and, where a file says it, VOC's flag
 (`group_difficult`). `masks`: every image with a file in `SegmentationClass` is a sample; the border (255), which VOC
-leaves unjudged, becomes background. `boxes`: every annotated image is a sample, whether it shows an object or not;
-difficult objects are ignored: neither learnt nor judged. `ImageSets` publishes the splits.
+leaves unjudged, is ignored where the entry says so, and background else. `boxes`: every annotated image is a sample,
+whether it shows an object or not; difficult objects are ignored: neither learnt nor judged. `ImageSets` publishes the
+splits.
 """
 
 from __future__ import annotations
@@ -101,8 +102,11 @@ def read(source: VocSource, project: Path) -> SourceData:
         files = _files(folder, "SegmentationClass", (".png",))
         splits = _published(folder / "ImageSets" / "Segmentation", files)
         classes = source.names or TWENTY
-        masked = rows.in_order(lambda name: _masked(name, pictures, files, splits, classes), sorted(files))
-        return SourceData(classes, "mask", rows.tables(schema("mask"), faults.sound(masked)), notes=faults.notes)
+        masked = rows.in_order(
+            lambda name: _masked(name, pictures, files, splits, classes, source.ignore), sorted(files)
+        )
+        taken, about = rows.tables(schema("mask"), faults.sound(masked)), mask_files.about(source.ignore)
+        return SourceData(classes, "mask", taken, notes=faults.notes, about=about)
     every = (
         _picture(name, path, part, faults)
         for part in _parts(source, folder)
@@ -285,7 +289,12 @@ def _boxed(each: Annotated, number: dict[str, int]) -> dict[str, Any]:
 
 
 def _masked(
-    name: str, pictures: dict[str, Path], files: dict[str, Path], splits: dict[str, Split], classes: tuple[str, ...]
+    name: str,
+    pictures: dict[str, Path],
+    files: dict[str, Path],
+    splits: dict[str, Split],
+    classes: tuple[str, ...],
+    ignored: tuple[int, ...],
 ) -> dict[str, Any] | Fault:
     said = _image(name, pictures, pictures[name].parent.name if name in pictures else "JPEGImages")
     if name not in pictures:
@@ -299,10 +308,14 @@ def _masked(
         pixels = np.array(decoding.indices(target))
     except decoding.UndecodableError as error:
         return Fault(mask_files.UNREADABLE, f"{mask.name} {error}")
-    pixels[pixels == BORDER] = 0
+    unjudged = np.isin(pixels, ignored)
+    pixels[(pixels == BORDER) | unjudged] = 0
     largest = int(pixels.max(initial=0))
     if largest >= len(classes):
         return Fault(UNKNOWN_CLASS, f"{mask.name} has {largest} of {len(classes)}")
+    if unjudged.all():
+        return Fault(mask_files.NOTHING, mask.name)
+    pixels[unjudged] = images.IGNORED
     return {
         "id": name,
         "image": image.content,

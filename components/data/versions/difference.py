@@ -208,6 +208,8 @@ def _notes(old: DatasetCard, new: DatasetCard) -> Iterator[str]:
             yield f"{what} that are gone: {', '.join(went)}"
     if set(old.classes) == set(new.classes) and old.classes != new.classes:
         yield "the classes have other numbers"
+    if (now := new.target.get("ignore")) != old.target.get("ignore"):
+        yield f"pixels of masks are ignored {'no longer' if now is None else 'now'}"
     shapes = [f"{card.input.height}×{card.input.width}×{card.input.channels}" for card in (old, new)]
     if shapes[0] != shapes[1]:
         yield f"images were {shapes[0]} and are {shapes[1]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -160,11 +161,11 @@ def test_one_seed_gives_one_batch_and_another_seed_another() -> None:
 
 def test_the_preview_shows_a_row_a_sample_with_masks_over_it() -> None:
     images, masks = pictures(samples=3), torch.ones(3, 12, 16, dtype=torch.int64)
-    sheet = preview(images, masks, EVERYTHING, seed=0, variants=4, move=pixels, mark=TARGET.marked)
+    sheet = preview(images, masks, EVERYTHING, seed=0, variants=4, move=pixels, mark=partial(TARGET.marked, about={}))
     assert isinstance(sheet, Figure)
     assert len(sheet.axes) == 3 * 5
     (original,) = sheet.axes[0].get_images()
-    expected = TARGET.marked(_eight_bits(images[0]), masks[0].numpy())
+    expected = TARGET.marked(_eight_bits(images[0]), masks[0].numpy(), {})
     np.testing.assert_array_equal(original.get_array(), np.asarray(expected))
     assert not np.array_equal(np.asarray(expected), np.asarray(_eight_bits(images[0])))
 
@@ -198,3 +199,33 @@ def test_points_go_where_their_places_go(config: AugmentConfig, device: str) -> 
     centres = torch.stack(((moved * columns).sum((1, 2)) / mass, (moved * rows).sum((1, 2)) / mass), dim=1)
     torch.testing.assert_close(points, centres, atol=0.05, rtol=0)
     assert (points - places).abs().amax(1).gt(0.5).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("config", [AugmentConfig(crop=3, flip=0.5), AugmentConfig(rotation=40, scale=0.4, shear=20)])
+def test_beyond_a_picture_is_what_is_ignored_and_the_rest_as_it_was(config: AugmentConfig) -> None:
+    # given pictures that are white throughout, and masks of classes from 1 to 20, and of what is ignored
+    images = torch.ones(6, 1, 12, 16)
+    masks = torch.randint(1, 21, (6, 12, 16), generator=seeded(3))
+    masks[:, :4] = 255
+    # when they are moved alike, the outside being class 0 or ignored
+    moved, plain = augment(images, masks, config, seeded(), pixels)
+    again, ignoring = augment(images, masks, config, seeded(), lambda each, by: by.pixels(each, 255))
+    # then only that differs, and black is there and nowhere else where nothing is mixed
+    assert torch.equal(moved, again)
+    assert torch.equal(ignoring, plain.where(plain != 0, 255))
+    assert (plain == 0).any() and set(ignoring.unique().tolist()) <= {*range(1, 21), 255}
+    if not config.rotation:
+        assert torch.equal(plain == 0, moved[:, 0] == 0)
+
+
+def test_the_sheet_marks_what_is_ignored_and_names_the_colours() -> None:
+    images, masks = pictures(samples=2), torch.zeros(2, 12, 16, dtype=torch.int64)
+    masks[:, 6:] = 255
+    about = {"kind": "mask", "ignore": 255}
+    mark = partial(TARGET.marked, about=about)
+    sheet = preview(images, masks, EVERYTHING, 0, 2, move=pixels, mark=mark, colours=TARGET.colours(("a", "b"), about))
+    (legend,) = sheet.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["b", "(ignored)"]
+    shown, plain = np.asarray(sheet.axes[0].images[0].get_array())[..., :3], np.asarray(_eight_bits(images[0]))
+    assert (shown[:6] == plain[:6]).all() and (shown[6:] != plain[6:]).any(axis=2).all()
+    assert not preview(images, masks % 255, EVERYTHING, 0, 2, move=pixels, mark=mark).legends

@@ -106,6 +106,34 @@ def test_graph_and_network_give_the_same_table(task: str, tmp_path: Path) -> Non
     assert f"{alike.primary}_without_twins" in alike.figures
 
 
+def test_what_the_data_ignores_is_not_judged_whatever_the_model_was_trained_on(tmp_path: Path) -> None:
+    # given a model of data that ignores nothing
+    plain = digits(tmp_path / "plain", "segmentation")
+    model = export(untrained(tmp_path / "student", plain), tmp_path / "graph")
+    # and the same data, of which the lower half is ignored
+    shard = plain.folder / "test-00000.parquet"
+    table = pq.read_table(shard)
+    masks = np.stack([np.asarray(Image.open(io.BytesIO(each))) for each in table.column("target").to_pylist()])
+    masks = masks.astype(np.uint8)
+    masks[:, 4:] = 255
+    (tmp_path / "ignoring").mkdir()
+    place = table.schema.get_field_index("target")
+    pq.write_table(
+        table.set_column(place, "target", [[png(mask) for mask in masks]]), tmp_path / "ignoring" / shard.name
+    )
+    card = plain.card.model_copy(update={"target": {"kind": "mask", "ignore": 255}})
+    (tmp_path / "ignoring" / "dataset.json").write_text(card.to_json(), encoding="utf-8")
+    ignoring = Dataset.load(tmp_path / "ignoring")
+    # when it answers for them
+    counts = np.array(predict(model, ignoring, "test").table.column("confusion").to_pylist())
+    # then the upper half is counted, and judged against corruptions too
+    assert (counts.sum(axis=1) == 4 * 8).all()
+    evidence, _ = quality(model, ignoring, CONFIG)
+    assert 0 < evidence.figures["mean_iou"].value < 1
+    with pytest.raises(ValueError, match="expected classes 0 to 1"):
+        predict(model, replace(ignoring, card=plain.card), "test")
+
+
 def test_answers_are_those_of_the_network_itself(tmp_path: Path) -> None:
     dataset = digits(tmp_path / "data", "classification")
     model = untrained(tmp_path / "student", dataset)

@@ -161,17 +161,17 @@ def test_versions_differ_by_boxes_and_not_by_their_order_or_their_classes_number
         for classes in (None, NAMES):
             first, turned, differs, none = TARGET.digests(column, classes).to_pylist()
             assert first == turned and len({first, differs, none}) == 3
-    renamed = TARGET.renamed(column_of([one]), NAMES, NAMES[::-1])
+    renamed = TARGET.renamed(column_of([one]), NAMES, NAMES[::-1], {})
     assert TARGET.digests(renamed, NAMES[::-1]).equals(TARGET.digests(column_of([one]), NAMES))
 
 
 def test_boxes_are_drawn_along_their_inner_edges_in_the_colour_of_their_class() -> None:
     picture = Image.new("L", (40, 30))
     row = [box(0, 4, 3, 20, 15), box(1, 25, 10, 40, 30), box(2, 1, 20, 8, 28, ignored=True)]
-    drawn = np.asarray(TARGET.drawn(picture, row))
-    colours = TARGET.colours(NAMES)
+    drawn = np.asarray(TARGET.drawn(picture, row, {}))
+    colours = TARGET.colours(NAMES, {})
     for name, corners in (("cat", [(3, 4), (3, 19), (14, 4), (14, 19)]), ("dog", [(10, 25), (29, 39)])):
         assert {tuple(drawn[at].tolist()) for at in corners} == {colours[name]}
     assert drawn[20, 1].tolist() == [160, 160, 160]
     assert not drawn[4:14, 5:19].any() and not drawn[:10].any(axis=2)[:, 21:].any()
-    assert TARGET.drawn(picture, []) is picture
+    assert TARGET.drawn(picture, [], {}) is picture

@@ -122,7 +122,7 @@ def test_labels_are_those_of_a_kind_that_has_one_a_sample(kind: TargetKind) -> N
 def test_renamed_targets_show_the_same_names_and_back_again_the_same(kind: TargetKind) -> None:
     given = GIVEN[kind.name]()
     other = ("dog", "nothing", "cat")
-    renamed = kind.renamed(given.column, NAMES, other)
+    renamed = kind.renamed(given.column, NAMES, other, {})
     assert renamed.type == kind.stored
 
     def named(column: pa.Array, names: tuple[str, ...]) -> list[set[str]]:
@@ -131,10 +131,11 @@ def test_renamed_targets_show_the_same_names_and_back_again_the_same(kind: Targe
         return [{names[number] for row, number in pairs if row == each} for each in range(len(column))]
 
     assert named(renamed, other) == named(given.column, NAMES)
-    back = kind.renamed(renamed, other, NAMES).take(pa.array(given.sound[:2]))
+    back = kind.renamed(renamed, other, NAMES, {}).take(pa.array(given.sound[:2]))
     assert back.equals(given.column.take(pa.array(given.sound[:2])))
     # a class that the data set does not declare is known no more
-    assert "dog" not in set().union(*named(kind.renamed(given.column, NAMES, ("nothing", "cat")), ("nothing", "cat")))
+    fewer = ("nothing", "cat")
+    assert "dog" not in set().union(*named(kind.renamed(given.column, NAMES, fewer, {}), fewer))
 
 
 def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_row(kind: TargetKind) -> None:
@@ -186,7 +187,7 @@ def test_two_versions_differ_where_targets_do_and_only_there(kind: TargetKind) -
         names, digests = kind.names(column, classes), kind.digests(column, classes)
         return list(zip(names.to_pylist(), digests.to_pylist(), strict=True))
 
-    assert compared(column, NAMES) == compared(kind.renamed(column, NAMES, other), other)
+    assert compared(column, NAMES) == compared(kind.renamed(column, NAMES, other, {}), other)
     first, second = compared(column, NAMES)
     assert first != second
     assert kind.digests(column, None).to_pylist() == kind.digests(column.take(pa.array([0, 1])), None).to_pylist()
@@ -213,11 +214,11 @@ def test_drawing_needs_nothing_but_the_picture(kind: TargetKind) -> None:
     given = GIVEN[kind.name]()
     picture = Image.new("L", (6, 4), 100)
     for target in given.column.to_pylist():
-        drawn = kind.drawn(picture, target)
+        drawn = kind.drawn(picture, target, {})
         assert drawn.size == picture.size
-    colours = kind.colours(NAMES)
+    colours = kind.colours(NAMES, {})
     assert set(colours) <= set(NAMES)
-    drawn = kind.drawn(picture, given.column[0].as_py())
+    drawn = kind.drawn(picture, given.column[0].as_py(), {})
     assert bool(colours) == (drawn.convert("RGB").getpixel((5, 2)) != (100, 100, 100))
 
 

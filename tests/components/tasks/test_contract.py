@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +31,7 @@ from components.runtimes.execution import answers, open_session
 from components.targets import values
 from components.tasks import capabilities, registry
 from components.tasks.network import network_answer, network_of
-from components.tasks.protocol import Batch, Task
+from components.tasks.protocol import Batch, Ignoring, Task
 from components.tasks.softmax import Softmax
 
 TASKS = registry.names()
@@ -592,6 +592,29 @@ def balances_classes(task: Any, given: Sample) -> None:
         task.balanced(plain, np.array([5, 5, 5]))
 
 
+def ignores_what_has_no_class(task: Any, given: Sample) -> None:
+    bound, unbound = task.bound({"ignore": 255}), task.bound({})
+    assert (bound.ignore, unbound.ignore) == (255, None)
+    masks, count = given.batch.targets, len(given.images)
+    views = Views(torch.zeros(2, count, dtype=torch.int64), torch.zeros(count, dtype=torch.bool))
+    lower = Transform(given.images.shape[1:3], views, pad=1)  # beyond the first row is nothing of the images
+    assert (bound.moved(masks, lower)[:, 0] == 255).all() and (unbound.moved(masks, lower)[:, 0] == 0).all()
+    assert unbound == task
+    targets = np.array(given.targets)
+    where = np.random.default_rng(0).random(targets.shape) < 0.3
+    targets[where] = 255
+    (made,) = outputs(given, 1)
+    other = torch.where(torch.from_numpy(where)[:, None], made.flip(1) * 3.0, made)  # the same elsewhere
+    batch = replace(given.batch, targets=torch.from_numpy(targets))
+    learnt = [{name: float(part) for name, part in bound.loss(each, batch).items()} for each in (made, other)]
+    assert learnt[0] == pytest.approx(learnt[1], rel=1e-5)
+    answers = [{name: value.numpy() for name, value in task.answer(each).items()} for each in (made, other)]
+    first, second = (bound.rows(answer, targets) for answer in answers)
+    assert first.keys() == second.keys() == task.rows(answers[0], given.targets).keys()
+    for name in first:
+        np.testing.assert_allclose(np.asarray(first[name]), np.asarray(second[name]))
+
+
 CAPABILITIES: dict[type, tuple[Callable[[Any, Sample], None], ...]] = {
     capabilities.WithClasses: (knows_each_class,),
     capabilities.WithConfusion: (counts_every_unit_once,),
@@ -610,6 +633,7 @@ CAPABILITIES: dict[type, tuple[Callable[[Any, Sample], None], ...]] = {
     capabilities.Distillable: (copies_a_teacher,),
     capabilities.WithNumbers: (compares_numbers_with_their_truths,),
     capabilities.SeveralLosses: (learns_by_each_loss,),
+    Ignoring: (ignores_what_has_no_class,),
 }
 
 

@@ -442,3 +442,24 @@ def test_every_kind_of_task_is_trained_by_this_loop(tmp_path: Path, data: Data, 
     train(job(task="segmentation", network=network, epochs=3), masks, tmp_path, on_event=events.append)
     assert epochs_of(events)[-1].metrics["validation_mean_iou"] > 0.7
     assert "train_dice_loss" in epochs_of(events)[-1].metrics
+
+
+def test_masks_of_which_a_half_is_ignored_are_learnt_from_the_other_half(tmp_path: Path, data: Data, job: Jobs) -> None:
+    # given masks whose left half is ignored
+    record = {"task": "segmentation", "classes": ("background", "ink"), "target": {"kind": "mask", "ignore": 255}}
+    parts = {}
+    for split in ("train", "validation"):
+        samples = getattr(data, split)
+        masks = (samples.images[..., 0] > 100).astype(np.uint8)
+        masks[:, :, : masks.shape[2] // 2] = 255
+        parts[split] = replace(samples, targets=masks)
+    ignoring = replace(data, card=data.card.model_copy(update=record), **parts)
+    # when a network is trained, with pictures that are moved
+    network = job().network.model_copy(update={"name": "unet", "arguments": {"width": 4}})
+    wanted = job(task="segmentation", network=network, epochs=2, augment=AugmentConfig(crop=1))
+    events: list[Event] = []
+    train(wanted, ignoring, tmp_path, on_event=events.append)
+    # then it learns, and is watched on, the other half
+    told = epochs_of(events)[-1].metrics
+    assert np.isfinite([told["train_loss"], told["validation_loss"]]).all()
+    assert told["validation_mean_iou"] > 0.5

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components import decoding
-from components.config import MaskValues
+from components.config import Ignored, MaskValues
 from components.data.errors import DataError
 from components.data.sources.annotations import frames
 from components.data.sources.base.faults import Fault, Kind
@@ -37,6 +37,7 @@ NO_CLASSES = Kind(
 )
 NO_COLOURS = Kind("mask", "masks", "in the colours that `source.values` lists", "of something else")
 UNNAMED = Kind("mask", "masks", "of the values that `source.values` lists", "of another value")
+NOTHING = Kind("mask", "masks", "with a pixel that is not ignored", "ignored as a whole")
 OTHER_SIZE = Kind("mask", "masks", "of the size of their pictures", "of another size")
 
 
@@ -62,23 +63,38 @@ def aligned(image: File, mask: File) -> bytes | Fault:
         return Fault(UNREADABLE, f"{mask.name} {error}")
 
 
-def target(image: File, mask: File, values: MaskValues | None) -> bytes | Fault:
-    """The mask of a picture as PNG of its upright size, whose pixels are numbers of classes; `values` as in the
-    catalogue."""
+def target(image: File, mask: File, values: MaskValues | None, ignored: Ignored = ()) -> bytes | Fault:
+    """The mask of a picture as PNG of its upright size, whose pixels are numbers of classes or `images.IGNORED`.
+
+    `values`, and what is `ignored`, are as in the catalogue.
+    """
     painted = values is not None and isinstance(np.ravel(np.array(values[0], dtype=object))[0], str)
-    found = coloured(mask, values) if painted else mask.content  # type: ignore[arg-type]
+    found = coloured(mask, values, ignored) if painted else mask.content  # type: ignore[arg-type]
     if isinstance(found, Fault):
         return found
     fitted = aligned(image, File(found, mask.name))
-    if painted or values is None or isinstance(fitted, Fault):
+    if not painted and (values is not None or ignored) and not isinstance(fitted, Fault):
+        fitted = renumbered(File(fitted, mask.name), values, ignored)  # type: ignore[arg-type]
+    if not ignored or isinstance(fitted, Fault):
         return fitted
-    return renumbered(File(fitted, mask.name), values)  # type: ignore[arg-type]
+    return judged(fitted, mask.name)
 
 
-def numbered(contents: Iterable[bytes], where: str, which: str) -> tuple[str, ...]:
+def judged(content: bytes, name: str) -> bytes | Fault:
+    """A mask of which something is not ignored."""
+    whole = bool((decoding.indices(content) == images.IGNORED).all())
+    return Fault(NOTHING, name) if whole else content
+
+
+def about(ignored: object) -> dict[str, int]:
+    """What a source says about its masks: what is ignored of them is `images.IGNORED`, however their files say it."""
+    return {"ignore": images.IGNORED} if ignored else {}
+
+
+def numbered(contents: Iterable[bytes], where: str, which: str, ignored: Ignored = ()) -> tuple[str, ...]:
     """`0`, `1`, … up to the largest number in masks; raises DataError where their pixels are other numbers than these.
 
-    `where` and `which` name the file and the masks in it.
+    `where` and `which` name the file and the masks in it. What is `ignored` is no class.
     """
     seen = np.zeros(_MOST + 2, dtype=bool)  # the last stands for all that is larger
     modes: Counter[str] = Counter()
@@ -88,8 +104,9 @@ def numbered(contents: Iterable[bytes], where: str, which: str) -> tuple[str, ..
             modes[mode] += 1
             seen[np.minimum(np.array(values, dtype=np.int64), _MOST + 1)] = True
     modes.pop("", None)
+    seen[np.array(ignored, dtype=np.int64)] = False
     found = np.flatnonzero(seen).tolist() or [0]
-    if found[-1] >= _MOST or 2 * len(found) < found[-1] + 1:
+    if found[-1] >= _MOST - bool(ignored) or 2 * len(found) < found[-1] + 1:
         names = ["background", *(f"class-{number}" for number in range(1, len(found)))][:_NAMED]
         keys = {"names": f"[{', '.join(names)}]", "values": str(found[:_NAMED])}
         entry = " and ".join(f"`{key}: {value}`" for key, value in keys.items())
@@ -97,9 +114,8 @@ def numbered(contents: Iterable[bytes], where: str, which: str) -> tuple[str, ..
         raise DataError(
             f"{where}: expected masks whose pixels are numbers of classes, 0, 1, 2 and so on, received values of "
             f"{listed(found)} in {which} (mode {' and '.join(sorted(modes))}); say which value is which class, such as "
-            f"{entry} under `source:` (`{options}`); a value that is to be ignored is listed with the "
-            "background's, as in "
-            "[[0, 255], 1]"
+            f"{entry} under `source:` (`{options}`); a value of pixels that are neither to be learnt nor judged is "
+            f"said as `ignore: {_MOST}`"
         )
     return tuple(str(number) for number in range(found[-1] + 1))
 
@@ -119,24 +135,32 @@ def _used(content: bytes) -> tuple[str, list[int]]:
     return image.mode, found
 
 
-def renumbered(mask: File, values: Sequence[int | Sequence[int]]) -> bytes | Fault:
-    """An aligned mask whose pixels are `values` (or one of several) → one whose pixels are these values' places."""
-    number = np.full(256, len(values), dtype=np.uint8)
-    for place, each in enumerate(values):
-        number[np.atleast_1d(each)] = place
+def renumbered(mask: File, values: Sequence[int | Sequence[int]] | None, ignored: Sequence[int] = ()) -> bytes | Fault:
+    """An aligned mask whose pixels are `values` (or one of several) → one whose pixels are these values' places.
+
+    Without `values`, pixels are numbers of classes already. What is `ignored` becomes `images.IGNORED`.
+    """
+    number, known = np.arange(256, dtype=np.uint8), np.zeros(256, dtype=bool)
+    if values is None:
+        known[: images.IGNORED] = True
+    for place, each in enumerate(values or ()):
+        number[np.atleast_1d(each)], known[np.atleast_1d(each)] = place, True
+    number[list(ignored)], known[list(ignored)] = images.IGNORED, True
     try:
         pixels = decoding.indices(mask.content)
     except decoding.UndecodableError as error:
         return Fault(UNREADABLE, f"{mask.name} {error}")
-    other = np.flatnonzero((number == len(values)) & (images.class_counts(pixels) > 0))
+    other = np.flatnonzero(~known & (images.class_counts(pixels) > 0))
     if len(other):
         return Fault(UNNAMED, f"{mask.name} has {listed(other.tolist())}")
     content: bytes = images.encode(number[pixels][None])[0].as_py()
     return content
 
 
-def coloured(mask: File, values: Sequence[str | Sequence[str]]) -> bytes | Fault:
+def coloured(mask: File, values: Sequence[str | Sequence[str]], ignored: Sequence[str] = ()) -> bytes | Fault:
     """A mask in colours (of a palette, or of red, green and blue) → one whose pixels are the places of these colours.
+
+    What is `ignored` becomes `images.IGNORED`.
 
     It is upright as its file says, like any picture; see-through pixels have the colour that lies below.
     """
@@ -148,11 +172,12 @@ def coloured(mask: File, values: Sequence[str | Sequence[str]]) -> bytes | Fault
         return Fault(NO_COLOURS, f"{mask.name} has mode {image.mode}")
     pixels = np.asarray(image.convert("RGB")).astype(np.int32)
     codes = (pixels[..., 0] << 16) | (pixels[..., 1] << 8) | pixels[..., 2]
-    result = np.full(codes.shape, len(values), dtype=np.uint8)
-    for place, each in enumerate(values):
+    result, known = np.zeros(codes.shape, dtype=np.uint8), np.zeros(codes.shape, dtype=bool)
+    for place, each in (*enumerate(values), *((images.IGNORED, colour) for colour in ignored)):
         for colour in np.atleast_1d(each).tolist():
-            result[codes == int(str(colour)[1:], 16)] = place
-    other = np.unique(codes[result == len(values)])
+            where = codes == int(str(colour)[1:], 16)
+            result[where], known[where] = place, True
+    other = np.unique(codes[~known])
     if len(other):
         said = ", ".join(f"#{code:06x}" for code in other[:4].tolist()) + (", …" if len(other) > 4 else "")
         return Fault(UNNAMED, f"{mask.name} has {said}")

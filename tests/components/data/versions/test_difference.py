@@ -162,6 +162,24 @@ def test_masks_are_compared_by_the_names_of_their_classes(tmp_path: Path) -> Non
     assert versions.diff(project, NAME, other, swapped).rows["id"].to_pylist() == ["b"]
 
 
+def test_pixels_that_are_ignored_on_both_sides_are_no_difference_and_that_they_are_is_said(tmp_path: Path) -> None:
+    def mask(*values: int) -> bytes:
+        return bytes(images.encode(np.array([[values]], dtype=np.uint8))[0].as_py())
+
+    project, about = new_project(tmp_path / "project"), {"kind": "mask", "ignore": 255}
+    swapped = (CLASSES[0], CLASSES[2], CLASSES[1])
+    before = [Sample("a", mask(0, 1, 255)), Sample("b", mask(0, 2, 0))]
+    plain = keep_version(project, [Sample("a", mask(0, 1, 0)), before[1]], classes=CLASSES)
+    one = keep_version(project, before, classes=CLASSES, target=about)
+    other = keep_version(
+        project, [Sample("a", mask(0, 2, 255)), Sample("b", mask(0, 1, 0))], classes=swapped, target=about
+    )
+    assert versions.diff(project, NAME, one, other).counts["label"] == 0
+    told = versions.diff(project, NAME, plain, one)
+    assert told.rows["id"].to_pylist() == ["a"] and told.notes == ("pixels of masks are ignored now",)
+    assert versions.diff(project, NAME, one, plain).notes == ("pixels of masks are ignored no longer",)
+
+
 def test_an_id_that_occurs_twice_is_two_samples(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     one = keep_version(project, [Sample("a"), Sample("a", picture="another")])

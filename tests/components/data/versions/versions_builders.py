@@ -42,7 +42,12 @@ def new_project(root: Path) -> Path:
 
 
 def write_version(
-    folder: Path, samples: list[Sample], classes: tuple[str, ...] = ("cat", "dog"), name: str = NAME, size: int = 8
+    folder: Path,
+    samples: list[Sample],
+    classes: tuple[str, ...] = ("cat", "dog"),
+    name: str = NAME,
+    size: int = 8,
+    target: dict[str, Any] | None = None,
 ) -> Path:
     """A prepared folder as `prepare` lays it out, with images of random-looking bytes."""
     groups = tuple(sorted({group for sample in samples for group in sample.groups}))
@@ -63,6 +68,7 @@ def write_version(
         task="segmentation" if mask else "classification",
         classes=classes,
         groups=groups,
+        target=target or {},
         input=InputSpec(height=size, width=size, channels=1, mean=(0.5,), std=(0.5,)),
         splits={split: sum(sample.split == split for sample in samples) for split in splits[:3]},
         fingerprint="0" * 64,
