@@ -42,14 +42,14 @@ class Network(Protocol):
     """What every architecture offers.
 
     Where the last layer is linear in the embedding, it is an `nn.Linear` called `head`, and the outputs are
-    `head(embed(images))`: so it can be fitted again by itself. It is so in all but the U-Net, whose head is a 1×1
-    convolution over the finest features, and whose `features` are two maps, the deepest and the finest.
+    `head(embed(images))`: so it can be fitted again by itself. It is so in all but the U-Net and the detector, whose
+    head is a 1×1 convolution over the finest features, and whose `features` are two maps, the deepest and the finest.
     """
 
     head: nn.Module
 
     def __call__(self, images: Tensor) -> Tensor:
-        """`(N, C, H, W)` in [0, 1] → raw outputs `(N, K)` or `(N, K, H, W)`."""
+        """`(N, C, H, W)` in [0, 1] → raw outputs `(N, K)`, `(N, K, H, W)` or `(N, L, 8 + K)`."""
         ...
 
     def features(self, images: Tensor) -> Any:
@@ -64,13 +64,15 @@ class Network(Protocol):
 EntryPoint = TypeVar("EntryPoint", bound=Callable[..., nn.Module])
 _entries: dict[str, Callable[..., nn.Module]] = {}
 _gives: dict[str, str] = {}
-VECTOR, MAP = "vector", "map"  # what a network gives: (N, K), or (N, K, H, W)
+# What a network gives: (N, K), (N, K, H, W), or (N, L, 8 + K): of each of L places a prior box (centre, width, height)
+# and the box that is said (left, top, right, bottom), both in pixels and float32, and a logit per class.
+VECTOR, MAP, BOXES = "vector", "map", "boxes"
 
 
 def register(name: str, *, gives: str = VECTOR) -> Callable[[EntryPoint], EntryPoint]:
     """Add an entry point `(inputs: InputSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises.
 
-    `gives` is the form of its outputs: `VECTOR`, `MAP`, or what the family alone gives.
+    `gives` is the form of its outputs: `VECTOR`, `MAP`, `BOXES`, or what the family alone gives.
 
     One that has an argument `parts: Parts` takes the arguments that all compact networks share.
     """

@@ -76,7 +76,10 @@ def test_every_mistake_is_told_at_once_and_nothing_is_started(fresh: Path) -> No
 def test_a_network_that_does_not_exist_is_a_mistake_of_the_configuration_too(fresh: Path) -> None:
     done = convoy(fresh, "run", "-r", "digits", "-S", "student.network.name=resnet9000")
     assert done.returncode == 2
-    assert "line.student.network.name: expected one of convnext, densenet, mobilenet, residual, unet, " in done.stderr
+    assert (
+        "line.student.network.name: expected one of convnext, densenet, detector, mobilenet, residual, unet, "
+        in done.stderr
+    )
     assert "received 'resnet9000'; did you mean resnet50?" in done.stderr
 
 

@@ -71,7 +71,7 @@ def test_outputs_and_embeddings_have_their_shapes_and_no_nan(name: str, channels
     built = network(name, inputs=inputs)
     with torch.inference_mode():
         outputs, embedding = built(images(3, inputs)), built.embed(images(3, inputs))
-    assert outputs.shape in {(3, OUTPUTS), (3, OUTPUTS, 16, 24)}
+    assert outputs.shape in {(3, OUTPUTS), (3, OUTPUTS, 16, 24), (3, 2 * 3, 8 + OUTPUTS)}
     assert embedding.ndim == 2
     assert len(embedding) == 3
     assert torch.isfinite(outputs).all()
@@ -107,6 +107,7 @@ def test_images_are_normalised_inside_by_the_training_splits_statistics(name: st
     [
         (NetworkConfig(name="convnext"), 8, 3, "at least 4×4 pixels, received 8×3"),
         (NetworkConfig(name="densenet"), 3, 8, "at least 4×4 pixels, received 3×8"),
+        (NetworkConfig(name="detector"), 7, 8, "at least 8×8 pixels, received 7×8"),
         (NetworkConfig(name="mobilenet", arguments={"stride": 2}), 7, 8, "at least 8×8 pixels, received 7×8"),
         (NetworkConfig(name="residual"), 3, 8, "at least 4×4 pixels, received 3×8"),
         (NetworkConfig(name="unet"), 16, 18, "multiples of 4, received 16×18"),
@@ -129,7 +130,9 @@ def test_the_smallest_and_odd_images_that_an_architecture_allows_pass_through_it
 def test_an_unknown_architecture_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigurationError) as error:
         registry.build(NetworkConfig(name="perceptron"), spec(), OUTPUTS)
-    assert str(error.value).startswith("network.name: expected one of convnext, densenet, mobilenet, residual, unet, ")
+    assert str(error.value).startswith(
+        "network.name: expected one of convnext, densenet, detector, mobilenet, residual, unet, "
+    )
     assert str(error.value).endswith("torchvision:NAME or timm:NAME, received 'perceptron'")
 
 

@@ -25,6 +25,7 @@ FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("densenet", {"blocks": 2}),
     ("convnext", {"blocks": 1, "normalization": "group"}),
     ("unet", {}),
+    ("detector", {"anchors": "8x8,16x8"}),
 ]
 
 
