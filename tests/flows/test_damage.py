@@ -49,7 +49,9 @@ def test_what_is_damaged_is_done_again_and_named_and_what_comes_out_the_same_is_
     assert "model.safetensors: expected" in done["train"].because
     assert f"run {next(each.run_id for each in outcome.done if each.step == 'train')}" in done["train"].because
     assert "model.onnx: expected SHA-256" in done["quantize"].because
-    assert "evidence.json: expected" in done["evaluate"].because
+    # On a busy machine another engine may have come out as the fastest: then it is another artifact that is judged.
+    same = again.assessment.evidence.model == outcome.assessment.evidence.model
+    assert ("evidence.json: expected" if same else "changed: inputs") in done["evaluate"].because
     assert "done again: the result of run" in done["train"].summary
     assert line("digits").unchanged
 
