@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components import offered
-from components.config import ArraysSource, DatasetConfig, FashionMnistSource, IdxSource, Located, Source
+from components.config import ArraysSource, DatasetConfig, FashionMnistSource, IdxSource, Located, ScenesSource, Source
 from components.data.errors import DataError
 from components.data.places import DOWNLOADS, FOLDERS, KEPT, STATE
 
@@ -35,7 +35,7 @@ def check_entry(name: str, config: DatasetConfig, project: Path) -> None:
 
 def check_source(source: Source | Located, project: Path, name: str = "NAME") -> None:
     """The same of all the places that a `source:` section names; addresses are not looked at."""
-    if isinstance(source, FashionMnistSource):
+    if isinstance(source, FashionMnistSource | ScenesSource):
         for key, value in (("source.mirror", source.mirror), ("CONVOY_MIRROR", os.environ.get("CONVOY_MIRROR"))):
             if value is not None and (mirror := here(value, Path.cwd())) is not None:
                 check_path(mirror, project, key, name, above=False)  # four files of it are read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from PIL import Image
 from components import decoding
 from components.config import ScenesSource
 from components.data.errors import DataError
-from components.data.sources import scenes
+from components.data.sources import fashion_mnist, scenes
+from components.data.sources.places.download import Expected
 from components.targets.flat_boxes import Flat, flat
-from tests.components.data.sources.source_builders import read
+from tests.components.data.sources.source_builders import idx_bytes, read
 
 PLAIN = {"kind": "scenes", "scenes": 80, "size": 64}
 
@@ -125,3 +127,26 @@ def test_what_is_no_cut_out_is_named(tmp_path: Path) -> None:
         Image.new("RGB", (20, 20)).save(path)
     with pytest.raises(DataError, match=r"bar/\d\.png: expected a cut-out, .* received one without transparency"):
         read(source)
+
+
+def test_fashion_mnist_s_own_test_items_are_those_of_the_test_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given the four files, small, in which every picture of the test split is brighter than any other
+    folder, files = tmp_path / fashion_mnist.FOLDER, {}
+    folder.mkdir(parents=True)
+    for stem, count, level in (("train", 120, 120), ("t10k", 40, 250)):
+        pixels = np.full((count, 28, 28), level, np.uint8)
+        parts = {"images-idx3-ubyte": pixels, "labels-idx1-ubyte": np.arange(count, dtype=np.uint8) % 10}
+        for kind, values in parts.items():
+            content = idx_bytes(values)
+            files[f"{stem}-{kind}"] = Expected(hashlib.sha256(content).hexdigest(), len(content))
+            (folder / f"{stem}-{kind}").write_bytes(content)
+    monkeypatch.setattr(fashion_mnist, "FILES", files)
+    source = ScenesSource.model_validate(PLAIN | {"items": "fashion-mnist"})
+    things = scenes._clothes(source, tmp_path)
+    assert {split: len(each.classes) for split, each in things.items()} == {"train": 110, "validation": 10, "test": 40}
+    assert {round(each.thing(0).ink.max() * 255) for each in things.values()} == {120, 250}
+    assert things["test"].thing(3).ink.min() * 255 == pytest.approx(250)
+    data = scenes.read(source, tmp_path)
+    assert data.classes == fashion_mnist.CLASSES and sum(map(len, data.tables)) == 80
