@@ -23,7 +23,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model as Package
 from mlflow.models import ModelSignature
-from mlflow.types.schema import ColSpec, DataType, Map, Schema
+from mlflow.types.schema import Array, ColSpec, DataType, Map, Schema
 
 from components import decoding, machine, texts
 from components.artifacts import Evidence, Model, Predictions
@@ -55,6 +55,8 @@ TYPES: dict[str, Any] = {  # of a column of an answer, as MLflow knows it
     "double": DataType.double,
     "doubles": Map(DataType.double),
     "strings": Map(DataType.string),
+    "list of string": Array(DataType.string),
+    "list of double": Array(DataType.double),
 }
 DESCRIPTION = 4000  # characters: MLflow keeps 5,000
 OPENING = "\n## Training"  # where the card's first lines end

@@ -58,8 +58,8 @@ WRONG = [
     ({"line__prune": {"kind": "2:4", "epochs": 1, "rounds": 2}}, "line.prune.rounds: expected 1, received 2"),
     (
         {"line__student__unlabelled": "fashion-mnist"},
-        "line.student.unlabelled: expected one of digits, digits-measure, digits-segment, since fashion-mnist is "
-        "learnt from anyway, received 'fashion-mnist'",
+        "line.student.unlabelled: expected one of digits, digits-measure, digits-segment, scenes-detect, since "
+        "fashion-mnist is learnt from anyway, received 'fashion-mnist'",
     ),
     (
         {"line__student__unlabelled": "digits"},
@@ -93,7 +93,8 @@ WRONG = [
     ({"line__augment__erase_area": [0.5]}, "line.augment.erase_area.1: expected a value, received nothing"),
     (
         {"line__dataset": "imagenet"},
-        "line.dataset: expected one of digits, digits-measure, digits-segment, fashion-mnist, received 'imagenet'",
+        "line.dataset: expected one of digits, digits-measure, digits-segment, fashion-mnist, scenes-detect, received "
+        "'imagenet'",
     ),
     ({"datasets__digits__image__channels": 2}, "datasets.digits.image.channels: expected 1 or 3, received 2"),
     (

@@ -160,8 +160,8 @@ def test_every_member_is_found_by_its_name_without_being_imported() -> None:
         "print(m.TASKS.names(), m.FAMILIES.names(), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    families = ["convnext", "densenet", "mobilenet", "residual", "unet"]
-    assert done.stdout.strip() == f"{['classification', 'regression', 'segmentation']} {families} False"
+    families = ["convnext", "densenet", "detector", "mobilenet", "residual", "unet"]
+    assert done.stdout.strip() == f"{['classification', 'detection', 'regression', 'segmentation']} {families} False"
     assert Member(SOURCES, "fashion-mnist").exists
     assert not Member(FAMILIES, "ensemble").exists
 

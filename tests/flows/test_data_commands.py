@@ -300,6 +300,7 @@ def test_the_catalogue_is_listed_for_programs_too(shell: Shell) -> None:
         "digits": "not prepared",
         "digits-segment": "not prepared",
         "digits-measure": "not prepared",
+        "scenes-detect": "not prepared",
     }
 
 

@@ -7,8 +7,8 @@ what somebody answers who knows. What only a softmax claims is in `test_softmax`
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +49,8 @@ class Given:
     perfect: Callable[[np.ndarray], dict[str, np.ndarray]]  # targets → the answer of somebody who knows
     wrong: Callable[[np.ndarray], np.ndarray]  # targets → others that are as wrong as can be, every one of them
     target: dict[str, Any]  # what the card keeps of them
+    plain: Callable[[np.ndarray], np.ndarray] = np.zeros_like  # targets → others that show the first class alone
+    sizes: Mapping[str, int] = field(default_factory=dict)  # of an answer's own dimensions
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,43 @@ def measured_digits() -> Given:
     return Given(images, targets, config, (), perfect, far, record)
 
 
-BY_TARGET: dict[str, Callable[[], Given]] = {"class": labelled_digits, "mask": masked_digits, "values": measured_digits}
+def boxed_digits() -> Given:
+    """8 scenes of 32×32 with one to three digits, 16×16 each; half of the digits are said to be all but covered."""
+    digits_, labels = digits()
+    random = np.random.default_rng(0)
+    images, targets = np.zeros((8, 32, 32), np.uint8), np.zeros((8, 4, 7), np.float32)
+    targets[:, :, 0] = -1
+    for number, (image, target) in enumerate(zip(images, targets, strict=True)):
+        for row, corner in enumerate(random.permutation(4)[: 1 + number % 3]):
+            digit = random.integers(len(digits_))
+            top, left = 16 * (corner // 2), 16 * (corner % 2)
+            image[top : top + 16, left : left + 16] = np.kron(digits_[digit], np.ones((2, 2), np.uint8))
+            target[row] = (labels[digit], left, top, left + 16, top + 16, 0, (1.0, 0.3)[row % 2])
+
+    def perfect(targets: np.ndarray) -> dict[str, np.ndarray]:
+        valid = targets[:, :, 0] >= 0
+        labels = targets[:, :, 0].astype(np.int64)
+        return {"boxes": targets[:, :, 1:5], "scores": valid.astype(np.float32), "labels": labels, "valid": valid}
+
+    def relabelled(label: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+        def other(targets: np.ndarray) -> np.ndarray:
+            labels = targets[:, :, :1]
+            return np.concatenate([np.where(labels >= 0, label(labels), labels), targets[:, :, 1:]], axis=2)
+
+        return other
+
+    config = NetworkConfig(name="detector", arguments={"width": 8, "normalization": "group"})
+    wrong, plain = relabelled(next_class), relabelled(np.zeros_like)
+    record = {"kind": "boxes", "most": 4}
+    return Given(images, targets, config, CLASSES, perfect, wrong, record, plain, {"detections": 16})
+
+
+BY_TARGET: dict[str, Callable[[], Given]] = {
+    "boxes": boxed_digits,
+    "class": labelled_digits,
+    "mask": masked_digits,
+    "values": measured_digits,
+}
 
 
 def sample(name: str) -> Sample:
@@ -305,10 +343,10 @@ def test_no_samples_have_no_figures_rather_than_an_error_or_a_flattering_one(nam
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_batch_of_nothing_but_zeros_can_be_learned_and_judged(name: str) -> None:
-    """Of labels: one class alone; of masks: scenes that show only background."""
+    """Of labels and boxes: one class alone; of masks: scenes that show only background."""
     given = sample(name)
     task = given.task
-    background = torch.zeros_like(given.batch.targets)
+    background = torch.from_numpy(given.given.plain(given.targets))
     network = network_of(task, given.config, given.card)
     loss = task.loss(network(given.batch.images), Batch(given.batch.images, background))["loss"]
     loss.backward()
@@ -357,7 +395,8 @@ def test_an_answer_is_what_the_task_says_is_exported(name: str) -> None:
     task = given.task
     network = network_of(task, given.config, given.card).eval()
     answer = network_answer(task, network, given.batch.images)
-    sizes = {"classes": len(CLASSES), "values": 2, "height": given.card.input.height, "width": given.card.input.width}
+    space = {"height": given.card.input.height, "width": given.card.input.width}
+    sizes = {"classes": len(CLASSES), "values": 2, **space, **given.given.sizes}
     assert any(output.measured for output in task.spec.outputs)
     assert list(answer) == [output.name for output in task.spec.outputs]
     for output in task.spec.outputs:
@@ -532,7 +571,7 @@ def is_as_sure_as_it_is_right(task: Any, given: Sample) -> None:
 
 def knows_each_class(task: Any, given: Sample) -> None:
     """Of a class that is not there, nothing."""
-    background = np.zeros_like(given.targets)
+    background = given.given.plain(given.targets)
     classes = task.by_class(judged(task, given, given.given.perfect(background), background))
     assert list(classes) == list(given.card.classes)
     assert all(value == 1.0 for value in classes["first"].values())
@@ -660,7 +699,7 @@ def test_what_a_task_claims_to_support_it_does(name: str, check: Callable[[Any, 
 
 
 def test_there_is_a_task_to_hold_to_the_contract() -> None:
-    assert {"classification", "regression", "segmentation"} <= set(TASKS)
+    assert {"classification", "detection", "regression", "segmentation"} <= set(TASKS)
     assert all(registry.get(name).spec.name == name for name in TASKS)
 
 
