@@ -31,6 +31,7 @@ EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
     "manifest hands/hands.csv": (2, {None}, (), False),
     "manifest shelf/boxes.csv": (2, {None}, (), False),
     "masks cells": (2, {None}, (), False),
+    "masks organs": (2, {None}, (), False),
     "coco street": (3, {None}, ("group_image",), False),
     "coco street masks": (2, {None}, (), False),
     "coco town": (2, {"train", "validation"}, ("group_city", "group_image"), False),
@@ -104,7 +105,10 @@ def _build(section: Section, base: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             images = np.stack([pixels(each, SCENE)[..., 0] for each in labels])
             path.write_bytes(idx_bytes(images if "images" in name else labels))
         elif "mask" in name or "SegmentationClass" in name:
-            Image.fromarray(pixels(number, SCENE)[..., 0] // 64).save(path)
+            mask = pixels(number, SCENE)[..., 0] // 64
+            if section.title == "Pixels of no class":
+                mask[0] = 255
+            Image.fromarray(mask).save(path)
         else:
             assert path.suffix in SUFFIXES
             Image.fromarray(pixels(number, SCENE)).save(path)
