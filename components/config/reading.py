@@ -249,7 +249,11 @@ def _mistake(item: Any, values: Any) -> tuple[str, str, str]:
 def _key(location: tuple[int | str, ...], values: Any) -> str:
     """The dotted key as the file has it: without the names of a union's members, which pydantic puts between."""
     parts = []
+    tagged: Any = None  # the section whose member's name has been left out
     for number, part in enumerate(location):
+        if isinstance(values, Mapping) and values is not tagged and part == values.get("kind") and part in values:
+            tagged = values  # the member is called as one of its own keys, which comes behind it
+            continue
         if part in (values if isinstance(values, Mapping) else range(len(values) if isinstance(values, list) else 0)):
             values = values[part]
         elif isinstance(part, str) and (not isinstance(values, Mapping) or number < len(location) - 1):
