@@ -4,9 +4,6 @@ a null, one that cannot be read, one of no known class."""
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,75 +12,20 @@ import pytest
 from PIL import Image
 
 from components.artifacts import DatasetCard, InputSpec
-from components.inputs import images
 from components.members import TARGETS
 from components.targets import registry
 from components.targets.protocol import UNKNOWN, TargetKind, UnreadableTargetError
+from tests.components.targets.target_builders import NAMES, given_of
 
-NAMES = ("nothing", "cat", "dog")
 SPEC = InputSpec(height=4, width=6, channels=1, mean=(0.5,), std=(0.2,))
 CARD = DatasetCard(name="n", task="t", classes=NAMES, groups=(), input=SPEC, splits={}, fingerprint="")
-ABOUT = {"values": {"names": ("price", "rooms"), "units": ("€", "")}}  # what a source says besides classes
-
-
-@dataclass(frozen=True)
-class Given:
-    """A column, and what is in it."""
-
-    column: pa.Array
-    shown: list[set[int]]  # classes of each row
-    sound: list[int]  # rows that become arrays
-
-
-def _masks(values: list[list[int] | None]) -> list[bytes | None]:
-    """Of each the left and the right half of a mask."""
-    halves = [None if each is None else np.repeat(np.repeat([each], 4, axis=0), 3, axis=1) for each in values]
-    return [None if each is None else images.encode(each[None].astype(np.uint8))[0].as_py() for each in halves]
-
-
-def _box(label: int, left: float, top: float, right: float, bottom: float, **other: Any) -> dict[str, Any]:
-    box = {"label": label, "left": left, "top": top, "right": right, "bottom": bottom}
-    return {**box, "ignored": False, "visible": 1.0, **other}
-
-
-GIVEN: dict[str, Callable[[], Given]] = {
-    "class": lambda: Given(
-        pa.array([2, 0, None, 7, -1, 1], pa.int64()), [{2}, {0}, set(), set(), set(), {1}], [0, 1, 5]
-    ),
-    "mask": lambda: Given(
-        pa.array([*_masks([[0, 2], [0, 0], None, [1, 7]]), b"no mask"], pa.binary()),
-        [{0, 2}, {0}, set(), {1}, set()],
-        [0, 1, 3],
-    ),
-    "boxes": lambda: Given(
-        pa.array(
-            [
-                [_box(2, 1, 0, 6, 4), _box(0, 0.5, 1, 2, 3, visible=0.25), _box(2, 5.5, 0, 6, 1)],
-                [_box(1, 0, 0, 6, 4), _box(0, 1, 1, 2, 2, ignored=True)],
-                [],
-                [_box(7, 0, 0, 6, 1), _box(-1, 5, 0, 6, 1)],
-                None,
-                [_box(1, 0, 0, math.nan, 1)],
-                [_box(1, 0, 0, 1, 1)] * 4,
-            ],
-            registry.get("boxes").stored,
-        ),
-        [{0, 2}, {1}, set(), set(), set(), {1}, {1}],
-        [0, 1, 2, 3],
-    ),
-    "values": lambda: Given(
-        pa.array([[12.5, 3.0], [0.1, 1.0], None, [1.0], [math.nan, 2.0], [1e6, -4.0]], registry.get("values").stored),
-        [set()] * 6,
-        [0, 1, 5],
-    ),
-}
 
 
 def card(kind: TargetKind, spec: InputSpec = SPEC) -> DatasetCard:
     """As prepared, of the sound targets."""
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     learnt = given.column.take(pa.array(given.sound))
-    record = kind.record(ABOUT.get(kind.name, {}), [learnt.slice(0, 1), learnt.slice(1)])
+    record = kind.record(given.about, [learnt.slice(0, 1), learnt.slice(1)])
     classes = () if kind.labelled == "never" else NAMES
     return CARD.model_copy(update={"target": record, "input": spec, "classes": classes})
 
@@ -95,12 +37,12 @@ def kind(request: pytest.FixtureRequest) -> TargetKind:
 
 def test_each_is_called_as_its_file_and_is_known_by_name_only() -> None:
     assert [registry.get(name).name for name in TARGETS.names()] == TARGETS.names()
-    with pytest.raises(ValueError, match="expected one of boxes, class, mask, values"):
+    with pytest.raises(ValueError, match=f"expected one of {', '.join(TARGETS.names())}, received"):
         registry.get("boxes_of_chocolate")
 
 
 def test_what_is_shown_is_each_class_once_and_counted_by_part(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     shown = kind.shown(given.column, len(NAMES))
     pairs = list(zip(shown.rows.tolist(), shown.classes.tolist(), strict=True))
     assert len(pairs) == len(set(pairs))
@@ -113,14 +55,14 @@ def test_what_is_shown_is_each_class_once_and_counted_by_part(kind: TargetKind) 
 
 
 def test_labels_are_those_of_a_kind_that_has_one_a_sample(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     one = [next(iter(each)) if len(each) == 1 else UNKNOWN for each in given.shown]
     expected = one if kind.labelled == "once" else [UNKNOWN] * len(one)
     assert kind.labels(given.column, len(NAMES)).tolist() == expected
 
 
 def test_renamed_targets_show_the_same_names_and_back_again_the_same(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     other = ("dog", "nothing", "cat")
     renamed = kind.renamed(given.column, NAMES, other, {})
     assert renamed.type == kind.stored
@@ -139,7 +81,7 @@ def test_renamed_targets_show_the_same_names_and_back_again_the_same(kind: Targe
 
 
 def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_row(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     layout = kind.layout(card(kind))
     for count in (0, 1, len(given.sound)):
         arrays = kind.arrays(given.column.take(pa.array(given.sound[:count], pa.int64())), card(kind))
@@ -155,7 +97,7 @@ def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_r
 
 
 def test_a_target_follows_its_picture_or_stays_where_it_does_not_go_with_it(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     column = given.column.take(pa.array(given.sound))
     larger = kind.fitted(column, [(6, 4)] * len(column), (12, 8), "stretch")
     spec = SPEC.model_copy(update={"height": 8, "width": 12})
@@ -169,7 +111,7 @@ def test_a_target_follows_its_picture_or_stays_where_it_does_not_go_with_it(kind
 
 def test_expectations_are_ones_that_great_expectations_knows_of_columns_that_there_are(kind: TargetKind) -> None:
     known = importlib.import_module("great_expectations.expectations")
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     facts = kind.facts(given.column, card(kind))
     assert all(len(values) == len(given.column) for values in facts.values())
     for expectation in kind.expectations(card(kind)):
@@ -179,7 +121,7 @@ def test_expectations_are_ones_that_great_expectations_knows_of_columns_that_the
 
 
 def test_two_versions_differ_where_targets_do_and_only_there(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     column = given.column.take(pa.array(given.sound[:2]))
     other = ("dog", "nothing", "cat")
 
@@ -194,7 +136,7 @@ def test_two_versions_differ_where_targets_do_and_only_there(kind: TargetKind) -
 
 
 def test_a_page_counts_every_sound_target_in_some_part(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     parts, parted = kind.parts(card(kind)), kind.parted(given.column, card(kind))
     assert parts and len(set(parts)) == len(parts)
     assert set(parted.rows.tolist()) >= {row for row in given.sound if kind.labelled == "never" or given.shown[row]}
@@ -203,7 +145,7 @@ def test_a_page_counts_every_sound_target_in_some_part(kind: TargetKind) -> None
 
 
 def test_numbered_anew_targets_show_the_same_names(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     column = given.column.take(pa.array(given.sound[:2]))
     numbered = kind.numbered(column, np.array([0, 2, 1]))
     assert numbered.type == kind.stored
@@ -211,7 +153,7 @@ def test_numbered_anew_targets_show_the_same_names(kind: TargetKind) -> None:
 
 
 def test_drawing_needs_nothing_but_the_picture(kind: TargetKind) -> None:
-    given = GIVEN[kind.name]()
+    given = given_of(kind.name)
     picture = Image.new("L", (6, 4), 100)
     for target in given.column.to_pylist():
         drawn = kind.drawn(picture, target, {})
@@ -226,4 +168,4 @@ def test_a_kind_is_what_the_card_says_or_what_the_column_shows(kind: TargetKind)
     assert registry.stored_as(kind.stored, card(kind)) is kind
     with pytest.raises(ValueError, match="received float"):
         registry.stored_as(pa.float32(), CARD)
-    assert replace(GIVEN[kind.name]()).column.type == kind.stored
+    assert given_of(kind.name).column.type == kind.stored

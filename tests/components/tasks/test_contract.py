@@ -1,14 +1,14 @@
 """What every registered task must do: a task added to the registry is held to all of this without a new test.
 
-Only what differs by the kind of target is written per target: a few real digits, an architecture that fits them, and
-what somebody answers who knows. What only a softmax claims is in `test_softmax`.
+Only what differs by the kind of target is written per target, in `given/`: a few real digits, an architecture that
+fits them, and what somebody answers who knows. What only a softmax claims is in `test_softmax`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 from components.artifacts import DatasetCard, InputSpec, Model, ModelCard, Predictions, write_model
 from components.augment.policy import Transform, Views
@@ -28,29 +27,14 @@ from components.export.export import export
 from components.models.ensemble import FUSIONS, MEANS
 from components.models.network import save_weights
 from components.runtimes.execution import answers, open_session
-from components.targets import values
 from components.tasks import capabilities, registry
 from components.tasks.network import network_answer, network_of
 from components.tasks.protocol import Batch, Ignoring, Task
 from components.tasks.softmax import Softmax
+from tests.components.tasks.task_builders import CLASSES, Given, given_of
 
 TASKS = registry.names()
 STEPS = 100  # of Adam on one batch; every task of the registry is well below its limits after 60
-
-
-@dataclass(frozen=True)
-class Given:
-    """A few pictures with targets of one kind, a small network for them, and who knows them."""
-
-    images: np.ndarray  # uint8 (N, H, W)
-    targets: np.ndarray
-    config: NetworkConfig
-    classes: tuple[str, ...]
-    perfect: Callable[[np.ndarray], dict[str, np.ndarray]]  # targets → the answer of somebody who knows
-    wrong: Callable[[np.ndarray], np.ndarray]  # targets → others that are as wrong as can be, every one of them
-    target: dict[str, Any]  # what the card keeps of them
-    plain: Callable[[np.ndarray], np.ndarray] = np.zeros_like  # targets → others that show the first class alone
-    sizes: Mapping[str, int] = field(default_factory=dict)  # of an answer's own dimensions
 
 
 @dataclass(frozen=True)
@@ -77,107 +61,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-CLASSES = ("first", "second", "third")
-
-
-def one_hot(targets: np.ndarray) -> dict[str, np.ndarray]:
-    """All probability on the truth."""
-    truth = np.eye(len(CLASSES), dtype=np.float32)[targets]
-    return {"probabilities": np.moveaxis(truth, -1, 1), "prediction": targets}
-
-
-def next_class(targets: np.ndarray) -> np.ndarray:
-    return (targets + 1) % len(CLASSES)
-
-
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    """16 digits, 0, 1 and 2, at 8×8."""
-    source = load_digits(n_class=3)
-    return np.round(source.images[:16] * 255 / 16).astype(np.uint8), source.target[:16].astype(np.int64)
-
-
-def labelled_digits() -> Given:
-    images, labels = digits()
-    config = NetworkConfig(name="residual", arguments={"width": 8})
-    return Given(images, labels, config, CLASSES, one_hot, next_class, {})
-
-
-def masked_digits() -> Given:
-    """8 scenes of 16×16 with a 0 and a 1 in corners; where there is ink, there is the digit's class."""
-    digits_, labels = digits()
-    random = np.random.default_rng(0)
-    images, masks = np.zeros((8, 16, 16), np.uint8), np.zeros((8, 16, 16), np.int64)
-    for image, mask in zip(images, masks, strict=True):
-        for label, corner in zip((0, 1), random.permutation(4)[:2], strict=True):
-            place = (slice(corner // 2 * 8, corner // 2 * 8 + 8), slice(corner % 2 * 8, corner % 2 * 8 + 8))
-            drawn = digits_[random.choice(np.flatnonzero(labels == label))]
-            image[place], mask[place] = drawn, np.where(drawn > 80, label + 1, 0)
-    config = NetworkConfig(name="unet", arguments={"width": 8, "depth": 2})
-    return Given(images, masks, config, CLASSES, one_hot, next_class, {})
-
-
-def measured_digits() -> Given:
-    """Each digit's number, and how much ink it has, in units of very different sizes."""
-    images, labels = digits()
-    targets = np.stack([labels, images.mean(axis=(1, 2)) * 1000.0], axis=1).astype(np.float32)
-    column = pa.array(targets.astype(np.float64).tolist(), values.TARGET.stored)
-    record = values.TARGET.record({"names": ("number", "ink"), "units": ("", "mg")}, [column])
-    scale = np.array(record["std"])
-
-    def perfect(targets: np.ndarray) -> dict[str, np.ndarray]:
-        ends = {"low": targets - scale, "high": targets + scale}
-        return {"value": targets, **{name: each.astype(np.float32) for name, each in ends.items()}}
-
-    def far(targets: np.ndarray) -> np.ndarray:
-        return (targets + 10.0 * scale).astype(np.float32)
-
-    config = NetworkConfig(name="residual", arguments={"width": 8})
-    return Given(images, targets, config, (), perfect, far, record)
-
-
-def boxed_digits() -> Given:
-    """8 scenes of 32×32 with one to three digits, 16×16 each; half of the digits are said to be all but covered."""
-    digits_, labels = digits()
-    random = np.random.default_rng(0)
-    images, targets = np.zeros((8, 32, 32), np.uint8), np.zeros((8, 4, 7), np.float32)
-    targets[:, :, 0] = -1
-    for number, (image, target) in enumerate(zip(images, targets, strict=True)):
-        for row, corner in enumerate(random.permutation(4)[: 1 + number % 3]):
-            digit = random.integers(len(digits_))
-            top, left = 16 * (corner // 2), 16 * (corner % 2)
-            image[top : top + 16, left : left + 16] = np.kron(digits_[digit], np.ones((2, 2), np.uint8))
-            target[row] = (labels[digit], left, top, left + 16, top + 16, 0, (1.0, 0.3)[row % 2])
-
-    def perfect(targets: np.ndarray) -> dict[str, np.ndarray]:
-        valid = targets[:, :, 0] >= 0
-        labels = targets[:, :, 0].astype(np.int64)
-        return {"boxes": targets[:, :, 1:5], "scores": valid.astype(np.float32), "labels": labels, "valid": valid}
-
-    def relabelled(label: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-        def other(targets: np.ndarray) -> np.ndarray:
-            labels = targets[:, :, :1]
-            return np.concatenate([np.where(labels >= 0, label(labels), labels), targets[:, :, 1:]], axis=2)
-
-        return other
-
-    config = NetworkConfig(name="detector", arguments={"width": 8, "normalization": "group"})
-    wrong, plain = relabelled(next_class), relabelled(np.zeros_like)
-    record = {"kind": "boxes", "most": 4}
-    return Given(images, targets, config, CLASSES, perfect, wrong, record, plain, {"detections": 16})
-
-
-BY_TARGET: dict[str, Callable[[], Given]] = {
-    "boxes": boxed_digits,
-    "class": labelled_digits,
-    "mask": masked_digits,
-    "values": measured_digits,
-}
-
-
 def sample(name: str) -> Sample:
-    target = registry.get(name).spec.target
-    assert target in BY_TARGET, f"add a sample of {target!r} targets for {name}"
-    given = BY_TARGET[target]()
+    given = given_of(registry.get(name).spec.target)
     images = given.images
     spec = InputSpec(
         height=images.shape[1],
