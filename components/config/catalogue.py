@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
 
 from components.config.mask_values import Ignored, MaskValues, PixelValue, agreeing, alone
 from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import Few, Fraction, Section, Seed, Share, Side, ascending, different
+from components.members import SOURCES
 
 # -- sources --------------------------------------------------------------------------------------------------------
 
@@ -271,6 +282,24 @@ class HuggingFaceSource(Located):
     groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
 
 
+def _by_its_reader(source: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A validator: of a kind that is not declared here, the section is what its reader takes, and lies beside it."""
+    try:
+        return check(source)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        if first["type"] != "union_tag_invalid":
+            raise
+        context = first["ctx"]
+    declared, kind = context["expected_tags"], context["tag"]
+    others = [name for name in (file.replace("_", "-") for file in SOURCES.names()) if repr(name) not in declared]
+    if kind not in others:
+        known = ", ".join([declared, *map(repr, others)])
+        raise PydanticKnownError("union_tag_invalid", {**context, "expected_tags": known})
+    section: type[Section] = get_type_hints(SOURCES.load(kind).read)["source"]
+    return section.model_validate(source)
+
+
 Source = Annotated[
     FashionMnistSource
     | DigitsSource
@@ -287,6 +316,8 @@ Source = Annotated[
     | ArraysSource
     | HuggingFaceSource,
     Field(discriminator="kind"),
+    WrapValidator(_by_its_reader),
+    SerializeAsAny(),
 ]
 
 

@@ -23,6 +23,7 @@ from components.artifacts import DatasetCard
 from components.decoding import Fit, place
 from components.targets.flat_boxes import COLUMNS, STORED, Flags, Flat, Floats, flat, flat_row
 from components.targets.palette import colour
+from components.targets.plain import Plain
 from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
 
 MANY = 300  # boxes in one picture from which on it is worth a look: every picture's array is as long as the longest
@@ -43,13 +44,12 @@ class Record(BaseModel):
     most: int = Field(ge=1)  # boxes in one picture of any split: how long the arrays are
 
 
-class Boxes:
+class Boxes(Plain):
     """A list of boxes, each with the number of a class."""
 
     name = "boxes"
     stored = STORED
     labelled: Literal["several"] = "several"
-    background = False
     says = "a picture shows several objects"
     task = "detection"
     fit: Fit = "letterbox"  # a box that is stretched is of another form than what it holds
@@ -63,15 +63,6 @@ class Boxes:
         np.add.at(area, (rows, labels + 1), boxes.areas[known])
         pairs = np.unique(rows * max(classes, 1) + labels)
         return Shown(pairs // max(classes, 1), pairs % max(classes, 1), area.argmax(axis=1).astype(np.int64))
-
-    def labels(self, column: pa.Array, classes: int) -> Numbers:
-        return np.full(len(column), UNKNOWN, dtype=np.int64)
-
-    def parts(self, card: DatasetCard) -> tuple[str, ...]:
-        return card.classes
-
-    def parted(self, column: pa.Array, card: DatasetCard) -> Shown:
-        return self.shown(column, len(card.classes))
 
     def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, Floats]:
         return {}
@@ -191,9 +182,6 @@ class Boxes:
 
     def described(self, classes: Sequence[str], about: Mapping[str, Any]) -> str:
         return f"in {len(classes):,} class{'' if len(classes) == 1 else 'es'} of objects"
-
-    def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
-        return pa.nulls(len(column), pa.string())
 
     def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:
         """SHA-256 of a row's boxes, in whatever order they are stored."""

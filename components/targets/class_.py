@@ -8,21 +8,18 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 
 from components.artifacts import DatasetCard
-from components.decoding import Fit
-from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size
+from components.targets.plain import Plain
+from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown
 
 
-class Class:
+class Class(Plain):
     """An index into the data set's classes."""
 
-    fit: Fit = "stretch"
     name = "class"
     stored = pa.int64()
     labelled: Literal["once"] = "once"
-    background = False
     says = "a target is one class"
     task = "classification"
 
@@ -35,15 +32,6 @@ class Class:
         given = _numbers(column)
         return np.where((given >= 0) & (given < classes), given, UNKNOWN)
 
-    def parts(self, card: DatasetCard) -> tuple[str, ...]:
-        return card.classes
-
-    def parted(self, column: pa.Array, card: DatasetCard) -> Shown:
-        return self.shown(column, len(card.classes))
-
-    def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
-        return {}
-
     def renamed(
         self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...], about: Mapping[str, Any]
     ) -> pa.Array:
@@ -53,9 +41,6 @@ class Class:
 
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
         return pa.array([None if each is None else lookup[each].item() for each in column.to_pylist()], pa.int64())
-
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
-        return column
 
     def record(
         self, about: Mapping[str, Any], columns: Iterable[pa.Array], others: Iterable[pa.Array] = ()
@@ -80,23 +65,11 @@ class Class:
     def summary(self, arrays: npt.NDArray[Any], card: DatasetCard) -> dict[str, npt.NDArray[Any]]:
         return {"label": np.array(card.classes, dtype=object)[arrays]}
 
-    def described(self, classes: Sequence[str], about: Mapping[str, Any]) -> str:
-        return f"in {len(classes):,} class{'' if len(classes) == 1 else 'es'}"
-
     def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
         return pa.array(np.array([*classes, None], dtype=object)[self.labels(column, len(classes))], pa.string())
 
     def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:
         return pa.nulls(len(column), pa.binary())
-
-    def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
-        return picture
-
-    def marked(self, picture: Image.Image, target: npt.NDArray[Any], about: Mapping[str, Any]) -> Image.Image:
-        return picture
-
-    def colours(self, classes: Sequence[str], about: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
-        return {}
 
 
 TARGET = Class()

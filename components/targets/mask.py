@@ -20,7 +20,8 @@ from components.artifacts import DatasetCard
 from components.decoding import Fit
 from components.inputs import images
 from components.targets.palette import colour
-from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
+from components.targets.plain import Plain
+from components.targets.protocol import Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
 
 UNKNOWN_PIXEL = 255  # of a class that is not declared; where pixels are ignored, 254 is
 UNDECLARED = "(none)"  # the name of a class that the data set does not declare
@@ -29,10 +30,9 @@ _GREY, _HATCH = (150, 150, 150), 4  # of these, and pixels from one line of thei
 _SHADE = 0.45  # of a mask's colour over its image
 
 
-class Mask:
+class Mask(Plain):
     """A class for every pixel of the picture."""
 
-    fit: Fit = "stretch"
     name = "mask"
     stored = pa.binary()
     labelled: Literal["several"] = "several"
@@ -54,18 +54,6 @@ class Mask:
             shows.append(own)
             strata[row] = foreground(counts if classes > UNKNOWN_PIXEL else counts[:UNKNOWN_PIXEL])
         return Shown(np.concatenate(rows), np.concatenate(shows), strata)
-
-    def labels(self, column: pa.Array, classes: int) -> Numbers:
-        return np.full(len(column), UNKNOWN, dtype=np.int64)
-
-    def parts(self, card: DatasetCard) -> tuple[str, ...]:
-        return card.classes
-
-    def parted(self, column: pa.Array, card: DatasetCard) -> Shown:
-        return self.shown(column, len(card.classes))
-
-    def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
-        return {}
 
     def renamed(
         self, column: pa.Array, before: tuple[str, ...], after: tuple[str, ...], about: Mapping[str, Any]
@@ -174,9 +162,6 @@ class Mask:
     def described(self, classes: Sequence[str], about: Mapping[str, Any]) -> str:
         beside = "" if ignored_of(about) is None else " and pixels of none, which are ignored"
         return f"in {len(classes):,} class{'' if len(classes) == 1 else 'es'}{beside}"
-
-    def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
-        return pa.nulls(len(column), pa.string())
 
     def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:
         return pa.array(list(_digests(column, classes)), pa.binary())

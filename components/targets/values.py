@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from components.artifacts import DatasetCard
-from components.decoding import Fit
-from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
+from components.targets.plain import Plain
+from components.targets.protocol import Expectation, Layout, Numbers, Shown, UnreadableTargetError
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,23 +48,18 @@ class Record(Named):
     high: tuple[float, ...]
 
 
-class Values:
+class Values(Plain):
     """A list of as many finite numbers as the data set names."""
 
-    fit: Fit = "stretch"
     name = "values"
     stored = pa.list_(pa.float64())
     labelled: Literal["never"] = "never"
-    background = False
     says = "a target is a number, or several"
     task = "regression"
 
     def shown(self, column: pa.Array, classes: int) -> Shown:
         none = np.zeros(0, np.int64)
         return Shown(none, none, np.zeros(len(column), np.int64))
-
-    def labels(self, column: pa.Array, classes: int) -> Numbers:
-        return np.full(len(column), UNKNOWN, dtype=np.int64)
 
     def parts(self, card: DatasetCard) -> tuple[str, ...]:
         """Equal ranges of the first value, over what it takes in the training split; of few whole numbers each."""
@@ -94,9 +88,6 @@ class Values:
         return column
 
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
-        return column
-
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
         return column
 
     def record(
@@ -168,21 +159,9 @@ class Values:
         *others, last = _with_units(Named.model_validate({key: about[key] for key in ("names", "units")}))
         return f"with {', '.join(others)} and {last}" if others else f"with {last}"
 
-    def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
-        return pa.nulls(len(column), pa.string())
-
     def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:
         each = [None if row is None else hashlib.sha256(repr(row).encode()).digest() for row in column.to_pylist()]
         return pa.array(each, pa.binary())
-
-    def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
-        return picture
-
-    def marked(self, picture: Image.Image, target: npt.NDArray[Any], about: Mapping[str, Any]) -> Image.Image:
-        return picture
-
-    def colours(self, classes: Sequence[str], about: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
-        return {}
 
 
 TARGET = Values()

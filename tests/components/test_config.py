@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
+import warnings
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components import config
+from components import config, members
 from components.config import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -373,3 +376,51 @@ def test_an_override_changes_one_key_and_no_other(base: dict[str, Any], path: li
         section = section.setdefault(part, {})
     section[last] = value
     assert config.merge(base, config.parse_override(f"{'.'.join(path)}={text}")) == expected
+
+
+# -- a source of one's own -------------------------------------------------------------------------------------------
+
+CAMERA = """
+from __future__ import annotations
+from pathlib import Path
+from typing import Literal
+from components.config import Section
+
+class CameraSource(Section):
+    kind: Literal["street-camera"]
+    lens: int = 1
+
+def read(source: CameraSource, project: Path) -> None: ...
+"""
+
+
+def test_a_source_that_is_declared_beside_its_reader_is_held_to_that(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "sources"
+    folder.mkdir(parents=True)
+    file = folder / "street_camera.py"
+    file.write_text(CAMERA, encoding="utf-8")
+    name = "components.data.sources.street_camera"
+    spec = spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(members, "ROOT", tmp_path)
+
+    def entry(**source: Any) -> dict[str, Any]:
+        return changed(datasets__digits__source={"kind": "street-camera", **source})
+
+    one, other = (config.check(entry(**source)).datasets["digits"] for source in ({}, {"lens": 2}))
+    assert (one.source.lens, other.source.lens) == (1, 2)  # type: ignore[union-attr]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert one.model_dump(mode="json")["source"] == {"kind": "street-camera", "lens": 1}
+        assert one.digest() != other.digest()
+    assert config.parse_entry("digits", one.model_dump()) == one
+    (wrong,) = mistakes(entry(lens="wide"))
+    assert wrong.startswith("datasets.digits.source.lens: expected a valid integer")
+    assert mistakes(entry(glass=1)) == ["datasets.digits.source.glass: expected no such key, received 1"]
+    (unknown,) = mistakes(changed(datasets__digits__source={"kind": "camera"}))
+    assert unknown.endswith("'huggingface', 'street-camera', received 'camera'")
