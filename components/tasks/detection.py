@@ -17,6 +17,7 @@ from components.metrics.metric import Metric
 from components.models.parts.boxes import generalized_overlaps
 from components.models.parts.suppression import found
 from components.models.registry import BOXES
+from components.targets.boxes import TARGET
 from components.tasks.answers import Answers
 from components.tasks.boxes import Moves, moved
 from components.tasks.matching import BOX_WEIGHT, losses, said
@@ -33,7 +34,7 @@ class Detection:
 
     spec = TaskSpec(
         name="detection",
-        target="boxes",
+        target=TARGET.name,
         outputs=(
             # Rounding changes the order of boxes that score alike, and so what stands in a row; the scores it does not.
             Output("boxes", ("detections", 4), "float32"),

@@ -27,7 +27,7 @@ def done(root: Path, command: str) -> str:
     ours = {
         name: value for name, value in os.environ.items() if not name.startswith(("CONVOY_", "MLFLOW_", "PREFECT_"))
     }
-    variables = {**ours, "PYTHONPATH": str(root), "COLUMNS": "110"}
+    variables = {**ours, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "COLUMNS": "110"}
     ended = subprocess.run(
         ["bash", "-c", command], cwd=root, env=variables, capture_output=True, text=True, timeout=800, check=False
     )
