@@ -57,8 +57,9 @@ class MultiLabel:
 
     def difference(self, one: Answers, other: Answers) -> Floats:
         """The largest difference of a probability."""
-        gap: Floats = np.abs(one["probabilities"].astype(np.float64) - other["probabilities"])
-        return gap.max(axis=1)
+        gap = np.abs(one["probabilities"].astype(np.float64) - other["probabilities"])
+        largest: Floats = gap.max(axis=1)
+        return largest
 
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
         return {"target": (targets > 0).tolist(), "prediction": (answer["probabilities"] >= SAID).tolist()}
