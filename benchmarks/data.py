@@ -37,7 +37,7 @@ from benchmarks.machine import ROOT, show
 from components.config import FashionMnistSource
 from components.data.sources import registry
 from components.environment import prepare_environment
-from components.inputs import images
+from components.inputs import png
 
 MADE_AT_A_TIME = 10_000
 DECODED = 5_000  # images that the limit is measured on
@@ -149,7 +149,7 @@ def cores() -> int:
 
 def fashion_mnist() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     tables = list(registry.read(FashionMnistSource(kind="fashion-mnist"), ROOT).tables)
-    pixels = [images.decode_stored(table.column("image").combine_chunks()) for table in tables]
+    pixels = [png.decode_stored(table.column("image").combine_chunks()) for table in tables]
     return np.concatenate(pixels)[..., 0], np.concatenate([table.column("target").to_numpy() for table in tables])
 
 

@@ -32,7 +32,7 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.machine import ROOT
 from benchmarks.machine import describe as machine
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.config import DigitScenesSource, DriftConfig, NetworkConfig
 from components.data.drift import comparison as drift
 from components.data.drift import rule as drift_rule
@@ -128,7 +128,7 @@ def scenes() -> Pool:
 def learned(images: Bytes, labels: npt.NDArray[np.int64]) -> Embed:
     """What a network sees that knows its 3,000 images by heart."""
     torch.manual_seed(0)
-    spec = InputSpec(height=28, width=28, channels=1, mean=(0.286,), std=(0.353,))
+    spec = ImageSpec(height=28, width=28, channels=1, mean=(0.286,), std=(0.353,))
     network = build(NetworkConfig(name="residual", arguments={"width": 16, "stride": 2}), spec, 10)
     inputs = torch.from_numpy(images[:FITTED].copy()).permute(0, 3, 1, 2).float() / 255.0
     truth = torch.from_numpy(labels[:FITTED])

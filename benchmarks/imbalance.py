@@ -30,7 +30,7 @@ import pyarrow as pa
 import torch
 
 from benchmarks.machine import ROOT, describe, show
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.config import AugmentConfig, FashionMnistSource, ImbalanceConfig, NetworkConfig, TrainingConfig
 from components.data.reading.loading import decode_image
 from components.data.sources import fashion_mnist
@@ -144,7 +144,7 @@ def main() -> None:
 @cache
 def fashion() -> tuple[Samples, Samples]:
     """The published training and test images, once a process."""
-    spec = InputSpec(height=28, width=28, channels=1, mean=(0.0,), std=(1.0,))
+    spec = ImageSpec(height=28, width=28, channels=1, mean=(0.0,), std=(1.0,))
     table = pa.concat_tables(fashion_mnist.read(FashionMnistSource(kind="fashion-mnist"), ROOT).tables)
     everything = Samples(
         np.array(table.column("id").to_pylist()),
@@ -179,7 +179,7 @@ def long_tailed(ratio: int, seed: int) -> Data:
         task="classification",
         classes=fashion_mnist.CLASSES,
         groups=(),
-        input=InputSpec(height=28, width=28, channels=1, mean=(float(scaled.mean()),), std=(float(scaled.std()),)),
+        input=ImageSpec(height=28, width=28, channels=1, mean=(float(scaled.mean()),), std=(float(scaled.std()),)),
         splits={"train": len(train_split), "validation": len(watched)},
         fingerprint=f"ratio {ratio}, seed {seed}",
     )

@@ -32,7 +32,7 @@ from components.data.inspection.label_noise import doubtful
 from components.data.inspection.thumbnails import SIDE, Rows, shrink
 from components.data.sources import digits, registry
 from components.environment import prepare_environment
-from components.inputs import images
+from components.inputs import png
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -62,7 +62,7 @@ def main() -> None:
 
 def fashion() -> tuple[Pixels, Labels]:
     tables = list(registry.read(FashionMnistSource(kind="fashion-mnist"), ROOT).tables)
-    pixels = [images.decode_stored(table["image"].combine_chunks()) for table in tables]
+    pixels = [png.decode_stored(table["image"].combine_chunks()) for table in tables]
     return (
         np.concatenate([batch[..., 0] for batch in pixels if batch is not None]),
         np.concatenate([table["target"].to_numpy() for table in tables]),

@@ -29,7 +29,7 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks.machine import ROOT, show
 from components import config
-from components.artifacts import Dataset, DatasetCard, InputSpec
+from components.artifacts import Dataset, DatasetCard, ImageSpec
 from components.config import NetworkConfig
 from components.data import versions
 from components.data.preparing.shards import ShardWriter
@@ -171,7 +171,7 @@ def photographs(base: Path, count: int) -> Dataset:
         task="classification",
         classes=("china", "flower"),
         groups=(),
-        input=InputSpec(height=SIDE, width=SIDE, channels=3, mean=(0.5,) * 3, std=(0.25,) * 3),
+        input=ImageSpec(height=SIDE, width=SIDE, channels=3, mean=(0.5,) * 3, std=(0.25,) * 3),
         splits={"train": count, "validation": 100},
         fingerprint=str(count),
     )

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.machine import ROOT, describe, show
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.config import AugmentConfig, DigitScenesSource, NetworkConfig, TrainingConfig
 from components.data.inspection.far_values import far
 from components.data.reading.loading import Arrays
@@ -117,7 +117,7 @@ def measured(run: Run) -> dict[str, float]:
         task="regression",
         classes=(),
         groups=(),
-        input=InputSpec(height=32, width=32, channels=1, mean=(float(scaled.mean()),), std=(float(scaled.std()),)),
+        input=ImageSpec(height=32, width=32, channels=1, mean=(float(scaled.mean()),), std=(float(scaled.std()),)),
         target=record(training.targets),
         splits={"train": len(training), "validation": len(parts["validation"])},
         fingerprint=run.name,

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.machine import ROOT, describe, show
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.augment.policy import augment
 from components.config import AugmentConfig, FashionMnistSource, NetworkConfig, TrainingConfig, TransferConfig
 from components.data.reading.loading import decode_image
@@ -105,7 +105,7 @@ def trained(way: str, network: NetworkConfig, shown: Split, seed: int) -> nn.Mod
     images, targets = shown
     pixels = images.float() / 255.0
     mean, std = (tuple(values.tolist()) for values in (pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3))))
-    inputs = InputSpec(height=SIZE, width=SIZE, channels=3, mean=mean, std=std)
+    inputs = ImageSpec(height=SIZE, width=SIZE, channels=3, mean=mean, std=std)
     built = registry.build(network, inputs, len(fashion_mnist.CLASSES))
     if starts_trained:
         pretrained.load(built, network)
@@ -151,7 +151,7 @@ def read() -> dict[str, Split]:
     """Images uint8 (N, 3, SIZE, SIZE) and classes (N,): 6,000 of the training images, TESTED of the test images."""
     found: dict[str, list[Any]] = {"train": [], "test": []}
     limits = {"train": 6_000, "test": TESTED}
-    enlarged = InputSpec(height=SIZE, width=SIZE, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)
+    enlarged = ImageSpec(height=SIZE, width=SIZE, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)
     for table in fashion_mnist.read(FashionMnistSource(kind="fashion-mnist"), ROOT).tables:
         for row in table.to_pylist():
             rows = found[row["published"]]

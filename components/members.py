@@ -1,4 +1,4 @@
-"""What there is one file of per name: tasks, kinds of targets, families of networks, sources of data.
+"""What there is one file of per name: tasks, kinds of inputs and of targets, families of networks, sources of data.
 
 A member is found by the name of its file and imported when it is asked for, so a new one costs those nothing who do
 not use it: no import, and no step that is done again (`components.provenance` counts the members that are used).
@@ -61,6 +61,7 @@ class Member:
 
 TASKS = Registry("tasks.registry", "tasks", "TASK = ")
 ANSWERS = Registry("registry.registration", "registry.answers", "OUTPUTS = ")
+INPUTS = Registry("inputs.registry", "inputs", "INPUT = ")
 TARGETS = Registry("targets.registry", "targets", "TARGET = ")
 FAMILIES = Registry("models.registry", "models.families", r"@register\(")
 SOURCES = Registry("data.sources.registry", "data.sources", r"def read\(source: \w+Source,")

@@ -5,10 +5,11 @@ digested. A folder is written under a temporary name and renamed, so a half-writ
 """
 
 from components.artifacts.card import Card
-from components.artifacts.dataset import SPLITS, Dataset, DatasetCard, InputSpec, Split
+from components.artifacts.dataset import SPLITS, Dataset, DatasetCard, Split
 from components.artifacts.decision import Decision, Verdict
 from components.artifacts.evidence import WITH_TWINS, Evidence, Figure, GroupFigure
 from components.artifacts.head import Head
+from components.artifacts.inputs import ImageSpec, InputSpec, TextSpec
 from components.artifacts.model import Ancestor, Model, ModelCard, Precision, write_model
 from components.artifacts.predictions import Predictions
 from components.files import ArtifactError
@@ -26,12 +27,14 @@ __all__ = [
     "Figure",
     "GroupFigure",
     "Head",
+    "ImageSpec",
     "InputSpec",
     "Model",
     "ModelCard",
     "Precision",
     "Predictions",
     "Split",
+    "TextSpec",
     "Verdict",
     "write_model",
 ]

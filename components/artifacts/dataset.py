@@ -14,27 +14,11 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from components.artifacts.card import Card
+from components.artifacts.inputs import ImageSpec, InputSpec
 from components.files import ArtifactError, digest_folder
 
 Split = Literal["train", "validation", "test"]
-STRETCH: Literal["stretch"] = "stretch"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-class InputSpec(Card):
-    """What one input of a network is: `(height, width, channels)` pixels, and their mean and deviation in [0, 1]."""
-
-    height: int
-    width: int
-    channels: int
-    mean: tuple[float, ...]  # a value a channel, over the training split
-    std: tuple[float, ...]
-    # How pictures are brought there: `image:` of the catalogue, by which serving reads as preparing did. A card of an
-    # earlier version says nothing, and takes what comes, as it did then.
-    resize: bool = True
-    fit: Literal["stretch", "letterbox", "crop"] = Field(default=STRETCH, exclude_if=STRETCH.__eq__)
-    range: tuple[float, float] | None = None
-    frames: Literal["only", "first"] = "only"
 
 
 class DatasetCard(Card):
@@ -57,15 +41,22 @@ class DatasetCard(Card):
     # id of a validation or test sample → a twin of it in an earlier split, so that it may have been learnt by heart
     twins: dict[str, str] = Field(default={}, exclude_if=operator.not_)
 
+    @property
+    def picture(self) -> ImageSpec:
+        """The input of a data set of pictures; raises ArtifactError where it is none."""
+        if not isinstance(self.input, ImageSpec):
+            raise ArtifactError(f"data set {self.name}: expected pictures, received inputs of kind {self.input.kind}")
+        return self.input
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A folder of Parquet shards, `SPLIT-00000.parquet` …, beside `dataset.json`.
 
-    Columns: `id` (string, unique), `image` (encoded bytes), `target` (as its kind stores it: an int64 class, the bytes
-    of a PNG mask whose pixels are classes, a list of numbers), any `group_*`, `split`,
-    `fold` where the training split is in folds, and facts found while preparing (`width`, `height`, `mode`,
-    `decodable`, `problem`, `pixels_sha256`, `mean`, `std`).
+    Columns: `id` (string, unique), the input under the name of its kind (`image`: encoded bytes; `text`: a string),
+    `target` (as its kind stores it: an int64 class, the bytes of a PNG mask whose pixels are classes, a list of
+    numbers), any `group_*`, `split`, `fold` where the training split is in folds, and facts found while preparing
+    (of every input `decodable`, `problem` and its digest; of pictures `width`, `height`, `mode`, `mean`, `std`).
     `digest` is DVC's, where the data is versioned; otherwise that of the files.
     """
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.artifacts.card import Card
-from components.artifacts.dataset import InputSpec
 from components.artifacts.head import Head
+from components.artifacts.inputs import InputSpec
 from components.config import NetworkConfig
 from components.files import ArtifactError, digest_folder, replacing
 

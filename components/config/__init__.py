@@ -20,7 +20,6 @@ from components.config.catalogue import (
     Handling,
     HuggingFaceSource,
     IdxSource,
-    ImageDeclaration,
     Located,
     ManifestSource,
     MasksSource,
@@ -32,6 +31,7 @@ from components.config.catalogue import (
 )
 from components.config.compression import AwareConfig, DistillationConfig, EnsembleConfig, QuantizeConfig, StudentConfig
 from components.config.gates import Gate
+from components.config.inputs import ImageDeclaration, TextDeclaration
 from components.config.line import CorruptionsConfig, DriftConfig, EvaluateConfig, LineConfig, MembersConfig, TuneConfig
 from components.config.mask_values import Ignored, MaskValues
 from components.config.plain_yaml import YamlError, compose_yaml, read_yaml, write_yaml
@@ -116,6 +116,7 @@ __all__ = [
     "SplitDeclaration",
     "StructuredConfig",
     "StudentConfig",
+    "TextDeclaration",
     "TrainingConfig",
     "TransferConfig",
     "TuneConfig",

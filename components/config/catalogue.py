@@ -17,9 +17,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
+from components.config.inputs import ImageDeclaration, TextDeclaration
 from components.config.mask_values import Ignored, MaskValues, PixelValue, agreeing, alone
 from components.config.scenes import SceneDeclaration, ScenesSource
-from components.config.section import Few, Fraction, Section, Seed, Share, Side, ascending, different
+from components.config.section import Few, Fraction, Section, Seed, Share, ascending, different
 from components.members import SOURCES
 
 # -- sources --------------------------------------------------------------------------------------------------------
@@ -321,52 +322,7 @@ Source = Annotated[
 ]
 
 
-STRETCH: Literal["stretch"] = "stretch"
-LARGEST_PIXELS = 64_000_000  # `components.decoding` has the same: it imports nothing, and the configuration no Pillow
-
-
 # -- what the data must be ------------------------------------------------------------------------------------------
-
-
-def _apart(limits: tuple[float, float]) -> tuple[float, float]:
-    """A validator: black below white."""
-    if limits[0] >= limits[1]:
-        raise ValueError("two different limits, the value that is black first")
-    return limits
-
-
-class ImageDeclaration(Section):
-    """What every image of the set must be; what differs is resized or refused, as `resize` says."""
-
-    height: Side
-    width: Side
-    channels: Literal[1, 3]
-    resize: bool = False  # True: images of another size are resized in `prepare`; False: they fail validation
-    # How: `stretch` meets both sides, `letterbox` keeps the shape, with black around it, `crop` keeps the shape and
-    # takes the middle. Who names one need not say `resize`; `exact` is `resize: false`.
-    fit: Literal["stretch", "letterbox", "crop"] = Field(default=STRETCH, exclude_if=STRETCH.__eq__)
-    # What is black and what is white in grey pictures of 16 or 32 bits and in floating point, linear between; None: 16
-    # bits by their type's range, floating point in [0, 1], and nothing else.
-    range: Annotated[tuple[float, float], AfterValidator(_apart)] | None = None
-    frames: Literal["only", "first"] = "only"  # of animations and files of several pages: refused, or the first one
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fit_resizes(cls, values: Any) -> Any:
-        """`fit` says both whether and how."""
-        if not isinstance(values, dict) or "fit" not in values:
-            return values
-        fits = values["fit"] != "exact"
-        if values.get("resize", fits) is not fits:
-            raise ValueError(f"`fit: {values['fit']}` or `resize: {str(values['resize']).lower()}`")
-        rest = {key: value for key, value in values.items() if key != "fit" or fits}
-        return {**rest, "resize": fits}
-
-    @model_validator(mode="after")
-    def _not_too_large(self) -> ImageDeclaration:
-        if self.height * self.width > LARGEST_PIXELS:
-            raise ValueError(f"`height` times `width` of at most {LARGEST_PIXELS:,} pixels")
-        return self
 
 
 class SplitDeclaration(Section):
@@ -418,7 +374,30 @@ class DatasetConfig(Section):
 
     task: str
     source: Source
-    image: ImageDeclaration
+    # What is given: one of these.
+    image: ImageDeclaration | None = Field(default=None, exclude_if=lambda declared: declared is None)
+    text: TextDeclaration | None = Field(default=None, exclude_if=lambda declared: declared is None)
     split: SplitDeclaration = SplitDeclaration()
     classes: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # None: the names the source gives
     checks: ChecksDeclaration = ChecksDeclaration()
+
+    @model_validator(mode="after")
+    def _one_input(self) -> DatasetConfig:
+        if len(self._given) != 1:
+            raise ValueError("one of `image` and `text`, which says what is given")
+        return self
+
+    @property
+    def input_kind(self) -> str:
+        """A name of `components.inputs`."""
+        return next(iter(self._given))
+
+    @property
+    def declared(self) -> ImageDeclaration | TextDeclaration:
+        """What is said of the input."""
+        return next(iter(self._given.values()))
+
+    @property
+    def _given(self) -> dict[str, ImageDeclaration | TextDeclaration]:
+        each = {"image": self.image, "text": self.text}
+        return {name: declared for name, declared in each.items() if declared is not None}

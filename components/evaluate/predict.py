@@ -10,6 +10,7 @@ from components.artifacts import ArtifactError, Dataset, Model, Predictions, Spl
 from components.data.reading.loading import load_split
 from components.evaluate import slices
 from components.evaluate.cost import answerer
+from components.inputs import registry as inputs
 from components.runtimes.execution import Answerer
 from components.tasks import registry as tasks
 from components.tasks.asking import ask
@@ -41,7 +42,7 @@ def predict(
         arrays,
         dataset.card,
         split=split,
-        groups=arrays.groups or slices.by_image(arrays.images, slice_count),
+        groups=arrays.groups or slices.of_inputs(inputs.of(dataset.card), arrays.images, slice_count),
         model=model.digest,
         data=dataset.digest,
     )
@@ -49,8 +50,7 @@ def predict(
 
 def _check(model: Model, dataset: Dataset) -> None:
     card, shown = model.card, dataset.card
-    said = (card.task, card.classes, card.input.height, card.input.width, card.input.channels)
-    needed = (shown.task, shown.classes, shown.input.height, shown.input.width, shown.input.channels)
+    said, needed = ((each.task, each.classes, *each.input.shape) for each in (card, shown))
     if said != needed:
         raise ArtifactError(
             f"{model.folder}: expected a model for {shown.name} (task, classes, height, width, channels: {needed}), "

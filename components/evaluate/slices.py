@@ -1,7 +1,7 @@
-"""Slices: groups of samples found in the images themselves, where the data declares no groups.
+"""Slices: groups of samples found in the inputs themselves, where the data declares no groups.
 
-A slice is a quantile of brightness or of contrast, so that every one holds about as many samples. Slices are
-properties of pictures and are named so; they say nothing about people.
+A slice is a quantile of a statistic that the kind of input names, of pictures brightness or contrast, so that every one
+holds about as many samples. Slices are properties of inputs and are named so; they say nothing about people.
 """
 
 from __future__ import annotations
@@ -11,25 +11,15 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from components.inputs.protocol import InputKind, Values
+
 PREFIX = "slice_"
-ENDS = {"slice_brightness": ("darkest", "brightest"), "slice_contrast": ("flattest", "starkest")}
 
 
-def by_image(images: npt.NDArray[np.uint8], count: int) -> dict[str, npt.NDArray[np.str_]]:
-    """`slice_brightness` and `slice_contrast` of images `(N, H, W, C)`: each a slice's name a sample, `(N,)`."""
-    brightness, contrast = image_statistics(images)
-    return {
-        name: quantile_slices(values, count, ENDS[name])
-        for name, values in (("slice_brightness", brightness), ("slice_contrast", contrast))
-    }
-
-
-def image_statistics(images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and standard deviation of each image's pixels, in [0, 1]: `(N, H, W, C)` → `(N,)`, `(N,)`."""
-    flat = images.reshape(len(images), -1)
-    mean = flat.mean(axis=1, dtype=np.float64)
-    square = np.einsum("ij,ij->i", flat, flat, dtype=np.float64) / flat.shape[1]
-    return mean / 255.0, np.sqrt(np.maximum(square - mean**2, 0.0)) / 255.0
+def of_inputs(kind: InputKind, values: Values, count: int) -> dict[str, npt.NDArray[np.str_]]:
+    """`slice_STATISTIC` of N inputs, for pictures `slice_brightness` and `slice_contrast`: the slice's name, `(N,)`."""
+    found = kind.sliced(values)
+    return {f"{PREFIX}{name}": quantile_slices(found[name], count, ends) for name, ends in kind.slices.items()}
 
 
 def quantile_slices(

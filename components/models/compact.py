@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.parts.layers import Parts
 from components.models.parts.pooling import pool
 
@@ -34,7 +34,7 @@ class Compact(nn.Module):
         return [*features, ("pool", self.pool), ("dropout", self.dropout), ("head", self.head)]
 
 
-def at_least(name: str, inputs: InputSpec, pixels: int) -> None:
+def at_least(name: str, inputs: ImageSpec, pixels: int) -> None:
     """Raise ValueError for images that would have no pixel left at the end."""
     if min(inputs.height, inputs.width) < pixels:
         raise ValueError(

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
-from components.artifacts import Head, InputSpec
+from components.artifacts import Head, ImageSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.members import FAMILIES
 from components.models.narrowing import narrow
@@ -70,7 +70,7 @@ VECTOR, MAP, BOXES = "vector", "map", "boxes"
 
 
 def register(name: str, *, gives: str = VECTOR) -> Callable[[EntryPoint], EntryPoint]:
-    """Add an entry point `(inputs: InputSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises.
+    """Add an entry point `(inputs: ImageSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises.
 
     `gives` is the form of its outputs: `VECTOR`, `MAP`, `BOXES`, or what the family alone gives.
 
@@ -150,7 +150,7 @@ def _problems(config: NetworkConfig, key: str) -> list[str]:
     return wrong_arguments(config.arguments, expected, key)
 
 
-def build(config: NetworkConfig, inputs: InputSpec, head: Head | int) -> nn.Module:
+def build(config: NetworkConfig, inputs: ImageSpec, head: Head | int) -> nn.Module:
     """An untrained network narrowed to its `shapes`, whatever `pretrained` says (that is `pretrained.load`'s business).
 
     A `head` that is a number asks for so many outputs in whatever form the family gives them.
@@ -166,7 +166,7 @@ def build(config: NetworkConfig, inputs: InputSpec, head: Head | int) -> nn.Modu
     return in_units(network, head.mean, head.std) if head.mean else network
 
 
-def _whole(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
+def _whole(config: NetworkConfig, inputs: ImageSpec, outputs: int) -> nn.Module:
     """As the entry point builds it."""
     name = ALIASES.get(config.name, config.name)
     if ":" in name:

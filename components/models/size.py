@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Size:
     macs: int
 
 
-def size(network: nn.Module, inputs: InputSpec) -> Size:
+def size(network: nn.Module, inputs: ImageSpec) -> Size:
     """Counted by PyTorch's own counter, operator by operator, while the network answers for one image."""
     device = next(network.parameters()).device
     shown = torch.zeros(1, inputs.channels, inputs.height, inputs.width, device=device)

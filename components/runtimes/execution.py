@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from components.artifacts import ArtifactError, Card, InputSpec, Model
+from components.artifacts import ArtifactError, Card, ImageSpec, Model
 from components.runtimes import onnxruntime as engine
 from components.runtimes import openvino
 from components.runtimes.protocol import EMBEDDING, INPUT, Answerer, Answers, Images, Runtime
@@ -191,7 +191,7 @@ def executed_kernels(path: Path) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in graph.node).items()))
 
 
-def noise(spec: InputSpec, count: int, seed: int = 0) -> Images:
+def noise(spec: ImageSpec, count: int, seed: int = 0) -> Images:
     """Seeded random images of a shape, (count, H, W, C): for timing, which does not depend on what they show."""
     shape = (count, spec.height, spec.width, spec.channels)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
@@ -199,7 +199,7 @@ def noise(spec: InputSpec, count: int, seed: int = 0) -> Images:
 
 def _noise(session: onnxruntime.InferenceSession, count: int) -> Images:
     _, height, width, channels = session.get_inputs()[0].shape
-    return noise(InputSpec(height=height, width=width, channels=channels, mean=(), std=()), count)
+    return noise(ImageSpec(height=height, width=width, channels=channels, mean=(), std=()), count)
 
 
 def _graph(model: Model | Path) -> Path:

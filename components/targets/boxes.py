@@ -110,7 +110,7 @@ class Boxes(Plain):
     def facts(self, column: pa.Array, card: DatasetCard) -> dict[str, Sequence[Any]]:
         """Of each row how many boxes it has, and of every rule the first box that breaks it, in words."""
         boxes = flat(column)
-        sizes = np.broadcast_to(np.array([card.input.width, card.input.height], np.float64), (len(boxes.rows), 2))
+        sizes = np.broadcast_to(np.array([card.picture.width, card.picture.height], np.float64), (len(boxes.rows), 2))
         extent = boxes.corners[:, 2:] - boxes.corners[:, :2]
         broken = np.zeros(len(column), dtype=bool)
         broken[boxes.rows[~boxes.finite]] = True
@@ -130,7 +130,7 @@ class Boxes(Plain):
         }
 
     def expectations(self, card: DatasetCard) -> Sequence[Expectation]:
-        width, height = card.input.width, card.input.height
+        width, height = card.picture.width, card.picture.height
         return [
             _never("box_without_numbers", "every box has four finite numbers"),
             _never("box_without_area", "every box has an area"),
@@ -168,7 +168,7 @@ class Boxes(Plain):
         labels = arrays[..., 0]
         there = (labels >= 0) & (arrays[..., 5] == 0)
         extent = np.maximum(arrays[..., 3:5] - arrays[..., 1:3], np.finfo(np.float32).tiny)
-        share = extent.prod(axis=-1) / (card.input.width * card.input.height)
+        share = extent.prod(axis=-1) / (card.picture.width * card.picture.height)
         form = extent[..., 0] / extent[..., 1]
         return {
             "value_objects": there.sum(axis=1),

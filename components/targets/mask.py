@@ -18,7 +18,7 @@ from PIL import Image
 from components import decoding
 from components.artifacts import DatasetCard
 from components.decoding import Fit
-from components.inputs import images
+from components.inputs import png
 from components.targets.palette import colour
 from components.targets.plain import Plain
 from components.targets.protocol import Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
@@ -45,10 +45,10 @@ class Mask(Plain):
         rows: list[Numbers] = [np.zeros(0, np.int64)]
         shows: list[Numbers] = [np.zeros(0, np.int64)]
         strata = np.zeros(len(column), dtype=np.int64)
-        for row, mask in enumerate(images.decode_masks(column)):
+        for row, mask in enumerate(png.decode_masks(column)):
             if mask is None:
                 continue
-            counts = images.class_counts(mask)
+            counts = png.class_counts(mask)
             own = np.flatnonzero(counts[:classes])
             rows.append(np.full(len(own), row))
             shows.append(own)
@@ -65,15 +65,15 @@ class Mask(Plain):
         pixel[: len(before)] = [number.get(name, unknown) for name in before]
         if ignored is not None:
             pixel[ignored] = ignored
-        return _stored(None if mask is None else pixel[mask] for mask in images.decode_masks(column))
+        return _stored(None if mask is None else pixel[mask] for mask in png.decode_masks(column))
 
     def numbered(self, column: pa.Array, lookup: Numbers) -> pa.Array:
         pixel = np.arange(256, dtype=np.uint8)
         pixel[: len(lookup)] = lookup
         return pa.array(
             [
-                before if mask is None else images.encode(pixel[mask][None])[0].as_py()
-                for before, mask in zip(column.to_pylist(), images.decode_masks(column), strict=True)
+                before if mask is None else png.encode(pixel[mask][None])[0].as_py()
+                for before, mask in zip(column.to_pylist(), png.decode_masks(column), strict=True)
             ],
             pa.binary(),
         )
@@ -81,7 +81,7 @@ class Mask(Plain):
     def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
         """Around a picture that does not fill its new size is background."""
         return _stored(
-            _of_size(mask, own, size, fit) for mask, own in zip(images.decode_masks(column), pictures, strict=True)
+            _of_size(mask, own, size, fit) for mask, own in zip(png.decode_masks(column), pictures, strict=True)
         )
 
     def record(
@@ -98,7 +98,7 @@ class Mask(Plain):
         sizes: list[str | None] = []
         judged: list[int | None] = []
         ignored = ignored_of(card.target)
-        for mask in images.decode_masks(column):  # none is kept
+        for mask in png.decode_masks(column):  # none is kept
             shown.append(None if mask is None else "mask")
             sizes.append(None if mask is None else f"{mask.shape[0]}x{mask.shape[1]}")
             classed = mask if mask is None or ignored is None else mask[mask != ignored]
@@ -125,7 +125,7 @@ class Mask(Plain):
             ),
             Expectation(
                 "ExpectColumnValuesToBeInSet",
-                {"column": "mask_size", "value_set": [f"{card.input.height}x{card.input.width}"]},
+                {"column": "mask_size", "value_set": [f"{card.picture.height}x{card.picture.width}"]},
                 "error",
                 "every mask has its image's size",
             ),
@@ -138,12 +138,12 @@ class Mask(Plain):
         ]
 
     def layout(self, card: DatasetCard) -> Layout:
-        return Layout((card.input.height, card.input.width), np.dtype(np.uint8))
+        return Layout((card.picture.height, card.picture.width), np.dtype(np.uint8))
 
     def arrays(self, column: pa.Array, card: DatasetCard) -> npt.NDArray[Any]:
-        spec = card.input
-        masks: list[images.Pixels] = []
-        for row, mask in enumerate(images.decode_masks(column)):
+        spec = card.picture
+        masks: list[png.Pixels] = []
+        for row, mask in enumerate(png.decode_masks(column)):
             if mask is None or mask.shape != (spec.height, spec.width):
                 received = "bytes that are none" if mask is None else f"one of {mask.shape[1]}×{mask.shape[0]}"
                 raise UnreadableTargetError(row, f"expected a mask of {spec.width}×{spec.height}, received {received}")
@@ -167,7 +167,7 @@ class Mask(Plain):
         return pa.array(list(_digests(column, classes)), pa.binary())
 
     def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
-        (mask,) = images.decode_masks(pa.array([target], pa.binary()))
+        (mask,) = png.decode_masks(pa.array([target], pa.binary()))
         return picture if mask is None or mask.shape != picture.size[::-1] else self.marked(picture, mask, about)
 
     def marked(self, picture: Image.Image, target: npt.NDArray[Any], about: Mapping[str, Any]) -> Image.Image:
@@ -200,15 +200,15 @@ def foreground(counts: Numbers) -> int:
     return 1 + int(counts[1:].argmax()) if counts[1:].any() else 0
 
 
-def _stored(masks: Iterable[images.Pixels | None]) -> pa.Array:
-    return pa.array([None if mask is None else images.encode(mask[None])[0].as_py() for mask in masks], pa.binary())
+def _stored(masks: Iterable[png.Pixels | None]) -> pa.Array:
+    return pa.array([None if mask is None else png.encode(mask[None])[0].as_py() for mask in masks], pa.binary())
 
 
-def _of_size(mask: images.Pixels | None, own: Size | None, size: Size, fit: Fit) -> images.Pixels | None:
+def _of_size(mask: png.Pixels | None, own: Size | None, size: Size, fit: Fit) -> png.Pixels | None:
     if mask is None or own not in (None, mask.shape[::-1]):
         return mask
     height, width = mask.shape
-    return images.place_mask(mask, decoding.place((width, height), size, fit))
+    return png.place_mask(mask, decoding.place((width, height), size, fit))
 
 
 def _digests(masks: pa.Array, classes: tuple[str, ...] | None) -> Iterator[bytes | None]:
@@ -217,11 +217,11 @@ def _digests(masks: pa.Array, classes: tuple[str, ...] | None) -> Iterator[bytes
         for mask in masks:
             yield None if mask.as_py() is None else hashlib.sha256(mask.as_buffer()).digest()
         return
-    for pixels in images.decode_masks(masks):
+    for pixels in png.decode_masks(masks):
         yield None if pixels is None else _named(pixels, classes)
 
 
-def _named(pixels: images.Pixels, classes: tuple[str, ...]) -> bytes:
+def _named(pixels: png.Pixels, classes: tuple[str, ...]) -> bytes:
     """Classes in order of their names, whatever their numbers; pixels of undeclared ones in order of these."""
     known = {int(value): classes[value] if value < len(classes) else UNDECLARED for value in np.unique(pixels)}
     total = hashlib.sha256(repr(pixels.shape).encode())

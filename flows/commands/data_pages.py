@@ -179,7 +179,7 @@ def card_page(summary: Summary, width: int) -> Group:
     about.add_column(style="dim", no_wrap=True)
     about.add_column(overflow="fold")
     rows = {
-        "task": f"{card.task}, {card.input.width}×{card.input.height}×{card.input.channels}",
+        "task": f"{card.task}, {card.input.said}",
         "source": f"{summary.config.source.kind} {getattr(summary.config.source, 'path', '')}".strip(),
         "fingerprint": card.fingerprint,
         "digest": summary.dataset.digest,

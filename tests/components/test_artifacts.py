@@ -23,7 +23,7 @@ from components.artifacts import (
     Evidence,
     Figure,
     GroupFigure,
-    InputSpec,
+    ImageSpec,
     Model,
     ModelCard,
     Predictions,
@@ -34,7 +34,7 @@ from components.config import NetworkConfig
 from components.files import digest_folder, digest_values, replacing, writing
 
 NAN = float("nan")
-SPEC = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))
+SPEC = ImageSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))
 CARD = ModelCard(
     name="student",
     task="classification",

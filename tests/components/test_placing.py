@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from components import decoding
 from components.config import ConfigurationError, parse_entry
 from components.config.catalogue import ImageDeclaration
-from components.inputs import images
+from components.inputs import png
 from components.registry.answers import mask
 
 SIDES = st.integers(1, 300)
@@ -71,7 +71,7 @@ def test_a_mask_lies_on_its_picture_and_is_served_in_its_own_pixels(fit: decodin
     own[size[1] // 4 : 3 * size[1] // 4, size[0] // 3 : 2 * size[0] // 3] = 1
     form = decoding.Form(32, 48, 1, resize=True, fit=fit)
     # when both are brought to one size
-    placed = images.place_mask(own, form.place(size))
+    placed = png.place_mask(own, form.place(size))
     seen = np.asarray(decoding.fit(Image.fromarray(own * 255), form))
     # then they agree but for the edge, and the answer is what the picture's own mask was
     assert ((seen > 127) == (placed == 1)).mean() > 0.97

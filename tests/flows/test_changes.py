@@ -17,7 +17,7 @@ import pytest
 from prefect.states import Completed
 
 from components import machine, provenance
-from components.artifacts import DatasetCard, InputSpec, ModelCard
+from components.artifacts import DatasetCard, ImageSpec, ModelCard
 from components.config import NetworkConfig
 from components.files import digest_values
 from flows import line as flow
@@ -52,7 +52,7 @@ class Noun:
 
 def model(name: str, networks: Sequence[NetworkConfig]) -> ModelCard:
     """A card that names the networks: the model's own, and of those that it is made of."""
-    spec = InputSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.5,))
+    spec = ImageSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.5,))
     own, members = networks[0], tuple(networks)
     return ModelCard(
         name=name, task="classification", network=own, members=members, classes=("a", "b"), input=spec, data=""
@@ -101,7 +101,7 @@ class Probe:
 
     def _dataset(self, name: str) -> Noun:
         digest = self.data if name == "digits" else self.further
-        spec = InputSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.5,))
+        spec = ImageSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.5,))
         classes, splits = ("a", "b"), {"train": 1}
         card = DatasetCard(
             name=name, task="classification", classes=classes, groups=(), input=spec, splits=splits, fingerprint=""

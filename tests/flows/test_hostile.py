@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from components import texts
 from components.data import places
-from components.inputs import images
+from components.inputs import png
 from components.registry import ledger, versions
 from components.registry.memory import tracking
 from tests.hostile_texts import WORDS
@@ -31,7 +31,7 @@ def write(folder: Path) -> Path:
     chosen = [place for digit in range(8) for place in [p for p, label in enumerate(labels) if label == digit][:60]]
     words = list(WORDS.values())
     rows = {
-        "path": images.encode(pixels[chosen]),
+        "path": png.encode(pixels[chosen]),
         "target": [WORDS[CLASSES[labels[place]]] for place in chosen],
         "name": [f"{words[number % len(words)]}{number}.png" for number in range(len(chosen))],
         "group_site": [words[number % len(words)] for number in range(len(chosen))],

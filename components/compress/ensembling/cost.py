@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from components.artifacts import Card, InputSpec
+from components.artifacts import Card, ImageSpec
 
 
 class Cost(Card):
@@ -16,7 +16,7 @@ class Cost(Card):
     flops: int  # for one image: two a multiply-add, of convolutions and matrix products
 
 
-def cost_of(network: nn.Module, spec: InputSpec) -> Cost:
+def cost_of(network: nn.Module, spec: ImageSpec) -> Cost:
     """Count what the network does for one image."""
     counter = FlopCounterMode(display=False)
     # Not in inference mode: the counter hears of operators through the dispatcher, which that mode goes past.

@@ -1,4 +1,4 @@
-"""What a data set looks like, as one small table: the pixels, labels and groups of its images, and what a model sees.
+"""What a data set looks like, as one small table: its inputs, labels and groups, and what a model sees.
 
 Statistics, labels and groups are those of training rows. What a model sees is taken from validation rows: a network
 sees the rows it was fitted to differently from any others, and that difference is no drift (`benchmarks/drift.md`).
@@ -17,9 +17,10 @@ import pandas as pd
 from components.artifacts import Dataset, Split
 from components.data.errors import DataError
 from components.data.reading.loading import Arrays, load_split
+from components.inputs import registry as inputs
 from components.targets import registry as targets
 
-Embed = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]  # (N, H, W, C) uint8 → (N, D) float
+Embed = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]  # N inputs as arrays → (N, D) float
 
 ID, SPLIT = "id", "split"  # the two columns that say which row it is
 LABEL, SHARE, VALUE = "label", "share_", "value_"  # of the targets, as their kind tells them
@@ -32,17 +33,18 @@ MISSING = "(missing)"  # a null in a group column: a category of its own, since 
 # Lindenstrauss 1984) and leaves each direction's test the power that hundreds of tests would take from it.
 EMBEDDING_COLUMNS = 16
 _BATCH = 256
-_DARK = 0.1  # of full scale
 
 
 def profile(dataset: Dataset, *, sample: int, seed: int = 0, embed: Embed | None = None) -> pd.DataFrame:
     """At most `sample` training rows and, with `embed`, as many validation rows, which have nothing but what it sees.
 
-    Raises DataError where an image does not decode or `embed` answers in another shape than (N, D).
+    Raises DataError where an input cannot be read or `embed` answers in another shape than (N, D).
     """
     trained = load_split(dataset, TRAINED, limit=sample, seed=seed)
-    told = targets.of(dataset).summary(trained.targets, dataset.card)
-    table = describe(trained, told, _groups(dataset, trained.ids))
+    card = dataset.card
+    stated = inputs.of(card).summary(trained.images, card.input)
+    told = targets.of(dataset).summary(trained.targets, card)
+    table = describe(trained, {**stated, **told}, _groups(dataset, trained.ids))
     if embed is None:
         return table
     return pd.concat([table, seen(load_split(dataset, UNSEEN, limit=sample, seed=seed), embed)], ignore_index=True)
@@ -51,41 +53,18 @@ def profile(dataset: Dataset, *, sample: int, seed: int = 0, embed: Embed | None
 def describe(
     data: Arrays, told: Mapping[str, npt.NDArray[Any]], groups: Mapping[str, Sequence[str | None]] | None = None
 ) -> pd.DataFrame:
-    """A row an image: statistics of its pixels, what is `told` of its target (columns of N values), its groups.
+    """A row per sample: what is `told` of its input and its target (columns of N values), and its groups.
 
-    Statistics are of brightness in [0, 1]. `edge_*` are mean squared differences of neighbours; `sharpness` is the
-    variance of the Laplacian (Pech-Pacheco et al. 2000) and falls with blur; `noise` is the standard deviation that
-    Immerkær (1996) estimates, which rises with noise that `edge_*` do not notice. `groups` are the images' values in
-    `group_*` columns, None where there is none.
+    `groups` are the samples' values in `group_*` columns, None where there is none.
     """
-    grey = data.images.mean(axis=3, dtype=np.float32) / np.float32(255.0)
-    columns: dict[str, Any] = {
-        ID: data.ids,
-        SPLIT: TRAINED,
-        "brightness": grey.mean(axis=(1, 2)),
-        "contrast": grey.std(axis=(1, 2)),
-        "darkest": grey.min(axis=(1, 2)),
-        "brightest": grey.max(axis=(1, 2)),
-        "dark_share": (grey < _DARK).mean(axis=(1, 2)),
-    }
-    if min(grey.shape[1:]) > 2:  # those of neighbours need some
-        rows, across = np.diff(grey, axis=1), np.diff(grey, axis=2)
-        columns["edge_rows"] = (rows**2).mean(axis=(1, 2))
-        columns["edge_columns"] = (across**2).mean(axis=(1, 2))
-        bent_rows, bent_across = np.diff(rows, axis=1), np.diff(across, axis=2)
-        columns["sharpness"] = (bent_rows[:, :, 1:-1] + bent_across[:, 1:-1, :]).var(axis=(1, 2))
-        columns["noise"] = np.abs(np.diff(bent_rows, n=2, axis=2)).mean(axis=(1, 2)) * np.sqrt(np.pi / 2) / 6
-    if data.images.shape[3] == 3:
-        for channel, name in enumerate(("red", "green", "blue")):
-            columns[name] = data.images[..., channel].mean(axis=(1, 2)) / 255.0
-    columns.update(told)
+    columns: dict[str, Any] = {ID: data.ids, SPLIT: TRAINED, **told}
     for name, values in (data.groups if groups is None else groups).items():
         columns[name] = np.array([MISSING if value is None else str(value) for value in values], dtype=object)
     return pd.DataFrame(columns)
 
 
 def seen(data: Arrays, embed: Embed) -> pd.DataFrame:
-    """A row an image: what the model sees in it, in at most `EMBEDDING_COLUMNS` columns."""
+    """A row per sample: what the model sees in it, in at most `EMBEDDING_COLUMNS` columns."""
     parts = [np.asarray(embed(data.images[at : at + _BATCH]), np.float64) for at in range(0, len(data), _BATCH)]
     values = np.concatenate(parts)
     if values.ndim != 2 or len(values) != len(data):

@@ -22,7 +22,7 @@ from components.config import ImageDeclaration
 from components.data.errors import DataError
 from components.data.inspection.thumbnails import SIDE, Previews, Rows, preview, shrink
 from components.data.sources.base.form import SourceData
-from components.inputs import images
+from components.inputs import png
 from components.targets import registry as targets
 from components.targets.protocol import TargetKind
 
@@ -134,7 +134,7 @@ def _count(seen: Seen, rows: pa.RecordBatch) -> npt.NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class _Pictures:
-    thumbnails: images.Pixels
+    thumbnails: png.Pixels
     previews: list[bytes]
     decodable: npt.NDArray[np.bool_]
     contrast: npt.NDArray[np.uint8]
@@ -147,7 +147,7 @@ class _Pictures:
 
 def _pictures(column: pa.Array, declared: ImageDeclaration) -> _Pictures:
     channels = declared.channels
-    stored = images.decode_stored(column)
+    stored = png.decode_stored(column)
     if stored is not None:
         count, height, width, own = stored.shape
         return _Pictures(
@@ -161,7 +161,7 @@ def _pictures(column: pa.Array, declared: ImageDeclaration) -> _Pictures:
             {},
             [],
         )
-    each: list[_Picture] = images.in_threads(partial(_picture, declared=declared), column.to_pylist())
+    each: list[_Picture] = png.in_threads(partial(_picture, declared=declared), column.to_pylist())
     good = [picture for picture in each if not picture.broken]
     return _Pictures(
         np.stack([picture.thumbnail for picture in each]),
@@ -178,7 +178,7 @@ def _pictures(column: pa.Array, declared: ImageDeclaration) -> _Pictures:
 
 @dataclass(frozen=True)
 class _Picture:
-    thumbnail: images.Pixels
+    thumbnail: png.Pixels
     preview: bytes = b""
     contrast: int = 0
     digest: bytes = bytes(16)
@@ -208,22 +208,22 @@ def _picture(content: bytes | None, declared: ImageDeclaration) -> _Picture:
         return _Picture(np.zeros((SIDE, SIDE, declared.channels), dtype=np.uint8), broken=str(error))
 
 
-def _previews(batch: images.Pixels) -> list[bytes]:
+def _previews(batch: png.Pixels) -> list[bytes]:
     """Of `(N, H, W, C)` images."""
     if max(batch.shape[1:3]) <= SIDE:
         return [b""] * len(batch)
     each = batch[..., 0] if batch.shape[3] == 1 else batch
-    previews: list[bytes] = images.in_threads(lambda pixels: preview(Image.fromarray(pixels)), list(each))
+    previews: list[bytes] = png.in_threads(lambda pixels: preview(Image.fromarray(pixels)), list(each))
     return previews
 
 
-def _contrast(batch: images.Pixels) -> npt.NDArray[np.uint8]:
+def _contrast(batch: png.Pixels) -> npt.NDArray[np.uint8]:
     """Greatest less least value of each of `(N, H, W, C)` images, in the channel where that is most."""
     spread: npt.NDArray[np.uint8] = (batch.max(axis=(1, 2)) - batch.min(axis=(1, 2))).max(axis=1)
     return spread
 
 
-def _digest(pixels: images.Pixels) -> bytes:
+def _digest(pixels: png.Pixels) -> bytes:
     digest = hashlib.blake2b(b"%d %d %d\0" % pixels.shape, digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()

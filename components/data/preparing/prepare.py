@@ -1,4 +1,4 @@
-"""What `ingest` wrote → the `Dataset` in `.convoy/data/prepared/NAME`: images in their declared form, facts, splits.
+"""What `ingest` wrote → the `Dataset` in `.convoy/data/prepared/NAME`: inputs in their declared form, facts, splits.
 
 Rows stream through; what stays in memory is a few words a sample. Nothing is judged here (`facts` describes,
 validation judges), but what inspection has decided to drop is obeyed, and listed.
@@ -17,42 +17,41 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components import decoding
-from components.artifacts import SPLITS, Dataset, DatasetCard, InputSpec
+from components.artifacts import SPLITS, Dataset, DatasetCard
 from components.config import ChecksDeclaration, DatasetConfig, ImageDeclaration
 from components.data.errors import DataError
 from components.data.families import leaks, learnt, moves
 from components.data.inspection.findings import Decisions
-from components.data.preparing import facts
 from components.data.preparing.ingest import RawCard, raw_tables
 from components.data.preparing.shards import SHARD_ROWS, ShardWriter
 from components.data.preparing.splits import assign, assign_folds
 from components.data.processes import in_processes, inside
 from components.files import replacing
-from components.inputs import images
+from components.inputs import png
+from components.inputs import registry as inputs
+from components.inputs.protocol import Described, InputKind
 from components.targets import registry as targets
 from components.targets.protocol import Size, TargetKind
 
 DROPPED = "dropped"
 NO_FOLD = -1
-MANY = 30_000  # images from which on starting processes (a second each) costs less than it saves
-BATCH_PIXELS = 32 * 2**20  # bytes of decoded pixels at a time: large photographs must not gather 10,000 at a time
+MANY = 30_000  # inputs from which on starting processes (a second each) costs less than it saves
 
 
-Describe = Callable[[Path, ImageDeclaration, RawCard], Iterable[tuple[pa.Table, facts.Described]]]
+Describe = Callable[[Path, DatasetConfig, RawCard], Iterable[tuple[pa.Table, Described]]]
 
 
-def schema(target: str, groups: tuple[str, ...], *, folds: bool = False) -> pa.Schema:
+def schema(given: InputKind, target: str, groups: tuple[str, ...], *, folds: bool = False) -> pa.Schema:
     """The columns of a prepared shard."""
     return pa.schema(
         [
             ("id", pa.string()),
-            ("image", pa.binary()),
+            (given.name, given.stored),
             ("target", targets.get(target).stored),
             *[(group, pa.string()) for group in groups],
             ("split", pa.string()),
             *([("fold", pa.int8())] if folds else []),
-            *facts.FACTS,
+            *given.facts,
         ]
     )
 
@@ -70,26 +69,26 @@ def prepare(
 
     What `decisions` drop goes into `dropped-*.parquet` and `DatasetCard.dropped`; it belongs to no split. Families of
     twins stay together where splits are drawn; what is done about those in several is said by `checks.leakage`.
-    `describe` yields the raw rows without their images, in order, and what became of those; it decodes them by default.
+    `describe` yields the raw rows without their inputs, in order, and what became of those; it decodes them by default.
     """
     card = RawCard.load(raw)
-    kind, classes = targets.get(card.target), config.classes or card.classes
+    given, kind, classes = inputs.get(config.input_kind), targets.get(card.target), config.classes or card.classes
     layout = _lay_out(raw, card, config, decisions or Decisions())
-    moments = _Moments(0, *np.zeros((2, config.image.channels), dtype=np.int64))
-    columns = schema(card.target, card.groups, folds=config.split.folds is not None)
+    gathered = given.gathering(config.declared)
+    columns = schema(given, card.target, card.groups, folds=config.split.folds is not None)
     with replacing(folder) as temporary:
         with ExitStack() as stack:
             parts = (*SPLITS, *((DROPPED,) if layout.dropped else ()))
             writers = {part: stack.enter_context(ShardWriter(temporary, part, columns)) for part in parts}
             at = 0
-            for rows, described in (describe or _described)(raw, config.image, card):
+            for rows, described in (describe or _described)(raw, config, card):
                 members, folds = layout.rows(at, len(rows))
                 at += len(rows)
-                moments.add(described, members == "train")
+                gathered.add(described, members == "train")
                 table = pa.table(
                     {
                         "id": rows.column("id"),
-                        "image": described.stored,
+                        given.name: described.stored,
                         "target": _renamed(rows.column("target"), kind, card, classes),
                         **{group: rows.column(group) for group in card.groups},
                         "split": pa.array(members, pa.string()),
@@ -104,7 +103,7 @@ def prepare(
             task=config.task,
             classes=classes,
             groups=card.groups,
-            input=moments.spec(config.image),
+            input=gathered.spec(),
             target=kind.record(
                 card.about, _targets_of(raw, layout, {"train"}), _targets_of(raw, layout, {*SPLITS} - {"train"})
             ),
@@ -237,14 +236,14 @@ def _targets_of(raw: Path, layout: _Layout, splits: Collection[str]) -> Iterator
 # -- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _described(raw: Path, declared: ImageDeclaration, card: RawCard) -> Iterator[tuple[pa.Table, facts.Described]]:
-    """The raw rows without their images, in order, and what became of their images; masks in their images' size.
+def _described(raw: Path, config: DatasetConfig, card: RawCard) -> Iterator[tuple[pa.Table, Described]]:
+    """The raw rows without their inputs, in order, and what became of these; masks in their images' size.
 
     Many images are decoded by one process a core: of small ones, Python's share of the work is most of it.
     """
-    step = max(1, min(SHARD_ROWS, BATCH_PIXELS // (declared.height * declared.width * declared.channels)))
+    step = min(SHARD_ROWS, inputs.get(config.input_kind).rows(config.declared))
     parts = [
-        _Part(shard, group, start, step, declared, card.target)
+        _Part(shard, group, start, step, config.input_kind, config.declared, card.target)
         for shard in sorted(raw.glob("raw-*.parquet"))
         for group, rows in enumerate(_group_sizes(shard))
         for start in range(0, rows, step)
@@ -263,7 +262,8 @@ class _Part:
     group: int
     start: int
     rows: int
-    declared: ImageDeclaration
+    given: str  # the kind of input
+    declared: Any
     target: str  # the kind
 
 
@@ -272,15 +272,17 @@ def _group_sizes(shard: Path) -> list[int]:
     return [about.row_group(group).num_rows for group in range(about.num_row_groups)]
 
 
-def _describe_part(part: _Part) -> tuple[pa.Table, facts.Described]:
+def _describe_part(part: _Part) -> tuple[pa.Table, Described]:
     with pq.ParquetFile(part.shard) as shard:
         table = shard.read_row_group(part.group).slice(part.start, part.rows)
-    alone = table.column("image").combine_chunks()
-    mapping = map if inside() else images.in_threads  # a process of many needs no threads beside it
-    rest = table.drop_columns(["image"]).combine_chunks()
-    if part.declared.resize:
-        rest = fitted(rest, part.target, map(_size, alone), part.declared)
-    return rest, facts.describe(alone, part.declared, mapping)
+    given = inputs.get(part.given)
+    alone = table.column(given.name).combine_chunks()
+    each = map if inside() else png.in_threads  # a process of many needs no threads beside it
+    rest = table.drop_columns([given.name]).combine_chunks()
+    sizes = given.sizes(alone, part.declared)
+    if sizes is not None:
+        rest = fitted(rest, part.target, sizes, part.declared)
+    return rest, given.describe(alone, part.declared, each)
 
 
 def fitted(rows: pa.Table, target: str, pictures: Iterable[Size | None], declared: ImageDeclaration) -> pa.Table:
@@ -298,42 +300,3 @@ def _renamed(column: pa.ChunkedArray, kind: TargetKind, card: RawCard, declared:
     """Targets that index the declared classes, matched by name; a class that is not declared becomes unknown."""
     values = column.combine_chunks()
     return values if card.classes == declared else kind.renamed(values, card.classes, declared, card.about)
-
-
-def _size(picture: pa.BinaryScalar) -> tuple[int, int] | None:
-    """Width and height, upright; None of what is no picture, which has a fault of its own."""
-    try:
-        return decoding.header(picture.as_buffer()).size
-    except decoding.UndecodableError:
-        return None
-
-
-@dataclass
-class _Moments:
-    """Exact sums over the training split's pixels, a value a channel: order and batches cannot change them."""
-
-    pixels: int
-    total: npt.NDArray[np.int64]
-    squares: npt.NDArray[np.int64]
-
-    def add(self, described: facts.Described, chosen: npt.NDArray[np.bool_]) -> None:
-        self.pixels += int(described.pixels[chosen].sum())
-        self.total += described.total[chosen].sum(axis=0)
-        self.squares += described.squares[chosen].sum(axis=0)
-
-    def spec(self, declared: ImageDeclaration) -> InputSpec:
-        count = max(self.pixels, 1)
-        mean = self.total / count
-        deviation = np.sqrt(np.maximum(self.squares / count - mean**2, 0.0))
-        deviation[deviation == 0.0] = 255.0  # constant pictures: validation says so, and nobody divides by zero
-        return InputSpec(
-            height=declared.height,
-            width=declared.width,
-            channels=declared.channels,
-            mean=tuple(float(value) for value in mean / 255.0),
-            std=tuple(float(value) for value in deviation / 255.0),
-            resize=declared.resize,
-            fit=declared.fit,
-            range=declared.range,
-            frames=declared.frames,
-        )

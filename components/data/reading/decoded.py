@@ -121,12 +121,15 @@ def _decode(dataset: Dataset, split: Split, folder: Path) -> None:
     if shutil.disk_usage(folder.parent).free < needed:
         raise _no_room(split, folder, needed)
     shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
-        "images": (np.dtype(np.uint8), (layout.samples, *layout.image)),
+        "images": (layout.image_type, (layout.samples, *layout.image)),
         "targets": (layout.target_type, (layout.samples, *layout.target)),
         "ids": (ids, (layout.samples,)),
     }
     rows = max(1, min(10_000, DECODE_BYTES // layout.bytes_per_sample))
-    parts = (decode_rows(t, dataset.card) for t in dataset.batches(split, ["id", "image", "target"], rows=rows))
+    parts = (
+        decode_rows(t, dataset.card)
+        for t in dataset.batches(split, ["id", dataset.card.input.kind, "target"], rows=rows)
+    )
     try:
         with replacing(folder) as temporary:
             files = _write(temporary, shapes, parts)

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components import decoding
-from components.artifacts import ArtifactError, Dataset, DatasetCard, InputSpec, Split
+from components.artifacts import ArtifactError, Dataset, DatasetCard, Split
 from components.data.errors import DataError
-from components.inputs import images
+from components.inputs import registry as inputs
+from components.inputs.protocol import UnreadableInputError
 from components.targets import registry as targets
 from components.targets.protocol import UnreadableTargetError
 
@@ -23,7 +23,7 @@ class Arrays:
     """N samples in their stored order."""
 
     ids: npt.NDArray[np.str_]
-    images: npt.NDArray[np.uint8]  # (N, H, W, C)
+    images: npt.NDArray[Any]  # as their kind has them: uint8 (N, H, W, C) pictures, int32 (N, L) texts
     targets: npt.NDArray[Any]  # as their kind has them: int64 (N,) classes, uint8 (N, H, W) masks, float32 (N, K)
     groups: dict[str, npt.NDArray[np.str_]]
 
@@ -36,14 +36,15 @@ class Layout:
     """How large a split is once it is decoded; found without reading a row."""
 
     samples: int
-    image: tuple[int, int, int]  # (H, W, C), uint8
-    target: tuple[int, ...]  # as its kind has it
+    image: tuple[int, ...]  # as its kind has it: (H, W, C) of a picture
+    image_type: np.dtype[Any]
+    target: tuple[int, ...]  # likewise
     target_type: np.dtype[Any]
 
     @property
     def bytes_per_sample(self) -> int:
-        """Of image and target, decoded."""
-        return int(np.prod(self.image) + np.prod(self.target) * self.target_type.itemsize)
+        """Of input and target, decoded."""
+        return int(np.prod(self.image) * self.image_type.itemsize + np.prod(self.target) * self.target_type.itemsize)
 
     @property
     def bytes(self) -> int:
@@ -59,7 +60,8 @@ def layout_of(dataset: Dataset, split: Split) -> Layout:
     target = targets.of(dataset).layout(dataset.card)
     return Layout(
         samples=sum(pq.read_metadata(shard).num_rows for shard in shards),
-        image=(spec.height, spec.width, spec.channels),
+        image=spec.shape,
+        image_type=np.dtype(spec.type),
         target=target.shape,
         target_type=target.type,
     )
@@ -68,17 +70,17 @@ def layout_of(dataset: Dataset, split: Split) -> Layout:
 def load_split(dataset: Dataset, split: Split, limit: int | None = None, seed: int = 0) -> Arrays:
     """The split's samples; with `limit`, a seeded random subset of at most that many, order kept.
 
-    Raises DataError naming the sample whose image or mask cannot be decoded or has another size than declared.
+    Raises DataError naming the sample whose input or target cannot be read as its card says.
     """
     card, layout = dataset.card, layout_of(dataset, split)
     wanted = np.arange(layout.samples)
     if limit is not None and limit < layout.samples:
         wanted = np.sort(np.random.default_rng(seed).choice(layout.samples, size=limit, replace=False))
-    pixels = np.empty((len(wanted), *layout.image), dtype=np.uint8)
+    given = np.empty((len(wanted), *layout.image), dtype=layout.image_type)
     answers = np.empty((len(wanted), *layout.target), dtype=layout.target_type)
     texts: dict[str, list[str]] = {name: [] for name in ("id", *card.groups)}
     at = seen = 0
-    for table in dataset.batches(split, ["id", "image", "target", *card.groups]):
+    for table in dataset.batches(split, ["id", card.input.kind, "target", *card.groups]):
         inside = wanted[(wanted >= seen) & (wanted < seen + len(table))] - seen
         seen += len(table)
         if len(inside) == 0:
@@ -86,11 +88,11 @@ def load_split(dataset: Dataset, split: Split, limit: int | None = None, seed: i
         part = decode_rows(table if len(inside) == len(table) else table.take(pa.array(inside)), card)
         rows = slice(at, at + len(part))
         at = rows.stop
-        pixels[rows], answers[rows] = part.images, part.targets
+        given[rows], answers[rows] = part.images, part.targets
         for name in texts:
             texts[name] += (part.ids if name == "id" else part.groups[name]).tolist()
     ids = np.array(texts.pop("id"), dtype=np.str_)
-    return Arrays(ids, pixels, answers, {name: np.array(values, dtype=np.str_) for name, values in texts.items()})
+    return Arrays(ids, given, answers, {name: np.array(values, dtype=np.str_) for name, values in texts.items()})
 
 
 def decode_rows(table: pa.Table, card: DatasetCard) -> Arrays:
@@ -99,45 +101,23 @@ def decode_rows(table: pa.Table, card: DatasetCard) -> Arrays:
     groups = [name for name in card.groups if name in table.column_names]
     return Arrays(
         ids=ids,
-        images=_decode_column(table.column("image"), ids, card.input),
+        images=_inputs(table.column(card.input.kind), ids, card),
         targets=_targets(table.column("target"), ids, card),
         groups={name: np.array(table.column(name).to_pylist(), dtype=np.str_) for name in groups},
     )
 
 
-def decode_image(content: bytes, spec: InputSpec, *, resize: bool = False) -> npt.NDArray[np.uint8]:
-    """One encoded image as `(H, W, C)` uint8.
-
-    With `resize`, any image is converted as `prepare` would; without, one of another size or colour raises DataError.
-    """
-    form = decoding.Form.of(spec.model_dump() | {"resize": resize})
-    try:
-        pixels, _ = decoding.read(content, form)
-    except decoding.UndecodableError as error:
-        raise DataError(str(error)) from None
-    return pixels
-
-
-def _decode_column(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], spec: InputSpec) -> npt.NDArray[np.uint8]:
-    decoded = np.empty((len(column), spec.height, spec.width, spec.channels), dtype=np.uint8)
+def _inputs(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], card: DatasetCard) -> npt.NDArray[Any]:
+    kind, spec = inputs.of(card), card.input
+    values = np.empty((len(column), *spec.shape), dtype=spec.type)
     at = 0
     for chunk in column.chunks:
-        rows = slice(at, at + len(chunk))
+        try:
+            values[at : at + len(chunk)] = kind.arrays(chunk, spec)
+        except UnreadableInputError as error:
+            raise DataError(f"{ids[at + error.row]}: {error}") from None
         at += len(chunk)
-        stored = images.decode_stored(chunk)
-        if stored is not None and stored.shape[1:] == decoded.shape[1:]:
-            decoded[rows] = stored
-        elif len(chunk):
-            named = list(zip(ids[rows], chunk.to_pylist(), strict=True))
-            decoded[rows] = images.in_threads(lambda item: _decode_named(item[0], item[1], spec), named)
-    return decoded
-
-
-def _decode_named(sample: str, content: bytes, spec: InputSpec) -> npt.NDArray[np.uint8]:
-    try:
-        return decode_image(content, spec)
-    except DataError as error:
-        raise DataError(f"{sample}: {error}") from None
+    return values
 
 
 def _targets(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], card: DatasetCard) -> npt.NDArray[Any]:

@@ -96,7 +96,7 @@ def read(piece: Piece, card: DatasetCard, layout: Layout) -> Iterator[tuple[npt.
     tables, positions = [], []
     for group in piece.window:
         with pq.ParquetFile(group.shard) as file:
-            tables.append(file.read_row_group(group.number, columns=["id", "image", "target"]))
+            tables.append(file.read_row_group(group.number, columns=["id", card.input.kind, "target"]))
         positions.append(np.arange(group.first, group.first + group.rows, dtype=np.int64))
     table, stored = pa.concat_tables(tables), np.concatenate(positions)
     order = np.random.default_rng(piece.seed).permutation(len(table))[piece.start : piece.stop]

@@ -21,7 +21,7 @@ from components.data.sources.base import boundary, limits, rows
 from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS, SourceData, schema
 from components.data.sources.layouts import arrays as layouts
 from components.data.sources.places import archive, place
-from components.inputs import images
+from components.inputs import png
 
 LAYOUTS = layouts.LAYOUTS
 
@@ -101,7 +101,7 @@ def _tables(pixels: Array, columns: dict[str, Any], form: pa.Schema) -> Iterator
     step = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, math.prod(pixels.shape[1:]))))
     for start in range(0, len(pixels), step):
         part = slice(start, start + step)
-        encoded = images.encode(np.ascontiguousarray(pixels[part]))
+        encoded = png.encode(np.ascontiguousarray(pixels[part]))
         values = {name: encoded if name == "image" else columns[name][part] for name in form.names}
         yield pa.table({name: pa.array(each, form.field(name).type) for name, each in values.items()})
 

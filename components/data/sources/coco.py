@@ -29,7 +29,7 @@ from components.data.sources.base.form import SourceData, schema
 from components.data.sources.base.named_files import Names, no_name, way
 from components.data.sources.layouts import coco as layouts
 from components.data.sources.places import place
-from components.inputs import images
+from components.inputs import png
 
 LAYOUTS = layouts.LAYOUTS
 
@@ -82,7 +82,7 @@ def read(source: CocoSource, project: Path) -> SourceData:
     most = _MOST_CLASSES - bool(source.ignore)  # ignored is another one
     if len(classes) > most:
         raise DataError(f"{source.path}: expected at most {most - 1} categories for masks, received {len(labels)}")
-    number = rows.numbers(classes) | dict.fromkeys(source.ignore, images.IGNORED)
+    number = rows.numbers(classes) | dict.fromkeys(source.ignore, png.IGNORED)
     masks = rows.in_order(lambda each: _masked(each, number, groups), found, _pixels)
     taken, about = rows.tables(schema("mask", groups), faults.sound(masks)), mask_files.about(source.ignore)
     return SourceData(classes, "mask", taken, groups, notes=faults.notes, about=about)
@@ -293,18 +293,18 @@ def _pixels(each: Annotated) -> int:
 
 def _masked(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> dict[str, Any] | Fault:
     picture, drawn = each.picture, mask(each, number)
-    if (drawn == images.IGNORED).all():  # which is no class's number: there are too few of them
+    if (drawn == png.IGNORED).all():  # which is no class's number: there are too few of them
         return Fault(mask_files.NOTHING, picture.where)
     return {
         "id": picture.id,
         "image": each.frame.path.read_bytes(),
-        "target": images.encode(drawn[None])[0].as_py(),
+        "target": png.encode(drawn[None])[0].as_py(),
         "published": picture.published,
         **{group: picture.groups.get(group) for group in groups},
     }
 
 
-def mask(each: Annotated, number: dict[str, int]) -> images.Pixels:
+def mask(each: Annotated, number: dict[str, int]) -> png.Pixels:
     """`(H, W)` numbers of classes, upright: crowds first, then objects from the largest to the smallest, each over the
     last."""
     size = each.frame.size

@@ -18,7 +18,7 @@ from scipy.ndimage import rotate
 from components.config import DigitScenesSource
 from components.data.sources.base.form import SourceData
 from components.data.sources.digits import load
-from components.inputs import images
+from components.inputs import png
 from components.targets.flat_boxes import COLUMNS, column_of
 
 CLASSES = ("background", *(str(digit) for digit in range(10)))
@@ -51,7 +51,7 @@ def _tables(source: DigitScenesSource) -> Iterator[pa.Table]:
         yield pa.table(
             {
                 "id": [f"scene-{number:05d}" for number in numbers],
-                "image": images.encode(np.stack([scene.image for scene in scenes])),
+                "image": png.encode(np.stack([scene.image for scene in scenes])),
                 "target": _targets(source, scenes),
                 "published": pa.nulls(len(scenes), pa.string()),
             }
@@ -64,7 +64,7 @@ def _images_per_table(size: int) -> int:
 
 def _targets(source: DigitScenesSource, scenes: Sequence[Scene]) -> pa.Array:
     if source.take == "masks":
-        return images.encode(np.stack([scene.mask for scene in scenes]))
+        return png.encode(np.stack([scene.mask for scene in scenes]))
     if source.take == "boxes":
         return column_of([scene.objects for scene in scenes])
     measured = [[float(len(scene.sides)), float(np.mean(scene.sides)), scene.angle] for scene in scenes]

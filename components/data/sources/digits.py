@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from components.config import DigitsSource
 from components.data.sources.base.form import SourceData
-from components.inputs import images
+from components.inputs import png
 
 
 def load() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -27,7 +27,7 @@ def read(source: DigitsSource, project: Path) -> SourceData:
     table = pa.table(
         {
             "id": [f"digit-{index:04d}" for index in range(len(labels))],
-            "image": images.encode(pixels),
+            "image": png.encode(pixels),
             "target": labels,
             "published": pa.nulls(len(labels), pa.string()),
         }

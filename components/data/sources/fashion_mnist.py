@@ -21,7 +21,7 @@ from components.data.sources.base.form import BATCH_ROWS, SourceData
 from components.data.sources.idx import parse_idx
 from components.data.sources.places import download
 from components.data.sources.places.download import Expected
-from components.inputs import images
+from components.inputs import png
 
 CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -79,7 +79,7 @@ def _tables(content: dict[str, bytes]) -> Iterator[pa.Table]:
             yield pa.table(
                 {
                     "id": [f"{split}-{index:05d}" for index in range(start, start + count)],
-                    "image": images.encode(pixels[rows]),
+                    "image": png.encode(pixels[rows]),
                     "target": labels[rows].astype(np.int64),
                     "published": [split] * count,
                 }

@@ -26,7 +26,7 @@ from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS, SourceDat
 from components.data.sources.base.rows import inside
 from components.data.sources.layouts import idx as layouts
 from components.data.sources.places import place
-from components.inputs import images
+from components.inputs import png
 
 LAYOUTS = layouts.LAYOUTS
 
@@ -92,7 +92,7 @@ def _tables(pairs: list[Pair], labels: dict[str, Bytes]) -> Iterator[pa.Table]:
                 yield pa.table(
                     {
                         "id": [f"{pair.split}-{index:05d}" for index in range(start, start + count)],
-                        "image": images.encode(pixels),
+                        "image": png.encode(pixels),
                         "target": answers[start : start + count],
                         # A single pair is not split yet.
                         "published": pa.array([pair.split if len(pairs) > 1 else None] * count, pa.string()),

@@ -21,7 +21,7 @@ from components.data.errors import DataError
 from components.data.sources import digits, fashion_mnist
 from components.data.sources.base.form import SourceData
 from components.data.sources.composing import Scene, Thing, compose
-from components.inputs import images
+from components.inputs import png
 from components.targets.flat_boxes import column_of
 
 INK = 0.4  # of full scale: where a digit is, and not what lies below
@@ -84,7 +84,7 @@ def _clothes(source: ScenesSource, project: Path) -> dict[Split, Things]:
     data = fashion_mnist.read(FashionMnistSource(kind="fashion-mnist", mirror=source.mirror), project)
     parts: dict[str, list[tuple[Grey, npt.NDArray[np.int64]]]] = {"train": [], "test": []}
     for table in data.tables:
-        pixels = images.decode_stored(table.column("image").combine_chunks())
+        pixels = png.decode_stored(table.column("image").combine_chunks())
         if pixels is None:
             raise DataError("source.items: expected Fashion-MNIST's pictures as they were written, received others")
         parts[table.column("published")[0].as_py()].append((pixels[..., 0], table.column("target").to_numpy()))
@@ -123,7 +123,7 @@ def _tables(source: SceneDeclaration, things: dict[Split, Things]) -> Iterator[p
             yield pa.table(
                 {
                     "id": [f"{split}-{number:05d}" for number in numbers],
-                    "image": images.encode(np.stack([scene.image for scene in made])),
+                    "image": png.encode(np.stack([scene.image for scene in made])),
                     "target": _targets(source, made),
                     "published": pa.array([split] * len(made), pa.string()),
                 }
@@ -132,5 +132,5 @@ def _tables(source: SceneDeclaration, things: dict[Split, Things]) -> Iterator[p
 
 def _targets(source: SceneDeclaration, made: Sequence[Scene]) -> pa.Array:
     if source.take == "masks":
-        return images.encode(np.stack([scene.mask for scene in made]))
+        return png.encode(np.stack([scene.mask for scene in made]))
     return column_of([scene.objects for scene in made])

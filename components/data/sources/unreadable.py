@@ -12,7 +12,7 @@ from components import decoding
 from components.data.sources.annotations.frames import UNREADABLE
 from components.data.sources.base.faults import Fault, Faults, named
 from components.data.sources.base.form import SourceData
-from components.inputs import images
+from components.inputs import png
 
 
 def readable(data: SourceData) -> SourceData:
@@ -21,7 +21,7 @@ def readable(data: SourceData) -> SourceData:
 
     def tables() -> Iterator[pa.Table]:
         for table in data.tables:
-            wrong = images.in_threads(_wrong, table.column("image").to_pylist())
+            wrong = png.in_threads(_wrong, table.column("image").to_pylist())
             for name, said in zip(table.column("id").to_pylist(), wrong, strict=True):
                 if said is not None:
                     faults.add(Fault(UNREADABLE, f"{named(name)} {said}"))

@@ -31,7 +31,7 @@ from components.data.sources.base.form import SourceData, schema
 from components.data.sources.base.formats import SUFFIXES
 from components.data.sources.layouts import voc as layouts
 from components.data.sources.places import place
-from components.inputs import images
+from components.inputs import png
 
 LAYOUTS = layouts.LAYOUTS
 
@@ -315,10 +315,10 @@ def _masked(
         return Fault(UNKNOWN_CLASS, f"{mask.name} has {largest} of {len(classes)}")
     if unjudged.all():
         return Fault(mask_files.NOTHING, mask.name)
-    pixels[unjudged] = images.IGNORED
+    pixels[unjudged] = png.IGNORED
     return {
         "id": name,
         "image": image.content,
-        "target": images.encode(pixels[None])[0].as_py(),
+        "target": png.encode(pixels[None])[0].as_py(),
         "published": splits.get(name),
     }

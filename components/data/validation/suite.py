@@ -11,7 +11,7 @@ from typing import Literal
 from components.artifacts import SPLITS
 from components.config import ChecksDeclaration, DatasetConfig
 from components.data.validation.tables import Across
-from components.decoding import MODE
+from components.inputs import registry as inputs
 from components.spelling import IMAGE
 from components.targets.protocol import Expectation
 
@@ -30,21 +30,13 @@ def of_samples(config: DatasetConfig, target: str, groups: Sequence[str], across
 
 
 def _of_form(config: DatasetConfig, target: str) -> list[Expectation]:
-    image = config.image
-    mode = MODE[image.channels]
-    resize = "set `image.fit` (stretch, letterbox, crop) to convert, or correct `image:` in params.yaml"
     return [
         _holds("id", "ExpectColumnValuesToNotBeNull", {}, "every sample has an id"),
         _between("copies_of_id", 1, 1, "ids are unique"),
         _holds("split", "ExpectColumnValuesToBeInSet", {"value_set": list(SPLITS)}, "every sample is in a known split"),
         _holds("target_kind", "ExpectColumnValuesToBeInSet", {"value_set": [target]}, f"targets are a {target} each"),
         _holds("target", "ExpectColumnValuesToNotBeNull", {}, "every sample has a target that can be read"),
-        _holds("problem", "ExpectColumnValuesToBeNull", {}, "every image can be decoded"),
-        _between("width", image.width, image.width, f"every image is {image.width} pixels wide ({resize})"),
-        _between("height", image.height, image.height, f"every image is {image.height} pixels high ({resize})"),
-        _holds("mode", "ExpectColumnValuesToBeInSet", {"value_set": [mode]}, f"every image has mode {mode} ({resize})"),
-        _between("mean", 0.0, 1.0, "mean brightness lies in [0, 1]"),
-        _between("std", 0.0, 0.5, "contrast lies in [0, 0.5]"),
+        *inputs.get(config.input_kind).expectations(config.declared),
     ]
 
 

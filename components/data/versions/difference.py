@@ -210,8 +210,8 @@ def _notes(old: DatasetCard, new: DatasetCard) -> Iterator[str]:
         yield "the classes have other numbers"
     if (now := new.target.get("ignore")) != old.target.get("ignore"):
         yield f"pixels of masks are ignored {'no longer' if now is None else 'now'}"
-    shapes = [f"{card.input.height}×{card.input.width}×{card.input.channels}" for card in (old, new)]
+    shapes = [card.input.said for card in (old, new)]
     if shapes[0] != shapes[1]:
-        yield f"images were {shapes[0]} and are {shapes[1]}"
+        yield f"inputs were {shapes[0]} and are {shapes[1]}"
     if old.task != new.task:
         yield f"the task was {old.task} and is {new.task}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from components.artifacts import Card, InputSpec
+from components.artifacts import Card, ImageSpec
 from components.export.bench.energy import Basis, Meter
 from components.export.bench.fresh import Start, start
 from components.runtimes import registry
@@ -59,7 +59,7 @@ class _Calls:
 
 def measure(
     files: Mapping[str, Path],
-    spec: InputSpec,
+    spec: ImageSpec,
     *,
     artifact: str,
     machine: str,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 
-from components.artifacts import InputSpec, Model
+from components.artifacts import ImageSpec, Model
 from components.export.errors import CompressionError
 from components.export.export import export
 from components.runtimes import registry
@@ -22,7 +22,7 @@ class Target:
     """What is to be measured."""
 
     artifact: str  # digest
-    spec: InputSpec
+    spec: ImageSpec
     files: dict[str, Path]  # runtime → what it opens
     left_out: dict[str, str]  # runtime → why it cannot be measured
 
@@ -90,7 +90,7 @@ def _complete(target: Target, wanted: Sequence[str]) -> Target:
     return target
 
 
-def _size(path: Path) -> InputSpec:
+def _size(path: Path) -> ImageSpec:
     """Height, width and channels: as an ONNX file says itself, and as its signature does for any other."""
     sizes: Sequence[object]
     if path.suffix == ".onnx":
@@ -107,4 +107,4 @@ def _size(path: Path) -> InputSpec:
     if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise CompressionError(f"{path}: expected an input of a fixed size (N, H, W, C), found {list(sizes)}")
     height, width, channels = (int(str(size)) for size in sizes)
-    return InputSpec(height=height, width=width, channels=channels, mean=(), std=())
+    return ImageSpec(height=height, width=width, channels=channels, mean=(), std=())

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.compact import Compact, at_least
 from components.models.parts.layers import Count, Parts
 from components.models.registry import register
@@ -44,7 +44,7 @@ class ConvNeXtBlock(nn.Module):
 
 @register("convnext")
 def convnext(
-    inputs: InputSpec, outputs: int, parts: Parts, width: Count = 32, blocks: Count = 2, stride: Count = 2
+    inputs: ImageSpec, outputs: int, parts: Parts, width: Count = 32, blocks: Count = 2, stride: Count = 2
 ) -> nn.Module:
     """Patches of `stride`×`stride` pixels, then two stages of `blocks` blocks, a halving between them.
 

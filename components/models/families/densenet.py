@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.compact import Compact, at_least
 from components.models.parts.layers import Count, Parts
 from components.models.registry import register
@@ -37,7 +37,7 @@ class DenseLayer(nn.Module):
 
 @register("densenet")
 def densenet(
-    inputs: InputSpec, outputs: int, parts: Parts, width: Count = 12, blocks: Count = 4, stride: Count = 1
+    inputs: ImageSpec, outputs: int, parts: Parts, width: Count = 12, blocks: Count = 4, stride: Count = 1
 ) -> nn.Module:
     """DenseNet-BC: stem, three dense blocks of `blocks` layers that add `width` channels each, halvings between them.
 

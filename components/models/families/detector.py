@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.compact import at_least
 from components.models.families.residual import ResidualBlock
 from components.models.parts.denoising import Denoise
@@ -42,7 +42,7 @@ class Detector(nn.Module):
 
     def __init__(
         self,
-        inputs: InputSpec,
+        inputs: ImageSpec,
         outputs: int,
         width: int,
         blocks: int,
@@ -141,7 +141,7 @@ def _stage(inputs: int, outputs: int, blocks: int, parts: Parts) -> nn.Sequentia
     return nn.Sequential(first, *(ResidualBlock(outputs, parts, nn.Identity()) for _ in range(blocks)))
 
 
-def _priors(inputs: InputSpec, strides: list[int], sizes: list[tuple[float, ...]]) -> tuple[Tensor, Tensor]:
+def _priors(inputs: ImageSpec, strides: list[int], sizes: list[tuple[float, ...]]) -> tuple[Tensor, Tensor]:
     """`(L, 4)` and `(L, 1)`: level by level, row by row; without anchors a prior is a place's own square."""
     priors, own = [], []
     for stride in strides:
@@ -157,7 +157,7 @@ def _priors(inputs: InputSpec, strides: list[int], sizes: list[tuple[float, ...]
 
 @register("detector", gives=BOXES)
 def detector(
-    inputs: InputSpec,
+    inputs: ImageSpec,
     outputs: int,
     width: Count = 16,
     blocks: Count = 1,

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.compact import Compact, at_least
 from components.models.parts.layers import ConvBlock, Count, Parts
 from components.models.registry import register
@@ -40,7 +40,7 @@ class InvertedResidual(nn.Module):
 
 @register("mobilenet")
 def mobilenet(
-    inputs: InputSpec,
+    inputs: ImageSpec,
     outputs: int,
     parts: Parts,
     width: Count = 16,

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.compact import Compact, at_least
 from components.models.parts.layers import ConvBlock, Count, Parts
 from components.models.registry import register
@@ -32,7 +32,7 @@ class ResidualBlock(nn.Module):
 
 @register("residual")
 def residual(
-    inputs: InputSpec,
+    inputs: ImageSpec,
     outputs: int,
     parts: Parts,
     width: Count = 32,

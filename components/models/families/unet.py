@@ -7,7 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.parts.denoising import Denoise
 from components.models.parts.layers import ConvBlock, Count, Normalization, Parts
 from components.models.registry import MAP, register
@@ -16,7 +16,7 @@ from components.models.registry import MAP, register
 class UNet(nn.Module):
     """`depth` halvings with the channels doubled at each, and the way back up by nearest-neighbour resizing."""
 
-    def __init__(self, inputs: InputSpec, outputs: int, width: int, depth: int, parts: Parts) -> None:
+    def __init__(self, inputs: ImageSpec, outputs: int, width: int, depth: int, parts: Parts) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(depth + 1)]
         self.normalize = parts.begin(inputs)
@@ -62,7 +62,7 @@ def _pair(inputs: int, outputs: int, parts: Parts) -> nn.Sequential:
 
 @register("unet", gives=MAP)
 def unet(
-    inputs: InputSpec,
+    inputs: ImageSpec,
     outputs: int,
     width: Count = 16,
     depth: Count = 2,

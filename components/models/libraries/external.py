@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.models.libraries.stem import Stem
 from components.models.parts.arguments import wrong_arguments
@@ -44,7 +44,7 @@ class Library(Protocol):
         """The class of the network of that name."""
         ...
 
-    def build(self, name: str, inputs: InputSpec, outputs: int, stem: Stem, arguments: Mapping[str, Any]) -> nn.Module:
+    def build(self, name: str, inputs: ImageSpec, outputs: int, stem: Stem, arguments: Mapping[str, Any]) -> nn.Module:
         """The network with the surface of `registry.Network`."""
         ...
 
@@ -64,7 +64,7 @@ def problems(config: NetworkConfig, key: str) -> list[str]:
     return _wrong_arguments(library, name, config.arguments, key)
 
 
-def build(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
+def build(config: NetworkConfig, inputs: ImageSpec, outputs: int) -> nn.Module:
     """See `registry.build`."""
     if wrong := problems(config, "network"):
         raise ConfigurationError("\n".join(wrong))

@@ -9,7 +9,7 @@ from typing import Any, cast, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.libraries.from_torchvision import expanded
 from components.models.libraries.stem import Stem, halvings_to_skip, skip_halvings
 from components.models.parts.layers import Normalize
@@ -53,7 +53,7 @@ def create(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     return timm.create_model(name, pretrained=False, **arguments)
 
 
-def build(name: str, inputs: InputSpec, outputs: int, stem: Stem, arguments: Mapping[str, Any]) -> nn.Module:
+def build(name: str, inputs: ImageSpec, outputs: int, stem: Stem, arguments: Mapping[str, Any]) -> nn.Module:
     given = {"num_classes": outputs, "in_chans": inputs.channels, **arguments}
     size = inspect.signature(kind(name).__init__).parameters.get("img_size")
     if (
@@ -69,7 +69,7 @@ def build(name: str, inputs: InputSpec, outputs: int, stem: Stem, arguments: Map
 class Timm(nn.Module):
     """The library's network as `body`, without its classifier, which is the `head`."""
 
-    def __init__(self, inputs: InputSpec, network: nn.Module) -> None:
+    def __init__(self, inputs: ImageSpec, network: nn.Module) -> None:
         super().__init__()
         body: Any = network
         self.normalize = Normalize(inputs)

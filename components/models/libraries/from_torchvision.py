@@ -13,7 +13,7 @@ from typing import Any, cast, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.libraries.stem import Stem, halvings_to_skip, skip_halvings
 from components.models.parts.layers import Normalize
 
@@ -68,7 +68,7 @@ def create(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     return cast(nn.Module, models.get_model(name, weights=None, **WITHOUT_EXITS.get(name, {}), **arguments))
 
 
-def build(name: str, inputs: InputSpec, outputs: int, stem: Stem, arguments: Mapping[str, Any]) -> nn.Module:
+def build(name: str, inputs: ImageSpec, outputs: int, stem: Stem, arguments: Mapping[str, Any]) -> nn.Module:
     size = {"input_size": (inputs.height, inputs.width)} if name.startswith("maxvit") else {}
     network = create(name, {**size, **arguments, "num_classes": outputs})
     adapt_channels(network, inputs.channels)
@@ -80,7 +80,7 @@ def build(name: str, inputs: InputSpec, outputs: int, stem: Stem, arguments: Map
 class Torchvision(nn.Module):
     """The library's network as `body`, without its last layer, which is the `head`."""
 
-    def __init__(self, inputs: InputSpec, network: nn.Module) -> None:
+    def __init__(self, inputs: ImageSpec, network: nn.Module) -> None:
         super().__init__()
         self.normalize = Normalize(inputs)
         self.body = network

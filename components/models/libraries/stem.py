@@ -12,7 +12,7 @@ from typing import Literal, cast
 
 from torch import nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 
 Stem = Literal["auto", "original", "small"]
 
@@ -20,7 +20,7 @@ SMALL = 64  # up to here, in pixels, `auto` takes the small stem
 VERY_SMALL = 32  # up to here two halvings are left out, beyond it one: either way 4 pixels or more remain
 
 
-def halvings_to_skip(stem: Stem, inputs: InputSpec) -> int:
+def halvings_to_skip(stem: Stem, inputs: ImageSpec) -> int:
     """How many halvings the images are too small for."""
     longest = max(inputs.height, inputs.width)
     if stem == "original" or (stem == "auto" and longest > SMALL):

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.models.parts.attention import (
     Attention,
     ChannelAttention,
@@ -42,7 +42,7 @@ class Parts:
     normalization: Normalization = "batch"
     denoise: Denoise = "none"  # of the pictures, before anything else
 
-    def begin(self, inputs: InputSpec) -> nn.Module:
+    def begin(self, inputs: ImageSpec) -> nn.Module:
         """What a picture passes first: its noise is taken out, where that is asked for, and it is normalised."""
         first = denoise(self.denoise, inputs.channels)
         return Normalize(inputs) if first is None else nn.Sequential(first, Normalize(inputs))
@@ -84,7 +84,7 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, inputs: InputSpec) -> None:
+    def __init__(self, inputs: ImageSpec) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(inputs.mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(inputs.std, dtype=torch.float32).clamp_min(1e-3).view(1, -1, 1, 1))

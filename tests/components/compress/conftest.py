@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 
-from components.artifacts import Dataset, DatasetCard, InputSpec, Model, ModelCard, write_model
+from components.artifacts import Dataset, DatasetCard, ImageSpec, Model, ModelCard, write_model
 from components.config import NetworkConfig
 from components.data.reading.loading import load_split
 from components.export.export import export
@@ -57,7 +57,7 @@ def _write_dataset(
     folder.mkdir(parents=True)
     ends = np.cumsum(sizes)
     train = images[: ends[0]] / 255.0
-    spec = InputSpec(
+    spec = ImageSpec(
         height=images.shape[1],
         width=images.shape[2],
         channels=1,

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from components.artifacts import Dataset, InputSpec, Model
+from components.artifacts import Dataset, ImageSpec, Model
 from components.compress.quantization.rewriting.graphs import endings, heads, quantized_operators
 from components.compress.quantize import Quantized, quantize
 from components.config import NetworkConfig, QuantizeConfig
@@ -283,4 +283,4 @@ def test_a_model_of_other_data_is_refused(student: Model, scenes: Dataset, tmp_p
 def test_the_input_specification_is_not_guessed(digits_int8: Quantized) -> None:
     spec = json.loads(read_metadata(digits_int8.served.onnx)["input"])
     assert (spec.pop("layout"), spec.pop("type")) == ("NHWC", "uint8")
-    assert InputSpec(**spec) == digits_int8.served.card.input
+    assert ImageSpec(**spec) == digits_int8.served.card.input

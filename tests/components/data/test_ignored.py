@@ -22,7 +22,7 @@ from components.data.drift.profile import profile
 from components.data.errors import DataError
 from components.data.reading.loading import load_split
 from components.data.stages import stages
-from components.inputs import images
+from components.inputs import png
 from components.targets import mask as kinds
 from components.targets import registry as targets
 from tests.components.data.data_builders import build, judge
@@ -249,7 +249,7 @@ def test_masks_of_which_resizing_leaves_nothing_are_named_by_the_check_and_by_va
 def test_what_is_ignored_is_hatched_in_grey_and_named(tmp_path: Path) -> None:
     mask = np.zeros((12, 12), np.uint8)
     mask[:, 6:], mask[:, 3:6] = BORDER, 1
-    target = images.encode(mask[None])[0].as_py()
+    target = png.encode(mask[None])[0].as_py()
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8))
     about = {"kind": "mask", "ignore": 255}
     plain, hatched = (np.asarray(kinds.TARGET.drawn(picture, target, each)).astype(int) for each in ({}, about))

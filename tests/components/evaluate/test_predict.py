@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from components.artifacts import ArtifactError, Dataset, DatasetCard, InputSpec, Model, ModelCard, write_model
+from components.artifacts import ArtifactError, Dataset, DatasetCard, ImageSpec, Model, ModelCard, write_model
 from components.config import NetworkConfig
 from components.evaluate import slices
 from components.evaluate.evaluate import evaluate, quality
@@ -24,7 +24,7 @@ from components.tasks import registry as tasks
 from components.tasks.network import network_of
 from tests.components.evaluate.evaluate_builders import CONFIG
 
-SPEC = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.3,))
+SPEC = ImageSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.3,))
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.config import CorruptionsConfig, EvaluateConfig
 from components.data.reading.loading import Arrays
 from components.evaluate.robustness import CORRUPTIONS, conditions, corrupted, robustness
 from components.tasks import registry as tasks
 
-SPEC = InputSpec(height=16, width=16, channels=1, mean=(0.5,), std=(0.2,))
+SPEC = ImageSpec(height=16, width=16, channels=1, mean=(0.5,), std=(0.2,))
 CLASSES = ("dark", "bright")
 CARD = DatasetCard(
     name="levels", task="classification", classes=CLASSES, groups=(), input=SPEC, splits={}, fingerprint="0" * 64

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from components.artifacts import InputSpec, Model, ModelCard, write_model
+from components.artifacts import ImageSpec, Model, ModelCard, write_model
 from components.config import NetworkConfig
 from components.models import registry
 from components.models.network import save_weights
@@ -29,11 +29,11 @@ OTHERS = (
 )
 
 
-def spec(height: int = 16, width: int = 16, channels: int = 1) -> InputSpec:
-    return InputSpec(height=height, width=width, channels=channels, mean=(0.3,) * channels, std=(0.2,) * channels)
+def spec(height: int = 16, width: int = 16, channels: int = 1) -> ImageSpec:
+    return ImageSpec(height=height, width=width, channels=channels, mean=(0.3,) * channels, std=(0.2,) * channels)
 
 
-def network(config: NetworkConfig, inputs: InputSpec | None = None, *, seed: int = 0) -> nn.Module:
+def network(config: NetworkConfig, inputs: ImageSpec | None = None, *, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return registry.build(config, inputs or spec(), OUTPUTS)
 
@@ -42,7 +42,7 @@ def compact(name: str, **arguments: Any) -> NetworkConfig:
     return NetworkConfig(name=name, arguments={"width": 8, **arguments})
 
 
-def images(inputs: InputSpec, count: int = 3) -> torch.Tensor:
+def images(inputs: ImageSpec, count: int = 3) -> torch.Tensor:
     shape = (count, inputs.channels, inputs.height, inputs.width)
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
@@ -60,7 +60,7 @@ def awaken(built: nn.Module) -> nn.Module:
     return built
 
 
-def saved(folder: Path, config: NetworkConfig, built: nn.Module, inputs: InputSpec, classes: int = OUTPUTS) -> Model:
+def saved(folder: Path, config: NetworkConfig, built: nn.Module, inputs: ImageSpec, classes: int = OUTPUTS) -> Model:
     card = ModelCard(
         name="model",
         task="classification",

@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy import ndimage
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import NetworkConfig
 from components.models.parts.denoising import Gaussian, Median
 from components.models.registry import build
 
-SPEC = InputSpec(height=12, width=10, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
+SPEC = ImageSpec(height=12, width=10, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
 NOISY = torch.rand((4, 3, 12, 10), generator=torch.Generator().manual_seed(0))
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from components.artifacts import Head, InputSpec, ModelCard, write_model
+from components.artifacts import Head, ImageSpec, ModelCard, write_model
 from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
 from components.models.network import load_network, save_weights
 from components.models.parts.units import Units, in_units
 
-SPEC = InputSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.25,))
+SPEC = ImageSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.25,))
 RESIDUAL = NetworkConfig(name="residual", arguments={"width": 4})
 UNET = NetworkConfig(name="unet", arguments={"width": 4, "depth": 2})
 AGES = Head(gives="vector", outputs=2, mean=(40.0, 1.7), std=(12.0, 0.1))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.artifacts import ArtifactError, InputSpec, Model, ModelCard, write_model
+from components.artifacts import ArtifactError, ImageSpec, Model, ModelCard, write_model
 from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
 from components.models.ensemble import Ensemble, mean_probability
@@ -20,11 +20,11 @@ ARCHITECTURES = registry.names()
 OUTPUTS = 5
 
 
-def spec(height: int = 16, width: int = 16, channels: int = 1) -> InputSpec:
-    return InputSpec(height=height, width=width, channels=channels, mean=(0.3,) * channels, std=(0.2,) * channels)
+def spec(height: int = 16, width: int = 16, channels: int = 1) -> ImageSpec:
+    return ImageSpec(height=height, width=width, channels=channels, mean=(0.3,) * channels, std=(0.2,) * channels)
 
 
-def network(name: str, seed: int = 0, inputs: InputSpec | None = None) -> nn.Module:
+def network(name: str, seed: int = 0, inputs: ImageSpec | None = None) -> nn.Module:
     torch.manual_seed(seed)
     return registry.build(small(name), inputs or spec(), OUTPUTS).eval()
 
@@ -33,7 +33,7 @@ def small(name: str) -> NetworkConfig:
     return NetworkConfig(name=name, arguments={"width": 4})
 
 
-def images(count: int = 3, inputs: InputSpec | None = None) -> torch.Tensor:
+def images(count: int = 3, inputs: ImageSpec | None = None) -> torch.Tensor:
     inputs = inputs or spec()
     shape = (count, inputs.channels, inputs.height, inputs.width)
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))

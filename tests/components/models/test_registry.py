@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
 from components.models.parts.sequence import blocks, sequence
@@ -216,7 +216,7 @@ def test_a_short_name_builds_what_it_stands_for() -> None:
         for name, side in (("residual", 4), ("densenet", 4), ("mobilenet", 4), ("convnext", 4))
     ],
 )
-def test_the_smallest_images_pass_and_smaller_ones_are_refused(name: str, inputs: InputSpec, smallest: int) -> None:
+def test_the_smallest_images_pass_and_smaller_ones_are_refused(name: str, inputs: ImageSpec, smallest: int) -> None:
     assert network(compact(name), inputs).eval()(images(inputs)).shape == (3, OUTPUTS)
     with pytest.raises(ValueError, match=f"{name}: expected images of at least {smallest}×{smallest} pixels"):
         network(compact(name), spec(smallest - 1, smallest))

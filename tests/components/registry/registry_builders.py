@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 from PIL import Image
 
-from components.artifacts import Evidence, Figure, InputSpec, Model, ModelCard, write_model
+from components.artifacts import Evidence, Figure, ImageSpec, Model, ModelCard, write_model
 from components.artifacts.model import Precision
 from components.config import Gate, NetworkConfig
 from components.config.gates import (
@@ -32,7 +32,7 @@ from components.registry import gates
 NOW = 1_800_000_000.0  # seconds since 1970
 SIDE = 4
 CLASSES = ("dark", "bright")
-SPEC = InputSpec(height=SIDE, width=SIDE, channels=1, mean=(0.5,), std=(0.5,))
+SPEC = ImageSpec(height=SIDE, width=SIDE, channels=1, mean=(0.5,), std=(0.5,))
 DATA = "d" * 64
 TEST = "e" * 64
 LIMITS: tuple[Gate, ...] = (

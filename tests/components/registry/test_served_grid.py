@@ -21,7 +21,7 @@ from components.artifacts import InputSpec
 from components.config import ImageDeclaration
 from components.data.preparing import facts
 from components.data.reading.loading import decode_image
-from components.inputs import images
+from components.inputs import png as stored_png
 from components.registry import registration, served
 from tests.components.picture_builders import chunk, encoded, exif, noise, png, tiff, with_exif
 from tests.components.registry.registry_builders import build_model
@@ -247,6 +247,6 @@ def test_images_that_are_stored_are_read_back_by_the_same_rule() -> None:
     declared = ImageDeclaration(height=8, width=10, channels=3)
     described = facts.describe(pa.array([photograph, lying], pa.binary()), declared)
     stored = described.stored.to_pylist()
-    assert stored[0] == photograph and images.decode_stored(described.stored.slice(1)) is not None
+    assert stored[0] == photograph and stored_png.decode_stored(described.stored.slice(1)) is not None
     for content, before in zip(stored, (photograph, lying), strict=True):
         assert np.array_equal(decode_image(content, card(declared)), np.asarray(decoding.decode(before).image))

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.targets.boxes import MANY, TARGET
 from components.targets.flat_boxes import COLUMNS, column_of, flat
 from components.targets.protocol import UnreadableTargetError
 
 NAMES = ("cat", "dog", "owl")
-SPEC = InputSpec(height=30, width=40, channels=1, mean=(0.5,), std=(0.2,))
+SPEC = ImageSpec(height=30, width=40, channels=1, mean=(0.5,), std=(0.2,))
 
 
 def box(label: int, left: float, top: float, right: float, bottom: float, **other: Any) -> dict[str, Any]:

@@ -11,17 +11,17 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.members import TARGETS
 from components.targets import registry
 from components.targets.protocol import UNKNOWN, TargetKind, UnreadableTargetError
 from tests.components.targets.target_builders import NAMES, given_of
 
-SPEC = InputSpec(height=4, width=6, channels=1, mean=(0.5,), std=(0.2,))
+SPEC = ImageSpec(height=4, width=6, channels=1, mean=(0.5,), std=(0.2,))
 CARD = DatasetCard(name="n", task="t", classes=NAMES, groups=(), input=SPEC, splits={}, fingerprint="")
 
 
-def card(kind: TargetKind, spec: InputSpec = SPEC) -> DatasetCard:
+def card(kind: TargetKind, spec: ImageSpec = SPEC) -> DatasetCard:
     """As prepared, of the sound targets."""
     given = given_of(kind.name)
     learnt = given.column.take(pa.array(given.sound))

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.data.reading.loading import Arrays
 from components.tasks import registry
 from components.tasks.answers import Answerer, Answers, Images
 from components.tasks.asking import Asked, Samples, ask, asked, gathered, label, primary, rows_of
 
 CLASSES = ("dark", "middle", "bright")
-SPEC = InputSpec(height=4, width=4, channels=1, mean=(0.5,), std=(0.2,))
+SPEC = ImageSpec(height=4, width=4, channels=1, mean=(0.5,), std=(0.2,))
 CARD = DatasetCard(
     name="levels", task="classification", classes=CLASSES, groups=(), input=SPEC, splits={}, fingerprint="0" * 64
 )

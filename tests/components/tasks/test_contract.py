@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from components.artifacts import DatasetCard, InputSpec, Model, ModelCard, Predictions, write_model
+from components.artifacts import DatasetCard, ImageSpec, Model, ModelCard, Predictions, write_model
 from components.augment.policy import Transform, Views
 from components.compress.ensembling.answers import LOSSES
 from components.compress.ensembling.combiners import COMBINERS, SOUP
@@ -64,7 +64,7 @@ def one_thread() -> Iterator[None]:
 def sample(name: str) -> Sample:
     given = given_of(registry.get(name).spec.target)
     images = given.images
-    spec = InputSpec(
+    spec = ImageSpec(
         height=images.shape[1],
         width=images.shape[2],
         channels=1,

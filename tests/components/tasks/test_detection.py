@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import NetworkConfig
 from components.decoding import place
 from components.models import registry
@@ -27,7 +27,7 @@ from components.training.parallel.pieces import mean_of, micro_batches
 
 CLASSES = 2
 SIDE = 64
-INPUTS = InputSpec(height=SIDE, width=SIDE, channels=3, mean=(0.5,) * 3, std=(0.3,) * 3)
+INPUTS = ImageSpec(height=SIDE, width=SIDE, channels=3, mean=(0.5,) * 3, std=(0.3,) * 3)
 NOTHING = (-1, 0, 0, 0, 0, 0, 0)
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from components.artifacts import Dataset, DatasetCard, InputSpec
+from components.artifacts import Dataset, DatasetCard, ImageSpec
 from components.config import AugmentConfig, NetworkConfig, TrainingConfig
 from components.training.jobs.job import Job
 from components.training.loop.surroundings import Data
@@ -53,7 +53,7 @@ def data() -> Data:
         task="classification",
         classes=tuple("0123456789"),
         groups=(),
-        input=InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.37,)),
+        input=ImageSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.37,)),
         splits={"train": TRAINING, "validation": VALIDATION},
         fingerprint="digits",
     )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import NetworkConfig
 from components.models.registry import build
 from components.training.jobs.job import Job
@@ -72,7 +72,7 @@ def test_the_loop_trains_a_rounded_network_whose_weights_are_those_of_the_plain_
     assert aware.fingerprint("data") != plain.fingerprint("data")
     network = train(aware, data, tmp_path / "aware")
     again = train(replace(aware, epochs=2), data, tmp_path / "aware")  # finished: read from its checkpoint
-    spec = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.37,))
+    spec = ImageSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.37,))
     exact = build(NetworkConfig(name="residual", arguments={"width": 8}), spec, 10)
     exact.load_state_dict(network.state_dict())
     exact.eval()

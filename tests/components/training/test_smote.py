@@ -14,7 +14,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
 from components.tasks import registry as tasks
@@ -122,7 +122,7 @@ def test_label_smoothing_holds_the_head_back() -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 def test_a_linear_head_is_all_that_lies_between_embedding_and_outputs(name: str) -> None:
-    inputs = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))
+    inputs = ImageSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))
     torch.manual_seed(0)
     network = registry.build(NetworkConfig(name=name, arguments={"width": 4}), inputs, 5).eval()
     images = torch.rand(3, 1, 8, 8)

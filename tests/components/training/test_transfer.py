@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import NetworkConfig, TrainingConfig, TransferConfig
 from components.models import registry
 from components.models.parts.sequence import blocks
 from components.training.optimizing import transfer
 
-INPUTS = InputSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))
+INPUTS = ImageSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))
 NETWORKS = {
     "residual": {"width": 4, "dropout": 0.2},
     "mobilenet": {"width": 4, "attention": "se", "stochastic_depth": 0.2},

@@ -13,8 +13,8 @@ from components.data.sources.annotations.boxes import NOISE, Box
 from components.data.sources.annotations.frames import Frame
 from components.data.sources.base import rows
 from components.data.sources.base.faults import Fault
-from components.inputs import images
-from components.inputs.images import Pixels
+from components.inputs import png
+from components.inputs.png import Pixels
 
 
 @dataclass(frozen=True)
@@ -53,5 +53,5 @@ def crop(pixels: Pixels, box: Box) -> bytes:
     left, top, right, bottom = box
     columns = slice(max(0, math.floor(left + NOISE)), min(width, math.ceil(right - NOISE)))
     lines = slice(max(0, math.floor(top + NOISE)), min(height, math.ceil(bottom - NOISE)))
-    content: bytes = images.encode(pixels[lines, columns][None])[0].as_py()
+    content: bytes = png.encode(pixels[lines, columns][None])[0].as_py()
     return content

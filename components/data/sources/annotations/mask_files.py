@@ -19,7 +19,7 @@ from components.config import Ignored, MaskValues
 from components.data.errors import DataError
 from components.data.sources.annotations import frames
 from components.data.sources.base.faults import Fault, Kind
-from components.inputs import images
+from components.inputs import png
 
 _CLASSES = frozenset({"L", "P", "1", "I;16", "I;16B", "I;16L"})  # of one channel, whose values are whole numbers
 _AS_THEY_ARE = frozenset({"L", "P"})
@@ -64,7 +64,7 @@ def aligned(image: File, mask: File) -> bytes | Fault:
 
 
 def target(image: File, mask: File, values: MaskValues | None, ignored: Ignored = ()) -> bytes | Fault:
-    """The mask of a picture as PNG of its upright size, whose pixels are numbers of classes or `images.IGNORED`.
+    """The mask of a picture as PNG of its upright size, whose pixels are numbers of classes or `png.IGNORED`.
 
     `values`, and what is `ignored`, are as in the catalogue.
     """
@@ -82,13 +82,13 @@ def target(image: File, mask: File, values: MaskValues | None, ignored: Ignored 
 
 def judged(content: bytes, name: str) -> bytes | Fault:
     """A mask of which something is not ignored."""
-    whole = bool((decoding.indices(content) == images.IGNORED).all())
+    whole = bool((decoding.indices(content) == png.IGNORED).all())
     return Fault(NOTHING, name) if whole else content
 
 
 def about(ignored: object) -> dict[str, int]:
-    """What a source says about its masks: what is ignored of them is `images.IGNORED`, however their files say it."""
-    return {"ignore": images.IGNORED} if ignored else {}
+    """What a source says about its masks: what is ignored of them is `png.IGNORED`, however their files say it."""
+    return {"ignore": png.IGNORED} if ignored else {}
 
 
 def numbered(contents: Iterable[bytes], where: str, which: str, ignored: Ignored = ()) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def numbered(contents: Iterable[bytes], where: str, which: str, ignored: Ignored
     modes: Counter[str] = Counter()
     waiting = iter(contents)
     while some := list(islice(waiting, _AT_ONCE)):
-        for mode, values in images.in_threads(_used, some):
+        for mode, values in png.in_threads(_used, some):
             modes[mode] += 1
             seen[np.minimum(np.array(values, dtype=np.int64), _MOST + 1)] = True
     modes.pop("", None)
@@ -130,7 +130,7 @@ def _used(content: bytes) -> tuple[str, list[int]]:
         return "", []
     pixels = np.asarray(image)
     if pixels.dtype == np.uint8:
-        return image.mode, np.flatnonzero(images.class_counts(pixels)).tolist()
+        return image.mode, np.flatnonzero(png.class_counts(pixels)).tolist()
     found: list[int] = np.unique(pixels).astype(np.int64).tolist()
     return image.mode, found
 
@@ -138,29 +138,29 @@ def _used(content: bytes) -> tuple[str, list[int]]:
 def renumbered(mask: File, values: Sequence[int | Sequence[int]] | None, ignored: Sequence[int] = ()) -> bytes | Fault:
     """An aligned mask whose pixels are `values` (or one of several) → one whose pixels are these values' places.
 
-    Without `values`, pixels are numbers of classes already. What is `ignored` becomes `images.IGNORED`.
+    Without `values`, pixels are numbers of classes already. What is `ignored` becomes `png.IGNORED`.
     """
     number, known = np.arange(256, dtype=np.uint8), np.zeros(256, dtype=bool)
     if values is None:
-        known[: images.IGNORED] = True
+        known[: png.IGNORED] = True
     for place, each in enumerate(values or ()):
         number[np.atleast_1d(each)], known[np.atleast_1d(each)] = place, True
-    number[list(ignored)], known[list(ignored)] = images.IGNORED, True
+    number[list(ignored)], known[list(ignored)] = png.IGNORED, True
     try:
         pixels = decoding.indices(mask.content)
     except decoding.UndecodableError as error:
         return Fault(UNREADABLE, f"{mask.name} {error}")
-    other = np.flatnonzero(~known & (images.class_counts(pixels) > 0))
+    other = np.flatnonzero(~known & (png.class_counts(pixels) > 0))
     if len(other):
         return Fault(UNNAMED, f"{mask.name} has {listed(other.tolist())}")
-    content: bytes = images.encode(number[pixels][None])[0].as_py()
+    content: bytes = png.encode(number[pixels][None])[0].as_py()
     return content
 
 
 def coloured(mask: File, values: Sequence[str | Sequence[str]], ignored: Sequence[str] = ()) -> bytes | Fault:
     """A mask in colours (of a palette, or of red, green and blue) → one whose pixels are the places of these colours.
 
-    What is `ignored` becomes `images.IGNORED`.
+    What is `ignored` becomes `png.IGNORED`.
 
     It is upright as its file says, like any picture; see-through pixels have the colour that lies below.
     """
@@ -173,7 +173,7 @@ def coloured(mask: File, values: Sequence[str | Sequence[str]], ignored: Sequenc
     pixels = np.asarray(image.convert("RGB")).astype(np.int32)
     codes = (pixels[..., 0] << 16) | (pixels[..., 1] << 8) | pixels[..., 2]
     result, known = np.zeros(codes.shape, dtype=np.uint8), np.zeros(codes.shape, dtype=bool)
-    for place, each in (*enumerate(values), *((images.IGNORED, colour) for colour in ignored)):
+    for place, each in (*enumerate(values), *((png.IGNORED, colour) for colour in ignored)):
         for colour in np.atleast_1d(each).tolist():
             where = codes == int(str(colour)[1:], 16)
             result[where], known[where] = place, True
@@ -181,7 +181,7 @@ def coloured(mask: File, values: Sequence[str | Sequence[str]], ignored: Sequenc
     if len(other):
         said = ", ".join(f"#{code:06x}" for code in other[:4].tolist()) + (", …" if len(other) > 4 else "")
         return Fault(UNNAMED, f"{mask.name} has {said}")
-    content: bytes = images.encode(result[None])[0].as_py()
+    content: bytes = png.encode(result[None])[0].as_py()
     return content
 
 
@@ -203,7 +203,7 @@ def _fitted(head: decoding.Header, picture: decoding.Header, image: File, mask: 
         return Fault(OTHER_SIZE, f"{mask.name} is {width}×{height}, {image.name} {wide}×{high}")
     if pixels.max(initial=0) > _MOST:
         return Fault(NO_CLASSES, f"{mask.name} has numbers to {pixels.max():,} (mode {mode})")
-    content: bytes = images.encode(pixels.astype(np.uint8)[None])[0].as_py()
+    content: bytes = png.encode(pixels.astype(np.uint8)[None])[0].as_py()
     return content
 
 

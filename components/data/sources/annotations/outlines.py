@@ -17,7 +17,7 @@ from components.config import BoxUnit
 from components.data.sources.annotations import boxes
 from components.data.sources.annotations.boxes import Box, Floats, Size
 from components.data.sources.base.faults import Fault, Kind, shown
-from components.inputs.images import Pixels
+from components.inputs.png import Pixels
 
 # Pixels that an outline may reach over its picture's edge, where it is cut off: tools let a point be dragged beside the
 # picture, and curves that are simplified to polygons overshoot, by a few pixels.

@@ -18,7 +18,7 @@ from components.data.errors import DataError
 from components.data.sources.base import boundary
 from components.data.sources.base.rows import inside, is_leftover
 from components.data.sources.places import archive, remote
-from components.inputs import images
+from components.inputs import png
 
 _LINE = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>.+)")  # as `sha256sum` writes them
 
@@ -92,7 +92,7 @@ def check_sums(folder: Path, name: str) -> None:
     if not expected:
         raise DataError(f"{path}: expected digests of files, received an empty list")
     files = {named: inside(folder, named, f"{path}") for named in expected}
-    for named, received in zip(files, images.in_threads(file_digest, list(files.values())), strict=True):
+    for named, received in zip(files, png.in_threads(file_digest, list(files.values())), strict=True):
         if received != expected[named]:
             raise DataError(f"{folder / named}: expected SHA-256 {expected[named]} ({path.name}), received {received}")
 

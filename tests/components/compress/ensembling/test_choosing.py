@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.compress.ensembling import choosing
 from components.compress.ensembling.answers import LEAST_LIKELIHOOD, Together, said_of
 from components.compress.ensembling.combiners import COMBINERS, Given
@@ -16,7 +16,7 @@ CLASSES = 10
 
 @pytest.fixture
 def card() -> DatasetCard:
-    spec = InputSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.2,))
+    spec = ImageSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.2,))
     names = tuple("0123456789")
     return DatasetCard(
         name="n", task="classification", classes=names, groups=(), input=spec, splits={}, fingerprint="f"

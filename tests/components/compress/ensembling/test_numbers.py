@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import StackingRegressor
 from sklearn.linear_model import Ridge
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.compress.ensembling import choosing
 from components.compress.ensembling.answers import Together, said_of, squares_of, together
 from components.compress.ensembling.combiners import COMBINERS, Given
@@ -35,7 +35,7 @@ def card_of(values: int) -> DatasetCard:
         task="regression",
         classes=(),
         groups=(),
-        input=InputSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.2,)),
+        input=ImageSpec(height=8, width=8, channels=1, mean=(0.5,), std=(0.2,)),
         target={
             "kind": "values",
             "names": ("age", "depth")[:values],

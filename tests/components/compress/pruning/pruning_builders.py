@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import NetworkConfig, StructuredConfig
 from components.models import registry
 
-INPUTS = InputSpec(height=16, width=16, channels=1, mean=(0.3,), std=(0.2,))
+INPUTS = ImageSpec(height=16, width=16, channels=1, mean=(0.3,), std=(0.2,))
 OUTPUTS = 5
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.artifacts import DatasetCard, InputSpec, Predictions
+from components.artifacts import DatasetCard, ImageSpec, Predictions
 from components.compress.quantization.measuring import (
     RESAMPLES,
     difference,
@@ -41,7 +41,7 @@ CARD = DatasetCard(
     task="classification",
     classes=CLASSES,
     groups=("group_camera",),
-    input=InputSpec(height=1, width=1, channels=1, mean=(0.0,), std=(1.0,)),
+    input=ImageSpec(height=1, width=1, channels=1, mean=(0.0,), std=(1.0,)),
     splits={},
     fingerprint="",
 )

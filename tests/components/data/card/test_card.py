@@ -34,7 +34,7 @@ from components.data.inspection.inspect import inspect
 from components.data.preparing.ingest import ingest, ingested
 from components.data.preparing.prepare import prepare
 from components.data.validation.validate import validate
-from components.inputs.images import decode_stored
+from components.inputs.png import decode_stored
 from flows.commands.data_pages import card_page
 from tests.components.data.data_builders import DIGITS, SCENES, folder_entry
 

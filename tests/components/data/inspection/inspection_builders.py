@@ -18,7 +18,7 @@ from components.config import DatasetConfig
 from components.data.inspection.thumbnails import SIDE, Rows, shrink
 from components.data.sources.base.form import SourceData
 from components.data.sources.digits import load
-from components.inputs import images
+from components.inputs import png
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -53,7 +53,7 @@ def source(
     rows: int = 500,
 ) -> SourceData:
     """Encoded images or `(N, H, W)` pixels as a source gives them, some rows a table; ids are s0000, s0001, …"""
-    column = images.encode(contents) if isinstance(contents, np.ndarray) else pa.array(contents, pa.binary())
+    column = png.encode(contents) if isinstance(contents, np.ndarray) else pa.array(contents, pa.binary())
     count = len(column)
     table = pa.table(
         {

@@ -20,7 +20,7 @@ from components.data.inspection.findings import KINDS, Decisions, Inspection, lo
 from components.data.inspection.inspect import inspect
 from components.data.sources.base.form import SourceData
 from components.files import digest_folder
-from components.inputs import images
+from components.inputs import png
 from tests.components.data.inspection.inspection_builders import (
     altered,
     config,
@@ -72,7 +72,7 @@ def test_everything_that_was_planted_is_found_and_drawn(tmp_path: Path) -> None:
         None,
         encoded(pixels[9]),
     ]
-    contents = [*images.encode(pixels).to_pylist(), *planted]
+    contents = [*png.encode(pixels).to_pylist(), *planted]
     targets = [*labels.tolist(), labels[3], labels[4], 0, 0, 0, 0, 0, (labels[9] + 1) % 10]
 
     inspection = looked_at(tmp_path, source(contents, targets))
@@ -234,8 +234,8 @@ def test_masks_are_counted_by_what_they_show(tmp_path: Path) -> None:
     table = pa.table(
         {
             "id": [f"s{number:04d}" for number in range(120)],
-            "image": images.encode(np.concatenate([pictures[:119], pictures[:1]])),
-            "target": images.encode(masks),
+            "image": png.encode(np.concatenate([pictures[:119], pictures[:1]])),
+            "target": png.encode(masks),
             "published": pa.nulls(120, pa.string()),
             "group_site": [f"site {number % 3}" for number in range(120)],
         }
@@ -387,7 +387,7 @@ def test_memory_grows_by_some_words_an_image_and_not_by_its_pixels(
             yield pa.table(
                 {
                     "id": [f"s{index:06d}" for index in range(start, start + 500)],
-                    "image": images.encode(coarse.repeat(8, axis=1).repeat(8, axis=2) + noise),
+                    "image": png.encode(coarse.repeat(8, axis=1).repeat(8, axis=2) + noise),
                     "target": random.integers(0, 3, 500),
                     "published": pa.nulls(500, pa.string()),
                 }

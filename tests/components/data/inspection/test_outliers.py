@@ -12,7 +12,7 @@ from components.data.inspection import outliers
 from components.data.inspection.describing import describe
 from components.data.inspection.thumbnails import Rows
 from components.data.sources import digit_scenes
-from components.inputs import images
+from components.inputs import png
 from tests.components.data.inspection.inspection_builders import Pixels, digits, filled, photographs
 
 
@@ -52,7 +52,7 @@ def test_of_the_digits_themselves_a_few_in_a_thousand_are_called_strange(tmp_pat
 
 def test_scenes_of_noise_and_digits_are_not_strange_to_each_other(tmp_path: Path) -> None:
     tables = digit_scenes.read(DigitScenesSource(kind="digit-scenes", scenes=300), tmp_path).tables
-    scenes = np.concatenate([images.decode_stored(table["image"].combine_chunks()) for table in tables])
+    scenes = np.concatenate([png.decode_stored(table["image"].combine_chunks()) for table in tables])
 
     (found,) = alarms(tmp_path, scenes)
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.artifacts import Dataset, InputSpec
+from components.artifacts import Dataset, ImageSpec
 from components.config import DatasetConfig
 from components.data.errors import DataError
 from components.data.reading.loading import decode_image, load_split
 from tests.components.data.data_builders import build, folder_entry
 
-SPEC = InputSpec(height=10, width=12, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
+SPEC = ImageSpec(height=10, width=12, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
 
 
 def test_a_limit_takes_a_seeded_subset_in_order(digits: tuple[Dataset, DatasetConfig]) -> None:

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.artifacts import Dataset, DatasetCard, InputSpec
+from components.artifacts import Dataset, DatasetCard, ImageSpec
 from components.data.reading import windows
 from components.data.reading.loading import layout_of, load_split
-from components.inputs import images
+from components.inputs import png
 
 ROWS, SHARD, GROUP = 230, 60, 20
 CLASSES = tuple("abcde")
@@ -27,7 +27,7 @@ def sorted_by_class(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     table = pa.table(
         {
             "id": [f"picture-{row:03d}" for row in range(ROWS)],
-            "image": images.encode(pixels),
+            "image": png.encode(pixels),
             "target": pa.array(np.arange(ROWS) * len(CLASSES) // ROWS),
         }
     )
@@ -38,7 +38,7 @@ def sorted_by_class(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         task="classification",
         classes=CLASSES,
         groups=(),
-        input=InputSpec(height=6, width=5, channels=1, mean=(0.5,), std=(0.3,)),
+        input=ImageSpec(height=6, width=5, channels=1, mean=(0.5,), std=(0.3,)),
         splits={"train": ROWS},
         fingerprint="sorted",
     )

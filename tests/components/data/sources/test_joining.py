@@ -18,7 +18,7 @@ from components.data.checking import detect
 from components.data.errors import DataError
 from components.data.preparing.ingest import fingerprint, ingest, ingested
 from components.data.sources import registry
-from components.inputs import images
+from components.inputs import png
 from tests.components.data.sources import source_builders as sources
 from tests.hostile_texts import NEVER
 
@@ -132,7 +132,7 @@ def test_names_of_files_are_not_joined_and_masks_are(tmp_path: Path) -> None:
     data, _ = sources.read({**section, "take": "masks"}, tmp_path)
     joined, rows = sources.read({**section, "take": "masks", "spellings": "join"}, tmp_path)
     assert data.classes == ("background", "cat", "Cat ", "dog") and joined.classes == ("background", "cat", "dog")
-    masks = images.decode_masks(pa.array([row["target"] for row in rows], pa.binary()))
+    masks = png.decode_masks(pa.array([row["target"] for row in rows], pa.binary()))
     assert [int(mask.max()) for mask in masks if mask is not None] == [1, 1, 1, 1, 2, 2]
 
 

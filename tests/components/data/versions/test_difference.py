@@ -14,7 +14,7 @@ import pytest
 
 from components.data import versions
 from components.data.errors import DataError
-from components.inputs import images
+from components.inputs import png
 from tests.components.data.versions.versions_builders import NAME, Sample, keep_version, new_project, write_version
 
 CLASSES = ("cat", "dog", "owl")
@@ -147,7 +147,7 @@ def test_two_thousand_random_changes_are_those_a_dictionary_finds(tmp_path: Path
 
 def test_masks_are_compared_by_the_names_of_their_classes(tmp_path: Path) -> None:
     def mask(*values: int) -> bytes:
-        return bytes(images.encode(np.array([[values]], dtype=np.uint8))[0].as_py())
+        return bytes(png.encode(np.array([[values]], dtype=np.uint8))[0].as_py())
 
     project = new_project(tmp_path / "project")
     one = keep_version(project, [Sample("a", mask(0, 1)), Sample("b", mask(0, 2))], classes=CLASSES)
@@ -164,7 +164,7 @@ def test_masks_are_compared_by_the_names_of_their_classes(tmp_path: Path) -> Non
 
 def test_pixels_that_are_ignored_on_both_sides_are_no_difference_and_that_they_are_is_said(tmp_path: Path) -> None:
     def mask(*values: int) -> bytes:
-        return bytes(images.encode(np.array([[values]], dtype=np.uint8))[0].as_py())
+        return bytes(png.encode(np.array([[values]], dtype=np.uint8))[0].as_py())
 
     project, about = new_project(tmp_path / "project"), {"kind": "mask", "ignore": 255}
     swapped = (CLASSES[0], CLASSES[2], CLASSES[1])

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from dvc.repo import Repo
 
-from components.artifacts import DatasetCard, InputSpec
+from components.artifacts import DatasetCard, ImageSpec
 from components.data.preparing.shards import ShardWriter
 from components.files import replacing
 
@@ -69,7 +69,7 @@ def write_version(
         classes=classes,
         groups=groups,
         target=target or {},
-        input=InputSpec(height=size, width=size, channels=1, mean=(0.5,), std=(0.5,)),
+        input=ImageSpec(height=size, width=size, channels=1, mean=(0.5,), std=(0.5,)),
         splits={split: sum(sample.split == split for sample in samples) for split in splits[:3]},
         fingerprint="0" * 64,
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from components.inputs import images
+from components.inputs import png
 from tests.components.targets.target_builders import Given
 
 
 def _masks(values: list[list[int] | None]) -> list[bytes | None]:
     """Of each the left and the right half of a mask."""
     halves = [None if each is None else np.repeat(np.repeat([each], 4, axis=0), 3, axis=1) for each in values]
-    return [None if each is None else images.encode(each[None].astype(np.uint8))[0].as_py() for each in halves]
+    return [None if each is None else png.encode(each[None].astype(np.uint8))[0].as_py() for each in halves]
 
 
 GIVEN = Given(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.artifacts import InputSpec, Model
+from components.artifacts import ImageSpec, Model
 from components.config import DistillationConfig, NetworkConfig
 from components.models.network import load_network
 from components.models.registry import build
@@ -23,7 +23,7 @@ from components.training.objectives.relation import Angles, Distances
 from components.training.objectives.teacher import Teacher
 from components.training.objectives.watching import Seen, Watch
 
-INPUT = InputSpec(height=16, width=16, channels=1, mean=(0.3,), std=(0.4,))
+INPUT = ImageSpec(height=16, width=16, channels=1, mean=(0.3,), std=(0.4,))
 
 
 def seen(seed: int, samples: int = 5, channels: int = 6, side: int = 4, dimensions: int = 7) -> Seen:

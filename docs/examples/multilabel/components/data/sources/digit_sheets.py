@@ -12,7 +12,7 @@ from components.config import Section
 from components.config.section import Many, Seed
 from components.data.sources.base.form import SourceData, schema
 from components.data.sources.digits import load
-from components.inputs import images
+from components.inputs import png
 
 TESTED = 0.2  # share of the sheets that test, and of the digits, which nothing else shows
 
@@ -38,7 +38,7 @@ def read(source: DigitSheetsSource, project: Path) -> SourceData:
     table = pa.table(
         {
             "id": [f"sheet-{number:05d}" for number in range(source.sheets)],
-            "image": images.encode(sheets),
+            "image": png.encode(sheets),
             "target": [np.unique(numbers[row[on]]).tolist() for row, on in zip(chosen, there, strict=True)],
             "published": ["test" if test else None for test in tests],
         },

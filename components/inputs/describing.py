@@ -7,8 +7,8 @@ validation can name it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from typing import Any
@@ -18,8 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components import decoding
+from components.artifacts import ImageSpec
 from components.config import ImageDeclaration
-from components.inputs import images
+from components.inputs import png
+from components.inputs.protocol import Described, Each
 
 _BLOCK = 2**18  # pixels that are summed at a time: what fits into a core's cache
 
@@ -36,15 +38,13 @@ FACTS = [
 
 
 @dataclass(frozen=True)
-class Described:
-    """N images: what to store of each, its facts by name, and exact sums over its pixels.
+class Pictured(Described):
+    """N images, and exact sums over the pixels of each.
 
     `total` and `squares` are `(N, C)` sums of the pixels and of their squares, `pixels` `(N,)` how many there are; all
     zero where an image is not as declared.
     """
 
-    stored: pa.Array
-    facts: dict[str, pa.Array]
     total: npt.NDArray[np.int64]
     squares: npt.NDArray[np.int64]
     pixels: npt.NDArray[np.int64]
@@ -54,22 +54,21 @@ class Described:
 class _Decoded:
     """One image in the declared form."""
 
-    pixels: images.Pixels  # (H, W, C)
+    pixels: png.Pixels  # (H, W, C)
     kept: bool  # the original bytes are what is stored
 
 
 Decode = Callable[[bytes | None], "_Decoded | dict[str, Any]"]  # the facts of what is not as declared
-Mapping = Callable[[Decode, Sequence[bytes | None]], Iterable["_Decoded | dict[str, Any]"]]
 
 
-def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = images.in_threads) -> Described:
-    """Describe encoded images. `mapping` decodes them: in a few threads, or by `map` where processes share the work.
+def describe(column: pa.Array, declared: ImageDeclaration, each: Each = png.in_threads) -> Pictured:
+    """Describe encoded images. `each` decodes them: in a few threads, or by `map` where processes share the work.
 
     The original bytes are kept where they already are what was declared. Otherwise the image is converted, if nothing
     is lost or if the declaration says `resize`; what may not be converted is kept for validation to refuse.
     """
     shape = (declared.height, declared.width, declared.channels)
-    packed = images.decode_stored(column)
+    packed = png.decode_stored(column)
     if packed is not None and packed.shape[1:] == shape:
         return _described(column, packed, np.ones(len(packed), dtype=bool), {})
     contents: list[bytes | None] = column.to_pylist()
@@ -77,13 +76,13 @@ def describe(column: pa.Array, declared: ImageDeclaration, mapping: Mapping = im
     batch = np.zeros((len(contents), *shape), dtype=np.uint8)
     usable, converted = np.zeros((2, len(contents)), dtype=bool)
     unlike: dict[int, dict[str, Any]] = {}
-    for index, image in enumerate(mapping(partial(_decode, form=form), contents)):
+    for index, image in enumerate(each(partial(_decode, form=form), contents)):
         if isinstance(image, _Decoded):
             batch[index], usable[index], converted[index] = image.pixels, True, not image.kept
         else:
             unlike[index] = image
     places = np.flatnonzero(converted)
-    encoded = images.encode(batch[places]).to_pylist() if len(places) else []
+    encoded = png.encode(batch[places]).to_pylist() if len(places) else []
     for place, content in zip(places.tolist(), encoded, strict=True):
         contents[place] = content
     return _described(pa.array(contents, pa.binary()), batch, usable, unlike)
@@ -101,8 +100,8 @@ _UNDECODABLE: dict[str, Any] = {name: None for name, _ in FACTS} | {"decodable":
 
 
 def _described(
-    stored: pa.Array, batch: images.Pixels, usable: npt.NDArray[np.bool_], unlike: dict[int, dict[str, Any]]
-) -> Described:
+    stored: pa.Array, batch: png.Pixels, usable: npt.NDArray[np.bool_], unlike: dict[int, dict[str, Any]]
+) -> Pictured:
     """Facts of `(N, H, W, C)` pixels, with those of the images that are not like the others in their places."""
     facts, total, squares = _measure(batch)
     for index, own in unlike.items():
@@ -110,10 +109,10 @@ def _described(
             facts[name][index] = value
     typed = {name: pa.array(facts[name], kind, from_pandas=True) for name, kind in FACTS}
     pixels = usable * np.int64(batch.shape[1] * batch.shape[2])
-    return Described(stored, typed, total * usable[:, None], squares * usable[:, None], pixels)
+    return Pictured(stored, typed, total * usable[:, None], squares * usable[:, None], pixels)
 
 
-def _measure(batch: images.Pixels) -> tuple[dict[str, Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _measure(batch: png.Pixels) -> tuple[dict[str, Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Facts of `(N, H, W, C)` images of one size, N values each; and their `_totals`."""
     count, height, width, channels = batch.shape
     total, squares = _totals(batch.reshape(count, height * width, channels))
@@ -133,7 +132,7 @@ def _measure(batch: images.Pixels) -> tuple[dict[str, Any], npt.NDArray[np.int64
     return facts, total, squares
 
 
-def _totals(flat: images.Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _totals(flat: png.Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Exact sums of `(N, P, C)` pixels and of their squares, `(N, C)` each.
 
     Whole numbers below 2^53 are exact in float64, in which the processor sums a few times faster than in integers.
@@ -150,7 +149,44 @@ def _totals(flat: images.Pixels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     return total, squares
 
 
-def _digest(pixels: images.Pixels, height: int, width: int, channels: int) -> str:
+@dataclass
+class Moments:
+    """Exact sums over the training split's pixels, a value a channel: order and batches cannot change them."""
+
+    declared: ImageDeclaration
+    pixels: int = 0
+    total: npt.NDArray[np.int64] = field(init=False)
+    squares: npt.NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total, self.squares = np.zeros((2, self.declared.channels), dtype=np.int64)
+
+    def add(self, described: Described, chosen: npt.NDArray[np.bool_]) -> None:
+        if not isinstance(described, Pictured):
+            raise TypeError(f"expected images as `describe` has them, received {type(described).__name__}")
+        self.pixels += int(described.pixels[chosen].sum())
+        self.total += described.total[chosen].sum(axis=0)
+        self.squares += described.squares[chosen].sum(axis=0)
+
+    def spec(self) -> ImageSpec:
+        declared, count = self.declared, max(self.pixels, 1)
+        mean = self.total / count
+        deviation = np.sqrt(np.maximum(self.squares / count - mean**2, 0.0))
+        deviation[deviation == 0.0] = 255.0  # constant pictures: validation says so, and nobody divides by zero
+        return ImageSpec(
+            height=declared.height,
+            width=declared.width,
+            channels=declared.channels,
+            mean=tuple(float(value) for value in mean / 255.0),
+            std=tuple(float(value) for value in deviation / 255.0),
+            resize=declared.resize,
+            fit=declared.fit,
+            range=declared.range,
+            frames=declared.frames,
+        )
+
+
+def _digest(pixels: png.Pixels, height: int, width: int, channels: int) -> str:
     """Of the decoded pixels and their shape: the same picture in another format has the same digest."""
     digest = hashlib.sha256(b"%d %d %d\0" % (height, width, channels))
     digest.update(np.ascontiguousarray(pixels).data)
