@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -14,6 +14,8 @@ STRETCH: Literal["stretch"] = "stretch"
 
 class ImageSpec(Card):
     """`(height, width, channels)` pixels of 8 bits, and their mean and deviation in [0, 1]."""
+
+    digest: ClassVar[str] = "pixels_sha256"  # the column of prepared data that is equal where inputs are
 
     kind: Literal["image"] = Field(default=IMAGE, exclude_if=IMAGE.__eq__)  # cards of pictures do not say it
     height: int
@@ -51,6 +53,8 @@ class ImageSpec(Card):
 
 class TextSpec(Card):
     """`(length,)` numbers of units: 0 where the text has ended, 1 for one that is unknown, then the vocabulary's."""
+
+    digest: ClassVar[str] = "text_sha256"
 
     kind: Literal["text"]
     unit: Literal["byte", "character", "word"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,9 @@ class Image:
     name = "image"
     stored = pa.binary()
     one, many = "image", "images"
+    shown, content, blank = "picture", "pixels", "of one value, or nearly so"
     facts = tuple(describing.FACTS)
-    digest = "pixels_sha256"
+    digest = ImageSpec.digest
     slices = {"brightness": ("darkest", "brightest"), "contrast": ("flattest", "starkest")}  # noqa: RUF012
     corruptions = CORRUPTIONS
 
@@ -52,7 +54,7 @@ class Image:
             return stored
         decoded = np.empty((len(column), *spec.shape), dtype=np.uint8)
         if len(column):
-            decoded[:] = png.in_threads(lambda item: _decoded(*item, spec), list(enumerate(column.to_pylist())))
+            decoded[:] = png.in_threads(partial(_decoded, spec=spec), list(enumerate(column.to_pylist())))
         return decoded
 
     def noise(self, spec: ImageSpec, count: int, seed: int) -> npt.NDArray[np.uint8]:
@@ -131,7 +133,8 @@ def _size(picture: pa.BinaryScalar) -> Size | None:
         return None
 
 
-def _decoded(row: int, content: bytes | None, spec: ImageSpec) -> npt.NDArray[np.uint8]:
+def _decoded(numbered: tuple[int, bytes | None], spec: ImageSpec) -> npt.NDArray[np.uint8]:
+    row, content = numbered
     try:
         return decode(content or b"", spec)
     except decoding.UndecodableError as error:

@@ -60,6 +60,9 @@ class InputKind(Protocol):
     stored: pa.DataType
     one: str  # what an input is, in a sentence: "image", "text"
     many: str
+    shown: str  # what people see of one: "picture"
+    content: str  # what is the same in equal ones: "pixels"
+    blank: str  # what one is in which there is nothing to be seen
     # The columns that preparing finds beside what is stored. `decodable`, `problem` (why not) and `digest` are among
     # them, that of equal inputs equal.
     facts: Facts
