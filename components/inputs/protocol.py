@@ -92,6 +92,14 @@ class InputKind(Protocol):
         """`(N, *spec.shape)`; raises UnreadableInputError."""
         ...
 
+    def described(self, spec: Any) -> str:
+        """What is given, in a sentence's middle: `28×28 images`."""
+        ...
+
+    def brought(self, spec: Any) -> str:
+        """What becomes of every input, the beginning of a sentence."""
+        ...
+
     def noise(self, spec: Any, count: int, seed: int) -> Values:
         """Seeded random inputs `(count, *spec.shape)`: for timing, which does not depend on what they are."""
         ...

@@ -18,7 +18,7 @@ from flows.base.project import Project
 def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
     """The configuration, complete and correct; raises ConfigurationError with every mistake."""
     settings = config.load(project.root, None if recipe == "default" else recipe, overrides)
-    wrong, form = [], None
+    wrong, form, given = [], None, settings.dataset.input_kind
     if settings.dataset.task not in tasks.names():
         wrong.append(
             f"datasets.{settings.line.dataset}.task: expected one of {', '.join(tasks.names())}, "
@@ -38,7 +38,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         networks["line.student.network"] = settings.line.student.network
         networks |= {f"line.student.assistants.{i}": n for i, n in enumerate(settings.line.student.assistants)}
     for key, network in networks.items():
-        wrong += models.problems(network, key, form) or weights.problems(network, key)
+        wrong += models.problems(network, key, form, given) or weights.problems(network, key)
     wrong += transfer.problems(settings.line.training.transfer, networks, "line.training.transfer")
     if wrong:
         raise ConfigurationError("\n".join(wrong))
