@@ -30,6 +30,7 @@ class Image:
     one, many = "image", "images"
     facts = tuple(describing.FACTS)
     digest = "pixels_sha256"
+    augmented = True
     slices = {"brightness": ("darkest", "brightest"), "contrast": ("flattest", "starkest")}  # noqa: RUF012
     corruptions = CORRUPTIONS
 

@@ -64,6 +64,7 @@ class InputKind(Protocol):
     # them, that of equal inputs equal.
     facts: Facts
     digest: str
+    augmented: bool  # whether `line.augment` changes them while a network learns
 
     # -- on the way into a data set --
 

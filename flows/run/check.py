@@ -5,6 +5,7 @@ from __future__ import annotations
 from components import config
 from components.compress.pruning import prune
 from components.config import ConfigurationError, Recipe
+from components.inputs import registry as inputs
 from components.models import registry as models
 from components.models import weights
 from components.tasks import gated
@@ -32,6 +33,15 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         wrong += objective.problems(settings.line.training, task, "line.training")
         split = settings.dataset.split
         wrong += members.problems(settings.line, task, grouped=split.group is not None and split.folds is None)
+    kind = inputs.get(given)
+    if not kind.augmented:
+        changes = {"line.augment": settings.line.augment}
+        changes |= {f"line.members.augments.{i}": each for i, each in enumerate(settings.line.members.augments)}
+        wrong += [
+            f"{key}.{name}: expected 0, since {kind.many} are learnt from as they are, received {getattr(each, name)}"
+            for key, each in changes.items()
+            for name in each.switched_on
+        ]
     wrong += prune.problems(settings.line, "line.prune")
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
     if settings.line.student is not None:
