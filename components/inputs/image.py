@@ -15,8 +15,7 @@ from components.artifacts import ImageSpec
 from components.config import ImageDeclaration
 from components.inputs import describing, png
 from components.inputs.corruptions import CORRUPTIONS
-from components.inputs.protocol import Each, UnreadableInputError, Values
-from components.targets.protocol import Expectation, Size
+from components.inputs.protocol import Each, Expectation, Size, UnreadableInputError, Values
 
 AT_ONCE = 32 * 2**20  # bytes of decoded pixels at a time: large photographs must not gather 10,000 at a time
 DARK = 0.1  # of full scale

@@ -16,6 +16,7 @@ from components.export.bench.fresh import FreshError, start
 from components.export.bench.measure import STRETCH, _pace, measure
 from components.export.errors import CompressionError
 from components.export.formats import Source, write
+from components.runtimes.execution import Shape
 
 
 def sleeping(seconds: float) -> Any:
