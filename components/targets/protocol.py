@@ -17,8 +17,7 @@ from PIL import Image
 
 from components.artifacts import DatasetCard
 from components.decoding import Fit
-from components.inputs.protocol import Expectation as Expectation  # both kinds have them
-from components.inputs.protocol import Size as Size
+from components.inputs.protocol import Expectation, Size
 
 Numbers = npt.NDArray[np.int64]
 UNKNOWN = -1  # the number of a class that is not known
