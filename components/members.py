@@ -60,6 +60,7 @@ class Member:
 
 
 TASKS = Registry("tasks.registry", "tasks", "TASK = ")
+READERS = Registry("registry.registration", "registry.readers", "COLUMN")
 ANSWERS = Registry("registry.registration", "registry.answers", "OUTPUTS = ")
 INPUTS = Registry("inputs.registry", "inputs", "INPUT = ")
 SURVEYS = Registry("data.checking.survey", "data.checking.surveys", "SURVEY = ")

@@ -46,6 +46,14 @@ class ImageSpec(Card):
         return "NHWC"
 
     @property
+    def values(self) -> dict[str, str]:
+        """What the numbers are, for whoever uses an exported graph."""
+        return {
+            "colour": "grey" if self.channels == 1 else "RGB",
+            "values": "pixels as they are, 0 to 255; scaling and normalisation are inside",
+        }
+
+    @property
     def said(self) -> str:
         """How large a sample is, for people."""
         return f"{self.width}×{self.height}×{self.channels}"
@@ -77,6 +85,11 @@ class TextSpec(Card):
     def layout(self) -> str:
         """What its axes are, N that of samples."""
         return "NL"
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What the numbers are, for whoever uses an exported graph."""
+        return {"values": f"numbers of {self.unit}s by the vocabulary; 0 after the text's end, 1 for an unknown one"}
 
     @property
     def said(self) -> str:

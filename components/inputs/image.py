@@ -15,8 +15,7 @@ from components.artifacts import ImageSpec
 from components.config import ImageDeclaration
 from components.inputs import describing, png
 from components.inputs.corruptions import CORRUPTIONS
-from components.inputs.protocol import Each, UnreadableInputError, Values
-from components.targets.protocol import Expectation, Size
+from components.inputs.protocol import Each, Expectation, Size, UnreadableInputError, Values
 
 AT_ONCE = 32 * 2**20  # bytes of decoded pixels at a time: large photographs must not gather 10,000 at a time
 DARK = 0.1  # of full scale
@@ -31,6 +30,7 @@ class Image:
     shown, content, blank = "picture", "pixels", "of one value, or nearly so"
     facts = tuple(describing.FACTS)
     digest = ImageSpec.digest
+    augmented = True
     slices = {"brightness": ("darkest", "brightest"), "contrast": ("flattest", "starkest")}  # noqa: RUF012
     corruptions = CORRUPTIONS
 
@@ -54,8 +54,15 @@ class Image:
             return stored
         decoded = np.empty((len(column), *spec.shape), dtype=np.uint8)
         if len(column):
-            decoded[:] = png.in_threads(partial(_decoded, spec=spec), list(enumerate(column.to_pylist())))
+            decode_one = partial(_decoded, spec=spec)
+            decoded[:] = png.in_threads(decode_one, list(enumerate(column.to_pylist())))
         return decoded
+
+    def described(self, spec: ImageSpec) -> str:
+        return f"{spec.width}×{spec.height} images"
+
+    def brought(self, spec: ImageSpec) -> str:
+        return f"Every image is brought to {spec.width}×{spec.height} pixels"
 
     def noise(self, spec: ImageSpec, count: int, seed: int) -> npt.NDArray[np.uint8]:
         return np.random.default_rng(seed).integers(0, 256, (count, *spec.shape), dtype=np.uint8)

@@ -30,9 +30,9 @@ from components.data.sources.base.form import agreed
 from components.files import replacing
 from components.inputs import png
 from components.inputs import registry as inputs
-from components.inputs.protocol import Described, InputKind
+from components.inputs.protocol import Described, InputKind, Size
 from components.targets import registry as targets
-from components.targets.protocol import Size, TargetKind
+from components.targets.protocol import TargetKind
 
 DROPPED = "dropped"
 NO_FOLD = -1

@@ -12,8 +12,8 @@ from components.artifacts import SPLITS
 from components.config import ChecksDeclaration, DatasetConfig
 from components.data.validation.tables import Across
 from components.inputs import registry as inputs
+from components.inputs.protocol import Expectation
 from components.spelling import IMAGE
-from components.targets.protocol import Expectation
 
 Severity = Literal["error", "warning"]
 

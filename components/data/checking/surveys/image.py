@@ -14,7 +14,7 @@ from components.config import ImageDeclaration
 from components.data.checking.surveys.protocol import Fitting, most_frequent
 from components.decoding import Fit
 from components.inputs import describing
-from components.targets.protocol import Size
+from components.inputs.protocol import Size
 
 LARGE = 512  # pixels: ImageNet's networks take 224 to 480; above it an epoch is measured in hours on a CPU
 MOST_SIZES, MOST_MODES = 4, 6  # that are listed

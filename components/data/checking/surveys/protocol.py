@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Protocol
 import pyarrow as pa
 
 from components.decoding import Fit
-from components.inputs.protocol import Described
-from components.targets.protocol import Size
+from components.inputs.protocol import Described, Size
 
 
 @dataclass(frozen=True)
