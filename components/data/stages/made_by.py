@@ -25,6 +25,7 @@ _STAGES = {
         "components.data.inspection.inspect",
         (
             *("components.data.families", "components.data.inspection", "components.targets", "components.texts"),
+            *("components.inputs.vocabulary", "components.tokenizing"),
             *_FILES,
         ),
     ),

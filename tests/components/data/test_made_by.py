@@ -125,6 +125,17 @@ def test_of_sources_inputs_and_kinds_of_targets_those_count_that_the_entry_uses(
     assert touched(module, "\nCHANGED = 1\n") == stages
 
 
+def test_texts_are_made_by_what_reads_texts_alone() -> None:
+    """As an entry would be that some source of texts is named in."""
+    config = DatasetConfig.model_validate({**{key: DIGITS[key] for key in ("task", "source")}, "text": {}})
+    _forget()
+    parts = {stage: set(made_by.code(stage, config)) for stage in made_by.STAGES}
+    assert {"components.inputs.text", "components.tokenizing"} <= parts["prepare"] & parts["validate"]
+    assert "components.data.inspection.eyes.text" in parts["inspect"]
+    pictures = {"components.inputs.image", "components.inputs.describing", "components.data.inspection.eyes.image"}
+    assert not pictures & set().union(*parts.values())
+
+
 def test_what_has_changed_is_named_before_anything_is_made(tmp_path: Path, code: Path) -> None:
     config = CONFIGS[0]
     _forget()
