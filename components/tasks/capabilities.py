@@ -110,12 +110,13 @@ class SeveralLosses(Protocol):
 class Told:
     """What combining needs of an answer for N samples of U scored units each: one a label, H·W a mask, V of V values.
 
-    Of probabilities `units` are those given to the truths; of numbers, how far the answers are above the truths, in
-    deviations.
+    Of boxes, one an object that may be there, and the last one that there is nothing else. Of probabilities and boxes
+    `units` are those given to the truths; of numbers, how far the answers are above the truths, in deviations.
     """
 
     units: Floats  # (N, U)
-    answered: npt.NDArray[Any]  # (N, U) the classes; of numbers, the values, in deviations from the mean
+    # (N, U) the classes; of numbers, the values, in deviations from the mean; of boxes, whether the unit is right.
+    answered: npt.NDArray[Any]
     # (N, C) as a fusion takes it: log-probabilities, or numbers; None where a split of them is too much to be held.
     fusible: npt.NDArray[np.float32] | None
     # (N, U) which units have a truth; None where all have. Of others the likelihood is 1, so that they cost nothing.

@@ -388,7 +388,7 @@ def tells_what_combining_needs(task: Any, given: Sample) -> None:
     targets, loss = given.targets, LOSSES[task.fuses].of
     answer = {key: value.numpy() for key, value in task.answer(outputs(given, 1)[0]).items()}
     told = task.told(answer, targets)
-    assert told.units.shape == told.answered.shape == (len(targets), targets[0].size)
+    assert told.units.shape == told.answered.shape == (len(targets), given.given.units or targets[0].size)
     assert told.units.dtype == np.float64
     right, wrong = (task.told(given.given.perfect(each), targets) for each in (targets, given.given.wrong(targets)))
     np.testing.assert_array_equal(loss(right.units), np.zeros(len(targets)))
