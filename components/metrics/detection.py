@@ -105,7 +105,7 @@ def rows(
     """
     if len(sizes) > 5:
         raise ValueError(f"sizes: expected at most 5, received {len(sizes)}")
-    boxes, scores, labels, valid = _by_score(answer)
+    boxes, scores, labels, valid = by_score(answer)
     if targets.shape[1] == 0:
         targets = np.full((len(targets), 1, 7), -1.0)
     truth_labels, truth_boxes = targets[..., 0].astype(np.int64), targets[..., 1:5]
@@ -166,7 +166,7 @@ def likelihoods(answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any
     Of a truth the mean over the thresholds of the score of what found it, 0 where nothing did; of an image the product
     over all detections that found nothing of 1 less their score. `answer` and `targets` are those of `rows`.
     """
-    boxes, scores, labels, valid = _by_score(answer)
+    boxes, scores, labels, valid = by_score(answer)
     there, ignored = targets[..., 0] >= 0, targets[..., 5] > 0
     may = valid[:, :, None] & there[:, None] & (labels[:, :, None] == targets[:, None, :, 0])
     matched = match(iou(boxes, targets[..., 1:5], ignored) * may, ignored[:, None], ignored, THRESHOLDS)[:, 0]
@@ -177,8 +177,11 @@ def likelihoods(answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any
     return found.mean(axis=1), nothing
 
 
-def _by_score(answer: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Floats, Ints, Bools]:
-    """Boxes, scores, labels and which are judged, by falling score; a score that is no number is the least."""
+def by_score(answer: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Floats, Ints, Bools]:
+    """Boxes, scores, labels and which are judged, in the order of the column `found`: by falling score.
+
+    A score that is no number is the least.
+    """
     scores, valid = np.nan_to_num(answer["scores"].astype(np.float64), nan=0.0), answer["valid"].astype(bool)
     order = np.argsort(np.where(valid, -scores, np.inf), axis=1, kind="stable")
     scores, valid, labels = (np.take_along_axis(each, order, axis=1) for each in (scores, valid, answer["labels"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,9 +19,10 @@ from components.models.parts.boxes import generalized_overlaps
 from components.models.parts.suppression import LEAST_SCORE, found
 from components.models.registry import BOXES
 from components.targets.boxes import TARGET
+from components.tasks import detection_views
 from components.tasks.answers import Answers
 from components.tasks.boxes import Moves, moved
-from components.tasks.capabilities import Told
+from components.tasks.capabilities import Looked, Marked, Told, View
 from components.tasks.matching import BOX_WEIGHT, copied, losses, said
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
 
@@ -150,6 +151,17 @@ class Detection:
             name: {metric: float(values[0, index]) for metric, values in found.items()}
             for index, name in enumerate(predictions.classes)
         }
+
+    def views(self, predictions: Predictions) -> Sequence[View]:
+        return detection_views.views(predictions)
+
+    def looked_at(self, predictions: Predictions) -> Sequence[Looked]:
+        return detection_views.looked_at(predictions)
+
+    def marked(
+        self, looked: Looked, answer: Answers, targets: npt.NDArray[Any], classes: tuple[str, ...]
+    ) -> Marked | None:
+        return detection_views.marked(looked, answer, targets, classes)
 
 
 TASK = Detection()
