@@ -105,7 +105,7 @@ def rows(
     """
     if len(sizes) > 5:
         raise ValueError(f"sizes: expected at most 5, received {len(sizes)}")
-    boxes, scores, labels, valid = _by_score(answer)
+    boxes, scores, labels, valid = by_score(answer)
     if targets.shape[1] == 0:
         targets = np.full((len(targets), 1, 7), -1.0)
     truth_labels, truth_boxes = targets[..., 0].astype(np.int64), targets[..., 1:5]
@@ -160,8 +160,28 @@ def rows(
     }
 
 
-def _by_score(answer: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Floats, Ints, Bools]:
-    """Boxes, scores, labels and which are judged, by falling score; a score that is no number is the least."""
+def likelihoods(answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    """How sure an answer is of what is there, and of there being nothing else: `(N, M)` and `(N,)`, in [0, 1].
+
+    Of a truth the mean over the thresholds of the score of what found it, 0 where nothing did; of an image the product
+    over all detections that found nothing of 1 less their score. `answer` and `targets` are those of `rows`.
+    """
+    boxes, scores, labels, valid = by_score(answer)
+    there, ignored = targets[..., 0] >= 0, targets[..., 5] > 0
+    may = valid[:, :, None] & there[:, None] & (labels[:, :, None] == targets[:, None, :, 0])
+    matched = match(iou(boxes, targets[..., 1:5], ignored) * may, ignored[:, None], ignored, THRESHOLDS)[:, 0]
+    found = np.zeros((len(targets), len(THRESHOLDS), targets.shape[1]))
+    image, level, place = np.nonzero(matched >= 0)
+    np.maximum.at(found, (image, level, matched[image, level, place]), scores[image, place])
+    nothing: Floats = np.where(valid & (matched[:, 0] < 0), 1.0 - scores, 1.0).prod(axis=1)
+    return found.mean(axis=1), nothing
+
+
+def by_score(answer: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Floats, Ints, Bools]:
+    """Boxes, scores, labels and which are judged, in the order of the column `found`: by falling score.
+
+    A score that is no number is the least.
+    """
     scores, valid = np.nan_to_num(answer["scores"].astype(np.float64), nan=0.0), answer["valid"].astype(bool)
     order = np.argsort(np.where(valid, -scores, np.inf), axis=1, kind="stable")
     scores, valid, labels = (np.take_along_axis(each, order, axis=1) for each in (scores, valid, answer["labels"]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +14,20 @@ from torch import Tensor
 from components.artifacts import DatasetCard, Head, Predictions
 from components.metrics import average_precision, detection
 from components.metrics.metric import Metric
+from components.models.ensemble import Fuses
 from components.models.parts.boxes import generalized_overlaps
-from components.models.parts.suppression import found
+from components.models.parts.suppression import LEAST_SCORE, found
 from components.models.registry import BOXES
 from components.targets.boxes import TARGET
+from components.tasks import detection_views
 from components.tasks.answers import Answers
 from components.tasks.boxes import Moves, moved
-from components.tasks.matching import BOX_WEIGHT, losses, said
+from components.tasks.capabilities import Looked, Marked, Told, View
+from components.tasks.matching import BOX_WEIGHT, copied, losses, said
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_SCORE = 0.02  # of what is answered: twice what an untrained network says of every place
 HIDDEN = {"recall_hidden": (-np.inf, 0.5)}  # of an object, how much of it is visible at most
 
 
@@ -53,6 +55,8 @@ class Detection:
         ),
     )
     gives = BOXES
+    fuses: ClassVar[Fuses] = "boxes"
+    combiners: ClassVar[frozenset[str]] = frozenset({"soft", "weighted", "nms", "wbf", "soup"})
 
     def head(self, card: DatasetCard) -> Head:
         """One logit per class and place, beside its box."""
@@ -74,8 +78,16 @@ class Detection:
 
         Scores count by the larger of both, boxes by the teacher's best one (Zheng et al. 2022): what it says of places
         that show nothing is not worth copying. As of the loss, the mean over images of sums in parts of the scores'.
+
+        A teacher that says boxes at other places than the student (other strides, boxes that are fused) is copied by
+        what it finds (`copied`), for which a temperature means nothing.
         """
         own, other = said(student), said(teacher)
+        if own.priors.shape != other.priors.shape or not torch.equal(own.priors, other.priors):
+            classes, boxes = (
+                _mean(each, student) for each in copied(student, *found(other.boxes, other.logits, LEAST_SCORE))
+            )
+            return classes + BOX_WEIGHT * boxes
         sure, ours = torch.sigmoid(other.logits), torch.sigmoid(own.logits.detach())
         soft = torch.sigmoid(other.logits / temperature)
         apart = _cross_entropy(own.logits / temperature, soft) - _cross_entropy(other.logits / temperature, soft)
@@ -116,6 +128,17 @@ class Detection:
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
         return dict(detection.rows(answer, targets))
 
+    def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
+        """How sure each object was found, at least by what is not answered, and how sure nothing else was.
+
+        What fusions take are raw outputs: members are asked again under each.
+        """
+        found, nothing = detection.likelihoods(answer, targets)
+        judged = (targets[..., 0] >= 0) & (targets[..., 5] <= 0)
+        found = np.where(judged, np.maximum(found, LEAST_SCORE), 1.0)
+        units = np.concatenate([found, nothing[:, None]], axis=1)
+        return Told(units, units > 0.5, None, np.append(judged, np.ones((len(judged), 1), bool), axis=1))
+
     def measure(self, predictions: Predictions, weights: Floats) -> dict[str, Floats]:
         judged = average_precision.matches(predictions)
         figures = average_precision.figures(judged, weights)
@@ -128,6 +151,17 @@ class Detection:
             name: {metric: float(values[0, index]) for metric, values in found.items()}
             for index, name in enumerate(predictions.classes)
         }
+
+    def views(self, predictions: Predictions) -> Sequence[View]:
+        return detection_views.views(predictions)
+
+    def looked_at(self, predictions: Predictions) -> Sequence[Looked]:
+        return detection_views.looked_at(predictions)
+
+    def marked(
+        self, looked: Looked, answer: Answers, targets: npt.NDArray[Any], classes: tuple[str, ...]
+    ) -> Marked | None:
+        return detection_views.marked(looked, answer, targets, classes)
 
 
 TASK = Detection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components import config
+from components.compress.ensembling import problems as ensembling
 from components.compress.pruning import prune
 from components.config import ConfigurationError, Recipe
 from components.inputs import registry as inputs
@@ -33,6 +34,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         wrong += objective.problems(settings.line.training, task, "line.training")
         split = settings.dataset.split
         wrong += members.problems(settings.line, task, grouped=split.group is not None and split.folds is None)
+        wrong += ensembling.problems(settings.line, task)
     kind = inputs.get(given)
     if not kind.augmented:
         changes = {"line.augment": settings.line.augment}

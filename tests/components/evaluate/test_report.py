@@ -14,10 +14,11 @@ from components.artifacts import Evidence, Figure, Predictions, Verdict
 from components.evaluate import plots
 from components.evaluate.evaluate import measure
 from components.evaluate.report import ReportData, Words, write_report
+from components.evaluate.sheets import Seen
 from components.metrics.metric import shown
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
-from tests.components.evaluate.evaluate_builders import CONFIG, NUMBERS, classify, measure_numbers, segment
+from tests.components.evaluate.evaluate_builders import CONFIG, NUMBERS, classify, detect, measure_numbers, segment
 
 CLASSIFICATION = tasks.get("classification")
 
@@ -160,3 +161,37 @@ def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(tmp_path:
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"groups"}
     assert not any(said in page for said in ("What is taken for what", "as sure as it is right", "Class by class"))
     assert "Group by group" in page and "All figures" in page
+
+
+def test_detections_are_shown_in_their_pictures_beside_what_goes_wrong(tmp_path: Path) -> None:
+    task = tasks.get("detection")
+    predictions, seen = detect(40, 0.7)
+    evidence = measure(predictions, task, CONFIG)
+    looks: list[int] = []
+
+    def look() -> Seen:
+        looks.append(1)
+        return seen
+
+    page = Page(write_report(ReportData("Yard", evidence, predictions, task, look=look), tmp_path).read_text("utf-8"))
+    assert looks == [1]
+    for title in (
+        "What goes wrong",
+        "What is taken for what",
+        "By size",
+        "By how much is visible",
+        "What it looks like",
+    ):
+        assert title in page.text
+    assert "said where there is nothing" in page.text and "Precision" not in page.text
+    files = {path.stem for path in (tmp_path / "plots").glob("*.png")}
+    assert files == {"classes", "groups", "what-is-taken-for-what", "scenes", "faults"}
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+
+
+def test_without_the_samples_there_are_no_pictures_of_them(tmp_path: Path) -> None:
+    task = tasks.get("detection")
+    predictions, _ = detect(40, 0.7)
+    evidence = measure(predictions, task, CONFIG)
+    page = Page(write_report(ReportData("Yard", evidence, predictions, task), tmp_path).read_text("utf-8"))
+    assert "What goes wrong" in page.text and "What it looks like" not in page.text
