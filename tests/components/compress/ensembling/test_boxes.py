@@ -22,6 +22,7 @@ from components.export.export import export, parity
 from components.metrics import detection
 from components.models.ensemble import Ensemble, FusedBoxes
 from components.models.network import load_network
+from components.models.preprocessing import preprocess
 from components.tasks import registry as tasks
 from components.tasks.asking import ask, primary
 from components.tasks.network import network_of, torch_answerer
