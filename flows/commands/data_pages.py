@@ -22,9 +22,10 @@ from components.data.checking.check import Checked, Looked
 from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.checking.surveys.protocol import most_frequent
 from components.data.inspection.findings import KINDS, TWINS, Kind
-from components.data.inspection.wording import NAMED, SAYS
+from components.data.inspection.wording import NAMED, says
 from components.data.sources.base.faults import as_yaml
 from components.data.sources.places.remote import shown
+from components.inputs import registry as inputs
 from flows.base.screen import Screen
 
 if TYPE_CHECKING:
@@ -246,7 +247,8 @@ def _findings(checked: Checked, width: int, lines: int, *, everything: bool, kep
     found: dict[Key, list[dict[str, Any]]] = {}
     for row in checked.findings.to_pylist():
         found.setdefault((row["error"], row["kind"]), []).append(row)
-    heads = {key: _heading(key, len(rows)) for key, rows in found.items()}
+    given = checked.looked.config.input_kind
+    heads = {key: _heading(key, len(rows), given) for key, rows in found.items()}
     shown = {key: [_finding(row) for row in rows] for key, rows in found.items()}
     notes = [Text(f"  {note}", style="dim", overflow="fold") for note in checked.inspection.notes]
     refusals = [Text.assemble(("✗ ", "bold red"), each, overflow="fold") for each in checked.refusals]
@@ -295,7 +297,8 @@ def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[T
     source, classes = checked.looked.config.source, checked.looked.survey.classes
     said = []
     if (True, "corrupt") in found and getattr(source, "faulty", None) == "refuse":
-        said.append("-S faulty=skip leaves out pictures that cannot be read, and counts them")
+        shown = inputs.get(checked.looked.config.input_kind).shown
+        said.append(f"-S faulty=skip leaves out {shown}s that cannot be read, and counts them")
     small = list(dict.fromkeys(row["id"] for row in found.get((True, "small-class"), [])))
     if 0 < len(small) < len(classes) and isinstance(source, Located):
         if len(small) <= MOST_FINDINGS:
@@ -305,11 +308,11 @@ def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[T
     return [Text(f"  {each}", style="dim", overflow="fold") for each in said]
 
 
-def _heading(key: Key, count: int) -> Text:
+def _heading(key: Key, count: int, given: str) -> Text:
     error, kind = key
     mark = ("✗ ", "bold red") if error else ("! ", "yellow")
-    says = f" · {SAYS[kind]}{', and in two splits' if error and kind in TWINS else ''}"
-    return Text.assemble(mark, (f"{count:,} {kind}", "bold"), (says, "dim"))
+    said = f" · {says(given)[kind]}{', and in two splits' if error and kind in TWINS else ''}"
+    return Text.assemble(mark, (f"{count:,} {kind}", "bold"), (said, "dim"))
 
 
 def _fitting(found: Mapping[Key, list[Text]], width: int, lines: int) -> dict[Key, list[Text]]:

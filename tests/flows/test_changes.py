@@ -238,6 +238,7 @@ def test_a_changed_parameter_touches_exactly(
         ("data/sources/coco.py", set()),  # what it makes is in the data's digest
         ("tasks/classification.py", TRAIN | {"validation"}),
         ("tasks/segmentation.py", set()),
+        ("inputs/text.py", set()),
         ("models/families/residual.py", TRAIN),
         ("models/families/unet.py", set()),
     ],
@@ -253,11 +254,14 @@ def test_changed_code_touches_exactly(probe: Probe, before: dict[str, str], modu
 
 
 @pytest.mark.parametrize(
-    "module", ["tasks/depth.py", "targets/depths.py", "models/families/wide.py", "data/sources/camera.py"]
+    "module",
+    ["tasks/depth.py", "targets/depths.py", "inputs/sound.py", "models/families/wide.py", "data/sources/camera.py"],
 )
 def test_a_new_member_of_a_registry_touches_nothing(probe: Probe, before: dict[str, str], module: str) -> None:
     path = probe.root / "components" / module
-    path.write_text("from components.models.registry import register\n\nTASK = 1\nTARGET = 1\n", encoding="utf-8")
+    path.write_text(
+        "from components.models.registry import register\n\nTASK = 1\nTARGET = 1\nINPUT = 1\n", encoding="utf-8"
+    )
     try:
         assert touched(before, probe.keys()) == set()
         assert touched(before, probe.keys("student.network={name: mobilenet}")) == DISTIL

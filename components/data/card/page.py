@@ -20,7 +20,7 @@ from components.data.card.summary import BINS, Summary
 from components.data.catalogue import written
 from components.data.inspection.findings import KINDS
 from components.data.inspection.findings import Kind as Finding
-from components.data.inspection.wording import SAYS
+from components.data.inspection.wording import says
 from components.files import writing
 from components.targets import registry as targets
 
@@ -157,7 +157,7 @@ def _shown_findings(summary: Summary) -> dict[Finding, list[dict[str, Any]]]:
 def _kind(name: Finding, summary: Summary, rows: Sequence[dict[str, Any]], small: Mapping[str, Picture]) -> Kind:
     count = sum(each == name for each in summary.findings.column("kind").to_pylist())
     told = [row | {"picture": small.get(row["id"]), "other_picture": small.get(row["other"])} for row in rows]
-    return Kind(name, SAYS[name], count, told, name not in ABOUT_WHOLES)
+    return Kind(name, says(summary.config.input_kind)[name], count, told, name not in ABOUT_WHOLES)
 
 
 def _environment() -> jinja2.Environment:

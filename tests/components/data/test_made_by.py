@@ -73,6 +73,8 @@ def touched(code: Path) -> Touched:
         ("data/sources/base/boundary.py", {"ingest"}),
         ("data/sources/coco.py", set()),
         ("decoding/reading.py", ALL),
+        ("inputs/protocol.py", {"prepare", "validate"}),
+        ("inputs/corruptions.py", set()),  # they are put to networks
         ("targets/protocol.py", ALL - {"ingest"}),
         ("data/card/page.py", set()),
         ("training/loop/loop.py", set()),
@@ -94,6 +96,8 @@ def test_a_remark_makes_nothing_again(touched: Touched) -> None:
     [
         ("tasks/depth.py", "TASK = 1"),
         ("targets/depths.py", "TARGET = 1"),
+        ("inputs/sound.py", "INPUT = 1"),
+        ("data/inspection/eyes/sound.py", "EYE = 1"),
         ("models/families/wide.py", "from components.models.registry import register\n\n@register('wide')"),
         ("data/sources/camera.py", "def read(source: CameraSource,"),
     ],
@@ -107,11 +111,15 @@ def test_a_new_member_makes_no_data_again(touched: Touched, module: str, mark: s
     [
         ("data/sources/digits.py", [{"ingest"}, {"ingest"}]),  # the scenes are composed of them
         ("data/sources/digit_scenes.py", [set(), {"ingest"}]),
+        ("inputs/image.py", [{"prepare", "validate"}] * 2),
+        ("inputs/text.py", [set(), set()]),
+        ("data/inspection/eyes/image.py", [{"inspect"}] * 2),
+        ("data/inspection/eyes/hashing.py", [{"inspect"}] * 2),
         ("targets/class_.py", [ALL - {"ingest"}, set()]),
         ("targets/mask.py", [set(), ALL - {"ingest"}]),
     ],
 )
-def test_of_sources_and_kinds_of_targets_those_count_that_the_entry_uses(
+def test_of_sources_inputs_and_kinds_of_targets_those_count_that_the_entry_uses(
     touched: Touched, module: str, stages: list[set[str]]
 ) -> None:
     assert touched(module, "\nCHANGED = 1\n") == stages
