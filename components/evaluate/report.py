@@ -11,13 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
+import numpy as np
+import numpy.typing as npt
 
 from components import machine, texts
 from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict
-from components.evaluate import plots, sheets
+from components.evaluate import doubts, plots, sheets
 from components.files import writing
 from components.metrics.metric import SHARE, shown
-from components.tasks.capabilities import Crossed, WithConfusion, WithMarks, WithNumbers, WithReliability, WithViews
+from components.tasks.capabilities import (
+    Crossed,
+    Doubting,
+    WithConfusion,
+    WithMarks,
+    WithNumbers,
+    WithReliability,
+    WithViews,
+)
 from components.tasks.protocol import Task, TaskSpec
 
 COSTS = {
@@ -40,7 +50,8 @@ class ReportData:
     stages: Mapping[str, Evidence] = field(default_factory=dict)  # members, ensemble, student, served: in that order
     verdicts: Sequence[Verdict] = ()
     about: Mapping[str, str] = field(default_factory=dict)  # provenance: data digest, git commit, run …
-    look: Callable[[], sheets.Seen] | None = None  # at the samples themselves; None: no pictures of them
+    # The pictures `(N, H, W, C)` that the predictions are of; None: none is shown.
+    pictures: Callable[[], npt.NDArray[np.uint8]] | None = None
 
 
 def write_report(data: ReportData, folder: Path) -> Path:
@@ -54,7 +65,9 @@ def write_report(data: ReportData, folder: Path) -> Path:
     matrices = {
         view.title: plots.confusion_matrix(view.counts, view.names) for view in views if isinstance(view, Crossed)
     }
-    looked = sheets.sheets(task, data.predictions, data.look) if isinstance(task, WithMarks) and data.look else {}
+    looked = {}
+    if isinstance(task, WithMarks) and data.pictures is not None:
+        looked = sheets.sheets(task, data.predictions, data.pictures)
     drawn = {
         name: plots.save(picture, folder / "plots" / f"{name.lower().replace(' ', '-')}.png")
         for name, picture in {**matrices, **looked}.items()
@@ -77,6 +90,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
             drawn={name: _data_uri(path) for name, path in drawn.items()},
             looked=looked,
             colours=sheets.CAPTION,
+            doubts=doubts.write(task, data.predictions, folder / doubts.REVIEW) if isinstance(task, Doubting) else (),
             processor=machine.said(evidence.processor) if evidence.processor else "",
             with_twins=evidence.figures.get(WITH_TWINS),
             rejected=[verdict for verdict in data.verdicts if not verdict.passed],

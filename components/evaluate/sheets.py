@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +12,8 @@ from matplotlib.figure import Figure as Picture
 from matplotlib.patches import Rectangle
 
 from components import texts
-from components.artifacts import Dataset, Evidence, Model, Predictions, Split
-from components.compress.quantization.worst import saturating_answerer
-from components.data.reading.loading import Arrays, load_split
-from components.evaluate import cost
+from components.artifacts import Predictions
 from components.evaluate.plots import BLUE, GREEN, ORANGE, RED
-from components.runtimes.execution import Answerer, Answers
 from components.tasks.capabilities import Mark, Marked, WithMarks
 
 COLOURS = {"truth": GREEN, "right": BLUE, "wrong": RED, "missed": ORANGE}
@@ -26,37 +21,18 @@ CAPTION = "Blue: right. Red: wrong. Green, dashed: truths that were found. Orang
 SIDE = 1.7  # inches that a picture is wide
 
 
-@dataclass(frozen=True)
-class Seen:
-    """The samples that predictions are of, in their order, and who answered."""
-
-    samples: Arrays
-    answer: Answerer
-
-    def of(self, row: int) -> tuple[npt.NDArray[np.uint8], Answers, npt.NDArray[np.generic]]:
-        """One sample's picture `(H, W, C)`, and its answer and targets `(1, …)`."""
-        part = slice(row, row + 1)
-        return self.samples.images[row], self.answer(self.samples.images[part]), self.samples.targets[part]
-
-
-def seen(model: Model, dataset: Dataset, evidence: Evidence) -> Seen:
-    """What `evidence` is of: the split, and the model as it was judged there."""
-    answer = saturating_answerer(model.onnx) if evidence.sums == "saturating" else None
-    return Seen(load_split(dataset, cast(Split, evidence.split)), answer or cost.answerer(model))
-
-
-def sheets(task: WithMarks, predictions: Predictions, look: Callable[[], Seen]) -> dict[str, Picture]:
-    """Each sheet by its name; `look` is asked once, and only where there is something to be looked at."""
+def sheets(
+    task: WithMarks, predictions: Predictions, pictures: Callable[[], npt.NDArray[np.uint8]]
+) -> dict[str, Picture]:
+    """Each sheet by its name; `pictures` are those `(N, H, W, C)` of the rows, asked for where there is a sheet."""
     wanted = task.looked_at(predictions)
     if not wanted:
         return {}
-    shown = look()
+    images = pictures()
     panels: dict[str, dict[str, list[_Panel]]] = {}
     for each in wanted:
-        image, answer, targets = shown.of(each.row)
-        marked = task.marked(each, answer, targets, predictions.classes)
-        if marked is not None:
-            panels.setdefault(each.sheet, {}).setdefault(each.line, []).append(_Panel(image, marked, each.says))
+        panel = _Panel(images[each.row], task.marked(each, predictions), each.says)
+        panels.setdefault(each.sheet, {}).setdefault(each.line, []).append(panel)
     return {name: _sheet(lines) for name, lines in panels.items()}
 
 

@@ -121,7 +121,7 @@ class Looked:
     row: int  # of the predictions
     says: str
     least: float  # the score from which on an answer counts here
-    part: int | None = None  # the place in the row's lists of what is to be looked at; None: the whole picture
+    part: int | None = None  # which of the row's answers, or truths, is to be looked at; None: the whole picture
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,27 @@ class WithMarks(Protocol):
         """Samples that show best what the answers are like, sheet by sheet and line by line."""
         ...
 
-    def marked(
-        self, looked: Looked, answer: Answers, targets: npt.NDArray[Any], classes: tuple[str, ...]
-    ) -> Marked | None:
-        """Of one sample, whose answer and targets are given `(1, …)`; None where the answer is another one by now."""
+    def marked(self, looked: Looked, predictions: Predictions) -> Marked:
+        """What is drawn over one of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A label that is probably wrong, or not there."""
+
+    row: int  # of the predictions
+    finding: str
+    score: float  # greater is worse; what it means is the finding's own
+    says: str  # a sentence for people
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """Answers by which labels that were not learnt from can be doubted."""
+
+    def doubts(self, predictions: Predictions) -> Sequence[Doubt]:
+        """In the order in which they deserve a look."""
         ...
 
 
@@ -283,6 +300,7 @@ SAYS = {  # each capability, and what can be done with a task that has it
     WithNumbers: "plots of answers against truths",
     WithViews: "tables of what goes wrong",
     WithMarks: "pictures of answers beside truths",
+    Doubting: "labels that are doubted after training",
     Deciding: "agreement of two executions",
     Ignoring: "parts that are neither learnt nor judged (source.ignore)",
     SeveralLosses: "a choice of losses (training.loss)",

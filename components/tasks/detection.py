@@ -22,7 +22,7 @@ from components.targets.boxes import TARGET
 from components.tasks import detection_views
 from components.tasks.answers import Answers
 from components.tasks.boxes import Moves, moved
-from components.tasks.capabilities import Looked, Marked, Told, View
+from components.tasks.capabilities import Doubt, Looked, Marked, Told, View
 from components.tasks.matching import BOX_WEIGHT, copied, losses, said
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
 
@@ -158,10 +158,11 @@ class Detection:
     def looked_at(self, predictions: Predictions) -> Sequence[Looked]:
         return detection_views.looked_at(predictions)
 
-    def marked(
-        self, looked: Looked, answer: Answers, targets: npt.NDArray[Any], classes: tuple[str, ...]
-    ) -> Marked | None:
-        return detection_views.marked(looked, answer, targets, classes)
+    def marked(self, looked: Looked, predictions: Predictions) -> Marked:
+        return detection_views.marked(looked, predictions)
+
+    def doubts(self, predictions: Predictions) -> Sequence[Doubt]:
+        return detection_views.doubts(predictions)
 
 
 TASK = Detection()

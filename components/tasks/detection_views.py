@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts import Predictions
-from components.metrics import average_precision, detection, faults
+from components.metrics import average_precision, faults
 from components.metrics.average_precision import VISIBLE, Matches
-from components.metrics.detection import FAULTS, SIZES
-from components.tasks.answers import Answers
-from components.tasks.capabilities import Crossed, Listed, Looked, Mark, Marked, View
+from components.metrics.detection import FAULTS, SIDES, SIZES
+from components.tasks.capabilities import Crossed, Doubt, Listed, Looked, Mark, Marked, View
 
 Sides = tuple[float, float, float, float]
 Cells = tuple[str | float | int, ...]
@@ -30,6 +29,12 @@ SAID = {  # each fault, in people's words
     "background": "said where there is nothing",
     "both": "neither the place nor the class is right",
     "missed": "objects that nothing points at",
+}
+HALF = 0.5  # of an object, that is to be visible before its box is doubted
+DOUBTED = {  # a fault of a sure answer, what it may say of the labels, and how
+    "background": ("missing-box", "is seen where nothing is labelled:"),
+    "mislabelled": ("label-noise", "is seen where another class is labelled:"),
+    "misplaced": ("misplaced-box", "is seen, and its box lies otherwise:"),
 }
 LINES = {"missed": "missed", "background": "nothing there", "misplaced": "misplaced", "mislabelled": "mislabelled"}
 
@@ -65,35 +70,60 @@ def looked_at(predictions: Predictions) -> Sequence[Looked]:
     return (*_scenes(judged, least), *_faulty(judged, least))
 
 
-def marked(looked: Looked, answer: Answers, targets: npt.NDArray[Any], classes: tuple[str, ...]) -> Marked | None:
+def marked(looked: Looked, predictions: Predictions) -> Marked:
     """The boxes of one sample that score enough, right or wrong, and all truths; or one of them, and what is around."""
-    columns = detection.rows(answer, targets)
-    found, truths = (columns[name].to_pylist()[0] for name in ("found", "truths"))
-    boxes, _, _, valid = detection.by_score(answer)
-    ours = [_sides(box) for box in boxes[0][valid[0]]]
-    theirs = [_sides(box) for box in targets[0][targets[0][:, 0] >= 0, 1:5]]
+    row = predictions.table.slice(looked.row, 1)
+    found, truths = (row.column(name).to_pylist()[0] for name in ("found", "truths"))
+    name = predictions.classes
     real = [
-        Mark(
-            sides, "truth" if truth["ignored"] or truth["score"] >= looked.least else "missed", classes[truth["label"]]
-        )
-        for sides, truth in zip(theirs, truths, strict=True)
+        Mark(_sides(one), "truth" if one["ignored"] or one["score"] >= looked.least else "missed", name[one["label"]])
+        for one in truths
     ]
     said = [
-        Mark(
-            sides,
-            "right" if (one["hits"] | one["passed"]) & 1 else "wrong",
-            f"{classes[one['label']]} {one['score']:.2f}",
-        )
-        for sides, one in zip(ours, found, strict=True)
+        Mark(_sides(one), _kind(one), f"{name[one['label']]} {one['score']:.2f}")
+        for one in found
         if one["score"] >= looked.least
     ]
     if looked.part is None:
         return Marked((*real, *said))
     of_truth = looked.line == LINES["missed"]
-    if looked.part >= len(real if of_truth else said):
-        return None
     one = (real if of_truth else said)[looked.part]
-    return Marked((*(real if not of_truth else [one]), *(said if of_truth else [one])), _window(one.sides))
+    return Marked((one, *said) if of_truth else (*real, one), _window(one.sides))
+
+
+def doubts(predictions: Predictions) -> Sequence[Doubt]:
+    """Objects that seem to have no box, boxes that seem to be of another class or place, and boxes of nothing.
+
+    An answer is taken for sure that scores as the right answers of its class do on average (after confident learning,
+    Northcutt et al. 2021); a box is of nothing where at least half of its object is visible and no answer is near it.
+    """
+    judged = average_precision.matches(predictions)
+    found, truths = judged.found, judged.truths
+    sure = found["score"] >= _usual(judged)[found["label"]]
+    told = []
+    for fault, (finding, says) in DOUBTED.items():
+        for one in np.flatnonzero(sure & (found["fault"] == FAULTS.index(fault))):
+            name, score = predictions.classes[found["label"][one]], float(found["score"][one])
+            said = f"{name} (score {score:.2f}) {says} {_at(found, int(one))}"
+            told.append(Doubt(int(found["image"][one]), finding, score, said))
+    lost = (truths["counts"] & 1 == 1) & (truths["visible"] >= HALF) & (np.maximum(truths["score"], truths["near"]) < 0)
+    for one in np.flatnonzero(lost):
+        said = f"nothing is seen where {predictions.classes[truths['label'][one]]} is labelled: {_at(truths, int(one))}"
+        told.append(Doubt(int(truths["image"][one]), "doubtful-box", float(truths["visible"][one]), said))
+    return told
+
+
+def _usual(judged: Matches) -> npt.NDArray[np.float64]:
+    """`(C,)`: the mean score of what is right; infinite for a class of which nothing is."""
+    right = judged.found["hits"] & 1 == 1
+    labels, scores = judged.found["label"][right], judged.found["score"][right]
+    sums, counts = (np.bincount(labels, each, minlength=judged.classes) for each in (scores, np.ones(len(scores))))
+    usual: npt.NDArray[np.float64] = np.where(counts > 0, sums / np.maximum(counts, 1.0), np.inf)
+    return usual
+
+
+def _at(columns: Mapping[str, npt.NDArray[Any]], one: int) -> str:
+    return "left {:.0f}, top {:.0f}, right {:.0f}, bottom {:.0f}".format(*(columns[side][one] for side in SIDES))
 
 
 def _by_size(judged: Matches, once: npt.NDArray[np.float64]) -> Iterator[View]:
@@ -171,9 +201,8 @@ def _kind(found: Mapping[str, Any]) -> Literal["right", "wrong"]:
     return "right" if (found["hits"] | found["passed"]) & 1 else "wrong"
 
 
-def _sides(box: npt.NDArray[Any]) -> Sides:
-    left, top, right, bottom = (float(side) for side in box)
-    return left, top, right, bottom
+def _sides(box: Mapping[str, Any]) -> Sides:
+    return box["left"], box["top"], box["right"], box["bottom"]
 
 
 def _window(sides: Sides) -> Sides:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -240,7 +239,7 @@ def _promote(
 
     `unreadable` says what is wrong with the version in production, where that cannot be compared with.
     """
-    from components.evaluate import sheets
+    from components.data.reading.loading import load_split
     from components.evaluate.evaluate import against
     from components.evaluate.report import ReportData, write_report
     from components.registry import decisions, gates, versions
@@ -274,9 +273,16 @@ def _promote(
     verdicts = decision.verdicts
     about = {**shared.custody, "data": dataset.digest, "version": str(version), "try": str(decision.tries)}
     title = f"{name} version {version}"
-    evidence = assessment.evidence
-    look = partial(sheets.seen, quantized.served, dataset, evidence)
-    data = ReportData(title, evidence, assessment.predictions, task, assessment.stages, verdicts, about, look)
+    data = ReportData(
+        title=title,
+        evidence=assessment.evidence,
+        predictions=assessment.predictions,
+        task=task,
+        stages=assessment.stages,
+        verdicts=verdicts,
+        about=about,
+        pictures=lambda: load_split(dataset, "test").images,
+    )
     write_report(data, run.folder / "report")
     run.show(run.folder / "report", "report")
     shared.tracking.log_metrics(run.id, {"tries": float(decision.tries or 0)})

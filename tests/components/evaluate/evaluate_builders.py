@@ -10,8 +10,6 @@ import pyarrow as pa
 
 from components.artifacts import DatasetCard, Predictions
 from components.config import EvaluateConfig
-from components.data.reading.loading import Arrays
-from components.evaluate.sheets import Seen
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
@@ -55,8 +53,11 @@ def segment(samples: int, right: float, seed: int = 0, side: int = 8) -> Predict
     return Predictions(pa.table(table), "m" * 64, "d" * 64, CLASSES)
 
 
-def detect(samples: int, right: float, seed: int = 0, side: int = 64) -> tuple[Predictions, Seen]:
-    """Two things a scene, half of them half hidden; found with probability `right`, else off, or of another class."""
+def detect(samples: int, right: float, seed: int = 0, side: int = 64) -> tuple[Predictions, np.ndarray]:
+    """Two things a scene, half of them half hidden; found with probability `right`, else off, or of another class.
+
+    The pictures `(N, H, W, C)` are noise.
+    """
     random = np.random.default_rng(seed)
     task, ids = tasks.get("detection"), np.array([f"scene-{number}" for number in range(samples)])
     corners = random.integers(0, side - 20, (samples, 2, 2)).astype(np.float32)
@@ -75,15 +76,8 @@ def detect(samples: int, right: float, seed: int = 0, side: int = 64) -> tuple[P
     }
     images = random.integers(0, 255, (samples, side, side, 3), dtype=np.uint8)
     table = {"id": ids.tolist(), "split": ["test"] * samples, "slice_brightness": ["1 of 1"] * samples}
-    predictions = Predictions(
-        pa.table({**table, **task.rows(answer, targets.astype(np.float32))}), "m" * 64, "d" * 64, CLASSES
-    )
-    places = {image.tobytes(): number for number, image in enumerate(images)}
-
-    def answered(shown: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: values[[places[image.tobytes()] for image in shown]] for name, values in answer.items()}
-
-    return predictions, Seen(Arrays(ids, images, targets, {}), answered)
+    predictions = Predictions(pa.table({**table, **task.rows(answer, targets)}), "m" * 64, "d" * 64, CLASSES)
+    return predictions, images
 
 
 def measure_numbers(

@@ -430,13 +430,21 @@ def shows_what_its_answers_are_like(task: Any, given: Sample) -> None:
 
 def marks_its_answers_in_their_pictures(task: Any, given: Sample) -> None:
     for told in (given.targets, given.given.wrong(given.targets)):
-        answer = given.given.perfect(told)
-        looked = task.looked_at(judged(task, given, answer))
+        predictions = judged(task, given, given.given.perfect(told))
+        looked = task.looked_at(predictions)
         assert looked
         for each in looked:
-            part = slice(each.row, each.row + 1)
-            own = {name: values[part] for name, values in answer.items()}
-            assert task.marked(each, own, given.targets[part], given.card.classes).marks
+            assert task.marked(each, predictions).marks
+
+
+def doubts_labels_that_its_answers_contradict(task: Any, given: Sample) -> None:
+    """Nothing where all is right; of two samples that alone are wrong at least one, in words."""
+    assert not task.doubts(judged(task, given, given.given.perfect(given.targets)))
+    told = given.targets.copy()
+    told[:2] = given.given.wrong(given.targets)[:2]
+    found = task.doubts(judged(task, given, given.given.perfect(told)))
+    assert {doubt.row for doubt in found} <= {0, 1}
+    assert found and all(doubt.finding and doubt.says for doubt in found)
 
 
 def compares_numbers_with_their_truths(task: Any, given: Sample) -> None:
@@ -582,6 +590,7 @@ CAPABILITIES: dict[type, tuple[Callable[[Any, Sample], None], ...]] = {
     capabilities.WithNumbers: (compares_numbers_with_their_truths,),
     capabilities.WithViews: (shows_what_its_answers_are_like,),
     capabilities.WithMarks: (marks_its_answers_in_their_pictures,),
+    capabilities.Doubting: (doubts_labels_that_its_answers_contradict,),
     capabilities.SeveralLosses: (learns_by_each_loss,),
     Ignoring: (ignores_what_has_no_class,),
 }

@@ -95,13 +95,9 @@ def test_where_all_is_visible_nothing_is_told_of_it() -> None:
 
 def test_scenes_and_faults_are_drawn_as_they_are(predictions: Predictions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(average_precision, "best_score", lambda judged: 0.5)
-    answer, targets = scenes()
 
     def drawn(each: Looked) -> list[tuple[str, str, tuple[float, ...]]]:
-        part = slice(each.row, each.row + 1)
-        own = {name: values[part] for name, values in answer.items()}
-        marked = detection_views.marked(each, own, targets[part], CLASSES)
-        assert marked is not None
+        marked = detection_views.marked(each, predictions)
         assert (marked.window is None) == (each.part is None)
         return [(mark.kind, mark.says, mark.sides) for mark in marked.marks]
 
@@ -119,7 +115,21 @@ def test_scenes_and_faults_are_drawn_as_they_are(predictions: Predictions, monke
     for line, (says, box) in expected.items():
         (one,) = looked(predictions, line)
         assert drawn(one)[-1] == ("wrong", says, box)
-    part = slice(2, 3)
-    silent = {name: np.zeros_like(values[part]) for name, values in answer.items()}
-    (one,) = looked(predictions, "nothing there")
-    assert detection_views.marked(one, silent, targets[part], CLASSES) is None  # it is not said any more
+
+
+def test_labels_are_doubted_where_an_answer_is_as_sure_as_right_ones_are() -> None:
+    answer, targets = scenes()
+    answer["scores"][2, 0] = 0.93  # a jug where nothing is labelled
+    answer["boxes"][1, 1], answer["scores"][1, 0] = (0, 60, 20, 80), 0.97  # the only answer near the cup says jug
+    answer["labels"][3, 1], answer["scores"][3, 1], answer["boxes"][3, 1] = 1, 0.9, BOXES["hidden"]
+    targets[0, 1] = (1, 70, 10, 90, 30, 0, 1.0)  # a jug that nobody sees
+    predictions = Predictions(pa.table(detection.rows(answer, targets)), "m", "d", CLASSES)
+    found = {(doubt.finding, doubt.row): doubt for doubt in detection_views.doubts(predictions)}
+    assert set(found) == {("missing-box", 2), ("label-noise", 1), ("doubtful-box", 0)}
+    assert found["missing-box", 2].says == (
+        "jug (score 0.93) is seen where nothing is labelled: left 60, top 60, right 80, bottom 80"
+    )
+    assert found["doubtful-box", 0].says.startswith("nothing is seen where jug is labelled: left 70")
+    answer["scores"][2, 0] = 0.89  # less than the one jug that is right
+    fewer = Predictions(pa.table(detection.rows(answer, targets)), "m", "d", CLASSES)
+    assert ("missing-box", 2) not in {(doubt.finding, doubt.row) for doubt in detection_views.doubts(fewer)}
