@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from components.artifacts import DatasetCard, Head, Predictions
 from components.metrics import average_precision, detection
 from components.metrics.metric import Metric
-from components.models.parts.boxes import generalized_overlaps
-from components.models.parts.suppression import found
-from components.models.registry import BOXES
+from components.models.forms import BOXES
 from components.targets.boxes import TARGET
 from components.tasks.answers import Answers
-from components.tasks.boxes import Moves, moved
-from components.tasks.matching import BOX_WEIGHT, losses, said
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.tasks.boxes import Moves
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,10 +60,14 @@ class Detection:
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """The mean of the images' losses (`matching.losses`); qualities are soft already, and nothing is smoothed."""
+        from components.tasks.matching import BOX_WEIGHT, losses
+
         classes, boxes = (_mean(each, outputs) for each in losses(outputs, batch.targets))
         return {"loss": classes + BOX_WEIGHT * boxes, "class_loss": classes.detach(), "box_loss": boxes.detach()}
 
     def each(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        from components.tasks.matching import BOX_WEIGHT, losses
+
         classes, boxes = losses(outputs, batch.targets)
         return classes + BOX_WEIGHT * boxes
 
@@ -75,22 +77,30 @@ class Detection:
         Scores count by the larger of both, boxes by the teacher's best one (Zheng et al. 2022): what it says of places
         that show nothing is not worth copying. As of the loss, the mean over images of sums in parts of the scores'.
         """
+        from components.models.parts.boxes import generalized_overlaps
+        from components.tasks.matching import BOX_WEIGHT, said
+
         own, other = said(student), said(teacher)
-        sure, ours = torch.sigmoid(other.logits), torch.sigmoid(own.logits.detach())
-        soft = torch.sigmoid(other.logits / temperature)
+        sure, ours = other.logits.sigmoid(), own.logits.detach().sigmoid()
+        soft = (other.logits / temperature).sigmoid()
         apart = _cross_entropy(own.logits / temperature, soft) - _cross_entropy(other.logits / temperature, soft)
-        scores = (apart * torch.maximum(sure, ours)).sum(dim=(1, 2)) * temperature**2
+        scores = (apart * sure.maximum(ours)).sum(dim=(1, 2)) * temperature**2
         weight = sure.amax(dim=2)
         boxes = ((1.0 - generalized_overlaps(own.boxes, other.boxes)) * weight).sum(dim=1)
         return _mean((scores + BOX_WEIGHT * boxes) / weight.sum(dim=1).clamp_min(1.0), student)
 
     def moved(self, targets: Tensor, transform: Moves) -> Tensor:
+        from components.tasks.boxes import moved
+
         return moved(targets, transform)
 
     # -- answered -----------------------------------------------------------------------------------------------------
 
     def answer(self, outputs: Tensor) -> dict[str, Tensor]:
         """`(N, L, 8 + C)` → `boxes` (N, K, 4) in pixels, `scores`, `labels`, `valid` (N, K), the best first."""
+        from components.models.parts.suppression import found
+        from components.tasks.matching import said
+
         told = said(outputs)
         names = (output.name for output in self.spec.outputs)
         return dict(zip(names, found(told.boxes, told.logits, LEAST_SCORE), strict=True))
@@ -139,4 +149,6 @@ def _mean(each: Tensor, outputs: Tensor) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, probabilities: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
     return F.binary_cross_entropy_with_logits(logits, probabilities, reduction="none")

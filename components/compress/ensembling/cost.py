@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from typing import TYPE_CHECKING
 
 from components.artifacts import Card, InputSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Cost(Card):
@@ -18,6 +19,9 @@ class Cost(Card):
 
 def cost_of(network: nn.Module, spec: InputSpec) -> Cost:
     """Count what the network does for one image."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
     counter = FlopCounterMode(display=False)
     # Not in inference mode: the counter hears of operators through the dispatcher, which that mode goes past.
     with torch.no_grad(), counter:
