@@ -32,7 +32,8 @@ from components.artifacts import ArtifactError, Dataset
 from components.config import Section
 from components.files import digest_values
 from components.own_files import remove
-from components.provenance import code_parts, libraries, meaning
+from components.parsed import meaning
+from components.provenance import code_parts, libraries
 from components.registry.memory import manifest
 from components.registry.memory.manifest import RESULT
 from components.registry.memory.store import TrackingError
