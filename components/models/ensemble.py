@@ -15,8 +15,9 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from components.models.forms import LEAST_SCORE
 from components.models.parts.fusing import fused
-from components.models.parts.suppression import LEAST_SCORE, found
+from components.models.parts.suppression import found
 from components.models.registry import Network
 
 Fuses = Literal["probabilities", "numbers", "boxes"]  # what members say

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from components.artifacts import Predictions
-from components.augment.policy import Move, Transform, still
 from components.config import ImbalanceConfig
-from components.models.ensemble import Fuses
 from components.tasks.answers import Answers
 from components.tasks.protocol import Batch, Ignoring
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.augment.policy import Move, Transform
+    from components.models.ensemble import Fuses
 
 Floats = npt.NDArray[np.float64]
 
@@ -251,6 +254,8 @@ class Moving(Protocol):
 
 def moves(task: object) -> Move:
     """How a task's targets follow their images."""
+    from components.augment.policy import still
+
     return task.moved if isinstance(task, Moving) else still
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from components.artifacts import Predictions
 from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
-from components.models.registry import VECTOR
+from components.models.forms import VECTOR
 from components.targets import class_
 from components.tasks.answers import Answers
 from components.tasks.capabilities import Doubt
 from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import CALIBRATION_ERROR, OneLabel, cross_entropy, outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
 

@@ -58,6 +58,7 @@ def _recipes(project: Project) -> dict[str, list[str]]:
 
 def _described(task: Task, used: Mapping[str, list[str]]) -> dict[str, Any]:
     from components.models import registry as models
+    from components.models.forms import VECTOR
     from components.targets import registry as targets
     from components.tasks import capabilities
 
@@ -72,7 +73,7 @@ def _described(task: Task, used: Mapping[str, list[str]]) -> dict[str, Any]:
         "gives": task.gives,
         "outputs": [output.name for output in spec.outputs],
         "figures": {metric.name: WAYS[metric.better] for metric in spec.metrics},
-        "networks": families + (["torchvision:NAME", "timm:NAME"] if task.gives == models.VECTOR else []),
+        "networks": families + (["torchvision:NAME", "timm:NAME"] if task.gives == VECTOR else []),
         "can": [words for capability, words in capabilities.SAYS.items() if isinstance(task, capability)],
         "cannot": [words for capability, words in capabilities.SAYS.items() if not isinstance(task, capability)],
         "recipes": used.get(spec.name, []),

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from components.models.parts.boxes import pairwise
 
-LEAST_SCORE = 0.02  # of what a detector answers: twice what an untrained one says of every place
 MOST = 100  # boxes a picture that are looked at and answered, as COCO's average precision counts them
 OVERLAP = 0.6  # above it, a box says again what a better one of its class has said
 BLOCK = 10  # boxes that are settled among themselves, before those behind them are told

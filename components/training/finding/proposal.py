@@ -18,6 +18,7 @@ from components.config import AugmentConfig, DatasetConfig, ImageDeclaration, Ne
 from components.data import catalogue
 from components.inputs import registry as inputs
 from components.models import registry as models
+from components.models.forms import BOXES, MAP, VECTOR
 from components.models.size import size
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
@@ -35,10 +36,10 @@ LEAST = 0.05  # of a share that says nothing by itself
 
 # What is learnt in a few minutes: form of the outputs and kind of input → a family of networks, and its arguments.
 FIRST: Mapping[tuple[str, str], tuple[str, Mapping[str, int]]] = {
-    (models.VECTOR, "image"): ("residual", {"width": 32}),
-    (models.MAP, "image"): ("unet", {"width": 16}),
-    (models.BOXES, "image"): ("detector", {"width": 16}),
-    (models.VECTOR, "text"): ("textcnn", {}),
+    (VECTOR, "image"): ("residual", {"width": 32}),
+    (MAP, "image"): ("unet", {"width": 16}),
+    (BOXES, "image"): ("detector", {"width": 16}),
+    (VECTOR, "text"): ("textcnn", {}),
 }
 
 
@@ -71,7 +72,7 @@ def propose(
 ) -> Proposal | None:
     """For a data set of so many samples, in all and of each class; `gates` are those of `params.yaml`.
 
-    None where no network is known that could begin, or inputs are too small for it: the task's own documentation names one then.
+    None where no network is known that could begin, or inputs are too small for it.
     """
     task = tasks.get(config.task)
     form, given = task.gives, config.input_kind
@@ -89,7 +90,7 @@ def propose(
     epochs = min(EPOCHS[1], max(EPOCHS[0], round(60.0 * minutes / max(seconds, 1e-3))))
     judged, why = _gates(task, classes, gates)
     changes, moved = _augment(config)
-    labelled = bool(classes) and form == models.VECTOR
+    labelled = bool(classes) and form == VECTOR
     line: dict[str, Any] = {
         "dataset": name,
         "model": name,
@@ -101,7 +102,7 @@ def propose(
         },
         "members": {"count": 1, "networks": [network], "epochs": epochs},
         "student": None,
-        "quantize": {"calibration_samples": min(256, learnt_from), "batch": 16 if form != models.VECTOR else 64},
+        "quantize": {"calibration_samples": min(256, learnt_from), "batch": 16 if form != VECTOR else 64},
         **({} if given == "image" else {"evaluate": {"corruptions": None}}),
         "gates": judged,
     }
@@ -158,7 +159,7 @@ def _gates(task: Task, classes: Mapping[str, int], known: Collection[str]) -> tu
     floor: dict[str, Any] | None = None
     if spec.primary.better == "more":
         total = sum(classes.values())
-        chance = max(classes.values()) / total if total and task.gives == models.VECTOR else LEAST
+        chance = max(classes.values()) / total if total and task.gives == VECTOR else LEAST
         floor, why = {"limit": round(min(0.99, chance), 2)}, f"{spec.primary.name} of at least {chance:.2f}"
         if chance != LEAST:
             why += ", which always naming the largest class has"

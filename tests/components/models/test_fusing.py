@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from components.models.ensemble import AllBoxes, FusedBoxes, MeanBoxes
+from components.models.forms import LEAST_SCORE
 from components.models.parts.boxes import pairwise
 from components.models.parts.fusing import OVERLAP, fused
-from components.models.parts.suppression import LEAST_SCORE, found
+from components.models.parts.suppression import found
 
 CLASSES, PLACES = 3, 144
 
