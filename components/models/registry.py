@@ -1,8 +1,8 @@
 """Architectures by name. A family's entry point takes the input, the number of outputs and its own arguments.
 
-Every network has one surface: `forward` maps images `(N, C, H, W)` in [0, 1] to raw outputs, `features` to a feature
-map, `embed` to what is seen of it by the `head`. A compact family is one file and one registration; networks that
-others keep are taken from them by name (`external`).
+Every network has one surface: `forward` maps images `(N, C, H, W)` in [0, 1], or texts `(N, L)`, to raw outputs,
+`features` to a feature map, `embed` to what is seen of it by the `head`. A compact family is one file and one
+registration; networks that others keep are taken from them by name (`external`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 from torch import Tensor, nn
 
-from components.artifacts import Head, ImageSpec
+from components.artifacts import Head, ImageSpec, InputSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.members import FAMILIES
 from components.models.narrowing import narrow
@@ -64,15 +64,17 @@ class Network(Protocol):
 EntryPoint = TypeVar("EntryPoint", bound=Callable[..., nn.Module])
 _entries: dict[str, Callable[..., nn.Module]] = {}
 _gives: dict[str, str] = {}
+_takes: dict[str, str] = {}
 # What a network gives: (N, K), (N, K, H, W), or (N, L, 8 + K): of each of L places a prior box (centre, width, height)
 # and the box that is said (left, top, right, bottom), both in pixels and float32, and a logit per class.
 VECTOR, MAP, BOXES = "vector", "map", "boxes"
 
 
-def register(name: str, *, gives: str = VECTOR) -> Callable[[EntryPoint], EntryPoint]:
-    """Add an entry point `(inputs: ImageSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises.
+def register(name: str, *, gives: str = VECTOR, takes: str = "image") -> Callable[[EntryPoint], EntryPoint]:
+    """Add an entry point `(inputs: InputSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises.
 
-    `gives` is the form of its outputs: `VECTOR`, `MAP`, `BOXES`, or what the family alone gives.
+    `gives` is the form of its outputs: `VECTOR`, `MAP`, `BOXES`, or what the family alone gives. `takes` is the kind of
+    input that it is for.
 
     One that has an argument `parts: Parts` takes the arguments that all compact networks share.
     """
@@ -80,7 +82,7 @@ def register(name: str, *, gives: str = VECTOR) -> Callable[[EntryPoint], EntryP
     def add(entry: EntryPoint) -> EntryPoint:
         if name in _entries:
             raise ValueError(f"architecture {name!r} is registered already, by {_entries[name].__module__}")
-        _entries[name], _gives[name] = entry, gives
+        _entries[name], _gives[name], _takes[name] = entry, gives, takes
         return entry
 
     return add
@@ -117,16 +119,33 @@ def gives(name: str) -> str:
     return _gives[name]
 
 
-def problems(config: NetworkConfig, key: str = "network", form: str | None = None) -> list[str]:
+def takes(name: str) -> str:
+    """The kind of input that a network is for; raises KeyError for a family that there is not."""
+    if ":" in ALIASES.get(name, name):
+        return "image"  # torchvision's and timm's
+    _entry(name)
+    return _takes[name]
+
+
+def problems(
+    config: NetworkConfig, key: str = "network", form: str | None = None, given: str | None = None
+) -> list[str]:
     """What is wrong with a network's configuration, a line each, with the key that it stands under.
 
-    `form` is what the task's head gives, where that is known.
+    `form` is what the task's head gives, and `given` the kind of input, where these are known.
     """
     if wrong := _problems(config, key):
         return wrong
+    if given is not None and takes(config.name) != given:
+        suitable = ", ".join(name for name in names() if takes(name) == given) or "there is none"
+        return [
+            f"{key}.name: expected a network for inputs of kind {given} ({suitable}), received {config.name!r}, which "
+            f"is for those of kind {takes(config.name)}"
+        ]
     if form is None or gives(config.name) == form:
         return []
-    suitable = ", ".join(name for name in names() if gives(name) == form) or "there is none"
+    fitting = (name for name in names() if gives(name) == form and given in (None, takes(name)))
+    suitable = ", ".join(fitting) or "there is none"
     return [
         f"{key}.name: expected a network that gives a {form}, which the task needs ({suitable}), received "
         f"{config.name!r}, which gives a {gives(config.name)}"
@@ -150,7 +169,7 @@ def _problems(config: NetworkConfig, key: str) -> list[str]:
     return wrong_arguments(config.arguments, expected, key)
 
 
-def build(config: NetworkConfig, inputs: ImageSpec, head: Head | int) -> nn.Module:
+def build(config: NetworkConfig, inputs: InputSpec, head: Head | int) -> nn.Module:
     """An untrained network narrowed to its `shapes`, whatever `pretrained` says (that is `pretrained.load`'s business).
 
     A `head` that is a number asks for so many outputs in whatever form the family gives them.
@@ -160,18 +179,20 @@ def build(config: NetworkConfig, inputs: ImageSpec, head: Head | int) -> nn.Modu
     """
     if isinstance(head, int):
         return narrow(_whole(config, inputs, head), config.shapes)
-    if wrong := problems(config, form=head.gives):
+    if wrong := problems(config, form=head.gives, given=inputs.kind):
         raise ConfigurationError("\n".join(wrong))
     network = narrow(_whole(config, inputs, head.outputs), config.shapes)
     return in_units(network, head.mean, head.std) if head.mean else network
 
 
-def _whole(config: NetworkConfig, inputs: ImageSpec, outputs: int) -> nn.Module:
+def _whole(config: NetworkConfig, inputs: InputSpec, outputs: int) -> nn.Module:
     """As the entry point builds it."""
     name = ALIASES.get(config.name, config.name)
     if ":" in name:
         from components.models.libraries import external
 
+        if not isinstance(inputs, ImageSpec):
+            raise ConfigurationError("\n".join(problems(config, given=inputs.kind)))
         return external.build(config.model_copy(update={"name": name}), inputs, outputs)
     if wrong := _problems(config, "network"):
         raise ConfigurationError("\n".join(wrong))
