@@ -32,10 +32,10 @@ import torch
 from benchmarks.machine import ROOT, describe, show
 from components.artifacts import DatasetCard, ImageSpec
 from components.config import AugmentConfig, FashionMnistSource, ImbalanceConfig, NetworkConfig, TrainingConfig
-from components.data.reading.loading import decode_image
 from components.data.sources import fashion_mnist
 from components.environment import prepare_environment
 from components.files import writing
+from components.inputs.image import decode
 from components.tasks import registry as tasks
 from components.tasks.asking import ask
 from components.tasks.network import torch_answerer
@@ -148,7 +148,7 @@ def fashion() -> tuple[Samples, Samples]:
     table = pa.concat_tables(fashion_mnist.read(FashionMnistSource(kind="fashion-mnist"), ROOT).tables)
     everything = Samples(
         np.array(table.column("id").to_pylist()),
-        np.stack([decode_image(content, spec) for content in table.column("image").to_pylist()]),
+        np.stack([decode(content, spec) for content in table.column("image").to_pylist()]),
         table.column("target").to_numpy().astype(np.int64),
     )
     published = np.array(table.column("published").to_pylist())

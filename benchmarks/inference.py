@@ -26,9 +26,10 @@ from components.compress.quantize import quantize
 from components.data import versions
 from components.data.reading.loading import load_split
 from components.environment import prepare_environment
+from components.inputs.registry import noise
 from components.models.network import save_weights, untrained
 from components.runtimes import registry
-from components.runtimes.execution import Answerer, Images, compare_calls, noise, open_model
+from components.runtimes.execution import Answerer, Images, compare_calls, open_model
 
 ROUNDS = 31
 ARTIFACT = "the int8 artifact"

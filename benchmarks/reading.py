@@ -159,7 +159,7 @@ def photographs(base: Path, count: int) -> Dataset:
     schema = pa.schema({"id": pa.string(), "image": pa.binary(), "target": pa.int64(), "split": pa.string()})
     folder.mkdir()
     for split, samples in (("train", count), ("validation", 100)):
-        with ShardWriter(folder, split, schema) as writer:
+        with ShardWriter(folder, split, schema, "image") as writer:
             for start in range(0, samples, 500):
                 targets = [2 * row // samples for row in range(start, min(start + 500, samples))]
                 images = [crop(sources[target], random) for target in targets]

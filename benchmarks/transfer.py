@@ -27,9 +27,9 @@ from benchmarks.machine import ROOT, describe, show
 from components.artifacts import ImageSpec
 from components.augment.policy import augment
 from components.config import AugmentConfig, FashionMnistSource, NetworkConfig, TrainingConfig, TransferConfig
-from components.data.reading.loading import decode_image
 from components.data.sources import fashion_mnist
 from components.environment import prepare_environment
+from components.inputs.image import decode
 from components.models import pretrained, registry
 from components.models.parts.sequence import blocks
 from components.training.optimizing import transfer
@@ -156,7 +156,7 @@ def read() -> dict[str, Split]:
         for row in table.to_pylist():
             rows = found[row["published"]]
             if len(rows) < limits[row["published"]]:
-                rows.append((decode_image(row["image"], enlarged, resize=True).transpose(2, 0, 1), row["target"]))
+                rows.append((decode(row["image"], enlarged, resize=True).transpose(2, 0, 1), row["target"]))
     return {
         split: (
             torch.from_numpy(np.stack([image for image, _ in rows])),

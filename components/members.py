@@ -60,8 +60,10 @@ class Member:
 
 
 TASKS = Registry("tasks.registry", "tasks", "TASK = ")
+READERS = Registry("registry.registration", "registry.readers", "COLUMN")
 ANSWERS = Registry("registry.registration", "registry.answers", "OUTPUTS = ")
 INPUTS = Registry("inputs.registry", "inputs", "INPUT = ")
+SURVEYS = Registry("data.checking.survey", "data.checking.surveys", "SURVEY = ")
 TARGETS = Registry("targets.registry", "targets", "TARGET = ")
 FAMILIES = Registry("models.registry", "models.families", r"@register\(")
 SOURCES = Registry("data.sources.registry", "data.sources", r"def read\(source: \w+Source,")

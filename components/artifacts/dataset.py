@@ -70,10 +70,10 @@ class Dataset:
         return cls(folder, card, digest or digest_folder(folder))
 
     def samples_digest(self, split: Split) -> str:
-        """SHA-256 over every sample's id, pixels and target, whatever their order."""
-        rows = []
-        for table in self.batches(split, ["id", "pixels_sha256", "target"]):
-            columns = (table.column(name).to_pylist() for name in ("id", "pixels_sha256", "target"))
+        """SHA-256 over every sample's id, the digest of its input, and its target, whatever their order."""
+        rows, names = [], ["id", self.card.input.digest, "target"]
+        for table in self.batches(split, names):
+            columns = (table.column(name).to_pylist() for name in names)
             rows += [hashlib.sha256(repr(row).encode()).digest() for row in zip(*columns, strict=True)]
         return hashlib.sha256(b"".join(sorted(rows))).hexdigest()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -14,6 +14,8 @@ STRETCH: Literal["stretch"] = "stretch"
 
 class ImageSpec(Card):
     """`(height, width, channels)` pixels of 8 bits, and their mean and deviation in [0, 1]."""
+
+    digest: ClassVar[str] = "pixels_sha256"  # the column of prepared data that is equal where inputs are
 
     kind: Literal["image"] = Field(default=IMAGE, exclude_if=IMAGE.__eq__)  # cards of pictures do not say it
     height: int
@@ -44,6 +46,14 @@ class ImageSpec(Card):
         return "NHWC"
 
     @property
+    def values(self) -> dict[str, str]:
+        """What the numbers are, for whoever uses an exported graph."""
+        return {
+            "colour": "grey" if self.channels == 1 else "RGB",
+            "values": "pixels as they are, 0 to 255; scaling and normalisation are inside",
+        }
+
+    @property
     def said(self) -> str:
         """How large a sample is, for people."""
         return f"{self.width}×{self.height}×{self.channels}"
@@ -51,6 +61,8 @@ class ImageSpec(Card):
 
 class TextSpec(Card):
     """`(length,)` numbers of units: 0 where the text has ended, 1 for one that is unknown, then the vocabulary's."""
+
+    digest: ClassVar[str] = "text_sha256"
 
     kind: Literal["text"]
     unit: Literal["byte", "character", "word"]
@@ -73,6 +85,11 @@ class TextSpec(Card):
     def layout(self) -> str:
         """What its axes are, N that of samples."""
         return "NL"
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What the numbers are, for whoever uses an exported graph."""
+        return {"values": f"numbers of {self.unit}s by the vocabulary; 0 after the text's end, 1 for an unknown one"}
 
     @property
     def said(self) -> str:

@@ -89,6 +89,8 @@ def augment(
     Erasing leaves targets alone: the network is to infer what was covered.
     A configuration of zeros returns its arguments.
     """
+    if not config.switched_on:
+        return images, targets
     transform = drawn(images, config, generator)
     images, targets = moved(images, targets, transform, move)
     if config.brightness or config.contrast or config.colour:

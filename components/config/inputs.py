@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -21,6 +21,9 @@ def _apart(limits: tuple[float, float]) -> tuple[float, float]:
 
 class ImageDeclaration(Section):
     """What every image of the set must be; what differs is resized or refused, as `resize` says."""
+
+    many: ClassVar[str] = "images"
+    own_numbers: ClassVar[bool] = False
 
     height: Side
     width: Side
@@ -52,9 +55,16 @@ class ImageDeclaration(Section):
             raise ValueError(f"`height` times `width` of at most {LARGEST_PIXELS:,} pixels")
         return self
 
+    @property
+    def size(self) -> str:
+        """How large each is, in words."""
+        return f"{self.height}×{self.width} in {self.channels} channels"
+
 
 class TextDeclaration(Section):
     """How texts become numbers: units of one kind, as many for every text."""
+
+    many: ClassVar[str] = "texts"
 
     unit: Literal["byte", "character", "word"] = (
         "word"  # bytes of UTF-8; Unicode code points; runs of letters or digits
@@ -64,3 +74,13 @@ class TextDeclaration(Section):
     vocabulary: Annotated[int, Field(ge=1, le=200_000)] = 20_000
     least: Annotated[int, Field(ge=1, le=1_000_000)] = 2  # times that a unit occurs in the training split to be one
     lower: bool = True  # words and characters: upper and lower case are the same
+
+    @property
+    def size(self) -> str:
+        """How large each is, in words."""
+        return f"{self.length:,} {self.unit}s"
+
+    @property
+    def own_numbers(self) -> bool:
+        """Whether a number means something else in every data set: what it has most of is numbered first."""
+        return self.unit != "byte"

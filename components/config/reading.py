@@ -271,8 +271,10 @@ def _not_unlabelled(params: Params) -> list[str]:
     others = sorted(set(params.datasets) - {own})
     if name not in others:
         return [f"{key}: expected one of {', '.join(others)}, since {own} is learnt from anyway, received {name!r}"]
-    mine, its = (
-        f"{image.height}×{image.width} in {image.channels} channels"
-        for image in (params.datasets[own].image, params.datasets[name].image)
-    )
-    return [] if mine == its else [f"{key}: expected images of {mine}, as in {own}, received {name}, of {its}"]
+    mine, its = (params.datasets[each].declared for each in (own, name))
+    if mine.own_numbers:
+        return [f"{key}: expected none, since the numbers of {own}'s {mine.many} are its own, received {name}"]
+    if (mine.many, mine.size) == (its.many, its.size):
+        return []
+    its_own = "" if mine.many == its.many else f"{its.many} "
+    return [f"{key}: expected {mine.many} of {mine.size}, as in {own}, received {name}, {its_own}of {its.size}"]

@@ -34,6 +34,11 @@ class AugmentConfig(Section):
     erase_area: Annotated[tuple[Share, Share], AfterValidator(ascending)] = (0.02, 0.2)
 
     @property
+    def switched_on(self) -> list[str]:
+        """The keys that change something."""
+        return [key for key, value in self.model_dump(exclude={"erase_area"}).items() if value]
+
+    @property
     def views(self) -> int | None:
         """In how many ways an image can be shown: windows, and their mirror images; None: without end."""
         endless = (self.rotation, self.scale, self.shear, self.brightness, self.contrast, self.colour, self.erase)

@@ -1,4 +1,4 @@
-"""Families of twins: samples that pictures being (all but) the same joins, directly or through others.
+"""Families of twins: samples that inputs being (all but) the same joins, directly or through others.
 
 Says which samples of a family are in different splits, and what could be done about them; who is a twin of whom is
 found by the inspection.

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import torch
 
 from components.artifacts import Figure, Model
+from components.inputs.registry import noise
 from components.models.network import load_network, untrained
 from components.models.size import size
 from components.runtimes import execution as runtime
@@ -64,7 +65,7 @@ def speed(models: Mapping[str, Model], *, rounds: int = 15) -> dict[str, dict[st
         opened = {name: answerer(model, threads=1) for name, model in models.items()}
         for batch in (SINGLE, MANY):
             calls = {
-                name: functools.partial(answer, runtime.noise(models[name].card.input, batch))
+                name: functools.partial(answer, noise(models[name].card.input, batch))
                 for name, answer in opened.items()
             }
             timings = runtime.compare_calls(calls, batch, 1, rounds=rounds, longest=LONGEST)

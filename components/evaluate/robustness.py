@@ -1,4 +1,4 @@
-"""How a model does on inputs that are not as clean as those it has learnt from: of pictures noise, blur, light, contrast.
+"""How a model does on inputs that are not as clean as those it has learnt from: pictures with noise, say.
 
 Which corruptions there are, and how strong they are, is the kind of input's. The figure is the task's primary metric,
 averaged over kinds and severities, on a seeded subset of the split.

@@ -1,4 +1,4 @@
-"""A trained network → one ONNX graph that takes the pixels as they are and answers as it is served.
+"""A trained network → one ONNX graph that takes inputs as arrays (pixels as they are) and answers as it is served.
 
 Pre-processing (cast, scale, layout; normalisation is the network's own first layer) and the task's post-processing are
 part of the graph, so that no server can disagree with training. Making it smaller or faster is `quantize`'s business.
@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from components.artifacts import Model, ModelCard, write_model
 from components.export.errors import CompressionError
 from components.models.network import load_network
+from components.models.preprocessing import nothing, preprocess
 from components.models.registry import Network
-from components.runtimes.execution import EMBEDDING, INPUT, Images, open_model
+from components.runtimes.execution import EMBEDDING, Images, open_model
 from components.tasks import registry as tasks
 from components.tasks.asking import batches
-from components.tasks.network import preprocess, torch_answerer
+from components.tasks.network import torch_answerer
 from components.tasks.protocol import Task
 
 # The operator set that torch's exporter writes by itself; any other one is a conversion on top.
@@ -35,7 +36,7 @@ OPSET = 20
 
 
 class Deployable(nn.Module):
-    """uint8 `(N, H, W, C)` → what the task answers and, where the network has one, `embedding` (N, D)."""
+    """N inputs as arrays → what the task answers and, where the network has one, `embedding` (N, D)."""
 
     def __init__(self, network: nn.Module, task: Task) -> None:
         super().__init__()
@@ -48,16 +49,16 @@ class Deployable(nn.Module):
         own = tuple(output.name for output in self.task.spec.outputs)
         return (*own, EMBEDDING) if hasattr(self.network, "embed") else own
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        pixels = preprocess(image)
+    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
+        shown = preprocess(given)
         if EMBEDDING not in self.names:
-            return self._answer(self.network(pixels))
+            return self._answer(self.network(shown))
         network = cast(Network, self.network)
-        embedding = network.embed(pixels)
+        embedding = network.embed(shown)
         # Where the last layer is linear in the embedding, it is called `head`. Elsewhere the trunk is written twice,
         # and is once in an ONNX graph: that exporter shares equal subexpressions.
         head = getattr(network, "head", None)
-        return *self._answer(head(embedding) if isinstance(head, nn.Linear) else network(pixels)), embedding
+        return *self._answer(head(embedding) if isinstance(head, nn.Linear) else network(shown)), embedding
 
     def _answer(self, outputs: Tensor) -> tuple[Tensor, ...]:
         answer = self.task.answer(outputs)
@@ -67,7 +68,8 @@ class Deployable(nn.Module):
 def export(model: Model, folder: Path) -> Model:
     """Write `folder` with the float graph beside the weights it was made of; the card is the model's own.
 
-    Input `image` uint8 (N, H, W, C), outputs those of the task and `embedding`; N is free. Classes, task, input and the
+    The input is called as its kind (`image` uint8 (N, H, W, C), `text` int32 (N, L)), outputs are those of the task and
+    `embedding`; N is free. Classes, task, input and the
     digest of `model` are in the graph's metadata.
     Raises ArtifactError where the weights do not fit the card.
     """
@@ -86,7 +88,7 @@ def export(model: Model, folder: Path) -> Model:
 def parity(model: Model, images: Images, batch: int = 64) -> float:
     """Largest difference between what the weights answer in PyTorch and the graph as it is served, on `images`.
 
-    The folder holds both (`export` writes them so). `images` (N, H, W, C) uint8.
+    The folder holds both (`export` writes them so). `images` are N inputs as arrays.
     """
     task, served = tasks.of(model.card), open_model(model)
     exact = torch_answerer(task, load_network(model))
@@ -116,7 +118,9 @@ def metadata(card: ModelCard, source: str) -> dict[str, str]:
         "name": card.name,
         "task": card.task,
         "classes": json.dumps(card.classes),
-        "input": json.dumps({"layout": "NHWC", "type": "uint8", **card.input.model_dump(mode="json")}),
+        "input": json.dumps(
+            {"layout": card.input.layout, "type": card.input.type, **card.input.model_dump(mode="json")}
+        ),
         "network": card.network.model_dump_json(),
         "precision": card.precision,
         "data_digest": card.data,
@@ -147,9 +151,8 @@ def program(model: Model, *, batch: int | None = None) -> torch.export.ExportedP
 
     It holds no example, which PyTorch would pickle, and nothing of the files that it was made from.
     """
-    spec, task = model.card.input, tasks.of(model.card)
-    example = torch.zeros(batch or 2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
-    free = None if batch else {INPUT: {0: torch.export.Dim("batch")}}
+    task, example = tasks.of(model.card), nothing(model.card.input, batch or 2)
+    free = None if batch else ({0: torch.export.Dim("batch")},)
     with quiet():
         exported = torch.export.export(Deployable(load_network(model), task).eval(), (example,), dynamic_shapes=free)
     exported.example_inputs = None
@@ -165,9 +168,7 @@ def output_names(model: Model) -> tuple[str, ...]:
 
 
 def _trace(network: nn.Module, task: Task, card: ModelCard) -> onnx.ModelProto:
-    spec = card.input
-    # Two samples: a batch of one would be taken for a constant.
-    example = torch.zeros(2, spec.height, spec.width, spec.channels, dtype=torch.uint8)
+    example = nothing(card.input, 2)  # two samples: a batch of one would be taken for a constant
     deployable = Deployable(network, task).eval()
     with quiet():
         program = torch.onnx.export(
@@ -175,9 +176,9 @@ def _trace(network: nn.Module, task: Task, card: ModelCard) -> onnx.ModelProto:
             (example,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=[card.input.kind],
             output_names=list(deployable.names),
-            dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
             verbose=False,
         )
         if program is None:

@@ -19,17 +19,19 @@ import numpy as np
 import onnx
 
 from components import texts
-from components.artifacts import Model, ModelCard
+from components.artifacts import ImageSpec, Model, ModelCard
 from components.export.errors import CompressionError
 from components.export.export import OPSET, export, output_names, program, quiet
 from components.export.resizing import any_size
 from components.files import replacing
+from components.inputs.registry import noise
 from components.own_files import text
 from components.runtimes import executorch, openvino, registry
-from components.runtimes.execution import INPUT, noise, open_model
+from components.runtimes.execution import open_model
 from components.runtimes.protocol import SIGNATURE, Answerer, Answers
 from components.tasks import registry as tasks
 
+ANY_SIZE = "model-any-size.onnx"  # beside a graph for pictures
 SUMS = "SHA256SUMS"  # the file that lists the others, and by which a folder is known as an export
 TRIED = 16  # random images on which what was written is compared with what it was written from
 
@@ -66,7 +68,8 @@ class Format:
 
 def _onnx(model: Model, target: Path) -> None:
     shutil.copyfile(model.onnx, target)
-    any_size(model.onnx, target.with_name("model-any-size.onnx"))
+    if isinstance(model.card.input, ImageSpec):
+        any_size(model.onnx, target.with_name(ANY_SIZE))
 
 
 def _openvino(model: Model, target: Path) -> None:
@@ -160,17 +163,16 @@ def signature(card: ModelCard, given: Answers, wanted: Format, file: Path) -> di
     """What goes in and comes out, in words that no engine is needed to read."""
     spec = card.input
     count = "batch" if registry.get(wanted.runtime).multiple else 1
-    entry = {
-        "name": INPUT,
-        "type": "uint8",
-        "layout": "NHWC",
-        "shape": [count, spec.height, spec.width, spec.channels],
-        "colour": "grey" if spec.channels == 1 else "RGB",
-        "values": "pixels as they are, 0 to 255; scaling and normalisation are inside",
+    entry: dict[str, Any] = {
+        "name": spec.kind,
+        "type": spec.type,
+        "layout": spec.layout,
+        "shape": [count, *spec.shape],
+        **spec.values,
     }
     inputs = {file.name: entry}
-    if wanted.name == "onnx":
-        inputs["model-any-size.onnx"] = {**entry, "shape": ["batch", "height", "width", spec.channels]}
+    if file.with_name(ANY_SIZE).is_file():
+        inputs[ANY_SIZE] = {**entry, "shape": ["batch", "height", "width", spec.shape[-1]]}
     outputs = [
         {"name": name, "type": str(values.dtype), "shape": [count, *values.shape[1:]]} for name, values in given.items()
     ]

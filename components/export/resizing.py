@@ -13,9 +13,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from components.export.errors import CompressionError
-from components.runtimes.protocol import INPUT
 
-FITTED = "image_fitted"
+INPUT, FITTED = "image", "image_fitted"
 
 
 def any_size(source: Path, target: Path) -> None:

@@ -54,7 +54,7 @@ _KINDS: dict[str, Callable[[Floats, int, np.random.Generator], Floats]] = {
 
 
 def corrupted(images: Images, severity: int, random: np.random.Generator, *, kind: str) -> Images:
-    """uint8 `(N, H, W, C)` → the same pictures, corrupted: rounded and cut off at black and white, as a file would be."""
+    """uint8 `(N, H, W, C)` → the same, corrupted: rounded and cut off at black and white, as a file would be."""
     changed = _KINDS[kind](images / 255.0, severity, random)
     return np.round(np.clip(changed, 0.0, 1.0) * 255.0).astype(np.uint8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,7 @@ from components.artifacts import ImageSpec
 from components.config import ImageDeclaration
 from components.inputs import describing, png
 from components.inputs.corruptions import CORRUPTIONS
-from components.inputs.protocol import Each, UnreadableInputError, Values
-from components.targets.protocol import Expectation, Size
+from components.inputs.protocol import Each, Expectation, Size, UnreadableInputError, Values
 
 AT_ONCE = 32 * 2**20  # bytes of decoded pixels at a time: large photographs must not gather 10,000 at a time
 DARK = 0.1  # of full scale
@@ -27,8 +27,10 @@ class Image:
     name = "image"
     stored = pa.binary()
     one, many = "image", "images"
+    shown, content, blank = "picture", "pixels", "of one value, or nearly so"
     facts = tuple(describing.FACTS)
-    digest = "pixels_sha256"
+    digest = ImageSpec.digest
+    augmented = True
     slices = {"brightness": ("darkest", "brightest"), "contrast": ("flattest", "starkest")}  # noqa: RUF012
     corruptions = CORRUPTIONS
 
@@ -52,8 +54,15 @@ class Image:
             return stored
         decoded = np.empty((len(column), *spec.shape), dtype=np.uint8)
         if len(column):
-            decoded[:] = png.in_threads(lambda item: _decoded(*item, spec), list(enumerate(column.to_pylist())))
+            decode_one = partial(_decoded, spec=spec)
+            decoded[:] = png.in_threads(decode_one, list(enumerate(column.to_pylist())))
         return decoded
+
+    def described(self, spec: ImageSpec) -> str:
+        return f"{spec.width}×{spec.height} images"
+
+    def brought(self, spec: ImageSpec) -> str:
+        return f"Every image is brought to {spec.width}×{spec.height} pixels"
 
     def noise(self, spec: ImageSpec, count: int, seed: int) -> npt.NDArray[np.uint8]:
         return np.random.default_rng(seed).integers(0, 256, (count, *spec.shape), dtype=np.uint8)
@@ -131,7 +140,8 @@ def _size(picture: pa.BinaryScalar) -> Size | None:
         return None
 
 
-def _decoded(row: int, content: bytes | None, spec: ImageSpec) -> npt.NDArray[np.uint8]:
+def _decoded(numbered: tuple[int, bytes | None], spec: ImageSpec) -> npt.NDArray[np.uint8]:
+    row, content = numbered
     try:
         return decode(content or b"", spec)
     except decoding.UndecodableError as error:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from components.targets.protocol import Expectation, Size
-
 Values = npt.NDArray[Any]
+Size = tuple[int, int]  # width and height in pixels
 Facts = Sequence[tuple[str, pa.DataType]]
 Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]  # `map`, or the same in a few threads
 # Values, a severity of 1 … 5 and a generator → values that are harder to answer for, of the same shape and type.
@@ -31,6 +30,16 @@ class UnreadableInputError(ValueError):
     def __init__(self, row: int, message: str) -> None:
         super().__init__(message)
         self.row = row
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Something a data set must hold to, by the name and arguments of a Great Expectations class."""
+
+    kind: str  # for example "ExpectColumnValuesToBeBetween"
+    arguments: Mapping[str, Any]
+    severity: Literal["error", "warning"]
+    says: str  # what it means, for people
 
 
 @dataclass(frozen=True)
@@ -60,10 +69,14 @@ class InputKind(Protocol):
     stored: pa.DataType
     one: str  # what an input is, in a sentence: "image", "text"
     many: str
+    shown: str  # what people see of one: "picture"
+    content: str  # what is the same in equal ones: "pixels"
+    blank: str  # what one is in which there is nothing to be seen
     # The columns that preparing finds beside what is stored. `decodable`, `problem` (why not) and `digest` are among
     # them, that of equal inputs equal.
     facts: Facts
     digest: str
+    augmented: bool  # whether `line.augment` changes them while a network learns
 
     # -- on the way into a data set --
 
@@ -90,6 +103,14 @@ class InputKind(Protocol):
 
     def arrays(self, column: pa.Array, spec: Any) -> Values:
         """`(N, *spec.shape)`; raises UnreadableInputError."""
+        ...
+
+    def described(self, spec: Any) -> str:
+        """What is given, in a sentence's middle: `28×28 images`."""
+        ...
+
+    def brought(self, spec: Any) -> str:
+        """What becomes of every input, the beginning of a sentence."""
         ...
 
     def noise(self, spec: Any, count: int, seed: int) -> Values:

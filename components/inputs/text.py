@@ -14,9 +14,8 @@ import pyarrow as pa
 from components.artifacts import TextSpec
 from components.config import TextDeclaration
 from components.inputs import vocabulary
-from components.inputs.protocol import Each, UnreadableInputError, Values
+from components.inputs.protocol import Each, Expectation, UnreadableInputError, Values
 from components.inputs.text_corruptions import CORRUPTIONS
-from components.targets.protocol import Expectation
 from components.tokenizing import FIRST, PADDING, UNKNOWN, NoTextError, Tokenizer
 
 AT_ONCE = 2**22  # units at a time
@@ -31,8 +30,10 @@ class Text:
     name = "text"
     stored = pa.string()
     one, many = "text", "texts"
+    shown, content, blank = "text", "words", "empty"
     facts = tuple(vocabulary.FACTS)
-    digest = "text_sha256"
+    digest = TextSpec.digest
+    augmented = False
     slices = {"length": ("shortest", "longest"), "unknown": ("most familiar", "least familiar")}  # noqa: RUF012
     corruptions = CORRUPTIONS
 
@@ -55,6 +56,12 @@ class Text:
             return _tokenizer(spec).encode(every)
         except NoTextError as error:
             raise UnreadableInputError(error.row, vocabulary.problem(every[error.row]) or str(error)) from None
+
+    def described(self, spec: TextSpec) -> str:
+        return f"texts of {spec.length} {spec.unit}s"
+
+    def brought(self, spec: TextSpec) -> str:
+        return f"Every text is cut or padded to {spec.length} {spec.unit}s"
 
     def noise(self, spec: TextSpec, count: int, seed: int) -> npt.NDArray[np.int32]:
         """Units at random, of texts of any length."""

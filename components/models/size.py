@@ -1,4 +1,4 @@
-"""How large a network is: what it has to be told, and what it has to compute for an image."""
+"""How large a network is: what it has to be told, and what it has to compute for an input."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from components.artifacts import ImageSpec
+from components.artifacts import InputSpec
+from components.models.preprocessing import nothing, preprocess
 
 
 @dataclass(frozen=True)
 class Size:
-    """`macs`: multiply-adds of convolutions and matrix products for one image; a GPU's datasheet counts two each."""
+    """`macs`: multiply-adds of convolutions and matrix products for one input; a GPU's datasheet counts two each."""
 
     parameters: int
     macs: int
 
 
-def size(network: nn.Module, inputs: ImageSpec) -> Size:
-    """Counted by PyTorch's own counter, operator by operator, while the network answers for one image."""
+def size(network: nn.Module, inputs: InputSpec) -> Size:
+    """Counted by PyTorch's own counter, operator by operator, while the network answers for one input."""
     device = next(network.parameters()).device
-    shown = torch.zeros(1, inputs.channels, inputs.height, inputs.width, device=device)
+    shown = preprocess(nothing(inputs)).to(device)
     training = network.training
     network.eval()
     try:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from components import machine, texts
 from components.artifacts import WITH_TWINS, DatasetCard, Evidence, Figure, ModelCard, Verdict
+from components.inputs import registry as inputs
 from components.metrics.metric import decimal
 from components.targets import registry as targets
 from components.tasks import registry as tasks
@@ -33,13 +34,13 @@ def model_card(
     asked = targets.get(tasks.get(model.task).spec.target).described(model.classes, model.target)
     sections = [
         f"# {name}",
-        f"A {model.precision} network for {model.task} of {dataset.input.width}×{dataset.input.height} images "
+        f"A {model.precision} network for {model.task} of {inputs.of(dataset).described(dataset.input)} "
         f"{texts.markdown(asked)}. **{_words(evidence.primary)} {_text(primary)}** on {evidence.samples} samples "
         f"of the {evidence.split} split.",
         "## Intended use",
         intended_use
-        or f"Answers for images like those of the data set {texts.code(dataset.name)}. Nobody has stated a purpose "
-        "beyond that; state one before the model decides anything about people.",
+        or f"Answers for {inputs.of(dataset).many} like those of the data set {texts.code(dataset.name)}. Nobody has "
+        "stated a purpose beyond that; state one before the model decides anything about people.",
         "## Data",
         _data(dataset, evidence),
         "## Training",
@@ -156,8 +157,7 @@ def _compression(stages: Mapping[str, Evidence], primary: str) -> str:
 def _limits(dataset: DatasetCard, evidence: Evidence) -> str:
     weakest = _weakest(evidence)
     lines = [
-        f"- Every image is brought to {dataset.input.width}×{dataset.input.height} pixels and gets an "
-        "answer, also where it shows nothing of the kind.",
+        f"- {inputs.of(dataset).brought(dataset.input)} and gets an answer, also where it shows nothing of the kind.",
         "- The figures hold for data like the test split. Watch for drift.",
     ]
     if weakest:

@@ -25,9 +25,9 @@ from mlflow.models import Model as Package
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Map, Schema
 
-from components import decoding, machine, texts
+from components import machine, texts
 from components.artifacts import Evidence, Model, Predictions
-from components.members import ANSWERS
+from components.members import ANSWERS, READERS
 from components.registry.memory import manifest
 from components.registry.memory.store import explained
 from components.registry.memory.tracking import BATCH, DATASET, DIGEST, PROCESSOR, Tracking, evidence_metrics
@@ -47,9 +47,9 @@ from components.targets import registry as targets
 from components.tasks import registry as tasks
 
 SERVED = Path(__file__).with_name("served.py")
-DECODING = Path(decoding.__file__).parent  # goes along, so that images are read as they were for training
+PROJECT = Path(machine.__file__).parent
 MACHINE = Path(machine.__file__)  # goes along, to tell processors apart in one way
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime", "pillow")  # all that served.py imports in any case
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "onnxruntime")  # all that served.py imports in any case
 TYPES: dict[str, Any] = {  # of a column of an answer, as MLflow knows it
     "string": DataType.string,
     "double": DataType.double,
@@ -71,7 +71,7 @@ def register(
     name: str,
     run_id: str,
     card: str,
-    examples: Sequence[bytes],
+    examples: Sequence[Any],
     tags: Mapping[str, str] | None = None,
     reference: pd.DataFrame | None = None,
     predictions: Predictions | None = None,
@@ -80,9 +80,9 @@ def register(
 ) -> int:
     """Make `model` a version of `name`, alias it `candidate` unless told not to, and return its number.
 
-    `card` is the model card in Markdown, `examples` are encoded images (one at least: the package must answer for
-    them before it is registered), `reference` is the profile of the training data that later data is compared
-    with, `links` are what the version's description leads to. The same artifact with the same evidence is not
+    `card` is the model card in Markdown, `examples` are inputs as its reader takes them (one at least: the package must
+    answer for them before it is registered), `reference` is the profile of the training data that later data is
+    compared with, `links` are what the version's description leads to. The same artifact with the same evidence is not
     registered twice: its version is returned.
     Raises RegistryError where the evidence is of another artifact or the package does not answer.
     """
@@ -92,7 +92,7 @@ def register(
             f"{model.digest[:12]}; evaluate this very artifact"
         )
     if not model.onnx.is_file() or not examples:
-        raise RegistryError(f"{name}: expected {model.onnx} and at least one example image, to try the answer on")
+        raise RegistryError(f"{name}: expected {model.onnx} and at least one example, to try the answer on")
     with locked(tracking.root), explained(tracking.uri, f"registering {name}"):
         version = _registered(tracking, name, model.digest, evidence.digest)
         if version is None:
@@ -119,7 +119,7 @@ def register(
 def build_package(
     model: Model,
     folder: Path,
-    examples: Sequence[bytes],
+    examples: Sequence[Any],
     package: Package | None = None,
     evidence: Evidence | None = None,
 ) -> None:
@@ -127,20 +127,19 @@ def build_package(
 
     On another kind of processor than that of the evidence it warns when it is loaded.
     """
-    example = pd.DataFrame({"image": list(examples)})
+    reading = _reading(model)
+    example = pd.DataFrame({reading.COLUMN: list(examples)})
     served = folder.with_name("model")  # MLflow keeps the folder's name: it must be the same in every version
     shutil.copytree(model.folder, served)
-    reading = folder.with_name("decoding")
-    reading.mkdir()
-    for file in DECODING.glob("*.py"):
-        shutil.copyfile(file, reading / file.name)
+    reader = folder.with_name("reader")
+    pack_reader(reading, reader)
     answer = folder.with_name("answer")
     answer.mkdir()
     shutil.copyfile(Path(str(_writing(model).__file__)), answer / "answer.py")
     measured = folder.with_name("measured")
     measured.mkdir()
     shutil.copyfile(MACHINE, measured / MACHINE.name)
-    packed = served, reading, answer, measured
+    packed = served, reader, answer, measured
     known = {"processor": evidence.processor, "sums": evidence.sums} if evidence is not None else {}
     (measured / "processor.json").write_text(json.dumps(known, indent=2), encoding="utf-8")
     mlflow.pyfunc.save_model(
@@ -161,7 +160,7 @@ def build_package(
     if len(answer) != len(examples) or set(answer.columns) != {entry.name for entry in signature(model).outputs}:
         raise RegistryError(
             f"{model.card.name}: the package answered {len(answer)} rows of {list(answer.columns)} for "
-            f"{len(examples)} images; its ONNX graph does not fit task {model.card.task!r}"
+            f"{len(examples)} inputs; its ONNX graph does not fit task {model.card.task!r}"
         )
     for part in packed:
         shutil.rmtree(part)
@@ -182,13 +181,32 @@ def _placeless(folder: Path) -> None:
 def requirements(model: Model) -> list[str]:
     """What must be installed where the package is to answer."""
     engines = {model.card.runtime, model.card.batch_runtime}
-    return [*REQUIREMENTS, *(["openvino"] if "openvino" in engines else [])]
+    return [*REQUIREMENTS, *_reading(model).REQUIRES, *(["openvino"] if "openvino" in engines else [])]
 
 
 def signature(model: Model) -> ModelSignature:
     """What goes in and comes out, as MLflow shows it."""
     outputs: list[Any] = [ColSpec(TYPES[kind], name) for name, kind in _writing(model).COLUMNS.items()]
-    return ModelSignature(inputs=Schema([ColSpec("binary", "image")]), outputs=Schema(outputs))
+    reading = _reading(model)
+    return ModelSignature(inputs=Schema([ColSpec(reading.TYPE, reading.COLUMN)]), outputs=Schema(outputs))
+
+
+def pack_reader(reading: Any, folder: Path) -> None:
+    """Put the module that reads inputs, and what it needs of the project, into `folder` (new)."""
+    folder.mkdir()
+    shutil.copyfile(Path(str(reading.__file__)), folder / "reader.py")
+    needed = PROJECT / reading.NEEDS
+    if not needed.is_dir():
+        shutil.copyfile(needed, folder / needed.name)
+        return
+    (folder / needed.name).mkdir()
+    for file in needed.glob("*.py"):
+        shutil.copyfile(file, folder / needed.name / file.name)
+
+
+def _reading(model: Model) -> Any:
+    """The module that reads the model's inputs."""
+    return READERS.load(model.card.input.kind)
 
 
 def _writing(model: Model) -> Any:
@@ -204,7 +222,7 @@ def _create(
     labels: Mapping[str, str],
     *,
     card: str,
-    examples: Sequence[bytes],
+    examples: Sequence[Any],
     links: Mapping[str, str],
 ) -> int:
     """Build, try and store the package, then create the version. A failure leaves no version and no usable model."""

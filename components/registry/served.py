@@ -1,19 +1,17 @@
-"""The registered model: bytes of images in, answers out, through `mlflow models serve` or `mlflow.pyfunc.load_model`.
+"""The registered model: images or texts in, answers out, through `mlflow models serve` or `mlflow.pyfunc.load_model`.
 
 This file is stored with every version ("models from code") and runs where Convoy was never installed, so it imports
-nothing of it. Pre- and post-processing are inside the ONNX graph; here images are only decoded, checked and brought to
-the graph's size, by the very files that did it when the data was prepared: they lie beside the model (`decoding`).
+nothing of it. Pre- and post-processing are inside the ONNX graph; here inputs are only read, checked and brought to the
+graph's size, by the very files that did it when the data was prepared: they lie beside the model (`reader`).
 
-Input: a column `image`, the bytes of an encoded image or those as base64 text. Answer, one row per image, as a file
-beside the model writes it (`answer`): `label`, `probability`, `probabilities` from a classifier; `mask` (base64 of a
-PNG whose pixels are classes, as large as the image) and `shares` (class → share of the pixels) from a network that
-labels pixels; `values`, `low`, `high` and `units` by name from one that measures.
+Input: a column that the reader names: `image`, the bytes of an encoded image or those as base64 text, or `text`.
+Answer, one row per input, as a file beside the model writes it (`answer`): `label`, `probability`, `probabilities` from
+a classifier; `mask` (base64 of a PNG whose pixels are classes, as large as the image) and `shares` (class → share of
+the pixels) from a network that labels pixels; `values`, `low`, `high` and `units` by name from one that measures.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
 import secrets
@@ -32,63 +30,52 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 
-BATCH = 64  # images in memory as pixels at once
+BATCH = 64  # inputs in memory as arrays at once
 
-Answerer = Callable[[npt.NDArray[np.uint8]], list[npt.NDArray[Any]]]  # (N, H, W, C) → the outputs that are written
+Answerer = Callable[[npt.NDArray[Any]], list[npt.NDArray[Any]]]  # N inputs as arrays → the outputs that are written
 
 
-class InvalidImageError(MlflowException, ValueError):
-    """An input that is no image. As MLflow's own error it reaches a client as one sentence and HTTP 400."""
+class InvalidInputError(MlflowException, ValueError):
+    """An input that cannot be read. As MLflow's own error it reaches a client as one sentence and HTTP 400."""
 
     def __init__(self, message: str) -> None:
         MlflowException.__init__(self, message, error_code=INVALID_PARAMETER_VALUE)
 
 
 class ServedNetwork(PythonModel):
-    """An ONNX graph `image` uint8 (N, H, W, C) → outputs of N answers each, answering for encoded images."""
+    """An ONNX graph of one input → outputs of N answers each, answering for inputs as people have them."""
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
         self.card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        self.decoding = load_decoding(Path(context.artifacts["decoding"]))
-        self.form = self.decoding.Form.of(self.card["input"])
+        reader = Path(context.artifacts["reader"])
+        reading = _run(reader / "reader.py")
+        self.column, self.reader = reading.COLUMN, reading.Reader(reader, self.card, _run)
         self.writing = _run(Path(context.artifacts["answer"]) / "answer.py")
         self.answer = open_graph(folder / "model.onnx", self.card, self.writing.OUTPUTS)
         if "measured" in context.artifacts:
             warn_of_another_processor(Path(context.artifacts["measured"]), self.card["precision"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """One row an image, in their order; raises InvalidImageError naming the row that is none."""
-        values = list(_column(model_input))
+        """One row per input, in their order; raises InvalidInputError naming the row that cannot be read."""
+        values = list(_column(model_input, self.column))
         answers: list[dict[str, Any]] = []
         for start in range(0, len(values), BATCH):
             read = [self.read(value, start + row) for row, value in enumerate(values[start : start + BATCH])]
-            pixels = np.stack([image for image, _ in read])
-            rows = zip(*self.answer(pixels), strict=True)
-            places = [self.form.place(size) for _, size in read]
-            answers += [self.writing.write(row, place, self.card) for row, place in zip(rows, places, strict=True)]
+            rows = zip(*self.answer(np.stack([given for given, _ in read])), strict=True)
+            answers += [self.writing.write(row, place, self.card) for row, (_, place) in zip(rows, read, strict=True)]
         return pd.DataFrame(answers)
 
-    def read(self, value: Any, row: int) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
-        """`(height, width, channels)` pixels of the image in bytes or base64 text, and its own width and height.
+    def read(self, value: Any, row: int) -> tuple[npt.NDArray[Any], Any]:
+        """The array of one input, and where in it the input lies, for whoever writes the answer.
 
-        Raises InvalidImageError naming `row`, in the words that training has for the same image.
+        Raises InvalidInputError naming `row`, in the words that training has for the same input.
         """
-        where = f"row {row}, column `image`"
-        content = _bytes(value, where)
         try:
-            pixels, size = self.decoding.read(content, self.form)
-        except self.decoding.UndecodableError as error:
-            raise InvalidImageError(f"{where}: {error}") from None
-        return pixels, size
-
-
-def load_decoding(folder: Path) -> Any:
-    """The package in `folder`, under a name that nobody else has.
-
-    Neither a Convoy that is installed nor another model's can stand in for it, nor can compiled files beside it.
-    """
-    return _run(folder / "__init__.py", [str(folder)])
+            given: tuple[npt.NDArray[Any], Any] = self.reader.read(value)
+        except ValueError as error:
+            raise InvalidInputError(f"row {row}, column `{self.column}`: {error}") from None
+        return given
 
 
 def warn_of_another_processor(folder: Path, precision: str) -> None:
@@ -108,9 +95,13 @@ def warn_of_another_processor(folder: Path, precision: str) -> None:
         warnings.warn(f"{told}: expect {expect}", RuntimeWarning, stacklevel=3)
 
 
-def _run(file: Path, places: list[str] | None = None) -> Any:
-    """A file that lies beside the model, run as a module of its own."""
+def _run(file: Path) -> Any:
+    """A file that lies beside the model, run as a module, or as the package that it begins, of a name of its own.
+
+    Neither a Convoy that is installed nor another model's can stand in for it, nor can compiled files beside it.
+    """
     name = f"convoy_{file.parent.name}_{secrets.token_hex(8)}"
+    places = [str(file.parent)] if file.name == "__init__.py" else None
     spec = spec_from_file_location(name, file, submodule_search_locations=places)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(f"{file}: expected a file of this package, found none")
@@ -125,7 +116,7 @@ def _run(file: Path, places: list[str] | None = None) -> Any:
 
 
 def open_graph(graph: Path, card: dict[str, Any], outputs: Sequence[str]) -> Answerer:
-    """What answers for pixels: ONNX Runtime, or OpenVINO where the card says so, for all or from some images on.
+    """What answers for arrays: ONNX Runtime, or OpenVINO where the card says so, for all or from some inputs on.
 
     Where OpenVINO is not installed ONNX Runtime answers in its place, and a warning says so: slower, and the same but
     for the rounding of 8-bit arithmetic.
@@ -134,7 +125,7 @@ def open_graph(graph: Path, card: dict[str, Any], outputs: Sequence[str]) -> Ans
     names = first, card.get("batch_runtime") or first
     engines = {name: _engine(name, graph, list(outputs)) for name in dict.fromkeys(names)}
     few, many, start = engines[names[0]], engines[names[1]], card.get("batch_from", 1)
-    return lambda pixels: (many if len(pixels) >= start else few)(pixels)
+    return lambda inputs: (many if len(inputs) >= start else few)(inputs)
 
 
 def _engine(name: str, graph: Path, outputs: list[str]) -> Answerer:
@@ -150,7 +141,8 @@ def _engine(name: str, graph: Path, outputs: list[str]) -> Answerer:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads must not burn a core
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(outputs, {"image": pixels})
+    (given,) = session.get_inputs()
+    return lambda inputs: session.run(outputs, {given.name: inputs})
 
 
 def _openvino(graph: Path, outputs: list[str]) -> Answerer:
@@ -161,39 +153,28 @@ def _openvino(graph: Path, outputs: list[str]) -> Answerer:
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     requests: dict[int, Any] = {}
 
-    def answer(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
-        size = len(pixels) if len(pixels) in (1, BATCH) else 0  # 0: any
+    def answer(inputs: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        size = len(inputs) if len(inputs) in (1, BATCH) else 0  # 0: any
         if size not in requests:
             model = core.read_model(graph)
             if size:
-                model.reshape({"image": [size, *list(model.input("image").partial_shape)[1:]]})
+                model.reshape([size, *list(model.input(0).partial_shape)[1:]])
             requests[size] = core.compile_model(model, "CPU", settings).create_infer_request()
-        values = requests[size].infer({"image": pixels})
+        values = requests[size].infer({0: inputs})
         return [values[name] for name in outputs]
 
     return answer
 
 
-def _column(model_input: Any) -> Any:
+def _column(model_input: Any, name: str) -> Any:
     if isinstance(model_input, pd.DataFrame):
-        if "image" not in model_input.columns:
+        if name not in model_input.columns:
             received = ", ".join(map(str, model_input.columns)) or "none"
-            raise InvalidImageError(f"expected a column `image`, received columns: {received}")
-        return model_input["image"]
+            raise InvalidInputError(f"expected a column `{name}`, received columns: {received}")
+        return model_input[name]
     if isinstance(model_input, pd.Series | list | tuple | np.ndarray):
         return model_input
-    raise InvalidImageError(f"expected a table with a column `image`, received {type(model_input).__name__}")
-
-
-def _bytes(value: Any, where: str) -> bytes:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, str):
-        try:
-            return base64.b64decode(value.partition(",")[2] if value.startswith("data:") else value, validate=True)
-        except (binascii.Error, ValueError):
-            raise InvalidImageError(f"{where}: expected base64 text, received text that is not base64") from None
-    raise InvalidImageError(f"{where}: expected bytes or base64 text, received {type(value).__name__}")
+    raise InvalidInputError(f"expected a table with a column `{name}`, received {type(model_input).__name__}")
 
 
 set_model(ServedNetwork())

@@ -20,15 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from components.artifacts import ArtifactError, Card, ImageSpec, Model
+from components.artifacts import ArtifactError, Card, Model
 from components.runtimes import onnxruntime as engine
 from components.runtimes import openvino
-from components.runtimes.protocol import EMBEDDING, INPUT, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import EMBEDDING, Answerer, Answers, Images, Runtime
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["EMBEDDING", "INPUT", "Answerer", "Answers", "Images"]  # where the other rooms find them
+__all__ = ["EMBEDDING", "Answerer", "Answers", "Images"]  # where the other rooms find them
 
 # Shortest stretch that is timed, seconds: far above the clock's resolution and a scheduler's tick.
 _STRETCH = 0.01
@@ -86,14 +86,13 @@ def open_model(model: Model, threads: int | None = None) -> Answerer:
 
 def stream(session: onnxruntime.InferenceSession, images: Images, batch: int = 64) -> Iterator[Answers]:
     """The answers batch by batch, for outputs too large to be held together."""
-    names = [output.name for output in session.get_outputs()]
+    answer = engine.session_answerer(session)
     for start in range(0, len(images), batch):
-        values = session.run(names, {INPUT: np.ascontiguousarray(images[start : start + batch])})
-        yield dict(zip(names, values, strict=True))
+        yield answer(images[start : start + batch])
 
 
 def answers(model: Model | onnxruntime.InferenceSession, images: Images, batch: int = 64) -> Answers:
-    """All that the graph gives for uint8 images (N, H, W, C): the task's outputs and `embedding` (N, D).
+    """All that the graph gives for N inputs as arrays: the task's outputs and `embedding` (N, D).
 
     Raises ValueError where there are no images: the shapes of no answers would be a guess.
     """
@@ -105,7 +104,7 @@ def answers(model: Model | onnxruntime.InferenceSession, images: Images, batch: 
 
 
 def embedding(model: Model) -> Callable[[Images], npt.NDArray[np.float32]]:
-    """What the model's head sees: a function of images `(N, H, W, C)` uint8 → `(N, D)`."""
+    """What the model's head sees: a function of N inputs as arrays → `(N, D)`."""
     answer = open_model(model)
 
     def embed(images: Images) -> npt.NDArray[np.float32]:
@@ -153,7 +152,8 @@ def compare_latency(
     """
     calls = {}
     for name, session in sessions.items():
-        feed = {INPUT: _noise(session, batch)}
+        (given,) = session.get_inputs()
+        feed = {given.name: shape_of(session).noise(batch)}
         calls[name] = functools.partial(session.run, None, feed)
     return compare_calls(calls, batch, threads, rounds=rounds)
 
@@ -191,15 +191,23 @@ def executed_kernels(path: Path) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in graph.node).items()))
 
 
-def noise(spec: ImageSpec, count: int, seed: int = 0) -> Images:
-    """Seeded random images of a shape, (count, H, W, C): for timing, which does not depend on what they show."""
-    shape = (count, spec.height, spec.width, spec.channels)
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+@dataclass(frozen=True)
+class Shape:
+    """What one input of a graph is, as far as timing it needs to know."""
+
+    size: tuple[int, ...]  # of one sample's array
+    type: str  # of its values, as NumPy calls it
+
+    def noise(self, count: int) -> Images:
+        """Seeded random inputs, `(count, *size)`: what they show does not matter where they are timed."""
+        below = 256 if self.type == "uint8" else 2  # of numbers of units, whatever the vocabulary
+        return np.random.default_rng(0).integers(0, below, (count, *self.size), dtype=np.dtype(self.type))
 
 
-def _noise(session: onnxruntime.InferenceSession, count: int) -> Images:
-    _, height, width, channels = session.get_inputs()[0].shape
-    return noise(ImageSpec(height=height, width=width, channels=channels, mean=(), std=()), count)
+def shape_of(session: onnxruntime.InferenceSession) -> Shape:
+    """Of a graph's one input."""
+    (given,) = session.get_inputs()
+    return Shape(tuple(given.shape[1:]), given.type.removeprefix("tensor(").removesuffix(")"))
 
 
 def _graph(model: Model | Path) -> Path:

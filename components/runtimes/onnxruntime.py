@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.runtimes.protocol import INPUT, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import Answerer, Answers, Images, Runtime
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -42,9 +42,10 @@ def open_session(
 def session_answerer(session: onnxruntime.InferenceSession) -> Answerer:
     """An open session as something that answers for a batch."""
     names = [output.name for output in session.get_outputs()]
+    (given,) = session.get_inputs()
 
-    def answer(images: Images) -> Answers:
-        return dict(zip(names, session.run(names, {INPUT: np.ascontiguousarray(images)}), strict=True))
+    def answer(inputs: Images) -> Answers:
+        return dict(zip(names, session.run(names, {given.name: np.ascontiguousarray(inputs)}), strict=True))
 
     return answer
 

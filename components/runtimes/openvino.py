@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from components.environment import openvino_tells_nobody
-from components.runtimes.protocol import INPUT, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import Answerer, Answers, Images, Runtime
 
 SHAPES = 4  # sizes of batches that get a network of their own
 
@@ -33,15 +33,15 @@ def _load(path: Path, threads: int | None) -> Answerer:
         if key not in requests:
             model = core.read_model(path)
             if key is not None:
-                model.reshape({INPUT: [key, *list(model.input(INPUT).partial_shape)[1:]]})
+                model.reshape([key, *list(model.input(0).partial_shape)[1:]])
             requests[key] = core.compile_model(model, "CPU", settings).create_infer_request()
         return requests[key]
 
     request(1)  # so that a file that is none is an error now
 
-    def answer(images: Images) -> Answers:
+    def answer(inputs: Images) -> Answers:
         # Inputs are read where they lie; outputs are copied, for the next call writes over them.
-        values = request(len(images)).infer({INPUT: np.ascontiguousarray(images)}, share_inputs=True)
+        values = request(len(inputs)).infer({0: np.ascontiguousarray(inputs)}, share_inputs=True)
         return {output.get_any_name(): value for output, value in values.items()}
 
     return answer

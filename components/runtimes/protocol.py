@@ -1,4 +1,4 @@
-"""The surface that all engines share: a file is opened with so many threads, and answers for images.
+"""The surface that all engines share: a file is opened with so many threads, and answers for inputs.
 
 Engines are imported when something is opened, so that naming them costs nothing and a missing one is one sentence.
 """
@@ -15,9 +15,8 @@ from pathlib import Path
 from components import offered
 from components.tasks.answers import Answerer, Answers, Images
 
-__all__ = ["EMBEDDING", "INPUT", "Answerer", "Answers", "Images", "Runtime", "RuntimeMissingError"]
+__all__ = ["EMBEDDING", "Answerer", "Answers", "Images", "Runtime", "RuntimeMissingError"]
 
-INPUT = "image"
 EMBEDDING = "embedding"  # output: what the head sees, of networks that have one
 SIGNATURE = "signature.json"  # beside an export: what goes in and comes out
 # Of programs without a signature: all that there was before tasks named their outputs.
@@ -51,7 +50,7 @@ class Runtime:
     reads: tuple[str, ...]  # endings of files; "" stands for a model's own folder
     extra: str | None  # of this project, that installs it; None: it always is
     load: Callable[[Path, int | None], Answerer]
-    multiple: bool = True  # whether it answers for any number of images at a time
+    multiple: bool = True  # whether it answers for any number of inputs at a time
 
     @property
     def missing(self) -> str | None:

@@ -21,10 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components.artifacts import DatasetCard
 from components.decoding import Fit, place
+from components.inputs.protocol import Expectation, Size
 from components.targets.flat_boxes import COLUMNS, STORED, Flags, Flat, Floats, flat, flat_row
 from components.targets.palette import colour
 from components.targets.plain import Plain
-from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
+from components.targets.protocol import UNKNOWN, Layout, Numbers, Shown, UnreadableTargetError
 
 MANY = 300  # boxes in one picture from which on it is worth a look: every picture's array is as long as the longest
 LEFT = 0.3  # share of a box that a crop must leave, for it to be still learnt

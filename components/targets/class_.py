@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.artifacts import DatasetCard
+from components.inputs.protocol import Expectation
 from components.targets.plain import Plain
-from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown
+from components.targets.protocol import UNKNOWN, Layout, Numbers, Shown
 
 
 class Class(Plain):

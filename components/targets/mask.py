@@ -19,9 +19,10 @@ from components import decoding
 from components.artifacts import DatasetCard
 from components.decoding import Fit
 from components.inputs import png
+from components.inputs.protocol import Expectation, Size
 from components.targets.palette import colour
 from components.targets.plain import Plain
-from components.targets.protocol import Expectation, Layout, Numbers, Shown, Size, UnreadableTargetError
+from components.targets.protocol import Layout, Numbers, Shown, UnreadableTargetError
 
 UNKNOWN_PIXEL = 255  # of a class that is not declared; where pixels are ignored, 254 is
 UNDECLARED = "(none)"  # the name of a class that the data set does not declare

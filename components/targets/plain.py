@@ -12,7 +12,8 @@ from PIL import Image
 
 from components.artifacts import DatasetCard
 from components.decoding import Fit
-from components.targets.protocol import UNKNOWN, Expectation, Numbers, Shown, Size
+from components.inputs.protocol import Expectation, Size
+from components.targets.protocol import UNKNOWN, Numbers, Shown
 
 
 class Plain:

@@ -17,10 +17,9 @@ from PIL import Image
 
 from components.artifacts import DatasetCard
 from components.decoding import Fit
+from components.inputs.protocol import Expectation, Size
 
 Numbers = npt.NDArray[np.int64]
-Size = tuple[int, int]  # width and height in pixels
-
 UNKNOWN = -1  # the number of a class that is not known
 
 
@@ -30,16 +29,6 @@ class UnreadableTargetError(ValueError):
     def __init__(self, row: int, message: str) -> None:
         super().__init__(message)
         self.row = row
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """Something a data set must hold to, by the name and arguments of a Great Expectations class."""
-
-    kind: str  # for example "ExpectColumnValuesToBeBetween"
-    arguments: Mapping[str, Any]
-    severity: Literal["error", "warning"]
-    says: str  # what it means, for people
 
 
 @dataclass(frozen=True)

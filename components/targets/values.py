@@ -14,8 +14,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from components.artifacts import DatasetCard
+from components.inputs.protocol import Expectation
 from components.targets.plain import Plain
-from components.targets.protocol import Expectation, Layout, Numbers, Shown, UnreadableTargetError
+from components.targets.protocol import Layout, Numbers, Shown, UnreadableTargetError
 
 Floats = npt.NDArray[np.float64]
 

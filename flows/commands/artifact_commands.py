@@ -101,7 +101,7 @@ def bench(
             def measured(target: Target) -> Bench:
                 return measure.measure(
                     target.files,
-                    target.spec,
+                    target.shape,
                     artifact=target.artifact,
                     machine=machine(),
                     threads=counts,

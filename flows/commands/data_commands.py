@@ -267,18 +267,18 @@ def _in_project() -> Iterator[Project]:
 
 
 @contextmanager
-def _counting(what: str) -> Iterator[Callable[[int], None]]:
-    """What is told how many images have been read: a line that moves on a terminal, else one every half minute."""
+def _counting(what: str) -> Iterator[Callable[[int, str], None]]:
+    """What is told how many inputs have been read: a line that moves on a terminal, else one every half minute."""
     console = Screen(stderr=True)  # what is asked for goes to standard output, and may be piped
     last = time.monotonic()
     with console.status(f"{what} …") as status:
 
-        def advanced(samples: int) -> None:
+        def advanced(samples: int, many: str) -> None:
             nonlocal last
-            status.update(f"{samples:,} images {what}")
+            status.update(f"{samples:,} {many} {what}")
             if not console.is_terminal and time.monotonic() - last > SILENT:
                 last = time.monotonic()
-                console.print(f"{samples:,} images {what}", highlight=False)
+                console.print(f"{samples:,} {many} {what}", highlight=False)
 
         yield advanced
 

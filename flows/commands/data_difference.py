@@ -11,7 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from components.data.versions.difference import CHANGES, Difference, Move, Tally
+from components.data.versions.difference import Difference, Move, Tally
+from components.inputs import registry as inputs
 
 MOST = 14  # rows of a table
 
@@ -26,7 +27,7 @@ def difference_page(difference: Difference, asked: tuple[str, str], ids: int) ->
         return Group(head, Text("the same bytes"))
     before, after = difference.samples
     counts = difference.counts
-    what = ", ".join(f"{counts[change]:,} {change}" for change in CHANGES if counts[change])
+    what = ", ".join(f"{counts[change]:,} {change}" for change in difference.changes if counts[change])
     changed = f"{counts['changed']:,} changed" + (f" ({what})" if what else "")
     total = f"{before:,} → {after:,} samples: {counts['came']:,} came, {counts['went']:,} went, {changed}"
     parts: list[Any] = [head, Text(total), *(Text(f"! {note}", style="yellow") for note in difference.notes)]
@@ -35,7 +36,7 @@ def difference_page(difference: Difference, asked: tuple[str, str], ids: int) ->
     if difference.moves:
         parts.append(_moves(difference.moves))
     rows = difference.rows.slice(0, ids).to_pylist()
-    parts += [Text(), *(_sample(row) for row in rows)] if rows else []
+    parts += [Text(), *(_sample(row, difference.changes[0]) for row in rows)] if rows else []
     if len(difference.rows) > len(rows):
         parts.append(Text(f"… {len(difference.rows) - len(rows):,} more samples: --ids N, or --json", style="dim"))
     return Group(*parts)
@@ -50,24 +51,35 @@ def difference_json(difference: Difference) -> dict[str, Any]:
         "same": difference.same,
         "samples": {"before": difference.samples[0], "after": difference.samples[1]},
         "counts": difference.counts,
-        "tallies": [asdict(tally) for tally in difference.tallies],
+        "tallies": [_plain(tally) for tally in difference.tallies],
         "moves": [asdict(move) for move in difference.moves],
         "notes": list(difference.notes),
         "rows": difference.rows.to_pylist(),
     }
 
 
+def _plain(tally: Tally) -> dict[str, Any]:
+    """With what has changed beside what came and went."""
+    return {key: value for key, value in asdict(tally).items() if key != "changed"} | tally.changed
+
+
+def _weight(tally: Tally) -> int:
+    """Samples that are others now, by their input or their label."""
+    others = sum(count for change, count in tally.changed.items() if change not in ("split", "group"))
+    return tally.came + tally.went + others
+
+
 def _tallies(by: str, tallies: Sequence[Tally]) -> Table:
-    shown = sorted(tallies, key=lambda tally: -(tally.came + tally.went + tally.image + tally.label))[:MOST]
+    shown = sorted(tallies, key=_weight, reverse=True)[:MOST]
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(by, overflow="fold")
-    kinds = [change for change in CHANGES if any(getattr(tally, change) for tally in tallies)]
+    kinds = [change for change in tallies[0].changed if any(tally.changed[change] for tally in tallies)]
     for heading in ("before", "after", "came", "went", *kinds):
         table.add_column(heading, justify="right", no_wrap=True)
     for tally in shown:
         row = [f"{tally.before:,}", f"{tally.after:,}"]
         row += [_signed("+", tally.came), _signed("−", tally.went)]
-        table.add_row(Text(tally.value), *row, *(_signed("", getattr(tally, change)) for change in kinds))
+        table.add_row(Text(tally.value), *row, *(_signed("", tally.changed[change]) for change in kinds))
     if len(tallies) > len(shown):
         table.add_row(Text(f"… {len(tallies) - len(shown):,} more", style="dim"))
     return table
@@ -89,9 +101,8 @@ def _moves(moves: Sequence[Move]) -> Table:
     return table
 
 
-def _sample(row: Mapping[str, Any]) -> Text:
+def _sample(row: Mapping[str, Any], given: str) -> Text:
     mark, style = {"came": ("+", "green"), "went": ("−", "red")}.get(row["change"], ("~", "yellow"))
-    what = [change for change in CHANGES if row[change]]
     told = []
     for column in (name.removesuffix("_before") for name in row if name.endswith("_before")):
         old, new = row[f"{column}_before"], row[f"{column}_after"]
@@ -99,6 +110,6 @@ def _sample(row: Mapping[str, Any]) -> Text:
             told.append(f"{column} {old or 'none'} → {new or 'none'}")
         elif row["change"] != "changed" and column in ("class", "split") and (old or new):
             told.append(str(old or new))
-    if "image" in what:
-        told.append("other pixels")
+    if row[given]:
+        told.append(f"other {inputs.get(given).content}")
     return Text.assemble((f"  {mark} ", style), str(row["id"]), (f"  {', '.join(told)}", "dim"), overflow="fold")

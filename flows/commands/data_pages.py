@@ -20,6 +20,7 @@ from components.data.card.summary import Listed, Summary
 from components.data.catalogue import written
 from components.data.checking.check import Checked, Looked
 from components.data.checking.survey import UNPUBLISHED, Survey
+from components.data.checking.surveys.protocol import most_frequent
 from components.data.inspection.findings import KINDS, TWINS, Kind
 from components.data.inspection.wording import NAMED, SAYS
 from components.data.sources.base.faults import as_yaml
@@ -73,10 +74,10 @@ def _counted(path: str, looked: Looked, width: int, *, everything: bool) -> list
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("kind", f"{looked.config.source.kind}: {looked.says}")
-    facts.add_row("samples", f"{survey.samples:,} {survey.asked}, {_bytes(survey.size)}")
+    facts.add_row("samples", f"{survey.samples:,} {survey.asked}, {_bytes(survey.inputs.size)}")
     facts.add_row("published", _published(survey))
-    facts.add_row("sizes", _most({f"{w}×{h}": count for (w, h), count in survey.sizes.items()}, 4))
-    facts.add_row("modes", _most(survey.modes, 6))
+    for what, told in survey.inputs.told().items():
+        facts.add_row(what, told)
     parts: list[Any] = [Text(shown(path), style="bold", overflow="fold"), facts, Text()]
     if survey.classes:
         parts.append(bars("class", survey.classes, width, everything=everything))
@@ -140,7 +141,7 @@ def _published(survey: Survey) -> str:
     if not named:
         return "no splits: they are drawn by `split:`"
     rest = survey.splits[UNPUBLISHED]
-    return _most(named, 3) + (f" · {rest:,} without a split" if rest else "")
+    return most_frequent(named, 3) + (f" · {rest:,} without a split" if rest else "")
 
 
 # -- the catalogue and the card --------------------------------------------------------------------------------------
@@ -183,10 +184,10 @@ def card_page(summary: Summary, width: int) -> Group:
         "source": f"{summary.config.source.kind} {getattr(summary.config.source, 'path', '')}".strip(),
         "fingerprint": card.fingerprint,
         "digest": summary.dataset.digest,
-        "splits": _most(card.splits, 3),
+        "splits": most_frequent(card.splits, 3),
         "folds": str(card.folds) if card.folds else "",
-        "sizes": _most(summary.sizes, 4),
-        "found": _most(summary.inspection.found, 9) if summary.inspection else "not inspected",
+        "sizes": most_frequent(summary.sizes, 4),
+        "found": most_frequent(summary.inspection.found, 9) if summary.inspection else "not inspected",
         "left out": _left_out(card.dropped) if card.dropped else "",
         "moved": f"{_number(len(card.moved), 'sample')} beside twins in a later split" if card.moved else "",
         "twins": f"{_number(len(card.twins), 'judged sample')} with one in an earlier split" if card.twins else "",
@@ -216,7 +217,7 @@ def card_page(summary: Summary, width: int) -> Group:
 
 def _left_out(dropped: Mapping[str, str]) -> str:
     reasons = Counter(why.partition(":")[0] for why in dropped.values())
-    return f"{len(dropped):,} of training: {_most(reasons, 4)}"
+    return f"{len(dropped):,} of training: {most_frequent(reasons, 4)}"
 
 
 def _verdict(report: ValidationReport | None) -> str:
@@ -321,13 +322,6 @@ def _finding(row: Mapping[str, Any]) -> Text:
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
-
-
-def _most(counts: Mapping[str, int], most: int) -> str:
-    """`640×480 12 · 8×8 3 · 4 more`, the most frequent first."""
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    said = [f"{name} {count:,}" if len(ordered) > 1 else name for name, count in ordered[:most]]
-    return " · ".join([*said, *([f"{len(ordered) - most:,} more"] if len(ordered) > most else [])]) or "none"
 
 
 def _number(count: int, noun: str, plural: str = "s") -> str:

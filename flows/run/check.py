@@ -5,6 +5,7 @@ from __future__ import annotations
 from components import config
 from components.compress.pruning import prune
 from components.config import ConfigurationError, Recipe
+from components.inputs import registry as inputs
 from components.models import registry as models
 from components.models import weights
 from components.tasks import gated
@@ -18,7 +19,7 @@ from flows.base.project import Project
 def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
     """The configuration, complete and correct; raises ConfigurationError with every mistake."""
     settings = config.load(project.root, None if recipe == "default" else recipe, overrides)
-    wrong, form = [], None
+    wrong, form, given = [], None, settings.dataset.input_kind
     if settings.dataset.task not in tasks.names():
         wrong.append(
             f"datasets.{settings.line.dataset}.task: expected one of {', '.join(tasks.names())}, "
@@ -32,13 +33,22 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         wrong += objective.problems(settings.line.training, task, "line.training")
         split = settings.dataset.split
         wrong += members.problems(settings.line, task, grouped=split.group is not None and split.folds is None)
+    kind = inputs.get(given)
+    if not kind.augmented:
+        changes = {"line.augment": settings.line.augment}
+        changes |= {f"line.members.augments.{i}": each for i, each in enumerate(settings.line.members.augments)}
+        wrong += [
+            f"{key}.{name}: expected 0, since {kind.many} are learnt from as they are, received {getattr(each, name)}"
+            for key, each in changes.items()
+            for name in each.switched_on
+        ]
     wrong += prune.problems(settings.line, "line.prune")
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
     if settings.line.student is not None:
         networks["line.student.network"] = settings.line.student.network
         networks |= {f"line.student.assistants.{i}": n for i, n in enumerate(settings.line.student.assistants)}
     for key, network in networks.items():
-        wrong += models.problems(network, key, form) or weights.problems(network, key)
+        wrong += models.problems(network, key, form, given) or weights.problems(network, key)
     wrong += transfer.problems(settings.line.training.transfer, networks, "line.training.transfer")
     if wrong:
         raise ConfigurationError("\n".join(wrong))

@@ -14,7 +14,7 @@ from typing import Any
 from components.artifacts import DatasetCard, ModelCard
 from components.config import BY_CONTENT, NetworkConfig, Section
 from components.files import digest_values
-from components.members import FAMILIES, TASKS, Member
+from components.members import FAMILIES, INPUTS, READERS, TASKS, Member
 
 KINDS = ("inputs", "settings", "code", "libraries", "machine")
 FILE = "known-by.json"
@@ -91,7 +91,7 @@ def identity(value: Any) -> Any:
 
 
 def used(value: Any) -> set[Member]:
-    """The tasks and families of networks that a step's input speaks of, as far down as it goes.
+    """The tasks, kinds of inputs and families of networks that a step's input speaks of, as far down as it goes.
 
     Names that are none of ours (an ensemble's, another library's) have no file: that is not asked here.
     """
@@ -103,7 +103,8 @@ def used(value: Any) -> set[Member]:
         return set().union(*(used(item) for item in value))
     if isinstance(value, ModelCard | DatasetCard):
         networks = [value.network, *value.members] if isinstance(value, ModelCard) else []
-        return {Member(TASKS, value.task)} | used(networks)
+        given = {Member(registry, value.input.kind) for registry in (INPUTS, READERS)}
+        return {Member(TASKS, value.task)} | given | used(networks)
     if is_dataclass(value) and not isinstance(value, type):
         return used([getattr(value, each.name) for each in fields(value)])
     return set()

@@ -219,12 +219,18 @@ def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: in
 
     from components.augment.preview import preview
     from components.data.reading.loading import load_split
+    from components.inputs import registry as inputs
+    from components.models.preprocessing import preprocess
     from components.targets import registry as targets
     from components.tasks import registry as tasks
     from components.tasks.capabilities import moves
 
+    given = inputs.of(dataset.card)
+    if not given.augmented:
+        run.summary = f"{given.many} are learnt from as they are"
+        return
     samples = load_split(dataset, "train", limit=PREVIEW_SAMPLES, seed=seed)
-    images = torch.from_numpy(samples.images).permute(0, 3, 1, 2).float() / 255.0
+    images = preprocess(torch.from_numpy(samples.images))
     kind, about = targets.of(dataset), dataset.card.target
     sheet = preview(
         images,
@@ -237,5 +243,4 @@ def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: in
     )
     sheet.savefig(run.folder / "augmentation.png", dpi=120)
     run.show(run.folder, "augmentation")
-    switched_on = [name for name, value in config.model_dump(exclude={"erase_area"}).items() if value]
-    run.summary = f"{', '.join(switched_on) or 'nothing'} switched on; the sheet shows {PREVIEW_SAMPLES} samples"
+    run.summary = f"{', '.join(config.switched_on) or 'nothing'} switched on; the sheet shows {PREVIEW_SAMPLES} samples"

@@ -149,7 +149,7 @@ def _register(
     from components.runtimes.execution import embedding
 
     shared = line()
-    served = quantized.served
+    served, given = quantized.served, dataset.card.input.kind
     text = model_card(
         name=name,
         model=served.card,
@@ -171,7 +171,7 @@ def _register(
         name=name,
         run_id=run.id,
         card=text,
-        examples=dataset.table("test", ["image"]).column("image").slice(0, 2).to_pylist(),
+        examples=next(dataset.batches("test", [given], rows=2)).column(given).to_pylist(),
         tags={"convoy.dataset": dataset.card.name},
         # What later data is compared with, if this version comes into production: seen by the version itself.
         reference=profile(dataset, sample=config.sample, embed=embedding(served)),

@@ -364,10 +364,12 @@ def request(content: bytes, folder: Path) -> None:
     from mlflow.exceptions import MlflowException
 
     from components.registry.answers import class_
-    from components.registry.served import InvalidImageError, ServedNetwork
+    from components.registry.readers import image
+    from components.registry.served import InvalidInputError, ServedNetwork
 
     network = ServedNetwork()
-    network.decoding, network.form = decoding, decoding.Form(8, 8, 3, resize=True)
+    spec = {"height": 8, "width": 8, "channels": 3, "resize": True}
+    network.column, network.reader = "image", image.Reader(Path(), {"input": spec}, lambda _: decoding)
     network.card, network.writing = {"classes": ["a", "b"]}, class_
     network.answer = lambda pixels: [np.full((len(pixels), 2), 0.5, np.float32), np.zeros(len(pixels), np.int64)]
     values: Any = [content[1:]]
@@ -388,7 +390,7 @@ def request(content: bytes, folder: Path) -> None:
         return
     try:
         network.predict(None, frame)
-    except (InvalidImageError, MlflowException):
+    except (InvalidInputError, MlflowException):
         return
 
 

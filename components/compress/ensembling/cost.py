@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from components.artifacts import Card, ImageSpec
+from components.artifacts import Card, InputSpec
+from components.models.preprocessing import nothing, preprocess
 
 
 class Cost(Card):
@@ -16,10 +17,10 @@ class Cost(Card):
     flops: int  # for one image: two a multiply-add, of convolutions and matrix products
 
 
-def cost_of(network: nn.Module, spec: ImageSpec) -> Cost:
-    """Count what the network does for one image."""
+def cost_of(network: nn.Module, spec: InputSpec) -> Cost:
+    """Count what the network does for one input."""
     counter = FlopCounterMode(display=False)
     # Not in inference mode: the counter hears of operators through the dispatcher, which that mode goes past.
     with torch.no_grad(), counter:
-        network(torch.zeros(1, spec.channels, spec.height, spec.width))
+        network(preprocess(nothing(spec)))
     return Cost(parameters=sum(p.numel() for p in network.parameters()), flops=counter.get_total_flops())

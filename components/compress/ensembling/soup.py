@@ -17,9 +17,10 @@ from torch.optim.swa_utils import update_bn
 from components.artifacts import DatasetCard, Model
 from components.compress.ensembling.answers import Rows, Said, ask
 from components.data.reading.loading import Arrays
+from components.models.preprocessing import preprocess
 from components.runtimes.execution import Images
 from components.tasks.asking import batches
-from components.tasks.network import preprocess, torch_answerer
+from components.tasks.network import torch_answerer
 from components.tasks.protocol import Task
 
 SEEN = 4096  # training images that batch normalisation's statistics are taken over: more change no figure that is shown

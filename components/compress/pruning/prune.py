@@ -16,19 +16,19 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
-from components.artifacts import Ancestor, Dataset, ImageSpec, Model, ModelCard, write_model
+from components.artifacts import Ancestor, Dataset, InputSpec, Model, ModelCard, write_model
 from components.compress.pruning import masks, structured
 from components.compress.pruning.measuring import report_on, timed
 from components.compress.pruning.report import PruningReport
 from components.config import LineConfig, PruneConfig, StructuredConfig, TwoOfFourConfig, UnstructuredConfig
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError, require_trained_on
+from components.inputs.registry import noise
 from components.models.narrowing import shapes_of
 from components.models.network import load_network, save_weights, untrained
+from components.models.preprocessing import preprocess
 from components.models.size import size
-from components.runtimes.execution import noise
 from components.tasks import registry as tasks
-from components.tasks.network import preprocess
 
 NAME = "pruned"
 HALVINGS = 5  # of the share of multiply-adds in which a latency is looked for: to 3 % of what there is
@@ -135,7 +135,7 @@ def _as_small(network: nn.Module, unpruned: Model, config: StructuredConfig, sha
     return structured.cut(network, inputs, config, lambda current: _counted(current, inputs, config.target) <= most)
 
 
-def _counted(network: nn.Module, inputs: ImageSpec, target: str) -> int:
+def _counted(network: nn.Module, inputs: InputSpec, target: str) -> int:
     found = size(network, inputs)
     return found.parameters if target == "parameters" else found.macs
 
@@ -161,7 +161,7 @@ def _as_fast(network: nn.Module, unpruned: Model, config: StructuredConfig, shar
     return best
 
 
-def _within(inputs: ImageSpec, most: float, network: nn.Module) -> bool:
+def _within(inputs: InputSpec, most: float, network: nn.Module) -> bool:
     return size(network, inputs).macs <= most
 
 

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.artifacts import ImageSpec
+from components.artifacts import InputSpec
 from components.config import StructuredConfig
 from components.data.reading.loading import Arrays
 from components.export.errors import CompressionError
+from components.inputs.registry import noise
 from components.models.parts.attention import SelfAttention, SpatialAttention
+from components.models.preprocessing import preprocess
 from components.models.registry import Network
-from components.runtimes.execution import noise
-from components.tasks.network import preprocess
 from components.tasks.protocol import Task
 from components.training.reading.samples import batch_of
 
@@ -45,7 +45,7 @@ def missing() -> str | None:
     return "Torch-Pruning is not installed (pip install 'convoy[pruning]')"
 
 
-def cut(network: nn.Module, inputs: ImageSpec, config: StructuredConfig, reached: Reached) -> nn.Module:
+def cut(network: nn.Module, inputs: InputSpec, config: StructuredConfig, reached: Reached) -> nn.Module:
     """The network with its least important channels taken out, one step after the other, until `reached`.
 
     The outputs stay as many as they are. The network that is given is not to be used any more; for `importance: taylor`
@@ -67,7 +67,7 @@ def cut(network: nn.Module, inputs: ImageSpec, config: StructuredConfig, reached
     return found
 
 
-def _multiples(network: nn.Module, inputs: ImageSpec, config: StructuredConfig) -> list[int]:
+def _multiples(network: nn.Module, inputs: InputSpec, config: StructuredConfig) -> list[int]:
     """In which steps layers are to be cut, the first choice first."""
     if config.multiple_of != "auto":
         return [config.multiple_of]
@@ -75,7 +75,7 @@ def _multiples(network: nn.Module, inputs: ImageSpec, config: StructuredConfig) 
     return [*(multiple for multiple in VECTORS if narrowest >= 2 * multiple), 1]
 
 
-def _widths(network: nn.Module, inputs: ImageSpec) -> list[int]:
+def _widths(network: nn.Module, inputs: InputSpec) -> list[int]:
     """Channels of the convolutions whose outputs are maps, which a squeeze-and-excitation's are not."""
     widths: list[int] = []
 
@@ -92,7 +92,7 @@ def _widths(network: nn.Module, inputs: ImageSpec) -> list[int]:
     return widths
 
 
-def _cut(network: nn.Module, inputs: ImageSpec, config: StructuredConfig, multiple: int, reached: Reached) -> nn.Module:
+def _cut(network: nn.Module, inputs: InputSpec, config: StructuredConfig, multiple: int, reached: Reached) -> nn.Module:
     """The network itself, cut in steps of `multiple` channels until `reached` or until nothing more may go."""
     import torch_pruning
 

@@ -5,7 +5,7 @@ Nothing is written but the folder that the inspection is given. Reading is the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -27,15 +27,17 @@ from components.config import (
 )
 from components.data.checking import detect, verdict
 from components.data.checking.foresee import foresee, keeping
-from components.data.checking.survey import Survey, fitting
+from components.data.checking.survey import Advanced, Survey, of_kind
 from components.data.errors import DataError
 from components.data.inspection import naming
 from components.data.inspection.findings import Finding, Inspection, load_findings
 from components.data.sources import apart, fashion_mnist, registry
-from components.data.sources.base.form import SourceData
+from components.data.sources.base.form import IMAGE, SourceData, agreed
 from components.data.sources.places.place import is_remote
 from components.data.sources.places.remote import shown
 from components.data.stages.watch import rule_files
+from components.inputs import registry as inputs
+from components.members import SURVEYS
 from components.targets import registry as targets
 
 INSPECTED = "inspected"
@@ -45,7 +47,6 @@ _TAKING = ("coco", "voc", "scenes", "cut-outs", "digit-scenes")
 _NAMED_GROUPS = ("manifest", "huggingface")  # kinds whose further columns must be named to be groups
 _GROUP = "group_"
 _CLASSES = ["classes"]  # a key of the entry that no source has
-_PLACEHOLDER = {"height": 1, "width": 1, "channels": 3, "resize": True}  # until the images have been seen
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Looked:
     entry: dict[str, Any]  # as the catalogue would have it
     config: DatasetConfig
     survey: Survey
-    reasons: tuple[str, ...]  # why `image:` is what it is, and what was left out of the source
+    reasons: tuple[str, ...]  # why the section about inputs is what it is, and what was left out of the source
 
     def doubts(self) -> list[Finding]:
         """Names in several spellings, and several names in one cell: by the counts alone."""
@@ -108,7 +109,7 @@ class Checked:
         return int(pc.sum(self.findings.column("error")).as_py() or 0) + len(self.refusals)
 
 
-def look(path: str, wanted: Wanted, root: Path, advanced: Callable[[int], None] = lambda _: None) -> Looked:
+def look(path: str, wanted: Wanted, root: Path, advanced: Advanced = lambda *_: None) -> Looked:
     """Read all that lies at `path` once, for its counts; raises DataError and ConfigurationError.
 
     `root` is the project's: a path inside it is written relative to it, and what must be fetched is kept there.
@@ -119,9 +120,7 @@ def look(path: str, wanted: Wanted, root: Path, advanced: Callable[[int], None] 
     return finish(reading)
 
 
-def check(
-    path: str, wanted: Wanted, root: Path, folder: Path, advanced: Callable[[int], None] = lambda _: None
-) -> Checked:
+def check(path: str, wanted: Wanted, root: Path, folder: Path, advanced: Advanced = lambda *_: None) -> Checked:
     """Inspect what lies at `path`. Raises DataError and ConfigurationError.
 
     What must be fetched or unpacked goes below `folder`, and the inspection's files into `folder/inspected`: nothing is
@@ -132,7 +131,7 @@ def check(
     reading = begin(path, wanted, root, folder, advanced)
     tables = iter(reading.data.tables)
     first = next(tables, None)
-    ahead = [] if first is None else [first]  # what most images are is not known yet: the first ones stand in for it
+    ahead = [] if first is None else [first]  # what most inputs are is not known yet: the first ones stand in for it
     provisional = _complete(reading).config
     inspected = folder / INSPECTED
     rule_files(wanted.name, provisional, root)
@@ -157,8 +156,8 @@ def _judged(looked: Looked, inspection: Inspection, folder: Path, root: Path) ->
     return Checked(looked, inspection, findings, said.refusals)
 
 
-def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Callable[[int], None]) -> Reading:
-    """Recognise the source, and open it: no image is read yet. What must be fetched is kept in `project`."""
+def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Advanced) -> Reading:
+    """Recognise the source, and open it: no input is read yet. What must be fetched is kept in `project`."""
     settings = [_setting(text) for text in wanted.settings]
     place = path if path in detect.BUILT_IN and not Path(path).exists() else _absolute(path)
     known: dict[str, Any] = {"path": place}
@@ -166,18 +165,22 @@ def begin(path: str, wanted: Wanted, root: Path, project: Path, advanced: Callab
     if wanted.kind is not None:
         known["kind"] = wanted.kind
     located = {key: value for key, value in known.items() if key in Located.model_fields}
-    parse_entry(wanted.name, {"task": "", "source": {**located, "kind": "folder"}, "image": _PLACEHOLDER})
+    section = {IMAGE: of_kind(IMAGE).placeholder}
+    parse_entry(wanted.name, {"task": "", "source": {**located, "kind": "folder"}, **section})
     if (local := apart.here(str(known["path"]), root)) is not None and known["path"] not in detect.BUILT_IN:
         apart.check_path(local, root, "PATH", wanted.name)  # before anything is looked for in it
     candidate = detect.choose(known, project)
     entry = _entry(candidate, wanted, settings)
-    said = {key: getattr(wanted, key) for key in _PLACEHOLDER if getattr(wanted, key) is not None}
-    config = parse_entry(
-        wanted.name, {**entry, "task": entry["task"] or "", "image": _PLACEHOLDER | said | entry["image"]}
-    )
+    said = {key: getattr(wanted, key) for key in _options() if getattr(wanted, key) is not None}
+    declared = next((name for name in SURVEYS.names() if name in entry), IMAGE)
+    section = {declared: dict(of_kind(declared).placeholder) | _taken(declared, said) | entry.get(declared, {})}
+    config = parse_entry(wanted.name, {**entry, "task": entry["task"] or "", **section})
     apart.check_entry(wanted.name, config, root)
-    survey = Survey()
-    data = survey.watch(registry.read(_nearest(config.source, root), project), advanced)
+    read = registry.read(_nearest(config.source, root), project)
+    if declared in entry:
+        agreed(config, read.given)
+    survey = Survey.of(read, _taken(read.given, said) | entry.get(read.given, {}))
+    data = survey.watch(read, advanced)
     if config.split.group is not None and config.split.group not in data.groups:
         there = ", ".join(name.removeprefix(_GROUP) for name in data.groups) or "it has none"
         raise DataError(f"--group: expected a group of the source ({there}), received {wanted.group!r}")
@@ -190,30 +193,38 @@ def finish(reading: Reading) -> Looked:
     """The whole entry, once everything has been counted."""
     if not reading.survey.samples:
         source = reading.entry["source"]
-        raise DataError(f"{shown(source.get('path', source['kind']))}: expected images, received none")
+        many = inputs.get(reading.data.given).many
+        raise DataError(f"{shown(source.get('path', source['kind']))}: expected {many}, received none")
     return _complete(reading)
 
 
 def _complete(reading: Reading) -> Looked:
     """The entry by what has been counted so far."""
-    said, entry = reading.wanted, reading.entry
+    name, entry, given = reading.wanted.name, reading.entry, reading.data.given
     kind = targets.get(reading.data.target)
-    asked: dict[str, Any] = {
-        "height": said.height,
-        "width": said.width,
-        "channels": said.channels,
-        "resize": said.resize,
-    }
-    image = fitting(reading.survey, **asked, fit=kind.fit)
+    fitting = reading.survey.inputs.fitting(kind.fit)
     whole = {
-        **entry,
         "task": entry["task"] or kind.task,
-        "image": image.section | entry["image"],
+        "source": entry["source"],
+        given: fitting.section | entry.get(given, {}),
+        **{key: value for key, value in entry.items() if key not in ("task", "source", given) and value},
     }
-    whole = {key: value for key, value in whole.items() if value}
     spellings = (f"joined: {each}" for each in reading.survey.joined)
-    reasons = (*image.reasons, *reading.data.notes(), *spellings)
-    return Looked(said.name, reading.says, whole, parse_entry(said.name, whole), reading.survey, reasons)
+    reasons = (*fitting.reasons, *reading.data.notes(), *spellings)
+    return Looked(name, reading.says, whole, parse_entry(name, whole), reading.survey, reasons)
+
+
+def _options() -> list[str]:
+    """Options of the command line that say something of inputs, of whatever kind."""
+    return list(dict.fromkeys(key for name in SURVEYS.names() for key in of_kind(name).asks))
+
+
+def _taken(given: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of inputs; raises ConfigurationError where that is said of another kind."""
+    for key in said:
+        if key not in of_kind(given).asks:
+            raise ConfigurationError(f"--{key}: expected none, since the source gives {inputs.get(given).many}")
+    return dict(said)
 
 
 def command(looked: Looked, path: str, wanted: Wanted) -> list[str]:
@@ -251,7 +262,6 @@ def _entry(candidate: detect.Candidate, wanted: Wanted, settings: Sequence[tuple
     entry: dict[str, Any] = {
         "task": wanted.task,
         "source": source,
-        "image": {},
         "split": {key: value for key, value in split.items() if value is not None},
     }
     _lay_on(source, entry, settings)

@@ -1,7 +1,7 @@
 """What the line would make of a source, and which of its own rules that would break: no picture is decoded for it.
 
 The line's own functions draw the splits and lay out the data set, and the rules are those that validation asks; only
-what a picture will be is read off its header here, and whether it can be decoded is the inspection's word.
+what an input will be is what its survey foresees, and whether it can be read is the inspection's word.
 """
 
 from __future__ import annotations
@@ -10,29 +10,27 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from components.artifacts import Dataset
-from components.config import DatasetConfig, ImageDeclaration
+from components.config import DatasetConfig
 from components.data.checking.survey import Survey
 from components.data.inspection.findings import Decisions
-from components.data.preparing import facts
 from components.data.preparing.ingest import RawCard, raw_tables
 from components.data.preparing.prepare import fitted, prepare
 from components.data.preparing.shards import ShardWriter
-from components.data.sources.base.form import SourceData
+from components.data.sources.base.form import INPUT, SourceData
 from components.data.validation.rules import Broken, broken
 from components.data.validation.tables import Tables
+from components.inputs.protocol import Described
 from components.own_files import remove
 
 RAW, PREPARED, VALIDATED = "raw", "prepared", "validated"  # below the folder of a check
 
 
 def keeping(data: SourceData, folder: Path) -> SourceData:
-    """The same source, of which everything but the pictures is written into `folder/raw` as it passes.
+    """The same source, of which everything but the inputs is written into `folder/raw` as it passes.
 
     What an earlier check has left in `folder` goes.
     """
@@ -42,8 +40,8 @@ def keeping(data: SourceData, folder: Path) -> SourceData:
 
     def tables() -> Iterator[pa.Table]:
         raw.mkdir(parents=True)
-        columns = pa.schema([field for field in data.schema if field.name != "image"])
-        with ShardWriter(raw, "raw", columns) as writer:
+        columns = data.schema.remove(INPUT)
+        with ShardWriter(raw, "raw", columns, data.given) as writer:
             for table in data.tables:
                 writer.add(table.select(columns.names))
                 yield table
@@ -65,7 +63,7 @@ def foresee(
 ) -> list[Broken]:
     """The rules that stop the line, and what breaks each.
 
-    `folder` is where `keeping` has written; `corrupt` says of ids why they cannot be decoded. Raises DataError where
+    `folder` is where `keeping` has written; `corrupt` says of ids why they cannot be read. Raises DataError where
     the line stops before it comes to its rules: splits that cannot be drawn, for example.
     """
     describe = partial(_described, survey=survey, corrupt=corrupt)
@@ -93,25 +91,12 @@ def _of_the_user(
 
 
 def _described(
-    raw: Path, declared: ImageDeclaration, card: RawCard, *, survey: Survey, corrupt: Mapping[str, str]
-) -> Iterator[tuple[pa.Table, facts.Described]]:
-    at = 0
+    raw: Path, config: DatasetConfig, card: RawCard, *, survey: Survey, corrupt: Mapping[str, str]
+) -> Iterator[tuple[pa.Table, Described]]:
+    at, declared = 0, config.declared
     for table in raw_tables(raw):
-        rows, headers = table, survey.headers[at : at + len(table)]
-        at += len(table)
-        sizes = [None if header is None else header.size for header in headers]
-        if declared.resize:
-            rows = fitted(rows, card.target, sizes, declared)
-        told: list[dict[str, Any]] = []
-        for name, header in zip(rows.column("id").to_pylist(), headers, strict=True):
-            if name in corrupt or header is None:
-                told.append({"decodable": False, "problem": corrupt.get(name, "no image")})
-            else:
-                told.append({"decodable": True} | facts.foretold(header.size, header.mode, declared))
-        yield rows, _without_pixels(told, declared)
-
-
-def _without_pixels(told: list[dict[str, Any]], declared: ImageDeclaration) -> facts.Described:
-    columns = {name: pa.array([each.get(name) for each in told], kind) for name, kind in facts.FACTS}
-    none = np.zeros((len(told), declared.channels), dtype=np.int64)
-    return facts.Described(pa.nulls(len(told), pa.binary()), columns, none, none, none[:, 0])
+        rows = slice(at, at + len(table))
+        at = rows.stop
+        ids = table.column("id").to_pylist()
+        sizes, described = survey.inputs.foreseen(rows, ids, corrupt, declared)
+        yield table if sizes is None else fitted(table, card.target, sizes, declared), described

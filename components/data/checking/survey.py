@@ -1,60 +1,70 @@
-"""What a source holds, counted as it is read: classes, groups, published splits; sizes and modes from headers alone.
+"""What a source holds, counted as it is read: classes, groups, published splits; what its inputs are, by their kind.
 
-Says which `image:` fits. Whether the images can be decoded, and what else is wrong with them, is the inspection's.
+Whether inputs can be read, and what else is wrong with them, is the inspection's.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
-from components import decoding
-from components.data.sources.base.form import SourceData
-from components.decoding import Fit
+from components.data.checking.surveys.protocol import InputSurvey
+from components.data.sources.base.form import INPUT, SourceData
+from components.inputs import registry as inputs
+from components.members import SURVEYS
 from components.targets import registry as targets
 
 UNPUBLISHED = ""  # the split of what the source has not split
-LARGE = 512  # pixels: ImageNet's networks take 224 to 480; above it an epoch is measured in hours on a CPU
+
+Advanced = Callable[[int, str], None]  # is told how many inputs have been read, and what they are called
+
+
+def of_kind(given: str) -> type[InputSurvey]:
+    """What surveys inputs of that kind, imported now."""
+    survey: type[InputSurvey] = SURVEYS.load(given).SURVEY
+    return survey
 
 
 @dataclass
 class Survey:
     """Counts, complete when the tables of `watch` have been read to their end."""
 
+    inputs: InputSurvey
     classes: dict[str, Counter[str]] = field(default_factory=dict)  # class → split → samples (that show it)
     groups: dict[str, Counter[str]] = field(default_factory=dict)  # `group_*` → value → samples; missing ones left out
     splits: Counter[str] = field(default_factory=Counter)  # as published
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) → images
-    modes: Counter[str] = field(default_factory=Counter)  # Pillow's mode → images
-    headless: int = 0  # files that state no size: they are no images
     samples: int = 0
-    size: int = 0  # bytes
     # What the splits depend on, a value a sample; groups by column.
     ids: list[str] = field(default_factory=list)
     strata: list[int] = field(default_factory=list)
     published: list[str | None] = field(default_factory=list)
     members: dict[str, list[str | None]] = field(default_factory=dict)
     times: list[float | None] = field(default_factory=list)
-    headers: list[decoding.Header | None] = field(default_factory=list)  # None: it is no image
-    _known: dict[decoding.Header, decoding.Header] = field(default_factory=dict)  # equal ones are kept once
     asked: str = ""  # what can be answered, in words
     joined: tuple[str, ...] = ()  # what has been made one name, a sentence each
 
-    def watch(self, data: SourceData, advanced: Callable[[int], None] = lambda _: None) -> SourceData:
-        """The same source, counted as it passes; `advanced` is told how many samples have been read."""
+    @classmethod
+    def of(cls, data: SourceData, said: Mapping[str, Any]) -> Survey:
+        """One of a source, of whose inputs the command line says so much."""
+        return cls(of_kind(data.given)(said))
+
+    def watch(self, data: SourceData, advanced: Advanced = lambda *_: None) -> SourceData:
+        """The same source, counted as it passes."""
         self.classes = {name: Counter() for name in data.classes}
         self.groups = {name: Counter() for name in data.groups}
         self.joined = data.joined
         self.asked = targets.get(data.target).described(data.classes, data.about)
 
+        many = inputs.get(data.given).many
+
         def tables() -> Iterator[pa.Table]:
             for table in data.tables:
                 self._count(table, data)
-                advanced(self.samples)
+                advanced(self.samples, many)
                 yield table
 
         return replace(data, tables=tables())
@@ -74,83 +84,4 @@ class Survey:
         self.strata += shown.strata.tolist()
         for row, number in zip(shown.rows.tolist(), shown.classes.tolist(), strict=True):
             self.classes[data.classes[number]][published[row] or UNPUBLISHED] += 1
-        for image in table.column("image"):
-            self._header(image.as_buffer())
-
-    def _header(self, content: pa.Buffer) -> None:
-        self.size += content.size
-        try:
-            header = decoding.header(content)
-        except decoding.UndecodableError:
-            self.headless += 1
-            self.headers.append(None)
-            return
-        self.headers.append(self._known.setdefault(header, header))
-        self.modes[header.mode] += 1
-        self.sizes[header.size] += 1
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """An `image:` section, and why it says so."""
-
-    section: dict[str, Any]
-    reasons: tuple[str, ...]
-
-
-def fitting(
-    survey: Survey,
-    *,
-    height: int | None = None,
-    width: int | None = None,
-    channels: int | None = None,
-    resize: bool | None = None,
-    fit: Fit = "stretch",
-) -> Fitting:
-    """What the catalogue should declare of the images: what is given, and for the rest what most of them are.
-
-    `fit` is what suits the targets, for images of several sizes.
-    """
-    reasons = []
-    if height is None or width is None:
-        height, width, why = _size(survey, height, width)
-        reasons.append(f"size {width}×{height}: {why}")
-    if channels is None:
-        coloured = sum(number for mode, number in survey.modes.items() if not decoding.is_grey(mode))
-        channels = 3 if coloured else 1
-        said = f"{coloured:,} of {survey.samples:,} images are in colour" if coloured else "all images are grey"
-        reasons.append(f"channels {channels}: {said}")
-    differing = sum(number for size, number in survey.sizes.items() if size != (width, height))
-    lossless = decoding.LOSSLESS.get(channels, frozenset())
-    lossy = {mode: number for mode, number in survey.modes.items() if mode not in lossless}
-    if resize is None:
-        resize = bool(differing or lossy)
-        if differing:
-            reasons.append(f"resize: {differing:,} of {survey.samples:,} images are of another size")
-        if lossy:
-            said = f"{sum(lossy.values()):,} of {survey.samples:,} images ({', '.join(sorted(lossy))})"
-            reasons.append(f"resize: {said} must be converted")
-    if max(height, width) > LARGE:
-        reasons.append(f"large: training takes long above {LARGE} pixels; --height and --width make it smaller")
-    section: dict[str, Any] = {
-        "height": height,
-        "width": width,
-        "channels": channels,
-        **({"resize": True} if resize else {}),
-    }
-    if resize and differing and fit != "stretch":
-        section["fit"] = fit
-        reasons.append(f"fit {fit}: so that what is looked for keeps its shape")
-    return Fitting(section, tuple(reasons))
-
-
-def _size(survey: Survey, height: int | None, width: int | None) -> tuple[int, int, str]:
-    """Height, width and why: the most frequent size, and of two such the larger; one side that is given is kept."""
-    if not survey.sizes:
-        return height or width or 1, width or height or 1, "no image states its own"
-    (w, h), count = max(survey.sizes.items(), key=lambda item: (item[1], item[0]))
-    if height is None and width is None:
-        share = "all" if len(survey.sizes) == 1 else f"{count:,} of {survey.samples:,}"
-        return h, w, f"that of {share} images"
-    why = f"the other side in proportion to {w}×{h}"
-    return height or max(1, round(h * (width or w) / w)), width or max(1, round(w * (height or h) / h)), why
+        self.inputs.add(table.column(INPUT))

@@ -44,7 +44,7 @@ def of_rules(rules: Sequence[Broken], rows: Rows, config: DatasetConfig) -> Verd
 def _columns(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The columns of the rules that a finding would break."""
     if row["kind"] in TWINS:
-        return ("twin_in_other_split", "splits_with_same_pixels")
+        return ("twin_in_other_split", "splits_with_same_input")
     return {"corrupt": ("problem",), "missing-group": (row["other"],)}.get(row["kind"], ())
 
 

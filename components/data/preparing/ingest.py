@@ -18,8 +18,9 @@ from components.config import Source
 from components.data.errors import DataError
 from components.data.preparing.shards import ShardWriter
 from components.data.sources import registry
-from components.data.sources.base.form import SourceData
+from components.data.sources.base.form import IMAGE, INPUT, SourceData
 from components.files import replacing
+from components.inputs import registry as inputs
 
 
 class RawCard(Card):
@@ -32,7 +33,8 @@ class RawCard(Card):
     time: bool = False  # there is a column `time`
     notes: tuple[str, ...] = ()  # what was left out, as the entry says
     about: dict[str, Any] = Field(default={}, exclude_if=operator.not_)  # of targets, as in `SourceData`
-    fingerprint: str  # SHA-256 over classes and every sample's id, target, published split and image
+    given: str = Field(default=IMAGE, exclude_if=IMAGE.__eq__)  # the kind of input, a name of `components.inputs`
+    fingerprint: str  # SHA-256 over classes and every sample's id, target, published split and input
 
     @classmethod
     def of(cls, data: SourceData, samples: int, fingerprint: str) -> RawCard:
@@ -45,6 +47,7 @@ class RawCard(Card):
             time=data.time,
             notes=data.notes(),
             about=json.loads(json.dumps(data.about)),  # as it will be read again: lists, not tuples
+            given=data.given,
             fingerprint=fingerprint,
         )
 
@@ -58,11 +61,11 @@ def ingest(source: Source, project: Path, folder: Path) -> RawCard:
     data = registry.read(source, project)
     total = hashlib.sha256()
     with replacing(folder) as temporary:
-        with ShardWriter(temporary, "raw", data.schema) as writer:
+        with ShardWriter(temporary, "raw", data.schema, data.given) as writer:
             for table in _counted(data, total):
                 writer.add(table)
         if writer.rows == 0:
-            raise DataError(f"source ({source.kind}): expected images, received none")
+            raise DataError(f"source ({source.kind}): expected {inputs.get(data.given).many}, received none")
         card = RawCard.of(data, writer.rows, total.hexdigest())
         (temporary / "raw.json").write_text(card.to_json(), encoding="utf-8")
     return card
@@ -72,7 +75,11 @@ def ingested(folder: Path) -> SourceData:
     """What `ingest` wrote, as the source gave it: one shard's rows at a time."""
     card = RawCard.load(folder)
     tables = raw_tables(folder)
-    return SourceData(card.classes, card.target, tables, card.groups, card.time, lambda: card.notes, about=card.about)
+    return SourceData(
+        *(card.classes, card.target, tables, card.groups, card.time, lambda: card.notes),
+        about=card.about,
+        given=card.given,
+    )
 
 
 def raw_tables(folder: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -101,7 +108,8 @@ def fingerprint(source: Source, project: Path) -> str:
 
 def _counted(data: SourceData, total: hashlib._Hash) -> Iterator[pa.Table]:
     about = json.dumps(data.about, sort_keys=True) if data.about else ""
-    total.update(f"{data.target}\0{data.classes!r}{about}\n".encode())
+    given = "" if data.given == IMAGE else f"{data.given}\0"
+    total.update(f"{given}{data.target}\0{data.classes!r}{about}\n".encode())
     for table in data.tables:
         for line in _lines(table, (*data.groups, *(("time",) if data.time else ()))):
             total.update(line)
@@ -112,8 +120,7 @@ def _lines(table: pa.Table, groups: Iterable[str]) -> Iterator[bytes]:
     keys = ("id", "published", *groups)
     columns = [table.column(key).to_pylist() for key in keys]
     targets = table.column("target").to_pylist()
-    images = table.column("image")
-    for index, (image, target) in enumerate(zip(images, targets, strict=True)):
-        content = hashlib.sha256(image.as_buffer()).hexdigest()
+    for index, (given, target) in enumerate(zip(table.column(INPUT), targets, strict=True)):
+        content = hashlib.sha256(given.as_buffer()).hexdigest() if given.is_valid else None
         answer = hashlib.sha256(target).hexdigest() if isinstance(target, bytes) else target
         yield f"{[column[index] for column in columns]!r}\0{answer}\0{content}\n".encode()

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.artifacts import SPLITS, Dataset, DatasetCard
-from components.config import ChecksDeclaration, DatasetConfig, ImageDeclaration
+from components.config import ChecksDeclaration, DatasetConfig
 from components.data.errors import DataError
 from components.data.families import leaks, learnt, moves
 from components.data.inspection.findings import Decisions
@@ -26,12 +26,13 @@ from components.data.preparing.ingest import RawCard, raw_tables
 from components.data.preparing.shards import SHARD_ROWS, ShardWriter
 from components.data.preparing.splits import assign, assign_folds
 from components.data.processes import in_processes, inside
+from components.data.sources.base.form import agreed
 from components.files import replacing
 from components.inputs import png
 from components.inputs import registry as inputs
-from components.inputs.protocol import Described, InputKind
+from components.inputs.protocol import Described, InputKind, Size
 from components.targets import registry as targets
-from components.targets.protocol import Size, TargetKind
+from components.targets.protocol import TargetKind
 
 DROPPED = "dropped"
 NO_FOLD = -1
@@ -72,6 +73,7 @@ def prepare(
     `describe` yields the raw rows without their inputs, in order, and what became of those; it decodes them by default.
     """
     card = RawCard.load(raw)
+    agreed(config, card.given)
     given, kind, classes = inputs.get(config.input_kind), targets.get(card.target), config.classes or card.classes
     layout = _lay_out(raw, card, config, decisions or Decisions())
     gathered = given.gathering(config.declared)
@@ -79,7 +81,7 @@ def prepare(
     with replacing(folder) as temporary:
         with ExitStack() as stack:
             parts = (*SPLITS, *((DROPPED,) if layout.dropped else ()))
-            writers = {part: stack.enter_context(ShardWriter(temporary, part, columns)) for part in parts}
+            writers = {part: stack.enter_context(ShardWriter(temporary, part, columns, given.name)) for part in parts}
             at = 0
             for rows, described in (describe or _described)(raw, config, card):
                 members, folds = layout.rows(at, len(rows))
@@ -140,6 +142,7 @@ def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisio
     ids, strata = columns["id"], columns["strata"]
     split = config.split
     groups = columns.get(split.group) if split.group else None
+    shown = inputs.get(config.input_kind).shown
     # Before anything is dropped: the other samples stay where they are.
     splits = assign(
         ids,
@@ -149,13 +152,15 @@ def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisio
         groups=groups,
         times=columns.get("time"),
         families=decisions.twins,
+        shown=shown,
     )
     concerned = {*decisions.drop, *decisions.verdicts, *(name for family in decisions.twins for name in family)}
     whole = groups is not None and config.checks.leakage == "move"  # groups go along with what is moved
     place: dict[str, str] = {name: where for name, where in zip(ids, splits, strict=True) if whole or name in concerned}
-    dropped = _dropped(place, decisions, config.checks)
+    alike = f"all but the same {shown}"
+    dropped = _dropped(place, decisions, config.checks, alike)
     left = {name: where for name, where in place.items() if name not in dropped}
-    moved = _moved(left, decisions, config.checks, dict(zip(ids, groups or (), strict=True)) if whole else None)
+    moved = _moved(left, decisions, config.checks, alike, dict(zip(ids, groups or (), strict=True)) if whole else None)
     left |= {name: where for name, (where, _) in moved.items()}
     members = np.array(
         [DROPPED if name in dropped else left.get(name, where) for name, where in zip(ids, splits, strict=True)]
@@ -170,6 +175,7 @@ def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisio
             split.seed,
             groups=None if groups is None else [groups[index] for index in train],
             families=decisions.twins if split.twins == "together" else (),
+            shown=shown,
         )
     return _Layout(
         members,
@@ -181,7 +187,7 @@ def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisio
 
 
 def _read_columns(raw: Path, card: RawCard, config: DatasetConfig) -> dict[str, list[Any]]:
-    """What the splits depend on, a value a row; no image is read."""
+    """What the splits depend on, a value a row; no input is read."""
     group = config.split.group
     if group is not None and group not in card.groups:
         raise DataError(
@@ -198,19 +204,23 @@ def _read_columns(raw: Path, card: RawCard, config: DatasetConfig) -> dict[str, 
     return columns
 
 
-def _dropped(place: Mapping[str, str], decisions: Decisions, checks: ChecksDeclaration) -> dict[str, str]:
+def _dropped(place: Mapping[str, str], decisions: Decisions, checks: ChecksDeclaration, alike: str) -> dict[str, str]:
     """Id → why. Of twins in two splits the one that is learnt from leaves, so that the other stays a fair question."""
     dropped = {name: why for name, why in decisions.drop.items() if place.get(name) == "train"}
     dropped |= {name: why for name, why in decisions.verdicts.items() if name in place}
     if checks.leakage == "drop":
         left = {name: split for name, split in place.items() if name not in dropped}
         for name, twin in leaks(decisions.twins, left).items():
-            dropped[name] = f"all but the same picture as {twin}, which is in the {place[twin]} split"
+            dropped[name] = f"{alike} as {twin}, which is in the {place[twin]} split"
     return dropped
 
 
 def _moved(
-    place: Mapping[str, str], decisions: Decisions, checks: ChecksDeclaration, groups: Mapping[str, str] | None
+    place: Mapping[str, str],
+    decisions: Decisions,
+    checks: ChecksDeclaration,
+    alike: str,
+    groups: Mapping[str, str] | None,
 ) -> dict[str, tuple[str, str]]:
     """Id → the split it goes to, and why: that of its latest twin, and with it its group where groups stay together."""
     if checks.leakage != "move":
@@ -219,7 +229,7 @@ def _moved(
     known = None if groups is None else {name: groups[name] for name in place}
     moved = {}
     for name, other in moves(decisions.twins, place, known).items():
-        what = f"all but the same picture as {own[name]}" if name in own else "it goes with its group"
+        what = f"{alike} as {own[name]}" if name in own else "it goes with its group"
         moved[name] = (place[other], f"{place[name]} → {place[other]}: {what}")
     return moved
 
@@ -239,7 +249,7 @@ def _targets_of(raw: Path, layout: _Layout, splits: Collection[str]) -> Iterator
 def _described(raw: Path, config: DatasetConfig, card: RawCard) -> Iterator[tuple[pa.Table, Described]]:
     """The raw rows without their inputs, in order, and what became of these; masks in their images' size.
 
-    Many images are decoded by one process a core: of small ones, Python's share of the work is most of it.
+    Many inputs are described by one process a core: of small ones, Python's share of the work is most of it.
     """
     step = min(SHARD_ROWS, inputs.get(config.input_kind).rows(config.declared))
     parts = [
@@ -285,10 +295,10 @@ def _describe_part(part: _Part) -> tuple[pa.Table, Described]:
     return rest, given.describe(alone, part.declared, each)
 
 
-def fitted(rows: pa.Table, target: str, pictures: Iterable[Size | None], declared: ImageDeclaration) -> pa.Table:
+def fitted(rows: pa.Table, target: str, pictures: Iterable[Size | None], declared: Any) -> pa.Table:
     """The rows with their targets as they are when the pictures, of these sizes, have been brought to the declared one.
 
-    A picture's size is `(width, height)`, None of what is no picture.
+    A picture's size is `(width, height)`, None of what is no picture; `declared` is an `ImageDeclaration`.
     """
     place = rows.schema.get_field_index("target")
     size = (declared.width, declared.height)

@@ -17,19 +17,22 @@ SHARD_BYTES = 128 * 2**20  # a shard is written from memory: large photographs m
 GROUP_BYTES = 16 * 2**20
 
 
-def _group_rows(table: pa.Table) -> int:
-    """Rows of a row group, by what the rows hold and not by how Arrow holds them."""
-    columns = [column for column in table.columns if pa.types.is_binary(column.type)]
-    held = sum(pc.sum(pc.binary_length(column)).as_py() or 0 for column in columns)
+def _group_rows(table: pa.Table, given: str) -> int:
+    """Rows of a row group, by what the rows hold and not by how Arrow holds them: bytes, and what inputs are."""
+    bulky = [field.name for field in table.schema if pa.types.is_binary(field.type) or field.name == given]
+    held = sum(pc.sum(pc.binary_length(table.column(name))).as_py() or 0 for name in bulky)
     return SHARD_ROWS if held <= GROUP_BYTES else max(1, GROUP_BYTES * len(table) // held)
 
 
 class ShardWriter:
-    """Gathers rows into `STEM-00000.parquet`, …; at least one shard is written, so that an empty split is found."""
+    """Gathers rows into `STEM-00000.parquet`, …; at least one shard is written, so that an empty split is found.
 
-    def __init__(self, folder: Path, stem: str, schema: pa.Schema) -> None:
+    `given` is the column of inputs, if there is one.
+    """
+
+    def __init__(self, folder: Path, stem: str, schema: pa.Schema, given: str) -> None:
         self.rows = 0
-        self._folder, self._stem, self._schema = folder, stem, schema
+        self._folder, self._stem, self._schema, self._given = folder, stem, schema, given
         self._waiting: list[pa.Table] = []
         self._shards = 0
 
@@ -56,7 +59,7 @@ class ShardWriter:
         pq.write_table(
             table.combine_chunks(),
             path,
-            row_group_size=_group_rows(table),
+            row_group_size=_group_rows(table, self._given),
             compression="zstd",
             compression_level=1,
             use_dictionary=False,

@@ -31,6 +31,7 @@ def assign(
     groups: Sequence[str | None] | None = None,
     times: Sequence[float | None] | None = None,
     families: Families = (),
+    shown: str = "picture",
 ) -> list[Split]:
     """A split for each of N samples.
 
@@ -44,8 +45,9 @@ def assign(
     that of its published samples where the source has put some aside; samples that the source trains on stay with it,
     and time goes before twins. A draw that tears no family apart stays as it is, and of another no more is changed than
     must be: strata keep their shares within one sample as long as there are samples without twins to make up for it.
+    `shown` is what people see of an input, in messages.
     Raises DataError for a group or a time that is needed and missing, and where nothing would be left to train on, or
-    (all pictures being alike) for a split.
+    (all inputs being alike) for a split.
     """
     if not len(ids) == len(strata) == len(published):
         raise DataError(f"expected as many ids as strata, received {len(ids)}, {len(strata)}, {len(published)}")
@@ -63,9 +65,9 @@ def assign(
         drawn = _by_time(free, ids, _present(times, free, ids, "time", "split.order"), shares)
     elif declaration.group is not None:
         members = _present(groups, range(len(ids)), ids, declaration.group, "split.group")
-        drawn = _by_group(free, ids, strata, shares, kin, members, result, declaration.seed)
+        drawn = _by_group(free, ids, strata, shares, kin, members, result, declaration.seed, shown)
     else:
-        drawn = _at_random(free, ids, strata, shares, kin, result, declaration.seed)
+        drawn = _at_random(free, ids, strata, shares, kin, result, declaration.seed, shown)
     for index, split in drawn.items():
         result[index] = split
     return result
@@ -79,6 +81,7 @@ def assign_folds(
     *,
     groups: Sequence[str] | None = None,
     families: Families = (),
+    shown: str = "picture",
 ) -> list[int]:
     """A fold, 0 … `folds` - 1, for each of N training samples: stratified, and no group or family in two folds.
 
@@ -99,7 +102,7 @@ def assign_folds(
                 drawn[index] = (offset + position) % folds
             offset += len(indices)  # the folds that get one more are others in each stratum
         units = _units(kin, ids)
-    found = _reunited(drawn, units, ids, strata, equal, salt, groups)
+    found = _reunited(drawn, units, ids, strata, equal, salt, shown, groups)
     return [found[index] for index in range(len(ids))]
 
 
@@ -144,6 +147,7 @@ def _at_random(
     kin: Sequence[Kin],
     given: Sequence[Split],
     seed: int,
+    shown: str,
 ) -> dict[int, Split]:
     """By lot in each stratum; of twins, those that follow a published one first, and the others together."""
     bound: dict[int, Split] = {}
@@ -158,7 +162,7 @@ def _at_random(
         for position, index in enumerate(ordered):
             drawn[index] = "test" if position < test else "validation" if position < test + validation else "train"
     wanted = {split: share for split, share in shares.items() if share > 0}
-    found = _reunited(drawn, _units(kin, ids), ids, strata, wanted, str(seed))
+    found = _reunited(drawn, _units(kin, ids), ids, strata, wanted, str(seed), shown)
     found.update(bound)
     return found
 
@@ -203,6 +207,7 @@ def _by_group(
     groups: Sequence[str],
     given: Sequence[Split],
     seed: int,
+    shown: str,
 ) -> dict[int, Split]:
     """A group that the source has put somewhere follows its published samples; the others are drawn whole.
 
@@ -220,7 +225,7 @@ def _by_group(
     wanted = {split: share for split, share in shares.items() if share > 0}
     whole = whole_groups(loose, strata, groups, wanted, str(seed))
     units = _several(loose, groups, label)
-    return drawn | _reunited(whole, units, ids, strata, wanted, str(seed), groups)
+    return drawn | _reunited(whole, units, ids, strata, wanted, str(seed), shown, groups)
 
 
 # -- twins -----------------------------------------------------------------------------------------------------------
@@ -278,6 +283,7 @@ def _reunited(
     strata: Sequence[int],
     shares: Mapping[Part, float],
     salt: str,
+    shown: str,
     groups: Sequence[str] | None = None,
 ) -> dict[int, Part]:
     """As `reunited`; raises DataError where there are fewer units than parts that were drawn.
@@ -292,11 +298,11 @@ def _reunited(
     if len(wholes) < len(there):
         empty = [str(part) if part in SPLITS else f"fold {part}" for part in shares if part in there - left]
         one, *_, other = sorted(ids[index] for index in units)
-        what = "pictures that differ" if groups is None else "groups without a picture in common"
+        what = f"{shown}s that differ" if groups is None else f"groups without a {shown} in common"
         raise DataError(
             f"split: expected at least {len(there)} {what}, to have some for {' and '.join(empty)}, received "
             f"{len(drawn)} samples of {len(wholes)}, since copies, altered or not, stay together ({one!r} and "
             f"{other!r}, for example); publish the splits in the source, or set split.twins=ignore and "
-            "checks.leakage=keep, for which no picture is like another"
+            f"checks.leakage=keep, for which no {shown} is like another"
         )
     return found

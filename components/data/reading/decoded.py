@@ -27,7 +27,7 @@ from components.artifacts import ArtifactError, Card, Dataset, Split
 from components.data.errors import DataError
 from components.data.reading.loading import Arrays, decode_rows, layout_of
 from components.files import digest_values, replacing
-from components.members import TARGETS, Member
+from components.members import INPUTS, TARGETS, Member
 from components.own_files import remove
 from components.provenance import code_digest
 from components.targets import registry as targets
@@ -84,7 +84,9 @@ def place(dataset: Dataset, cache: Path) -> Path:
         {
             "data": dataset.digest,
             "shards": {shard.name: shard.stat().st_size for shard in sorted(dataset.folder.glob("*.parquet"))},
-            "code": code_digest([__name__], [Member(TARGETS, targets.of(dataset).name)]),
+            "code": code_digest(
+                [__name__], [Member(INPUTS, dataset.card.input.kind), Member(TARGETS, targets.of(dataset).name)]
+            ),
             "pillow": PIL.__version__,
         }
     )

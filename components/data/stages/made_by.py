@@ -1,45 +1,51 @@
 """The code that decides what a stage of data writes, module by module: what DVC compares in place of files.
 
-Compared by meaning, so that a comment makes nothing again; and of what there is a file of per kind (sources, targets)
-only those count that the data set uses, so that a new one costs the others nothing. A change in what only judges or
-draws does not ingest or prepare again: each stage names the rooms that count.
+Compared by meaning, so that a comment makes nothing again; and of what there is a file of per kind (sources, inputs,
+targets) only those count that the data set uses, so that a new one costs the others nothing. A change in what only
+judges or draws does not ingest or prepare again: each stage names the rooms that count.
 """
 
 from __future__ import annotations
 
 from components.config import DatasetConfig
-from components.members import SOURCES, TARGETS, TASKS, Member
+from components.members import INPUTS, SOURCES, TARGETS, TASKS, Member
 from components.provenance import code_parts
 
-_READING = ("components.decoding", "components.inputs", "components.spelling")
+# How inputs are asked, and what reads them; not how they are made harder, which asks networks and no data.
+_INPUTS = ("components.decoding", "components.inputs", "components.tokenizing")
+_BESIDE = ("components.inputs.corruptions",)
+_FILES = ("components.decoding", "components.inputs.png", "components.spelling")
 # Stage → the module that does it, and the rooms and modules that count of all that it reaches.
 _STAGES = {
     "ingest": (
         "components.data.preparing.ingest",
-        ("components.data.preparing.ingest", "components.data.preparing.shards", "components.data.sources", *_READING),
+        ("components.data.preparing.ingest", "components.data.preparing.shards", "components.data.sources", *_FILES),
     ),
     "inspect": (
         "components.data.inspection.inspect",
         (
             *("components.data.families", "components.data.inspection", "components.targets", "components.texts"),
-            *_READING,
+            *_FILES,
         ),
     ),
     "prepare": (
         "components.data.preparing.prepare",
         (
-            *("components.data.preparing.drawing", "components.data.preparing.facts", "components.data.families"),
+            *("components.data.preparing.drawing", "components.data.families"),
             *(
                 "components.data.preparing.prepare",
                 "components.data.preparing.shards",
                 "components.data.preparing.splits",
             ),
-            *("components.decoding", "components.inputs", "components.targets"),
+            *("components.targets", *_INPUTS),
         ),
     ),
     "validate": (
         "components.data.validation.validate",
-        ("components.data.families", "components.data.validation", "components.targets", *_READING),
+        (
+            *("components.data.families", "components.data.validation", "components.spelling", "components.targets"),
+            *_INPUTS,
+        ),
     ),
 }
 STAGES = tuple(_STAGES)
@@ -48,9 +54,10 @@ STAGES = tuple(_STAGES)
 def code(stage: str, config: DatasetConfig) -> dict[str, str]:
     """Module → SHA-256 of what it means."""
     module, rooms = _STAGES[stage]
-    used = {Member(SOURCES, config.source.kind), *_targets(config.task)}
+    used = {Member(SOURCES, config.source.kind), Member(INPUTS, config.input_kind), *_targets(config.task)}
     parts = code_parts([module], used)
-    return {name: digest for name, digest in parts.items() if any(_within(name, room) for room in rooms)}
+    counted = (name for name in parts if any(_within(name, room) for room in rooms) and name not in _BESIDE)
+    return {name: parts[name] for name in counted}
 
 
 def _targets(task: str) -> set[Member]:

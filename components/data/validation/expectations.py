@@ -13,7 +13,7 @@ from typing import Any
 
 from components.config import YamlError, read_yaml
 from components.data.errors import DataError
-from components.targets.protocol import Expectation
+from components.inputs.protocol import Expectation
 
 TABLES = ("samples", "counts", "groups")
 _OURS = frozenset({"kind", "severity", "says", "table"})

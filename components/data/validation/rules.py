@@ -15,7 +15,7 @@ from components import texts
 from components.data.errors import DataError
 from components.data.validation import suite
 from components.data.validation.tables import Tables
-from components.targets.protocol import Expectation
+from components.inputs.protocol import Expectation
 
 EXAMPLES = 5  # rows that are named of each rule
 

@@ -12,8 +12,8 @@ from components.artifacts import SPLITS
 from components.config import ChecksDeclaration, DatasetConfig
 from components.data.validation.tables import Across
 from components.inputs import registry as inputs
+from components.inputs.protocol import Expectation
 from components.spelling import IMAGE
-from components.targets.protocol import Expectation
 
 Severity = Literal["error", "warning"]
 
@@ -56,17 +56,18 @@ def _of_groups(config: DatasetConfig, groups: Sequence[str]) -> list[Expectation
 
 
 def _of_content(config: DatasetConfig, across: Across) -> list[Expectation]:
-    checks = config.checks
+    checks, given = config.checks, inputs.get(config.input_kind)
+    one = given.one
     # Leakage: a figure measured on such a sample is a memory, not a skill. Fashion-MNIST's published splits share
     # no exact pixels (counted over all 70,000), nor do scikit-learn's digits, so nothing is tolerated.
     leakage: Severity = "warning" if checks.leakage == "keep" else "error"
     ways = _ways(checks, across)
     expected = [
-        _between("splits_with_same_pixels", 1, 1, "no image is in two splits", leakage),
-        _never("twin_in_other_split", f"no image has a near-duplicate in another split ({ways})", leakage),
-        _between("copies_in_split", None, 1, "no image is twice in one split", "warning"),
-        _never("blank", "no image is of one value, or nearly so", "warning"),
-        _never("outlier", f"no image is far from all others (checks.outliers: {checks.outliers})", "warning"),
+        _between("splits_with_same_input", 1, 1, f"no {one} is in two splits", leakage),
+        _never("twin_in_other_split", f"no {one} has a near-duplicate in another split ({ways})", leakage),
+        _between("copies_in_split", None, 1, f"no {one} is twice in one split", "warning"),
+        _never("blank", f"no {one} is {given.blank}", "warning"),
+        _never("outlier", f"no {one} is far from all others (checks.outliers: {checks.outliers})", "warning"),
         _never("doubtful_label", f"no label is doubtful (checks.label_noise: {checks.label_noise})", "warning"),
     ]
     if "review" in (checks.outliers, checks.label_noise):

@@ -1,6 +1,6 @@
 """The tables that expectations speak of: a row a sample, a row a split and class, a row a group column.
 
-Samples come a chunk at a time. What needs all of them at once (copies of an image, samples of one group in two splits)
+Samples come a chunk at a time. What needs all of them at once (copies of an input, samples of one group in two splits)
 is counted beforehand over hashes, eight bytes a sample.
 """
 
@@ -21,6 +21,8 @@ from components.artifacts import SPLITS, Dataset
 from components.config import DatasetConfig
 from components.data.families import joined, leaks, learnt, moves
 from components.data.inspection.findings import TWINS, Inspection, load_findings
+from components.inputs import registry as inputs
+from components.inputs.protocol import InputKind
 from components.targets import registry as targets
 from components.targets.protocol import TargetKind
 from components.tasks import registry as tasks
@@ -52,6 +54,11 @@ class Tables:
     inspected: Path
 
     @cached_property
+    def given(self) -> InputKind:
+        """What an input is."""
+        return inputs.of(self.dataset.card)
+
+    @cached_property
     def kind(self) -> TargetKind:
         """What a target is, whatever the task wants."""
         return targets.of(self.dataset)
@@ -70,7 +77,7 @@ class Tables:
         return Inspection.load(self.inspected)
 
     def samples(self) -> Iterator[pd.DataFrame]:
-        """At most `CHUNK_ROWS` samples at a time: all columns but images, copies, findings, facts of targets."""
+        """At most `CHUNK_ROWS` samples at a time: all columns but inputs, copies, findings, facts of targets."""
         at = 0
         waiting: list[pd.DataFrame] = []
         for split in SPLITS:
@@ -113,15 +120,15 @@ class Tables:
 
     @property
     def _columns(self) -> list[str]:
-        """All but the images: they are the bulk, and what they are is in the facts."""
-        return [name for name in self._schema.names if name != "image"]
+        """All but the inputs: they are the bulk, and what they are is in the facts."""
+        return [name for name in self._schema.names if name != self.given.name]
 
     @cached_property
     def _schema(self) -> pa.Schema:
         return self.dataset.schema
 
     def _frame(self, batch: pa.Table, rows: slice) -> pd.DataFrame:
-        plain = [name for name in batch.column_names if name not in ("target", "pixels_sha256")]
+        plain = [name for name in batch.column_names if name not in ("target", self.given.digest)]
         frame: pd.DataFrame = batch.select(plain).to_pandas()
         frame["target_kind"] = self.kind.name
         for name, facts in self.kind.facts(batch.column("target").combine_chunks(), self.dataset.card).items():
@@ -137,10 +144,10 @@ class Tables:
 
     @cached_property
     def _copies(self) -> dict[str, Counts]:
-        """Of every sample: how often its id and pixels occur, and in how many splits its pixels and group do, however
+        """Of every sample: how often its id and input occur, and in how many splits its input and group do, however
         the group's value is spelt."""
-        group = self.config.split.group
-        columns = ["id", "pixels_sha256", *([group] if group else [])]
+        group, content = self.config.split.group, self.given.digest
+        columns = ["id", content, *([group] if group else [])]
         codes: dict[str, list[Codes]] = {name: [] for name in (*columns, *([NAME] if group else []))}
         splits: list[npt.NDArray[np.uint8]] = []
         for number, split in enumerate(SPLITS):
@@ -153,11 +160,11 @@ class Tables:
                     codes[NAME].append(_codes(_keys(batch.column(group)), start))
         where = np.concatenate(splits) if splits else np.zeros(0, dtype=np.uint8)
         joined = {name: np.concatenate(parts) if parts else np.zeros(0, np.uint64) for name, parts in codes.items()}
-        in_split = joined["pixels_sha256"] * np.uint64(4) + where  # distinct with the pixels: 62 bits are enough
+        in_split = joined[content] * np.uint64(4) + where  # distinct with the input: 62 bits are enough
         copies = {
             "copies_of_id": _times(joined["id"]),
             "copies_in_split": _times(in_split),
-            "splits_with_same_pixels": _splits_of(joined["pixels_sha256"], where),
+            "splits_with_same_input": _splits_of(joined[content], where),
         }
         if group:
             copies["splits_with_same_group"] = _splits_of(joined[group], where)

@@ -25,7 +25,7 @@ from components.data.validation import expectations
 from components.data.validation.rules import EXAMPLES, Table, book
 from components.data.validation.tables import Tables
 from components.files import replacing, writing
-from components.targets.protocol import Expectation
+from components.inputs.protocol import Expectation
 
 
 class Result(Card):

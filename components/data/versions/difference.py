@@ -1,4 +1,4 @@
-"""What came, what went and what changed between two versions of a data set, without looking at an image.
+"""What came, what went and what changed between two versions of a data set, without looking at an input.
 
 Samples are compared by their `id`, in columns of Arrow: nothing here is slower than a pass over the ids.
 """
@@ -22,7 +22,6 @@ from components.data.versions.revisions import Contents, Revision, contents, res
 from components.data.versions.samples import samples
 
 NONE = "(none)"  # a label that is not declared, a group that is missing
-CHANGES = ("image", "label", "split", "group")  # what can change about a sample that stays
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,7 @@ class Tally:
     after: int
     came: int
     went: int
-    image: int  # samples whose pixels changed
-    label: int
-    split: int
-    group: int
+    changed: dict[str, int]  # samples of which that changed: each of `Difference.changes`
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Difference:
     """Two versions compared.
 
     `rows` has a row a sample that is not the same in both, by `change` and `id`: `change` (came, went, changed), what
-    changed (`image`, `label`, `split`, `group`: booleans), and `class_*`, `split_*` and `GROUP_*` for `before` and
+    changed (each of `changes`: booleans), and `class_*`, `split_*` and `GROUP_*` for `before` and
     `after`, null where there is none.
     """
 
@@ -64,10 +60,11 @@ class Difference:
     before: Revision
     after: Revision
     samples: tuple[int, int]  # before, after
-    counts: dict[str, int]  # came, went, changed, and of the changed: image, label, split, group
+    counts: dict[str, int]  # came, went, changed, and of the changed each of `changes`
+    changes: tuple[str, ...]  # what can change: the input, by the name of its kind, label, split, group
     tallies: tuple[Tally, ...]  # by class, split and group, only those in which something differs
     moves: tuple[Move, ...]  # the most frequent first
-    notes: tuple[str, ...]  # what differs as a whole: classes, groups, sizes of images
+    notes: tuple[str, ...]  # what differs as a whole: classes, groups, sizes of inputs
     rows: pa.Table
 
     @property
@@ -79,7 +76,7 @@ class Difference:
 def diff(root: Path, name: str, before: str, after: str) -> Difference:
     """Compare two revisions (see `revisions`) of the data set `name`.
 
-    A sample's image has changed where the digest of its prepared pixels has; its label where the class's name has (a
+    A sample's input has changed where the digest of the prepared one has; its label where the class's name has (a
     class may get another number), or the bytes of its mask; its group where any `group_*` column has that both versions
     know. The split `dropped` is what left the training split. Raises DataError for a revision that is not known, is
     another data set's, or whose files are neither in the cache nor to be fetched from the remote.
@@ -99,7 +96,7 @@ def _compare(name: str, old: Contents, new: Contents, before: pa.Table, after: p
     went = before.filter(pc.invert(pc.is_in(before.column("key"), value_set=after.column("key"))))
     stayed_after, stayed_before = after.filter(pc.is_valid(place)), before.take(place.drop_null())
     changed = {
-        "image": _differs(stayed_before, stayed_after, ["pixels"]),
+        new.card.input.kind: _differs(stayed_before, stayed_after, ["input"]),
         "label": _differs(stayed_before, stayed_after, ["class", "content"]),
         "split": _differs(stayed_before, stayed_after, ["split"]),
         "group": _differs(stayed_before, stayed_after, groups),
@@ -108,8 +105,8 @@ def _compare(name: str, old: Contents, new: Contents, before: pa.Table, after: p
     columns = ["class", "split", *dict.fromkeys([*old.card.groups, *new.card.groups])]
     rows = pa.concat_tables(
         [
-            _rows("came", None, came, columns, {}),
-            _rows("went", went, None, columns, {}),
+            _rows("came", None, came, columns, dict.fromkeys(changed)),
+            _rows("went", went, None, columns, dict.fromkeys(changed)),
             _rows(
                 "changed",
                 stayed_before.filter(pa.array(any_change)),
@@ -131,7 +128,8 @@ def _compare(name: str, old: Contents, new: Contents, before: pa.Table, after: p
             "changed": int(any_change.sum()),
             **{change: int(values.sum()) for change, values in changed.items()},
         },
-        tallies=tuple(tally for by in compared for tally in _tallies(by, before, after, rows)),
+        changes=tuple(changed),
+        tallies=tuple(tally for by in compared for tally in _tallies(by, before, after, rows, tuple(changed))),
         moves=tuple(move for by in compared for move in _moves(by, rows)),
         notes=tuple(_notes(old.card, new.card)),
         rows=rows,
@@ -157,14 +155,17 @@ def _rows(
     before: pa.Table | None,
     after: pa.Table | None,
     columns: list[str],
-    changed: Mapping[str, npt.NDArray[np.bool_]],
+    changed: Mapping[str, npt.NDArray[np.bool_] | None],
 ) -> pa.Table:
-    """One kind of rows; `before` and `after` are row by row the same samples where both are given."""
+    """One kind of rows; `before` and `after` are row by row the same samples where both are given.
+
+    `changed` is what can change, and of whom it has; None: of nobody.
+    """
     sides = {when: table for when, table in (("before", before), ("after", after)) if table is not None}
     ids = next(iter(sides.values())).column("id")
     values: dict[str, Any] = {"change": pa.repeat(change, len(ids)), "id": ids}
-    for kind in CHANGES:
-        values[kind] = pa.array(changed.get(kind, np.zeros(len(ids), dtype=bool)))
+    for what, whose in changed.items():
+        values[what] = pa.array(np.zeros(len(ids), dtype=bool) if whose is None else whose)
     for column in columns:
         for when in ("before", "after"):
             known = when in sides and column in sides[when].column_names
@@ -172,18 +173,19 @@ def _rows(
     return pa.table(values)
 
 
-def _tallies(by: str, before: pa.Table, after: pa.Table, rows: pa.Table) -> Iterator[Tally]:
+def _tallies(by: str, before: pa.Table, after: pa.Table, rows: pa.Table, changes: tuple[str, ...]) -> Iterator[Tally]:
     if by == "class" and before.column(by).null_count == len(before) and after.column(by).null_count == len(after):
         return  # masks: a sample is of no one class
     totals = [_counted(table.column(by)) for table in (before, after)]
     gone = pc.equal(rows.column("change"), "went")
     value = pc.if_else(gone, rows.column(f"{by}_before"), rows.column(f"{by}_after"))
-    told = {change: _counted(value.filter(pc.equal(rows.column("change"), change))) for change in ("came", "went")}
-    told |= {change: _counted(value.filter(rows.column(change))) for change in CHANGES}
+    came, went = (_counted(value.filter(pc.equal(rows.column("change"), change))) for change in ("came", "went"))
+    told = {change: _counted(value.filter(rows.column(change))) for change in changes}
     # A class that everything was moved out of has no `after`.
     left = _counted(rows.filter(pc.not_equal(rows.column("change"), "came")).column(f"{by}_before"))
-    for name in sorted(set(left).union(*told.values())):
-        yield Tally(by, name, totals[0][name], totals[1][name], **{change: told[change][name] for change in told})
+    for name in sorted(set(left).union(came, went, *told.values())):
+        changed = {change: counted[name] for change, counted in told.items()}
+        yield Tally(by, name, totals[0][name], totals[1][name], came[name], went[name], changed)
 
 
 def _moves(by: str, rows: pa.Table) -> Iterator[Move]:

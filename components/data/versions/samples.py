@@ -1,7 +1,7 @@
-"""The samples of one version as scalars: what is compared of them, without their images.
+"""The samples of one version as scalars: what is compared of them, without their inputs.
 
 Of the shards only columns of scalars are read (and masks, one row group at a time), so that memory is bounded by the
-number of samples and not by their pixels.
+number of samples and not by their size.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from components.targets import registry as targets
 
 
 def samples(version: Contents, *, renumber: bool) -> pa.Table:
-    """A row a sample: `key` (the id, numbered where it occurs again), `id`, `class` (its name), `split`, `pixels` (the
-    digest of the prepared image), the groups, and `content` (a digest of what a target is beside that; with `renumber`
+    """A row a sample: `key` (the id, numbered where it occurs again), `id`, `class` (its name), `split`, `input` (the
+    digest of the prepared one), the groups, and `content` (a digest of what a target is beside that; with `renumber`
     one of classes by name, since the other version numbers them differently).
     """
-    schema = pa.schema([(column, pa.string()) for column in ("id", "class", "split", "pixels", *version.card.groups)])
+    schema = pa.schema([(column, pa.string()) for column in ("id", "class", "split", "input", *version.card.groups)])
     schema = schema.append(pa.field("content", pa.binary()))
     parts = [
         _scalars(table, split, version.card, schema, renumber=renumber)
@@ -44,7 +44,7 @@ def _shards(files: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
 
 
 def _row_groups(path: Path, version: Contents) -> Iterator[pa.Table]:
-    wanted = {"id", "target", "pixels_sha256", *version.card.groups}
+    wanted = {"id", "target", version.card.input.digest, *version.card.groups}
     try:
         with pq.ParquetFile(path) as shard:
             columns = [column for column in shard.schema_arrow.names if column in wanted]
@@ -65,7 +65,7 @@ def _scalars(table: pa.Table, split: str, card: DatasetCard, schema: pa.Schema, 
         "class": kind.names(target, card.classes),
         "content": kind.digests(target, card.classes if renumber else None),
         "split": pa.repeat(split, len(table)),
-        "pixels": table.column("pixels_sha256"),
+        "input": table.column(card.input.digest),
         **{group: table.column(group) for group in card.groups},
     }
     return pa.table({field.name: values[field.name] for field in schema}).cast(schema)

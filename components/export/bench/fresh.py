@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from components.artifacts import Card
+from components.runtimes.execution import Shape
 
 SECONDS = 300.0  # after which a process that has not answered is given up
 
@@ -29,12 +30,12 @@ class FreshError(RuntimeError):
     """The process did not answer; says what it said."""
 
 
-def start(runtime: str, path: Path, threads: int, shape: tuple[int, int, int], batch: int) -> Start:
-    """Let `runtime` answer for one image of `shape`, and then for `batch`, in a new process.
+def start(runtime: str, path: Path, threads: int, shape: Shape, batch: int) -> Start:
+    """Let `runtime` answer for one input of `shape`, and then for `batch`, in a new process.
 
     Raises FreshError where it does not.
     """
-    words = [runtime, str(path), str(threads), *map(str, shape), str(batch)]
+    words = [runtime, str(path), str(threads), shape.type, str(batch), *map(str, shape.size)]
     # The import path of this process, so that the same code is found from any working directory.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     began = time.time()

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from components.artifacts import Card, ImageSpec
+from components.artifacts import Card
 from components.export.bench.energy import Basis, Meter
 from components.export.bench.fresh import Start, start
 from components.runtimes import registry
-from components.runtimes.execution import noise
+from components.runtimes.execution import Shape
 from components.runtimes.protocol import Answerer
 
 STRETCH = 0.05  # seconds of calls that a round gives each engine at least: some hundred of a small network's
@@ -59,7 +59,7 @@ class _Calls:
 
 def measure(
     files: Mapping[str, Path],
-    spec: ImageSpec,
+    shape: Shape,
     *,
     artifact: str,
     machine: str,
@@ -70,7 +70,7 @@ def measure(
     cold: bool = True,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Bench:
-    """Let every engine of `files` (runtime → file) answer for random images of `spec`, the same ones in turn.
+    """Let every engine of `files` (runtime → file) answer for random inputs of `shape`, the same ones in turn.
 
     An engine that answers for one image at a time is timed at a batch as its caller would call it, in a loop.
     """
@@ -79,12 +79,12 @@ def measure(
         opened = {name: registry.get(name).open(path, count) for name, path in files.items()}
         for batch in batches:
             on_step(f"{batch} at a time, {count} thread{'s' if count > 1 else ''}")
-            pace += _pace(opened, noise(spec, batch), count, rounds, meter)
+            pace += _pace(opened, shape.noise(batch), count, rounds, meter)
     starts = {}
     if cold:
         for name, path in files.items():
             on_step(f"cold start of {name}")
-            starts[name] = start(name, path, 1, (spec.height, spec.width, spec.channels), max(batches))
+            starts[name] = start(name, path, 1, shape, max(batches))
     return Bench(
         artifact=artifact,
         machine=machine,

@@ -1,6 +1,6 @@
 """The process that `fresh` starts: an engine opens a file and answers. Imports nothing that the engine does not need.
 
-python -m components.export.bench.process RUNTIME PATH THREADS HEIGHT WIDTH CHANNELS BATCH
+python -m components.export.bench.process RUNTIME PATH THREADS TYPE BATCH SIZE…
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import numpy as np
 from components.runtimes import registry
 
 
-def main(runtime: str, path: str, threads: str, *sizes: str) -> None:
-    """Answer for one image, then for a batch, and print what that took as a line of JSON."""
-    height, width, channels, batch = (int(size) for size in sizes)
-    images = np.random.default_rng(0).integers(0, 256, (batch, height, width, channels), dtype=np.uint8)
+def main(runtime: str, path: str, threads: str, kind: str, batch: str, *size: str) -> None:
+    """Answer for one input, then for a batch, and print what that took as a line of JSON."""
+    below = 256 if kind == "uint8" else 2  # as `Shape.noise` has it
+    shape = (int(batch), *map(int, size))
+    inputs = np.random.default_rng(0).integers(0, below, shape, dtype=np.dtype(kind))
     began = time.time()
     answer = registry.get(runtime).open(Path(path), int(threads))
     loaded = time.time()
-    answer(images[:1])
+    answer(inputs[:1])
     answered = time.time()
-    answer(images)
+    answer(inputs)
     told = {
         "load_seconds": loaded - began,
         "answer_seconds": answered - loaded,

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import onnx
 
-from components.artifacts import ImageSpec, Model
+from components.artifacts import Model
 from components.export.errors import CompressionError
 from components.export.export import export
 from components.runtimes import registry
+from components.runtimes.execution import Shape
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Target:
     """What is to be measured."""
 
     artifact: str  # digest
-    spec: ImageSpec
+    shape: Shape
     files: dict[str, Path]  # runtime → what it opens
     left_out: dict[str, str]  # runtime → why it cannot be measured
 
@@ -49,7 +50,9 @@ def of_model(served: Model, weights: Model | None, wanted: Sequence[str], scratc
             files[name] = place
         else:
             left_out[name] = missing or without[name]
-    return _complete(Target(served.digest, served.card.input, files, left_out), wanted)
+    return _complete(
+        Target(served.digest, Shape(served.card.input.shape, served.card.input.type), files, left_out), wanted
+    )
 
 
 def of_file(path: Path, wanted: Sequence[str]) -> Target:
@@ -69,7 +72,7 @@ def of_file(path: Path, wanted: Sequence[str]) -> Target:
             left_out[name] = missing
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return _complete(Target(digest, _size(path), files, left_out), wanted or readers)
+    return _complete(Target(digest, _shape(path), files, left_out), wanted or readers)
 
 
 def machine() -> str:
@@ -90,21 +93,25 @@ def _complete(target: Target, wanted: Sequence[str]) -> Target:
     return target
 
 
-def _size(path: Path) -> ImageSpec:
-    """Height, width and channels: as an ONNX file says itself, and as its signature does for any other."""
+def _shape(path: Path) -> Shape:
+    """Of one input: as an ONNX file says itself, and as its signature does for any other."""
     sizes: Sequence[object]
     if path.suffix == ".onnx":
         (entry,) = onnx.load(path, load_external_data=False).graph.input
         sizes = [dimension.dim_value for dimension in entry.type.tensor_type.shape.dim][1:]
+        kind = onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type).name
     else:
         beside = path.with_name("signature.json")
         try:
-            sizes = json.loads(beside.read_text(encoding="utf-8"))["inputs"][path.name]["shape"][1:]
+            told = json.loads(beside.read_text(encoding="utf-8"))["inputs"][path.name]
+            sizes, kind = told["shape"][1:], str(told["type"])
         except (OSError, KeyError, ValueError) as error:
             raise CompressionError(
                 f"{beside}: expected the input's shape, as convoy export writes it: {error}"
             ) from error
-    if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise CompressionError(f"{path}: expected an input of a fixed size (N, H, W, C), found {list(sizes)}")
-    height, width, channels = (int(str(size)) for size in sizes)
-    return ImageSpec(height=height, width=width, channels=channels, mean=(), std=())
+    if kind not in ("uint8", "int32") or not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise CompressionError(
+            f"{path}: expected an input of a fixed size, as a picture (N, H, W, C) or a text (N, L) has it, found "
+            f"{list(sizes)} of {kind}"
+        )
+    return Shape(tuple(int(str(size)) for size in sizes), kind)

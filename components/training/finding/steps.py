@@ -16,6 +16,7 @@ from torch import Tensor
 from components.augment.policy import augment
 from components.config import TransferConfig
 from components.models.parts.sequence import blocks as blocks_of
+from components.models.preprocessing import channels_last
 from components.tasks import registry as tasks
 from components.tasks.capabilities import moves
 from components.tasks.network import network_of
@@ -24,7 +25,6 @@ from components.training.finding.alone import alone
 from components.training.jobs.imbalance import balance_of
 from components.training.jobs.job import Job
 from components.training.loop.surroundings import Data
-from components.training.loop.validation import channels_last
 from components.training.objectives.objective import objective_of
 from components.training.optimizing.optimization import build_optimizer, set_rate
 from components.training.optimizing.transfer import begin_epoch

@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from components.training.loop.validation import channels_last
+from components.models.preprocessing import channels_last
 from components.training.optimizing.optimization import MovingAverage
 from components.training.parallel.strategy import Strategy
 from components.training.reading.samples import Split

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from components.augment.policy import augment
+from components.models.preprocessing import channels_last
 from components.tasks.protocol import Batch
 from components.training.jobs.job import Event, Job, Listener, TrainingError, ignore
 from components.training.loop import snapshots
@@ -29,7 +30,7 @@ from components.training.loop.schedule import rate_at
 from components.training.loop.smote import linear_head, refit_head
 from components.training.loop.state import State
 from components.training.loop.surroundings import Data, Surroundings, surroundings_of
-from components.training.loop.validation import channels_last, validate
+from components.training.loop.validation import validate
 from components.training.optimizing.optimization import set_rate
 from components.training.optimizing.stopping import best_epoch, stop
 from components.training.optimizing.transfer import begin_epoch

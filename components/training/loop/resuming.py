@@ -17,13 +17,13 @@ from torch import nn
 from components.config import TransferConfig
 from components.models import pretrained
 from components.models.parts.sequence import blocks as blocks_of
+from components.models.preprocessing import channels_last
 from components.training.jobs.job import Event, TrainingError
 from components.training.loop import checkpoint
 from components.training.loop.averaging import TailAverage
 from components.training.loop.checkpoint import Checkpoint
 from components.training.loop.state import State, restore, stored
 from components.training.loop.surroundings import Surroundings
-from components.training.loop.validation import channels_last
 from components.training.optimizing.optimization import MovingAverage, build_optimizer
 from components.training.optimizing.sparsity import Zeros
 from components.training.parallel.choosing import strategy_of

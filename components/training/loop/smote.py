@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.config import ConfigurationError
+from components.models.preprocessing import channels_last
 from components.models.registry import Network
 from components.tasks.protocol import Batch
 from components.training.jobs.imbalance import Balance
-from components.training.loop.validation import channels_last
 from components.training.processes.workers import Workers
 from components.training.reading.sampling import Positions, mix
 

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from components.artifacts import DatasetCard
+from components.models.preprocessing import channels_last
 from components.tasks.asking import Asked, Rows, gathered, label, rows_of
 from components.tasks.network import arrays_of
 from components.tasks.protocol import Task
 from components.training.parallel.strategy import Strategy
 from components.training.processes.workers import Workers
 from components.training.reading.samples import Split
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """The layout that oneDNN and cuDNN convolve fastest in."""
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def validate(

@@ -24,6 +24,7 @@ from components.artifacts import ArtifactError, Card
 from components.augment.policy import Move, Views, shown, still
 from components.config import AugmentConfig
 from components.files import digest_values, replacing
+from components.models.preprocessing import channels_last
 from components.provenance import code_digest
 from components.tasks.protocol import Batch
 from components.training.jobs.job import Job, TrainingError
@@ -128,7 +129,7 @@ class Answers:
             batch = self.train.batch(np.arange(at.start, at.stop))
             own = Views(seen.corners[:, at], seen.flipped[at])
             images, _ = shown(batch.images, batch.targets, own, self.job.augment)
-            mine[start] = self.teacher(images.contiguous(memory_format=torch.channels_last)).cpu().numpy()
+            mine[start] = self.teacher(channels_last(images)).cpu().numpy()
         everywhere = {start: answers for theirs in self.workers.gather(mine) for start, answers in theirs.items()}
         return np.concatenate([everywhere[start] for start in starts])
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from components.models.preprocessing import preprocess
 from components.tasks.protocol import Batch
 from components.training.reading.sampling import Epochs, Positions, share
 
@@ -28,8 +29,8 @@ class Samples(Protocol):
         ...
 
     @property
-    def images(self) -> npt.NDArray[np.uint8]:
-        """`(N, H, W, C)`"""
+    def images(self) -> npt.NDArray[Any]:
+        """As the kind of input has them: uint8 `(N, H, W, C)` pictures, int32 `(N, L)` texts"""
         ...
 
     @property
@@ -81,7 +82,7 @@ class Timed:
 
 
 class Split:
-    """A split's arrays, uint8 until they are used: a quarter of the memory and of the copying."""
+    """A split's arrays, pictures in uint8 until they are used: a quarter of the memory and of the copying."""
 
     way: ClassVar[Literal["mapped", "streamed"]] = "mapped"
 
@@ -104,7 +105,7 @@ class Split:
         return len(self.rows)
 
     def batch(self, positions: Positions) -> Batch:
-        """`(N, C, H, W)` float32 in [0, 1], and targets as `Batch` has them, on the device."""
+        """What the network takes, and targets as `Batch` has them, on the device."""
         batch = batch_of(self.images[self.rows[positions]], self.targets[positions], self.device)
         if self.weights is None:
             return batch
@@ -119,9 +120,9 @@ class Split:
         return [str(name) for name in self.ids[positions]]
 
 
-def batch_of(images: npt.NDArray[np.uint8], targets: npt.NDArray[Any], device: torch.device) -> Batch:
-    """`(N, H, W, C)` uint8 and targets of any kind, in memory of their own → a batch on the device."""
-    pixels = torch.from_numpy(images).to(device, non_blocking=True)
+def batch_of(images: npt.NDArray[Any], targets: npt.NDArray[Any], device: torch.device) -> Batch:
+    """Arrays of inputs and of targets of any kind, in memory of their own → a batch on the device."""
+    given = torch.from_numpy(images).to(device, non_blocking=True)
     labels = torch.from_numpy(targets).to(device, non_blocking=True)
     answers = labels.float() if labels.is_floating_point() else labels.long()
-    return Batch(pixels.permute(0, 3, 1, 2).float().div_(255.0), answers)
+    return Batch(preprocess(given), answers)

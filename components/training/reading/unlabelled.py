@@ -22,11 +22,12 @@ JUDGED: tuple[Split, ...] = ("validation", "test")
 
 
 def unseen(others: Dataset, dataset: Dataset) -> Positions:
-    """Places, in the training split of `others`, of pictures that are in no split of `dataset` that it is judged on."""
-    judged = [dataset.table(split, ["pixels_sha256"]) for split in JUDGED if dataset.shards(split)]
-    known = {name for table in judged for name in table.column("pixels_sha256").to_pylist()}
-    pictures = others.table("train", ["pixels_sha256"]).column("pixels_sha256").to_pylist()
-    return np.flatnonzero([picture not in known for picture in pictures])
+    """Places, in the training split of `others`, of inputs that are in no split of `dataset` that it is judged on."""
+    column = dataset.card.input.digest
+    judged = [dataset.table(split, [column]) for split in JUDGED if dataset.shards(split)]
+    known = {digest for table in judged for digest in table.column(column).to_pylist()}
+    theirs = others.table("train", [column]).column(column).to_pylist()
+    return np.flatnonzero([digest not in known for digest in theirs])
 
 
 class Rows:

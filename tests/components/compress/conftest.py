@@ -21,9 +21,10 @@ from components.config import NetworkConfig
 from components.data.reading.loading import load_split
 from components.export.export import export
 from components.models.network import save_weights
+from components.models.preprocessing import preprocess
 from components.targets import values
 from components.tasks import registry as tasks
-from components.tasks.network import network_of, preprocess
+from components.tasks.network import network_of
 from components.tasks.protocol import Batch
 
 SPLITS = ("train", "validation", "test")

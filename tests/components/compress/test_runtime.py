@@ -38,7 +38,7 @@ class Sleeper:
         self.name, self.seconds, self.calls = name, itertools.cycle(seconds), calls
 
     def get_inputs(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(shape=["batch", 4, 4, 1])]
+        return [SimpleNamespace(name="image", type="tensor(uint8)", shape=["batch", 4, 4, 1])]
 
     def run(self, names: None, feed: dict[str, Any]) -> None:
         assert feed["image"].shape == (8, 4, 4, 1)

@@ -15,10 +15,10 @@ from components.artifacts import Dataset
 from components.config import DatasetConfig, ImageDeclaration
 from components.data.inspection.findings import Decisions
 from components.data.inspection.inspect import inspect
-from components.data.preparing.facts import describe
 from components.data.preparing.ingest import ingest, ingested
 from components.data.preparing.prepare import prepare
 from components.data.validation.validate import ValidationReport, validate
+from components.inputs.describing import describe
 
 DIGITS = {
     "task": "classification",

@@ -17,7 +17,7 @@ SCHEMA = pa.schema({"id": pa.string(), "image": pa.binary()})
 def write(folder: Path, rows: int, size: int, at_once: int) -> list[Path]:
     folder.mkdir()
     table = pa.table({"id": [str(row) for row in range(rows)], "image": [bytes(size)] * rows}, schema=SCHEMA)
-    with ShardWriter(folder, "train", SCHEMA) as writer:
+    with ShardWriter(folder, "train", SCHEMA, "image") as writer:
         for start in range(0, rows, at_once):
             writer.add(table.slice(start, at_once))
     return sorted(folder.iterdir())

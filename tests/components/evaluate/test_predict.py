@@ -19,6 +19,7 @@ from components.evaluate import slices
 from components.evaluate.evaluate import evaluate, quality
 from components.evaluate.predict import predict
 from components.export.export import export
+from components.inputs.image import INPUT
 from components.models.network import load_network, save_weights
 from components.tasks import registry as tasks
 from components.tasks.network import network_of
@@ -181,6 +182,6 @@ def test_equal_images_are_never_parted() -> None:
 
 def test_statistics_are_numpy_s() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
-    mean, deviation = slices.image_statistics(images)
-    np.testing.assert_allclose(mean, [image.mean() / 255 for image in images])
-    np.testing.assert_allclose(deviation, [image.std() / 255 for image in images])
+    found = INPUT.sliced(images)
+    np.testing.assert_allclose(found["brightness"], [image.mean() / 255 for image in images])
+    np.testing.assert_allclose(found["contrast"], [image.std() / 255 for image in images])

@@ -7,7 +7,8 @@ from PIL import Image, ImageFilter
 from components.artifacts import DatasetCard, ImageSpec
 from components.config import CorruptionsConfig, EvaluateConfig
 from components.data.reading.loading import Arrays
-from components.evaluate.robustness import CORRUPTIONS, conditions, corrupted, robustness
+from components.evaluate.robustness import conditions, robustness
+from components.inputs.corruptions import CORRUPTIONS
 from components.tasks import registry as tasks
 
 SPEC = ImageSpec(height=16, width=16, channels=1, mean=(0.5,), std=(0.2,))
@@ -19,6 +20,10 @@ CARD = DatasetCard(
 
 def pictures(count: int = 40) -> np.ndarray:
     return np.random.default_rng(0).integers(60, 190, (count, 16, 16, 1), dtype=np.uint8)
+
+
+def corrupted(images: np.ndarray, kind: str, severity: int, seed: int = 0) -> np.ndarray:
+    return CORRUPTIONS[kind](images, severity, np.random.default_rng([seed, severity]))
 
 
 @pytest.mark.parametrize("kind", sorted(CORRUPTIONS))

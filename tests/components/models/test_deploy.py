@@ -14,7 +14,7 @@ from components.compress.quantization.rewriting.graphs import quantized_operator
 from components.compress.quantization.rewriting.static import prepare, to_int8
 from components.config import NetworkConfig
 from components.export.export import export, parity
-from components.runtimes.execution import INPUT, answers, open_session
+from components.runtimes.execution import answers, open_session
 from tests.components.models.models_builders import OTHERS, VARIANTS, awaken, compact, network, saved, spec
 
 QUICK = [compact("residual", **VARIANTS[3][1]), compact("mobilenet", **VARIANTS[2][1])]
@@ -45,7 +45,7 @@ def test_squeeze_and_excitation_is_quantized_with_the_rest(tmp_path: Path) -> No
     layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in network(config).modules())
     assert to_int8(prepared, int8, pixels(64, 1)) == quantized_operators(onnx.load(int8)) == layers
     shown = pixels(32, 1)
-    served = open_session(int8).run(["probabilities"], {INPUT: shown})[0]
+    served = open_session(int8).run(["probabilities"], {"image": shown})[0]
     expected = answers(exported, shown)["probabilities"]
     assert np.abs(served - expected).max() < 0.1
     assert np.corrcoef(served.ravel(), expected.ravel())[0, 1] > 0.95

@@ -21,7 +21,7 @@ from PIL import Image
 from components import machine
 from components.artifacts import Model, write_model
 from components.artifacts.model import Precision
-from components.members import ANSWERS
+from components.members import ANSWERS, READERS
 from components.registry import registration, served
 from components.tasks import registry as tasks
 from tests.components.registry.registry_builders import SIDE, build_evidence, build_model, encode
@@ -39,7 +39,10 @@ def context(model: Model) -> SimpleNamespace:
     answer = model.folder.with_name("answer")
     answer.mkdir(exist_ok=True)
     shutil.copyfile(str(ANSWERS.load(tasks.of(model.card).spec.written).__file__), answer / "answer.py")
-    folders = {"model": model.folder, "decoding": registration.DECODING, "answer": answer}
+    reader = model.folder.with_name("reader")
+    if not reader.is_dir():
+        registration.pack_reader(READERS.load(model.card.input.kind), reader)
+    folders = {"model": model.folder, "reader": reader, "answer": answer}
     return SimpleNamespace(artifacts={name: str(folder) for name, folder in folders.items()})
 
 
@@ -47,7 +50,7 @@ def answer(network: served.ServedNetwork, *values: object) -> pd.DataFrame:
     return network.predict(None, pd.DataFrame({"image": list(values)}))
 
 
-@pytest.mark.parametrize("module", [served, *map(ANSWERS.load, ANSWERS.names())])
+@pytest.mark.parametrize("module", [served, *map(ANSWERS.load, ANSWERS.names()), *map(READERS.load, READERS.names())])
 def test_it_imports_nothing_that_its_requirements_do_not_bring(module: ModuleType) -> None:
     tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
     modules = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}

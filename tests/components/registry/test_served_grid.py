@@ -17,11 +17,11 @@ from mlflow.exceptions import MlflowException
 from PIL import Image, ImageCms
 
 from components import decoding
-from components.artifacts import InputSpec
+from components.artifacts import ImageSpec
 from components.config import ImageDeclaration
-from components.data.preparing import facts
-from components.data.reading.loading import decode_image
+from components.inputs import describing
 from components.inputs import png as stored_png
+from components.inputs.image import decode
 from components.registry import registration, served
 from tests.components.picture_builders import chunk, encoded, exif, noise, png, tiff, with_exif
 from tests.components.registry.registry_builders import build_model
@@ -98,7 +98,7 @@ PICTURES = [*written(), *by_hand()]
 
 def trained(pictures: list[bytes], declared: ImageDeclaration) -> list[bytes | str]:
     """What training reads of each: the pixels in the prepared shard, or why validation stops."""
-    described = facts.describe(pa.array(pictures, pa.binary()), declared)
+    described = describing.describe(pa.array(pictures, pa.binary()), declared)
     spec = card(declared)
     answers: list[bytes | str] = []
     for row, stored in enumerate(described.stored.to_pylist()):
@@ -111,8 +111,10 @@ def trained(pictures: list[bytes], declared: ImageDeclaration) -> list[bytes | s
         if said["problem"] is not None:
             answers.append(said["problem"])
         elif fits:
-            pixels = decode_image(stored, spec)
-            assert facts._digest(pixels, *pixels.shape) == said["pixels_sha256"]  # of the very pixels that are read
+            pixels = decode(stored, spec)
+            assert (
+                describing._digest(pixels, *pixels.shape) == said["pixels_sha256"]
+            )  # of the very pixels that are read
             answers.append(pixels.tobytes())
         elif (said["width"], said["height"]) == (declared.width, declared.height):
             answers.append(f"{said['width']}×{said['height']} in mode {said['mode']}")
@@ -121,8 +123,8 @@ def trained(pictures: list[bytes], declared: ImageDeclaration) -> list[bytes | s
     return answers
 
 
-def card(declared: ImageDeclaration) -> InputSpec:
-    return InputSpec(mean=(0.5,), std=(0.5,), **declared.model_dump())
+def card(declared: ImageDeclaration) -> ImageSpec:
+    return ImageSpec(mean=(0.5,), std=(0.5,), **declared.model_dump())
 
 
 @pytest.fixture(scope="module")
@@ -134,12 +136,13 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> served.ServedNetwork:
     assert not list(folder.rglob("*.pyc"))
     loaded = mlflow.pyfunc.load_model(str(folder / "package")).unwrap_python_model()
     assert not list(folder.rglob("*.pyc"))
-    assert Path(loaded.decoding.__file__).is_relative_to(folder) and loaded.decoding.read is not decoding.read
+    own = loaded.reader.decoding
+    assert Path(own.__file__).is_relative_to(folder) and own.read is not decoding.read
     return loaded  # type: ignore[no-any-return]
 
 
 def answers(network: served.ServedNetwork, pictures: list[bytes], declared: ImageDeclaration) -> Iterator[bytes | str]:
-    network.form = network.decoding.Form.of(card(declared).model_dump(mode="json"))
+    network.reader.form = network.reader.decoding.Form.of(card(declared).model_dump(mode="json"))
     for row, content in enumerate(pictures):
         try:
             pixels, _ = network.read(content, row)
@@ -215,7 +218,7 @@ def test_a_request_takes_the_memory_of_one_picture(
 ) -> None:
     """64 PNGs of 8000 × 8000, 17 MB in all, took 21 GB, since each was kept for its size."""
     table = pd.DataFrame({"image": [encoded(Image.new(mode, (side, side)), "PNG")] * count})
-    network.form = network.decoding.Form(4, 4, 1, resize=True)
+    network.reader.form = network.reader.decoding.Form(4, 4, 1, resize=True)
     Path("/proc/self/clear_refs").write_text("5")  # what was taken at most is counted anew
     before = taken("VmRSS")
     network.predict(None, table)
@@ -230,7 +233,7 @@ def test_preparing_takes_the_memory_of_one_large_picture_too(mode: str, resize: 
     declared = ImageDeclaration(height=28, width=28, channels=3, resize=resize)
     Path("/proc/self/clear_refs").write_text("5")
     before = taken("VmRSS")
-    described = facts.describe(large, declared)  # in four threads
+    described = describing.describe(large, declared)  # in four threads
     assert taken("VmHWM") - before < 1000
     assert described.facts["width"][0].as_py() == (28 if resize else 8000)
 
@@ -245,8 +248,8 @@ def test_images_that_are_stored_are_read_back_by_the_same_rule() -> None:
     photograph = encoded(Image.fromarray(noise(8, 10)), "JPEG")
     lying = with_exif(encoded(Image.fromarray(noise(10, 8)), "JPEG"), exif(6))
     declared = ImageDeclaration(height=8, width=10, channels=3)
-    described = facts.describe(pa.array([photograph, lying], pa.binary()), declared)
+    described = describing.describe(pa.array([photograph, lying], pa.binary()), declared)
     stored = described.stored.to_pylist()
     assert stored[0] == photograph and stored_png.decode_stored(described.stored.slice(1)) is not None
     for content, before in zip(stored, (photograph, lying), strict=True):
-        assert np.array_equal(decode_image(content, card(declared)), np.asarray(decoding.decode(before).image))
+        assert np.array_equal(decode(content, card(declared)), np.asarray(decoding.decode(before).image))

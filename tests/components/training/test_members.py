@@ -21,6 +21,7 @@ from components.config import AugmentConfig, LineConfig, MembersConfig, NetworkC
 from components.data.errors import DataError
 from components.data.preparing.splits import assign_folds
 from components.data.reading.folds import folds_of
+from components.models.preprocessing import channels_last
 from components.tasks import registry as tasks
 from components.tasks.network import network_of
 from components.tasks.protocol import Batch
@@ -33,7 +34,6 @@ from components.training.loop.boosting import mistakes_of, samme
 from components.training.loop.loop import train
 from components.training.loop.schedule import cycle, rate_at
 from components.training.loop.surroundings import Data
-from components.training.loop.validation import channels_last
 from components.training.objectives.objective import Boosted, Supervised
 from components.training.parallel.pieces import micro_batches
 from components.training.processes.workers import Workers

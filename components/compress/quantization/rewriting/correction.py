@@ -16,7 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from components.compress.quantization.rewriting.graphs import weights
-from components.runtimes.execution import INPUT, Images, open_session
+from components.runtimes.execution import Images, open_session
 
 Floats = npt.NDArray[np.float32]
 
@@ -54,9 +54,10 @@ def shifts(model: onnx.ModelProto, rounded: Mapping[str, Floats], images: Images
         path = Path(folder) / "probe.onnx"
         onnx.save(probe, path)
         session = open_session(path, 1)
+    (given,) = session.get_inputs()
     for start in range(0, len(images), _CHUNK):
         part = np.ascontiguousarray(images[start : start + _CHUNK])
-        for output, value in zip(asked, session.run(list(asked), {INPUT: part}), strict=True):
+        for output, value in zip(asked, session.run(list(asked), {given.name: part}), strict=True):
             totals[asked[output]] = totals[asked[output]] + value.astype(np.float64) * len(part)
     return {name: total / len(images) for name, total in totals.items()}
 

@@ -17,7 +17,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from components.compress.quantization.rewriting.graphs import ARITHMETIC, endings, heads, quantized_operators
 from components.export.errors import CompressionError
 from components.export.export import quiet
-from components.runtimes.execution import INPUT, Images
+from components.runtimes.execution import Images
 
 Method = Literal["minmax", "entropy", "percentile"]
 Bits = Literal[7, 8]  # of a weight
@@ -37,10 +37,10 @@ _CHUNK = 32  # images whose intermediate tensors are held at once while ranges a
 
 
 class Calibration(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime ships no types
-    """Images (N, H, W, C) in chunks, in the runtime's own protocol."""
+    """Inputs as arrays in chunks, in the runtime's own protocol; `given` is what the graph calls them."""
 
-    def __init__(self, images: Images) -> None:
-        self._images = images
+    def __init__(self, given: str, images: Images) -> None:
+        self._given, self._images = given, images
         self._next, self._end = 0, len(self)
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime 
             return None
         start = self._next * _CHUNK
         self._next += 1
-        return {INPUT: self._images[start : start + _CHUNK]}
+        return {self._given: self._images[start : start + _CHUNK]}
 
 
 def prepare(source: Path, target: Path) -> onnx.ModelProto:
@@ -96,7 +96,7 @@ def to_int8(
         quantize_static(
             str(prepared),
             str(target),
-            Calibration(images),
+            Calibration(model.graph.input[0].name, images),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(OPERATORS),
             nodes_to_quantize=list(only),

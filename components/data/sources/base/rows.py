@@ -19,7 +19,7 @@ from components.artifacts import Split
 from components.data.errors import DataError
 from components.data.sources.base import boundary
 from components.data.sources.base.faults import MANY, shown, some
-from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS, is_text
+from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS, INPUT, is_text
 
 _WORDS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -40,10 +40,10 @@ Result = TypeVar("Result")
 def tables(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.Table]:
     """Rows (a value a column of `schema`) as tables of at most BATCH_ROWS, and about BATCH_BYTES, each."""
     waiting: list[Mapping[str, Any]] = []
-    size = 0
+    size, bulky = 0, (schema.names[INPUT], "target")
     for row in rows:
         waiting.append(row)
-        size += sum(len(value) for value in (row["image"], row["target"]) if isinstance(value, bytes))
+        size += sum(len(value) for value in (row[name] for name in bulky) if isinstance(value, bytes | str))
         if size >= BATCH_BYTES or len(waiting) >= BATCH_ROWS:
             yield _table(schema, waiting)
             waiting, size = [], 0

@@ -16,6 +16,7 @@ from components.export.bench.fresh import FreshError, start
 from components.export.bench.measure import STRETCH, _pace, measure
 from components.export.errors import CompressionError
 from components.export.formats import Source, write
+from components.runtimes.execution import Shape
 
 
 def sleeping(seconds: float) -> Any:
@@ -42,7 +43,7 @@ def test_one_model_is_measured_in_every_engine_that_reads_it(exported: Model, tm
     assert set(target.files) == {"onnxruntime", "openvino", "pytorch"}
     assert "convoy export MODEL --format executorch" in target.left_out["executorch"]
     done = measure(
-        target.files, target.spec, artifact=target.artifact, machine="m", batches=(1, 8), rounds=1, cold=False
+        target.files, target.shape, artifact=target.artifact, machine="m", batches=(1, 8), rounds=1, cold=False
     )
     assert [(pace.batch, pace.runtime) for pace in done.pace] == [
         (batch, name) for batch in (1, 8) for name in ("onnxruntime", "openvino", "pytorch")
@@ -54,7 +55,7 @@ def test_an_exported_file_is_measured_by_its_signature(exported: Model, tmp_path
     file = write(Source(exported), "openvino", tmp_path / "out")
     target = targets.of_file(file, [])
     assert list(target.files) == ["openvino"]
-    assert (target.spec.height, target.spec.width, target.spec.channels) == (8, 8, 1)
+    assert target.shape == Shape((8, 8, 1), "uint8")
     with pytest.raises(CompressionError, match=r"onnxruntime: it reads a file \*\.onnx"):
         targets.of_file(file, ["onnxruntime"])
     (file.parent / "signature.json").unlink()
@@ -63,7 +64,7 @@ def test_an_exported_file_is_measured_by_its_signature(exported: Model, tmp_path
 
 
 def test_a_cold_start_is_that_of_the_engine_alone(exported: Model) -> None:
-    began = start("onnxruntime", exported.onnx, 1, (8, 8, 1), 64)
+    began = start("onnxruntime", exported.onnx, 1, Shape((8, 8, 1), "uint8"), 64)
     assert 0 < began.load_seconds + began.answer_seconds < began.seconds
     # PyTorch alone holds more: neither it nor this process is counted.
     assert 20 * 2**20 < began.peak_bytes < 200 * 2**20
@@ -77,7 +78,7 @@ def test_a_cold_start_is_that_of_the_engine_alone(exported: Model) -> None:
 def test_a_file_that_does_not_open_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(FreshError, match=r"onnxruntime: expected an answer of .*model\.onnx"):
-        start("onnxruntime", tmp_path / "model.onnx", 1, (8, 8, 1), 1)
+        start("onnxruntime", tmp_path / "model.onnx", 1, Shape((8, 8, 1), "uint8"), 1)
 
 
 def counter(root: Path, package: str, microjoules: int, most: int = 1_000_000_000) -> Path:

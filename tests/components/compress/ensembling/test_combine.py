@@ -22,9 +22,10 @@ from components.export.errors import CompressionError
 from components.export.export import export, parity
 from components.models.ensemble import Mirrored
 from components.models.network import load_network
+from components.models.preprocessing import preprocess
 from components.runtimes.execution import answers
 from components.tasks import registry as tasks
-from components.tasks.network import preprocess, torch_answerer
+from components.tasks.network import torch_answerer
 from components.training.loop.boosting import samme
 
 TASK = tasks.get("classification")

@@ -15,7 +15,7 @@ from components.compress.quantization.rewriting.equalization import equalized, p
 from components.compress.quantization.rewriting.static import prepare, to_int8
 from components.config import QuantizeConfig
 from components.data.reading.loading import load_split
-from components.runtimes.execution import INPUT, open_session
+from components.runtimes.execution import open_session
 from components.runtimes.onnxruntime import session_answerer
 from components.tasks import registry as tasks
 
@@ -37,10 +37,10 @@ def graph_of(*nodes: onnx.NodeProto, outputs: tuple[str, ...] = ("embedding",), 
         bias = RANDOM.normal(size=shape[0])
         values.append(numpy_helper.from_array(bias.astype(np.float32), f"{name}.bias"))
     first = [
-        helper.make_node("Cast", [INPUT], ["float"], "cast", to=onnx.TensorProto.FLOAT),
+        helper.make_node("Cast", ["image"], ["float"], "cast", to=onnx.TensorProto.FLOAT),
         helper.make_node("Transpose", ["float"], ["pixels"], "transpose", perm=[0, 3, 1, 2]),
     ]
-    given = helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, ["n", 6, 6, 3])
+    given = helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, ["n", 6, 6, 3])
     made = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", "c", "h", "w"]) for name in outputs]
     model = helper.make_model(
         helper.make_graph([*first, *nodes], "test", [given], made, values),
@@ -66,7 +66,7 @@ def run(model: onnx.ModelProto, folder: Path) -> Any:
     onnx.checker.check_model(model)
     onnx.save(model, folder / "run.onnx")
     images = np.random.default_rng(1).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
-    return open_session(folder / "run.onnx", 1).run(None, {INPUT: images})
+    return open_session(folder / "run.onnx", 1).run(None, {"image": images})
 
 
 def constants(model: onnx.ModelProto) -> dict[str, Any]:

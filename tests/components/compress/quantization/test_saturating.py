@@ -19,7 +19,6 @@ from components.compress.quantization.rewriting.static import prepare, to_int8
 from components.compress.quantization.worst import saturating_answerer
 from components.config import QuantizeConfig
 from components.runtimes import onnxruntime as engine
-from components.runtimes.execution import INPUT
 from tests.components.compress.quantization.test_static import IMAGES
 
 Levels = npt.NDArray[np.uint8]
@@ -38,14 +37,14 @@ def layer(kind: str, weights: npt.NDArray[np.int8], shape: list[Any], **attribut
         "zeros": np.zeros(len(scales), np.int8),
     }
     nodes = [
-        helper.make_node("DequantizeLinear", [INPUT, "scale", "zero"], ["left"]),
+        helper.make_node("DequantizeLinear", ["image", "scale", "zero"], ["left"]),
         helper.make_node("DequantizeLinear", ["weights", "scales", "zeros"], ["right"], axis=axis),
         helper.make_node(kind, ["left", "right"], ["embedding"], **attributes),
     ]
     graph = helper.make_graph(
         nodes,
         "layer",
-        [helper.make_tensor_value_info(INPUT, onnx.TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, shape)],
         [helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
@@ -54,7 +53,7 @@ def layer(kind: str, weights: npt.NDArray[np.int8], shape: list[Any], **attribut
 
 def answer(model: onnx.ModelProto, levels: Levels) -> npt.NDArray[np.float32]:
     session = engine.open_session(model.SerializeToString(), 1, precise=True)
-    found: npt.NDArray[np.float32] = session.run(None, {INPUT: levels})[0]
+    found: npt.NDArray[np.float32] = session.run(None, {"image": levels})[0]
     return found
 
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from components.compress.quantization.rewriting.graphs import layers, quantized_operators
 from components.compress.quantization.rewriting.static import OPERATORS, Bits, prepare, to_int8
 from components.export.errors import CompressionError
-from components.runtimes.execution import INPUT, executed_kernels, open_session
+from components.runtimes.execution import executed_kernels, open_session
 
 IMAGES = np.random.default_rng(2).integers(0, 256, (40, 6, 6, 3), dtype=np.uint8)
 
@@ -26,7 +26,7 @@ def prepared(graph: onnx.ModelProto, tmp_path: Path) -> Path:
 
 
 def answer(path: Path) -> Any:
-    return open_session(path, 1).run(None, {INPUT: IMAGES})[0]
+    return open_session(path, 1).run(None, {"image": IMAGES})[0]
 
 
 def fake(values: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from components.compress.quantization.rewriting.graphs import weights
 from components.compress.quantization.rewriting.rounding import rounded
 from components.compress.quantization.weights import STORAGES, Storage, stored
 from components.export.errors import CompressionError
-from components.runtimes.execution import INPUT, open_session
+from components.runtimes.execution import open_session
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (70, 6, 6, 3), dtype=np.uint8)
 
@@ -35,7 +35,7 @@ def reference(kernel: Any, bias: Any, matrix: Any, images: Any = IMAGES) -> torc
 def run(model: onnx.ModelProto, folder: Path) -> npt.NDArray[np.float32]:
     onnx.checker.check_model(model)
     onnx.save(model, folder / "graph.onnx")
-    answer: npt.NDArray[np.float32] = open_session(folder / "graph.onnx", 1).run(None, {INPUT: IMAGES})[0]
+    answer: npt.NDArray[np.float32] = open_session(folder / "graph.onnx", 1).run(None, {"image": IMAGES})[0]
     return answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from components.config import ConfigurationError
 from components.data.checking.check import INSPECTED, Checked, Wanted, check, command, look
-from components.data.checking.survey import Survey, fitting
+from components.data.checking.surveys.image import Pictures as Surveyed
 from components.data.errors import DataError
 from components.data.inspection.findings import Decisions
 from components.data.preparing.ingest import ingest
@@ -24,10 +25,12 @@ from components.data.preparing.prepare import prepare
 Pictures = Callable[..., Path]
 
 
-def surveyed(*images: tuple[str, tuple[int, int]]) -> Survey:
-    survey = Survey(samples=len(images))
-    survey.modes.update(mode for mode, _ in images)
-    survey.sizes.update(size for _, size in images)
+def surveyed(given: dict[str, int], *images: tuple[str, tuple[int, int]]) -> Surveyed:
+    survey = Surveyed(given)
+    for mode, size in images:
+        file = io.BytesIO()
+        Image.new(mode, size).save(file, format="PNG")
+        survey.add(pa.chunked_array([[file.getvalue()]], pa.binary()))
     return survey
 
 
@@ -53,7 +56,7 @@ def test_the_entry_says_what_most_images_are(pictures: Pictures, tmp_path: Path)
     assert any("1 of 41 images (RGBA) must be converted" in reason for reason in looked.reasons)
     assert looked.survey.samples == 41
     assert {name: sum(splits.values()) for name, splits in looked.survey.classes.items()} == {"cat": 21, "dog": 20}
-    assert looked.survey.size == sum(path.stat().st_size for path in base.rglob("*.png"))
+    assert looked.survey.inputs.size == sum(path.stat().st_size for path in base.rglob("*.png"))
 
 
 def test_a_photograph_on_its_side_counts_as_it_is_seen(tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_a_photograph_on_its_side_counts_as_it_is_seen(tmp_path: Path) -> None:
 def test_the_size_and_channels_that_fit(
     images: list[tuple[str, tuple[int, int]]], given: dict[str, int], section: dict[str, int]
 ) -> None:
-    assert fitting(surveyed(*images), **given).section == section  # type: ignore[arg-type]
+    assert surveyed(given, *images).fitting("stretch").section == section
 
 
 def test_what_fits_passes_the_form_that_prepare_gives(tmp_path: Path) -> None:
@@ -101,7 +104,7 @@ def test_what_fits_passes_the_form_that_prepare_gives(tmp_path: Path) -> None:
             )
             image.save(tmp_path / "photos" / label / f"{name}.png")
     looked = look(str(tmp_path / "photos"), Wanted(), tmp_path)
-    assert set(looked.survey.modes) == {"1", "L", "LA", "I;16", "P", "RGB", "RGBA"}
+    assert set(looked.survey.inputs.modes) == {"1", "L", "LA", "I;16", "P", "RGB", "RGBA"}
 
     ingest(looked.config.source, tmp_path, tmp_path / "raw")
     dataset = prepare("photos", looked.config, tmp_path / "raw", tmp_path / "prepared")

@@ -23,7 +23,7 @@ from components.data.checking.check import Wanted, check
 from components.data.errors import DataError
 from components.data.stages import stages
 from components.data.validation.rules import fails
-from components.targets.protocol import Expectation
+from components.inputs.protocol import Expectation
 
 NAMES = ("cat", "dog", "Cat", "dog ", "a/b", "0", "ünï", "=x")
 FAULTS = ("none", "none", "none", "none", "blank", "cut", "text", "large", "palette", "alpha", "deep", "copy", "grey")

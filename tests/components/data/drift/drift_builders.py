@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from components.artifacts import DatasetCard
+from components.artifacts import DatasetCard, ImageSpec
 from components.data.drift.profile import describe, seen
 from components.data.reading.loading import Arrays
 from components.data.sources import digits as digits_source
+from components.inputs.image import INPUT
 from components.targets.class_ import TARGET
 
 SITES = ("north", "south")
@@ -48,8 +49,10 @@ def embed(images: Images) -> npt.NDArray[Any]:
 
 
 def told(rows: Arrays, classes: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
-    """What is told of the rows' targets, which are classes."""
-    return TARGET.summary(rows.targets, DatasetCard.model_construct(classes=classes))
+    """What is told of the rows' pictures, and of their targets, which are classes."""
+    height, width, channels = rows.images.shape[1:]
+    spec = ImageSpec(height=height, width=width, channels=channels, mean=(0.5,), std=(0.5,))
+    return INPUT.summary(rows.images, spec) | TARGET.summary(rows.targets, DatasetCard.model_construct(classes=classes))
 
 
 def table(rows: Arrays, classes: tuple[str, ...]) -> pd.DataFrame:

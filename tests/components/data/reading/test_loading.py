@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components import decoding
 from components.artifacts import Dataset, ImageSpec
 from components.config import DatasetConfig
 from components.data.errors import DataError
-from components.data.reading.loading import decode_image, load_split
+from components.data.reading.loading import load_split
+from components.inputs.image import decode
 from tests.components.data.data_builders import build, folder_entry
 
 SPEC = ImageSpec(height=10, width=12, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
@@ -60,6 +62,6 @@ def test_a_broken_sample_is_named(pictures: Callable[..., Path], tmp_path: Path)
 def test_another_size_is_refused_unless_it_may_be_resized() -> None:
     file = io.BytesIO()
     Image.new("RGB", (24, 20), (9, 9, 9)).save(file, "PNG")
-    with pytest.raises(DataError, match="expected an image of 12×10 in mode RGB, received 24×20"):
-        decode_image(file.getvalue(), SPEC)
-    assert decode_image(file.getvalue(), SPEC, resize=True).shape == (10, 12, 3)
+    with pytest.raises(decoding.UndecodableError, match="expected an image of 12×10 in mode RGB, received 24×20"):
+        decode(file.getvalue(), SPEC)
+    assert decode(file.getvalue(), SPEC, resize=True).shape == (10, 12, 3)

@@ -75,7 +75,7 @@ def test_check_suggests_what_the_line_makes_of_pictures_on_their_side(tmp_path: 
         path.write_bytes(_file(_pixels() // 2 + noise, orientation, kind))
     # when check looks at them, then it sees the one upright size, and suggests it
     looked = look(str(tmp_path / "set"), Wanted(), tmp_path)
-    assert dict(looked.survey.sizes) == {(WIDTH, HEIGHT): 40}
+    assert dict(looked.survey.inputs.sizes) == {(WIDTH, HEIGHT): 40}
     assert (looked.entry["image"]["width"], looked.entry["image"]["height"]) == (WIDTH, HEIGHT)
     # and what the line makes of them by that entry is of that size, the entry's
     dataset, _ = build(tmp_path, "mine", **looked.entry)

@@ -272,7 +272,7 @@ def test_a_mask_that_is_not_of_its_pictures_size_is_never_stretched(tmp_path: Pa
     rows[7]["target"] = _png(_mask(size=(31, 20)))
     for path in raw.glob("raw-*.parquet"):
         path.unlink()
-    with ShardWriter(raw, "raw", schema("mask")) as writer:
+    with ShardWriter(raw, "raw", schema("mask"), "image") as writer:
         for table in tables(schema("mask"), rows):
             writer.add(table)
     assert RawCard.load(raw) == card

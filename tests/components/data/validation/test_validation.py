@@ -23,8 +23,8 @@ from components.data.errors import DataError
 from components.data.validation import suite, tables
 from components.data.validation import validate as validation
 from components.data.validation.validate import ValidationReport
+from components.inputs.protocol import Expectation
 from components.targets import class_
-from components.targets.protocol import Expectation
 from tests.components.data.data_builders import DIGITS, build, folder_entry, judge
 
 ACROSS = tables.Across(frozenset({"a", "b"}), 3, 1)

@@ -83,8 +83,8 @@ def test_changes_are_counted_by_class_split_and_group(project: Path, three: list
         *(("group_site", name) for name in ("north", "south", "(none)")),
     }
     cat, dog = tallies["class", "cat"], tallies["class", "dog"]
-    assert (cat.before, cat.after, cat.went, cat.label, cat.image) == (5, 5, 1, 1, 1)
-    assert (dog.before, dog.after, dog.went, dog.label) == (5, 3, 1, 0)
+    assert (cat.before, cat.after, cat.went, cat.changed["label"], cat.changed["image"]) == (5, 5, 1, 1, 1)
+    assert (dog.before, dog.after, dog.went, dog.changed["label"]) == (5, 3, 1, 0)
     assert tallies["class", "owl"].came == 1
     assert (tallies["split", "train"].before, tallies["split", "train"].after) == (10, 7)
     assert {(move.by, move.before, move.after): move.samples for move in difference.moves} == {
@@ -142,7 +142,9 @@ def test_two_thousand_random_changes_are_those_a_dictionary_finds(tmp_path: Path
     }
     unlike = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     assert set(difference.rows["id"].to_pylist()) == unlike
-    assert sum(tally.label for tally in difference.tallies if tally.by == "class") == difference.counts["label"]
+    assert (
+        sum(tally.changed["label"] for tally in difference.tallies if tally.by == "class") == difference.counts["label"]
+    )
 
 
 def test_masks_are_compared_by_the_names_of_their_classes(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def write_version(
         for split in splits:
             rows = [sample for sample in samples if sample.split == split]
             pictures = [hashlib.sha256(sample.picture.encode()) for sample in rows]
-            with ShardWriter(temporary, split, columns) as writer:
+            with ShardWriter(temporary, split, columns, "image") as writer:
                 writer.add(
                     pa.table(
                         {

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.artifacts import DatasetCard
+from components.inputs.protocol import Expectation
 from components.targets.plain import Plain
-from components.targets.protocol import UNKNOWN, Expectation, Layout, Numbers, Shown, UnreadableTargetError
+from components.targets.protocol import UNKNOWN, Layout, Numbers, Shown, UnreadableTargetError
 
 
 class Labels(Plain):
