@@ -30,6 +30,7 @@ from flows.base.screen import Screen
 
 if TYPE_CHECKING:
     from components.data.validation.validate import ValidationReport
+    from components.training.finding.proposal import Proposal
 
 PAGE = 60  # lines: what a person sees without scrolling back, on a large terminal
 Key = tuple[bool, Kind]  # whether it is an error, and its kind
@@ -54,6 +55,16 @@ def added_page(name: str, looked: Looked) -> Group:
         Text(written(name, looked.entry, indent=2).rstrip()),
         *(Text(f"  {texts.shown(reason, MOST_SAID)}", style="dim") for reason in looked.reasons),
         *_doubts(looked),
+    )
+
+
+def recipe_page(name: str, proposal: Proposal) -> Group:
+    """The recipe that has been written, and why it says what it says."""
+    return Group(
+        Text.assemble(
+            ("✓ ", "green"), (f"recipes/{name}.yaml", "bold"), " is a first recipe for them, yours to change"
+        ),
+        *(Text(f"  {texts.shown(reason, MOST_SAID)}", style="dim") for reason in proposal.reasons),
     )
 
 

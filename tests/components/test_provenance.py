@@ -13,7 +13,8 @@ import pytest
 
 from components import provenance
 from components.members import FAMILIES, SOURCES, TASKS, Member
-from components.provenance import code_digest, code_parts, git_commit, libraries, meaning
+from components.parsed import meaning
+from components.provenance import code_digest, code_parts, git_commit, libraries
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,7 +103,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             path = tmp_path / "components" / f"{name.replace('.', '/')}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
-        for cached in (provenance._path, provenance._source, provenance._digest, provenance._imports):
+        for cached in (provenance._path, provenance._parsed, provenance._imports):
             cached.cache_clear()
 
     monkeypatch.setattr(provenance, "CODE", tmp_path)

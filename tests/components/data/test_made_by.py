@@ -35,7 +35,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _forget() -> None:
-    for known in (provenance._path, provenance._source, provenance._digest, provenance._imports):
+    for known in (provenance._path, provenance._parsed, provenance._imports):
         known.cache_clear()
 
 

@@ -16,7 +16,7 @@ from components.models import registry
 from components.models.ensemble import Ensemble, mean_probability
 from components.models.network import load_network, save_weights, untrained
 
-ARCHITECTURES = registry.names()
+ARCHITECTURES = [name for name in registry.names() if registry.takes(name) == "image"]
 OUTPUTS = 5
 
 

@@ -120,7 +120,7 @@ def test_label_smoothing_holds_the_head_back() -> None:
     assert surest[1] < surest[0]
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", [name for name in registry.names() if registry.takes(name) == "image"])
 def test_a_linear_head_is_all_that_lies_between_embedding_and_outputs(name: str) -> None:
     inputs = ImageSpec(height=8, width=8, channels=1, mean=(0.3,), std=(0.2,))
     torch.manual_seed(0)
