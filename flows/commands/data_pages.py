@@ -198,7 +198,7 @@ def card_page(summary: Summary, width: int) -> Group:
         "digest": summary.dataset.digest,
         "splits": most_frequent(card.splits, 3),
         "folds": str(card.folds) if card.folds else "",
-        "sizes": most_frequent(summary.sizes, 4),
+        counts.inputs.sized: most_frequent(counts.inputs.sizes(summary.inspection), 4),
         "found": most_frequent(summary.inspection.found, 9) if summary.inspection else "not inspected",
         "left out": _left_out(card.dropped) if card.dropped else "",
         "moved": f"{_number(len(card.moved), 'sample')} beside twins in a later split" if card.moved else "",
