@@ -24,16 +24,16 @@ from benchmarks.machine import ROOT, show
 from components.config import DatasetConfig, FashionMnistSource
 from components.data.families import joined, leaks
 from components.data.inspection import outliers, sheets
+from components.data.inspection.base.embedding import DIMENSIONS
+from components.data.inspection.base.findings import Finding, load_findings
+from components.data.inspection.base.rows import Rows
 from components.data.inspection.describing import describe
-from components.data.inspection.embedding import DIMENSIONS
 from components.data.inspection.eyes import correlating
 from components.data.inspection.eyes.gradients import descriptor
 from components.data.inspection.eyes.image import Pictures
 from components.data.inspection.eyes.thumbnails import SIDE, shrink
-from components.data.inspection.findings import Finding, load_findings
 from components.data.inspection.inspect import inspect
 from components.data.inspection.label_noise import doubtful
-from components.data.inspection.rows import Rows
 from components.data.sources import digits, registry
 from components.environment import prepare_environment
 from components.inputs import png

@@ -21,7 +21,7 @@ from components.data.catalogue import written
 from components.data.checking.check import Checked, Looked
 from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.checking.surveys.protocol import most_frequent
-from components.data.inspection.findings import KINDS, TWINS, Kind
+from components.data.inspection.base.findings import KINDS, TWINS, Kind
 from components.data.inspection.wording import NAMED, says
 from components.data.sources.base.faults import as_yaml
 from components.data.sources.places.remote import shown

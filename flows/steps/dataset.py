@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
     from components.data.drift.rule import DriftReport
-    from components.data.inspection.findings import Inspection
+    from components.data.inspection.base.findings import Inspection
     from components.data.validation.validate import ValidationReport
 
 PREVIEW_SAMPLES = 8  # rows of the augmentation sheet: a page
@@ -141,7 +141,7 @@ def _validation(run: StepRun, dataset: Dataset, report: ValidationReport, inspec
 def validation(dataset: Dataset) -> None:
     """Record what the data's stages found and judged: by their own digests, which a rule of the user's may change."""
     from components.data import places
-    from components.data.inspection.findings import Inspection
+    from components.data.inspection.base.findings import Inspection
     from components.data.validation.validate import ValidationReport
 
     if line().as_of is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from components import decoding
-from components.config import ConfigurationError, Params, catalogue, load, parse_entry
+from components.config import ConfigurationError, Params, load, parse_entry
 from flows.schedules.deployments import Deployments
 
 
@@ -70,4 +70,4 @@ def test_pictures_larger_than_those_that_are_read_are_refused() -> None:
     }
     with pytest.raises(ConfigurationError, match=r"`height` times `width` of at most 64,000,000 pixels"):
         parse_entry("large", entry)
-    assert catalogue.LARGEST_PIXELS == decoding.LARGEST_PIXELS
+    assert inputs.LARGEST_PIXELS == decoding.LARGEST_PIXELS

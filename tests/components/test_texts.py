@@ -173,10 +173,10 @@ def test_a_sheet_of_findings_is_drawn_whatever_its_files_are_called(tmp_path: Pa
     from PIL import Image
 
     from components.data.inspection import sheets
-    from components.data.inspection.findings import Finding
+    from components.data.inspection.base.findings import Finding
 
     found = [Finding("outlier", text, "", 1.0, "") for text in HOSTILE[:24]]
-    sheets.draw(found, lambda name: Image.new("L", (8, 8)), tmp_path / "sheet.png")
+    sheets.draw(found, lambda name: Image.new("L", (8, 8)), tmp_path / "sheet.png", (96, 96))
     assert Image.open(tmp_path / "sheet.png").size[0] == 6 * (96 + 6) + 6
 
 

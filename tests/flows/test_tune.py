@@ -204,6 +204,6 @@ def test_a_raised_rate_without_a_warm_up_is_spoken_of_and_nothing_ends(project: 
     said = io.StringIO()
     with Path(os.devnull).open("wb") as nobody:
         reporter = journal.Writer(nobody.fileno())
-        worker.Task(Project(project), asked, Console(file=said), Console(file=said, width=300), reporter).check()
+        worker.Task(Project(project), asked, Console(file=said), Console(file=said, width=300), reporter, False).check()
     expected = "! line.training.warmup: a rate that is raised 4 times for a batch of 64 expects a warm-up"
     assert expected in said.getvalue()

@@ -19,8 +19,8 @@ from components.data.card.samples import Sample
 from components.data.card.summary import Summary
 from components.data.card.views.protocol import BINS
 from components.data.catalogue import written
-from components.data.inspection.findings import KINDS
-from components.data.inspection.findings import Kind as Finding
+from components.data.inspection.base.findings import KINDS
+from components.data.inspection.base.findings import Kind as Finding
 from components.data.inspection.wording import says
 from components.files import writing
 from components.inputs import registry as inputs

@@ -18,7 +18,7 @@ from components.data import places, versions
 from components.data.card.views.protocol import View
 from components.data.card.views.registry import of_kind
 from components.data.errors import DataError, check_name
-from components.data.inspection.findings import SCHEMA, Inspection, load_findings
+from components.data.inspection.base.findings import SCHEMA, Inspection, load_findings
 from components.data.versions.repository import lock_file
 from components.targets import registry as targets
 

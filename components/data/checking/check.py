@@ -30,7 +30,7 @@ from components.data.checking.foresee import foresee, keeping
 from components.data.checking.survey import Advanced, Survey, of_kind
 from components.data.errors import DataError
 from components.data.inspection import naming
-from components.data.inspection.findings import Finding, Inspection, load_findings
+from components.data.inspection.base.findings import Finding, Inspection, load_findings
 from components.data.sources import apart, fashion_mnist, registry
 from components.data.sources.base.form import IMAGE, SourceData, agreed
 from components.data.sources.places.place import is_remote

@@ -16,7 +16,7 @@ import pyarrow as pa
 from components.artifacts import Dataset
 from components.config import DatasetConfig
 from components.data.checking.survey import Survey
-from components.data.inspection.findings import Decisions
+from components.data.inspection.base.findings import Decisions
 from components.data.preparing.ingest import RawCard, raw_tables
 from components.data.preparing.prepare import fitted, prepare
 from components.data.preparing.shards import ShardWriter

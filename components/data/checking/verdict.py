@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from components.artifacts import SPLITS
 from components.config import DatasetConfig
-from components.data.inspection.findings import TWINS
+from components.data.inspection.base.findings import TWINS
 from components.data.inspection.wording import ERRORS
 from components.data.validation.rules import Broken
 

@@ -16,14 +16,15 @@ from PIL import Image
 
 from components.config import DatasetConfig
 from components.data.families import Families
-from components.data.inspection import counting, embedding, far_values, label_noise, naming, outliers, sheets, twins
+from components.data.inspection import counting, far_values, label_noise, naming, outliers, sheets
+from components.data.inspection.base import embedding, twins
+from components.data.inspection.base.findings import KINDS, TWINS, Finding, Inspection, Kind, as_table, save_findings
+from components.data.inspection.base.rows import Rows
 from components.data.inspection.describing import describe
 from components.data.inspection.eyes import registry as eyes
 from components.data.inspection.eyes.protocol import Eye
-from components.data.inspection.findings import KINDS, TWINS, Finding, Inspection, Kind, as_table, save_findings
 from components.data.inspection.looking import Seen, look
 from components.data.inspection.reviewing import decide, read_reviewed, write_review
-from components.data.inspection.rows import Rows
 from components.data.sources.base.form import SourceData, agreed
 from components.files import replacing
 from components.targets.protocol import UNKNOWN

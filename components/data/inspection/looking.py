@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.data.errors import DataError
+from components.data.inspection.base.twins import DIGEST
 from components.data.inspection.eyes.protocol import Eye, Glimpse
-from components.data.inspection.twins import DIGEST
 from components.data.sources.base.form import INPUT, SourceData
 from components.inputs import registry as inputs
 from components.inputs.protocol import InputKind

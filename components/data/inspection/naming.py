@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from components import spelling, texts
-from components.data.inspection.findings import Finding
+from components.data.inspection.base.findings import Finding
 
 # What the harm is where a group's values hold splits apart.
 _PARTED = ": one of them may be tested on while the other is learnt from"

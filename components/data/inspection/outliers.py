@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.data.inspection.embedding import Floats
+from components.data.inspection.base.embedding import Floats
 
 LEAST = 100  # pictures below which their variation is not known well enough to call one of them strange
 # Share of the sample that has no say: foreign pictures of one kind, up to about so many, do not become what is usual.

@@ -12,7 +12,7 @@ from components import texts
 from components.config import ChecksDeclaration
 from components.data.errors import DataError
 from components.data.families import joined
-from components.data.inspection.findings import TWINS, Decisions, Finding
+from components.data.inspection.base.findings import TWINS, Decisions, Finding
 from components.files import writing
 
 VERDICTS = ("keep", "drop")

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from components import texts
-from components.data.inspection.findings import Finding
+from components.data.inspection.base.findings import Finding
 
 MOST = 24  # findings on a sheet: what one looks at before one looks away
 WIDTH = 576  # pixels of all cells beside one another, at least one pair

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from components.data.inspection.base.findings import Kind
 from components.data.inspection.eyes import registry as eyes
-from components.data.inspection.findings import Kind
 
 _SAYS: dict[Kind, str] = {
     "outlier": "far from everything else",

@@ -21,7 +21,7 @@ from components.artifacts import SPLITS, Dataset, DatasetCard
 from components.config import ChecksDeclaration, DatasetConfig
 from components.data.errors import DataError
 from components.data.families import leaks, learnt, moves
-from components.data.inspection.findings import Decisions
+from components.data.inspection.base.findings import Decisions
 from components.data.preparing.ingest import RawCard, raw_tables
 from components.data.preparing.shards import SHARD_ROWS, ShardWriter
 from components.data.preparing.splits import assign, assign_folds

@@ -82,7 +82,7 @@ def _inspect(name: str, config: DatasetConfig, project: Path) -> None:
 
 
 def _prepare(name: str, config: DatasetConfig, project: Path) -> None:
-    from components.data.inspection.findings import Decisions
+    from components.data.inspection.base.findings import Decisions
     from components.data.preparing.prepare import prepare
 
     folder = places.prepared(project, name)

@@ -20,7 +20,7 @@ from components import spelling
 from components.artifacts import SPLITS, Dataset
 from components.config import DatasetConfig
 from components.data.families import joined, leaks, learnt, moves
-from components.data.inspection.findings import TWINS, Inspection, load_findings
+from components.data.inspection.base.findings import TWINS, Inspection, load_findings
 from components.inputs import registry as inputs
 from components.inputs.protocol import InputKind
 from components.targets import registry as targets

@@ -13,7 +13,7 @@ from PIL import Image
 
 from components.artifacts import Dataset
 from components.config import DatasetConfig, ImageDeclaration
-from components.data.inspection.findings import Decisions
+from components.data.inspection.base.findings import Decisions
 from components.data.inspection.inspect import inspect
 from components.data.preparing.ingest import ingest, ingested
 from components.data.preparing.prepare import prepare

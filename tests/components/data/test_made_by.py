@@ -68,7 +68,7 @@ def touched(code: Path) -> Touched:
     [
         ("data/preparing/prepare.py", {"prepare"}),
         ("data/preparing/ingest.py", {"ingest"}),
-        ("data/inspection/twins.py", {"inspect"}),
+        ("data/inspection/base/twins.py", {"inspect"}),
         ("data/validation/suite.py", {"validate"}),
         ("data/sources/base/boundary.py", {"ingest"}),
         ("data/sources/coco.py", set()),

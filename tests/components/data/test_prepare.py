@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from components.artifacts import SPLITS, Dataset
 from components.config import DatasetConfig, ImageDeclaration
 from components.data.errors import DataError
-from components.data.inspection.findings import Decisions
+from components.data.inspection.base.findings import Decisions
 from components.data.preparing.ingest import RawCard, fingerprint, newest, raw_tables
 from components.data.preparing.prepare import prepare
 from components.data.reading.loading import load_split

@@ -15,7 +15,7 @@ import pyarrow as pa
 from components import decoding
 from components.artifacts import SPLITS, ImageSpec
 from components.data.card.views.protocol import BINS, Drawn, Look
-from components.data.inspection.findings import Inspection
+from components.data.inspection.base.findings import Inspection
 
 SIDE = 96  # pixels: what a page shows; smaller pictures are enlarged by whoever shows them
 _LOSSLESS = 64  # pixels: below, PNG is as small as JPEG and shows every pixel as it is

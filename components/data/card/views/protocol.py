@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from components.data.inspection.findings import Inspection
+from components.data.inspection.base.findings import Inspection
 
 BINS = 24  # of a distribution: fine enough to see two peaks, coarse enough for a few hundred samples
 

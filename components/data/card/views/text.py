@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from components.artifacts import SPLITS, TextSpec
 from components.data.card.views.protocol import BINS, Drawn, Look
-from components.data.inspection.findings import Inspection
+from components.data.inspection.base.findings import Inspection
 from components.inputs import vocabulary
 
 SHOWN = 160  # characters of a text

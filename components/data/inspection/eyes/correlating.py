@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from components.data.inspection import pairing
+from components.data.inspection.base import pairing
+from components.data.inspection.base.rows import Rows
+from components.data.inspection.base.twins import DIGEST, Families, Pairs, Twins, copies, digests_of
 from components.data.inspection.eyes import hashing
 from components.data.inspection.eyes.thumbnails import luminance
-from components.data.inspection.rows import Rows
-from components.data.inspection.twins import DIGEST, Families, Pairs, Twins, copies, digests_of
 
 # Bits of 64 in which the hashes of twins may differ. Of altered copies (JPEG at quality 70, noise, another brightness,
 # another size) whose pixels agree, 99.5 % of each kind and more are within it, of Fashion-MNIST and of the digits.

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from components.data.inspection import pairing
-from components.data.inspection.twins import Pairs
+from components.data.inspection.base import pairing
+from components.data.inspection.base.twins import Pairs
 
 Pixels = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]

@@ -19,14 +19,14 @@ from PIL import Image
 
 from components import decoding
 from components.config import ImageDeclaration
-from components.data.inspection.embedding import Floats
+from components.data.inspection.base.embedding import Floats
+from components.data.inspection.base.findings import Finding, Kind
+from components.data.inspection.base.rows import Pieces, Rows
+from components.data.inspection.base.twins import Twins, digests_of
 from components.data.inspection.eyes import correlating
 from components.data.inspection.eyes.gradients import descriptor
 from components.data.inspection.eyes.protocol import Glimpse, Indices
 from components.data.inspection.eyes.thumbnails import SIDE, preview, shrink
-from components.data.inspection.findings import Finding, Kind
-from components.data.inspection.rows import Pieces, Rows
-from components.data.inspection.twins import Twins, digests_of
 from components.inputs import png
 
 LEAST = 4 * SIDE  # pixels: to what a JPEG may shrink while it is decoded, four to a side of each of the thumbnail's

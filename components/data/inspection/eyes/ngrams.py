@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from components.data.inspection.embedding import Floats
+from components.data.inspection.base.embedding import Floats
 
 Hashes = npt.NDArray[np.uint64]
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from components.data.inspection.embedding import Floats
-from components.data.inspection.findings import Finding, Kind
-from components.data.inspection.twins import Twins
+from components.data.inspection.base.embedding import Floats
+from components.data.inspection.base.findings import Finding, Kind
+from components.data.inspection.base.twins import Twins
 
 Indices = npt.NDArray[np.int64]
 

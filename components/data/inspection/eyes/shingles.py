@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from components.data.inspection import pairing
+from components.data.inspection.base import pairing
+from components.data.inspection.base.twins import Families, Pairs, Twins
 from components.data.inspection.eyes.ngrams import Grams, Hashes, mixed
-from components.data.inspection.twins import Families, Pairs, Twins
 
 LENGTH = 3  # characters: a slip changes three shingles, in a short sentence one in fifteen
 # Jaccard's index from which two texts are the same but for a few edits. Of edited copies of 60 to 400 characters it is

@@ -20,12 +20,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from components import texts, tokenizing
 from components.config import TextDeclaration
-from components.data.inspection.embedding import Floats
+from components.data.inspection.base.embedding import Floats
+from components.data.inspection.base.findings import Finding, Kind
+from components.data.inspection.base.rows import Pieces
+from components.data.inspection.base.twins import DIGEST, Twins, digests_of
 from components.data.inspection.eyes import ngrams, shingles
 from components.data.inspection.eyes.protocol import Glimpse, Indices
-from components.data.inspection.findings import Finding, Kind
-from components.data.inspection.rows import Pieces
-from components.data.inspection.twins import DIGEST, Twins, digests_of
 from components.inputs import vocabulary
 
 COMPARED = 2**15  # characters of a text that are compared; whether two are the same is said by all of them

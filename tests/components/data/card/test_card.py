@@ -29,7 +29,7 @@ from components.data.card.page import EACH, MOST_BARS, MOST_CLASSES, write_card
 from components.data.card.summary import catalogue, count, summarise
 from components.data.catalogue import written
 from components.data.errors import DataError
-from components.data.inspection.findings import Decisions
+from components.data.inspection.base.findings import Decisions
 from components.data.inspection.inspect import inspect
 from components.data.preparing.ingest import ingest, ingested
 from components.data.preparing.prepare import prepare

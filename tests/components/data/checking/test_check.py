@@ -18,7 +18,7 @@ from components.config import ConfigurationError
 from components.data.checking.check import INSPECTED, Checked, Wanted, check, command, look
 from components.data.checking.surveys.image import Pictures as Surveyed
 from components.data.errors import DataError
-from components.data.inspection.findings import Decisions
+from components.data.inspection.base.findings import Decisions
 from components.data.preparing.ingest import ingest
 from components.data.preparing.prepare import prepare
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy.fft import dctn
 
-from components.data.inspection import pairing
+from components.data.inspection.base import pairing
 from components.data.inspection.eyes import hashing
 from components.data.inspection.eyes.thumbnails import luminance, shrink
 from tests.components.data.inspection.inspection_builders import digits, photographs

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from components.data.inspection import label_noise
+from components.data.inspection.base.rows import Rows
 from components.data.inspection.describing import describe
 from components.data.inspection.eyes.gradients import descriptor
 from components.data.inspection.label_noise import Doubts, doubtful
-from components.data.inspection.rows import Rows
 from tests.components.data.inspection.inspection_builders import Pixels, digits, filled
 
 Labels = npt.NDArray[np.int64]

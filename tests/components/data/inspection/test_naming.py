@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from components.data.checking.check import Checked, Wanted, check, look
-from components.data.inspection.findings import load_findings
+from components.data.inspection.base.findings import load_findings
 from components.data.inspection.naming import doubtful
 from components.data.sources.digits import load
 from flows.base.screen import Screen

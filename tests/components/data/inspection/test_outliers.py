@@ -9,9 +9,9 @@ import pytest
 
 from components.config import DigitScenesSource
 from components.data.inspection import outliers
+from components.data.inspection.base.rows import Rows
 from components.data.inspection.describing import describe
 from components.data.inspection.eyes.gradients import descriptor
-from components.data.inspection.rows import Rows
 from components.data.sources import digit_scenes
 from components.inputs import png
 from tests.components.data.inspection.inspection_builders import Pixels, digits, filled, photographs

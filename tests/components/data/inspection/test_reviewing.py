@@ -9,7 +9,7 @@ import pytest
 
 from components.config import ChecksDeclaration
 from components.data.errors import DataError
-from components.data.inspection.findings import Decisions, Finding
+from components.data.inspection.base.findings import Decisions, Finding
 from components.data.inspection.reviewing import Reviewed, decide, read_reviewed, write_review
 
 FOUND = [

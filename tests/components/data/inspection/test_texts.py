@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from components.data.errors import DataError
-from components.data.inspection import pairing
+from components.data.inspection.base import pairing
+from components.data.inspection.base.findings import Decisions, Inspection, load_findings
 from components.data.inspection.eyes import ngrams, shingles
 from components.data.inspection.eyes.text import normalised
-from components.data.inspection.findings import Decisions, Inspection, load_findings
 from components.data.inspection.inspect import inspect
 from components.data.inspection.wording import says
 from components.data.sources.base.form import SourceData

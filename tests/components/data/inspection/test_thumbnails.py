@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.data.inspection.base.rows import Pieces, Rows
 from components.data.inspection.eyes.thumbnails import luminance, preview, shrink
-from components.data.inspection.rows import Pieces, Rows
 from tests.components.data.inspection.inspection_builders import photographs
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.inspection import twins
+from components.data.inspection.base import twins
+from components.data.inspection.base.rows import Rows
 from components.data.inspection.eyes import correlating
-from components.data.inspection.rows import Rows
 from tests.components.data.inspection.inspection_builders import Pixels, altered, crops, digits, filled, photographs
 
 

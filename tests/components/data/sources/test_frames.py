@@ -19,7 +19,7 @@ from PIL import Image
 from components import decoding
 from components.data.checking.check import Wanted, look
 from components.data.errors import DataError
-from components.data.inspection.findings import Inspection
+from components.data.inspection.base.findings import Inspection
 from components.data.sources.annotations import frames
 from tests.components.data.data_builders import build
 from tests.components.data.sources.source_builders import read, voc_xml

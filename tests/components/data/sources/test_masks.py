@@ -14,7 +14,7 @@ from PIL import Image
 from components import decoding
 from components.config import ConfigurationError, DatasetConfig, parse_entry
 from components.data.errors import DataError
-from components.data.inspection.findings import Decisions
+from components.data.inspection.base.findings import Decisions
 from components.data.preparing.ingest import RawCard, ingest
 from components.data.preparing.prepare import prepare
 from components.data.preparing.shards import ShardWriter

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from components.data.inspection.twins import Pairs
+from components.data.inspection.base.twins import Pairs
 
 CROWDED = 1000  # of one key: more are compared with their next neighbours only, so that no bucket costs their square
 NEIGHBOURS = 32
