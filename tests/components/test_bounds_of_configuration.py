@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from components import decoding
-from components.config import ConfigurationError, Params, load, parse_entry
+from components.config import ConfigurationError, Params, inputs, load, parse_entry
 from flows.schedules.deployments import Deployments
 
 
