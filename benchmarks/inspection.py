@@ -23,13 +23,17 @@ from PIL import Image
 from benchmarks.machine import ROOT, show
 from components.config import DatasetConfig, FashionMnistSource
 from components.data.families import joined, leaks
-from components.data.inspection import outliers, sheets, twins
+from components.data.inspection import outliers, sheets
 from components.data.inspection.describing import describe
 from components.data.inspection.embedding import DIMENSIONS
+from components.data.inspection.eyes import correlating
+from components.data.inspection.eyes.gradients import descriptor
+from components.data.inspection.eyes.image import Pictures
+from components.data.inspection.eyes.thumbnails import SIDE, shrink
 from components.data.inspection.findings import Finding, load_findings
 from components.data.inspection.inspect import inspect
 from components.data.inspection.label_noise import doubtful
-from components.data.inspection.thumbnails import SIDE, Rows, shrink
+from components.data.inspection.rows import Rows
 from components.data.sources import digits, registry
 from components.environment import prepare_environment
 from components.inputs import png
@@ -105,7 +109,7 @@ def whole(folder: Path, sheet: Path | None) -> None:
             split, number = name.split("-")
             return Image.fromarray(pixels[start[split] + int(number)])
 
-        sheets.draw(sorted(across, key=lambda one: one.score), picture, sheet, pairs=True)
+        sheets.draw(sorted(across, key=lambda one: one.score), picture, sheet, Pictures.cell, pairs=True)
 
 
 # -- copies -----------------------------------------------------------------------------------------------------------
@@ -147,7 +151,7 @@ def copies(sets: dict[str, Pixels], folder: Path, seeds: int) -> None:
                 random = np.random.default_rng(seed)
                 copied = np.stack([alter(picture, random) for picture in pixels])
                 with thumbnails(folder, pixels, copied) as rows_of:
-                    pairs = twins.near_copies(rows_of, np.arange(len(rows_of)), folder).pairs
+                    pairs = correlating.near_copies(rows_of, np.arange(len(rows_of)), folder).pairs
                 right = int(np.sum(pairs[1] - pairs[0] == len(pixels)))
                 found.append(right / len(pixels))
                 others.append(pairs.shape[1] - right)
@@ -184,7 +188,7 @@ def foreign(sets: dict[str, tuple[Pixels, Labels]], folder: Path, seeds: int) ->
 
 def strangers(folder: Path, seed: int, *batches: Pixels) -> npt.NDArray[np.bool_]:
     with thumbnails(folder, *batches) as rows, Rows(folder, (DIMENSIONS,), np.float32) as embedded:
-        distances = describe(rows, np.arange(len(rows)), embedded, seed)
+        distances = describe(lambda some: descriptor(rows.take(some)), np.arange(len(rows)), embedded, seed)
     found: npt.NDArray[np.bool_] = distances > outliers.limit(distances)
     return found
 
@@ -198,7 +202,7 @@ def flips(sets: dict[str, tuple[Pixels, Labels]], folder: Path, seeds: int) -> N
     for name, (pixels, labels) in sets.items():
         classes = tuple(str(number) for number in range(10))
         with thumbnails(folder, pixels) as small, Rows(folder, (DIMENSIONS,), np.float32) as embedded:
-            describe(small, np.arange(len(small)), embedded)
+            describe(lambda some: descriptor(small.take(some)), np.arange(len(small)), embedded)
             for share in (0.0, 0.02, 0.05):
                 recall, precision, number = [], [], []
                 for seed in range(seeds):

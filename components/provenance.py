@@ -6,11 +6,11 @@ changes nothing.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 import subprocess
 from collections.abc import Iterable
+from email import message_from_string
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
@@ -19,10 +19,9 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.utils import canonicalize_name
 
 from components.members import Member
+from components.parsed import PACKAGES, Parsed, parsed
 
-PACKAGES = ("components",)
 CODE = Path(__file__).resolve().parent.parent
-_NAMED = re.compile(rf"({'|'.join(PACKAGES)})(\.[a-z0-9_]+)+$")  # a module of this project, in full
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^;\s]+)\s*(;\s*(?P<marker>[^#]+?))?\s*(#.*)?$")
 
 
@@ -40,18 +39,7 @@ def code_digest(modules: Iterable[str], used: Iterable[Member] = ()) -> str:
 
 def code_parts(modules: Iterable[str], used: Iterable[Member] = ()) -> dict[str, str]:
     """Module → SHA-256 of what it means, for all that `code_digest` is made of, in order of name."""
-    return {module: _digest(module) for module in sorted(_closure(frozenset(modules), frozenset(used)))}
-
-
-def meaning(source: str) -> str:
-    """Python source as its syntax tree, without positions, comments and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
+    return {module: _parsed(module).meaning for module in sorted(_closure(frozenset(modules), frozenset(used)))}
 
 
 def libraries(root: Path) -> dict[str, str]:
@@ -67,7 +55,13 @@ def libraries(root: Path) -> dict[str, str]:
 @cache
 def installed() -> dict[str, str]:
     """Canonical name → version of everything that this interpreter finds."""
-    return {str(canonicalize_name(each.name)): each.version for each in distributions() if each.name}
+    found = {}
+    for each in distributions():
+        told = each.read_text("METADATA") or each.read_text("PKG-INFO") or ""
+        about = message_from_string(told.partition("\n\n")[0])  # without the description, which is far longer
+        if about["Name"]:
+            found[str(canonicalize_name(about["Name"]))] = str(about["Version"])
+    return found
 
 
 def pins(text: str) -> dict[str, str]:
@@ -138,40 +132,16 @@ def _path(module: str) -> Path | None:
 
 
 @cache
-def _source(module: str) -> str:
+def _parsed(module: str) -> Parsed:
     path = _path(module)
     if path is None:
         raise ModuleNotFoundError(f"{module}: expected a module of this project")
-    return path.read_text(encoding="utf-8")
-
-
-@cache
-def _digest(module: str) -> str:
-    return hashlib.sha256(meaning(_source(module)).encode()).hexdigest()
+    return parsed(module, path)
 
 
 @cache
 def _imports(module: str) -> frozenset[str]:
     """Modules of this project that `module` imports or names in a string, and the packages that run before it."""
     parts = module.split(".")
-    names = {".".join(parts[:end]) for end in range(1, len(parts))}
-    for node in ast.walk(ast.parse(_source(module))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = _origin(module, node)
-            names.add(origin)
-            names.update(f"{origin}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAMED.match(node.value):
-            names.add(node.value)
-    return frozenset(name for name in names if _path(name) is not None and name != module)
-
-
-def _origin(module: str, node: ast.ImportFrom) -> str:
-    """The absolute name of what `node` imports from; a dot more is a package higher."""
-    if node.level == 0:
-        return node.module or ""
-    path = _path(module)
-    parts = module.split(".")
-    inside = len(parts) + (path is not None and path.name == "__init__.py") - node.level
-    return ".".join([*parts[:inside], *([node.module] if node.module else [])])
+    before = {".".join(parts[:end]) for end in range(1, len(parts))}
+    return frozenset(name for name in {*before, *_parsed(module).names} if _path(name) is not None and name != module)

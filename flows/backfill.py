@@ -16,7 +16,8 @@ from prefect.artifacts import create_table_artifact
 from components.config import ConfigurationError
 from flows.base import stopping
 from flows.base.project import enter, find
-from flows.line import Outcome, line
+from flows.course import Outcome
+from flows.line import line
 from flows.run import data_revisions
 from flows.run.check import complete
 from flows.schedules import notices

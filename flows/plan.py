@@ -10,12 +10,14 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
-from components.config import LineConfig
+from components.artifacts import Dataset, Decision
+from components.config import LineConfig, Recipe
 from components.data import versions
 from components.registry.memory import tracking as memory
 from components.registry.memory.store import local_uri
+from flows import steps
 from flows.base.project import Project
-from flows.line import through
+from flows.course import through
 from flows.processes.leases import Lease
 from flows.processes.progress import Silent
 from flows.run import order
@@ -29,18 +31,28 @@ def plan(project: Project, recipe: str, overrides: Sequence[str], fresh: Sequenc
     """Every step of the line, in its order. Raises ConfigurationError, and what reading the store or data raises."""
     settings = complete(project, recipe, list(overrides))
     again, seen = order.named(fresh), Plan()
-    tracking = _store(project, settings.line.model)
+    tracking = remembered(project, settings.line.model)
     if tracking is None:
         why = versions.pending(project.root, settings.line.dataset)
         seen.runs(order.DATA, "; ".join(why)) if why else seen.done(order.DATA)
         return [*seen.steps, *_behind(seen, settings.line, "runs", NEVER)]
+    try:
+        look(project, settings, tracking, seen, again)
+    except NotDone as first:
+        return [*seen.steps, *_behind(seen, settings.line, "follows", f"stands on {first}")]
+    return seen.steps
+
+
+def look(
+    project: Project, settings: Recipe, tracking: memory.Tracking, seen: Plan, again: frozenset[str] = frozenset()
+) -> tuple[Dataset, steps.Assessment, Decision]:
+    """What the line hands on where its steps are done, each of them noted in `seen`; those of `again` are not done.
+
+    Raises NotDone for the first step that another stands on, and what reading the store or data raises.
+    """
     nobody = Lease(project.leases / "plan.json")  # which is never written
     with running(Line(project, settings, tracking, "", nobody, Silent(), {}, fresh=again, plan=seen)):
-        try:
-            through(settings.line)
-        except NotDone as first:
-            return [*seen.steps, *_behind(seen, settings.line, "follows", f"stands on {first}")]
-    return seen.steps
+        return through(settings.line)
 
 
 def _behind(seen: Plan, settings: LineConfig, does: Literal["runs", "follows"], why: str) -> list[Planned]:
@@ -53,7 +65,7 @@ def _behind(seen: Plan, settings: LineConfig, does: Literal["runs", "follows"], 
     ]
 
 
-def _store(project: Project, model: str) -> memory.Tracking | None:
+def remembered(project: Project, model: str) -> memory.Tracking | None:
     """Where the model's steps are remembered; None where no line of it has been run: looking makes no experiment."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project.root)
     if uri == local_uri(project.root) and not (project.state / "mlflow.db").is_file():

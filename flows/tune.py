@@ -15,6 +15,7 @@ from filelock import FileLock
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run as this_flow_run
 
 from components import texts
 from components.artifacts import Dataset
@@ -152,7 +153,7 @@ def _opened(recipe: str, overrides: list[str], output: str | None, *, force: boo
     enter(project)
     study = checked(project, recipe, overrides, output, force=force)
     settings = complete(project, recipe, overrides)
-    with opening.opened(project, settings, recipe, "tune", _reporter) as run:
+    with opening.opened(project, settings, recipe, "tune", _reporter, this_flow_run.get_id()) as run:
         yield run, study
 
 

@@ -6,6 +6,7 @@ the engines print goes to the log, which is this process's standard output.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -17,16 +18,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.text import Text
 
+from components.parsed import remembering
 from components.secrecy import scrub
 from flows.base.project import Project, enter, find
 from flows.base.screen import Screen
 from flows.commands import terminal
 from flows.processes import family, journal, leases
+
+if TYPE_CHECKING:
+    from components.config import Recipe
+    from flows.course import Outcome
 
 LAST_SECONDS = family.CLOSING_SECONDS - 0.5  # after so long this process ends itself, before the reaper does
 
@@ -40,6 +46,7 @@ class Task:
     console: Console  # what is printed to it is seen in the terminal
     errors: Console  # the same, on the standard error
     reporter: journal.Writer
+    own_server: bool  # whether Prefect is a temporary server, which is started when it is asked for
 
     @property
     def recipe(self) -> tuple[str, list[str]]:
@@ -48,27 +55,53 @@ class Task:
 
     def check(self) -> None:
         """End with every mistake of the configuration; advice is given and ends nothing."""
-        from flows.run.check import advice, complete
+        from flows.run.check import complete
 
         with terminal.wrong_is_told(self.project, self.errors):
-            for text in advice(complete(self.project, *self.recipe)):
-                self.errors.print(Text.assemble(("!", "yellow"), f" {text}"), soft_wrap=True)
+            self.advise(complete(self.project, *self.recipe))
+
+    def advise(self, settings: Recipe) -> None:
+        """Say what is allowed and seldom meant."""
+        from flows.run.check import advice
+
+        for text in advice(settings):
+            self.errors.print(Text.assemble(("!", "yellow"), f" {text}"), soft_wrap=True)
 
 
 def line(task: Task) -> int:
     """A run of the line."""
-    task.check()
-    wait_for_prefect(task)
-    from flows import line as flow
     from flows.commands.summary import table, where_to_look
 
-    flow.reporting_to(task.reporter)
-    outcome = flow.line(*task.recipe, fresh=task.arguments["fresh"])
+    outcome = _unchanged(task) or _orchestrated(task)
     task.console.print(table(outcome, task.console.width))
     # Not broken into lines: it is copied.
     said = where_to_look(outcome, time.time() - task.arguments["began"])
     task.console.print(said, highlight=False, soft_wrap=True)
     return terminal.REJECTED if outcome.decision.action == "reject" else 0
+
+
+def _unchanged(task: Task) -> Outcome | None:
+    """What the line came to, where it has nothing to do."""
+    if not task.own_server or task.arguments["fresh"]:
+        return None  # a server that stays is to know of every line
+    task.reporter.started("looking at what is done")
+    from flows import idle
+
+    found = idle.found(task.project, *task.recipe)
+    if found is None:
+        return None
+    task.advise(found.settings)
+    return idle.recorded(task.project, task.recipe[0], found, task.reporter)
+
+
+def _orchestrated(task: Task) -> Outcome:
+    """What the line came to, as a flow of Prefect's."""
+    task.check()
+    wait_for_prefect(task)
+    from flows import line as flow
+
+    flow.reporting_to(task.reporter)
+    return flow.line(*task.recipe, fresh=task.arguments["fresh"])
 
 
 def backfill(task: Task) -> int:
@@ -106,12 +139,15 @@ def tune(task: Task) -> int:
 
 
 def wait_for_prefect(task: Task) -> None:
-    """Import the engines while the server starts; return when it answers, to which the supervisor sees."""
+    """Ask for the server, and import the engines while it starts; return when it answers. The supervisor sees to it."""
     from flows.processes.prefect_server import answers
 
+    task.reporter.record(journal.SERVER)
     task.reporter.started("starting the engines")
     import flows.line  # noqa: F401
 
+    gc.freeze()
+    gc.enable()
     while not answers(os.environ["PREFECT_API_URL"]):
         time.sleep(0.1)
 
@@ -121,6 +157,7 @@ WORK: dict[str, Callable[[Task], int]] = {"line": line, "backfill": backfill, "t
 
 def main() -> None:
     """Do what was ordered, tell its exit code, and end at once."""
+    gc.disable()  # until the engines are imported: what imports make stays, and looking through it takes a fifth longer
     descriptor, order = int(sys.argv[1]), json.loads(sys.argv[2])
     reporter = journal.Writer(descriptor)
     interruption = _Interruption()
@@ -136,8 +173,9 @@ def main() -> None:
         with terminal.explained(console, Path(order["log"])):
             project = find()
             enter(project)
-            task = Task(project, order["arguments"], console, errors, reporter)
-            code = _done(WORK[order["kind"]], task, interruption)
+            task = Task(project, order["arguments"], console, errors, reporter, order["own_server"])
+            with remembering(project.state / "cache" / "code.json"):
+                code = _done(WORK[order["kind"]], task, interruption)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else terminal.FAILED
     leases.release()

@@ -137,8 +137,8 @@ def _windows(images: Tensor, views: Views, pad: int, outside: int = 0) -> Tensor
     """
     samples, channels, height, width = images.shape
     corners, flipped = views.corners, views.flipped
-    padded = F.pad(images, (pad, pad, pad, pad), value=outside)
-    both = torch.cat((padded, padded.flip(3))).contiguous().flatten()
+    padded = F.pad(images.contiguous(), (pad, pad, pad, pad), value=outside)
+    both = (torch.cat((padded, padded.flip(3))) if bool(flipped.any()) else padded).flatten()
     rows_high, row_wide = height + 2 * pad, width + 2 * pad
     plane = torch.arange(channels)[:, None] * rows_high  # first row of each channel
     sample = (torch.arange(samples) + flipped * samples)[:, None, None] * channels * rows_high

@@ -1,7 +1,8 @@
 """What a stage may cost: how much worse than what it was made of it may be on the validation split.
 
 A stage that pays more than its allowance stops the line there, with the figures and the key that allows more. What is
-served has a choice instead (`quantize`), and limits of its own on the test split (the gates).
+served has a choice instead (`quantize`), and limits of its own on the test split (the gates). Only `exchange` needs an
+engine.
 """
 
 from __future__ import annotations
@@ -13,13 +14,8 @@ from pydantic import Field
 
 from components.artifacts import Card, Dataset, Model
 from components.compress.ensembling.report import REPORT, EnsembleReport, read_report
-from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
 from components.metrics.metric import SHARE, Metric, recorded
-from components.models.network import load_network
-from components.tasks import registry as tasks
-from components.tasks.asking import ask, primary
-from components.tasks.network import torch_answerer
 
 SAMPLES = 2_000  # of the validation split at most: two accuracies near 0.9 on these are known to 0.9 pp of difference
 
@@ -55,6 +51,12 @@ def exchange(source: Model, stage: Model, dataset: Dataset) -> Exchange:
 
     An ensemble is taken at the word of its report, on the whole split: what was fitted there would flatter it.
     """
+    from components.data.reading.loading import load_split
+    from components.models.network import load_network
+    from components.tasks import registry as tasks
+    from components.tasks.asking import ask, primary
+    from components.tasks.network import torch_answerer
+
     task, report = tasks.of(dataset.card), _report(source)
     samples = load_split(dataset, "validation", limit=None if report else SAMPLES)
 

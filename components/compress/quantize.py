@@ -7,10 +7,9 @@ is measured again, on the test split, by `components.evaluate`; how a graph gets
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,15 +19,16 @@ from components.compress.quantization.choice import Outcome, choose
 from components.compress.quantization.comparing import COMPARED, Made, compared
 from components.compress.quantization.integer import Looked, to_best_int8
 from components.compress.quantization.measuring import difference
+from components.compress.quantization.quantized import Quantized
 from components.compress.quantization.report import CandidateReport, QuantizationReport
-from components.compress.quantization.serving import RuntimeChoice, choose_runtime
+from components.compress.quantization.serving import choose_runtime
 from components.compress.quantization.weights import stored
 from components.compress.quantization.worst import saturating_answerer
 from components.config import QuantizeConfig
 from components.data.reading.loading import Arrays, load_split
 from components.export.errors import require_trained_on
 from components.export.export import describe, export
-from components.files import digest_values, replacing
+from components.files import replacing
 from components.metrics.metric import Metric
 from components.models.network import load_network
 from components.runtimes.execution import open_session
@@ -39,39 +39,6 @@ from components.tasks.asking import ask, primary
 from components.tasks.network import torch_answerer
 
 TrainAware = Callable[[Model], Model]  # a network → the same one, trained on while it feels int8's rounding
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """A folder: `served`, the candidates it was chosen from (`float32`, graph and weights, first), and the report."""
-
-    folder: Path
-    served: Model
-    models: dict[str, Model]
-    report: QuantizationReport
-    runtime: RuntimeChoice  # what executes it
-
-    @property
-    def float32(self) -> Model:
-        return self.models["float32"]
-
-    @property
-    def int8(self) -> Model:
-        """KeyError where int8 was no candidate."""
-        return self.models["int8"]
-
-    @property
-    def digest(self) -> str:
-        return digest_values(
-            {"served": self.served.digest, "float32": self.float32.digest, "report": self.report.digest}
-        )
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Raises ArtifactError naming what is missing."""
-        report = QuantizationReport.read(folder / "quantization.json")
-        models = {each.name: Model.load(folder / each.name) for each in report.candidates}
-        return cls(folder, Model.load(folder / "served"), models, report, RuntimeChoice.read(folder / "runtime.json"))
 
 
 def quantize(

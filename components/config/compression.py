@@ -17,8 +17,10 @@ class EnsembleConfig(Section):
     # hard: share of their votes; stacking: a linear layer on their log-probabilities; boosted: SAMME's vote; soup: one
     # network with the mean of their weights. auto: what has the least log loss on the validation split, at its best
     # temperature, or the simplest that is no worse than that by more than its standard error. Of numbers, likewise by
-    # squared error: soft, weighted and stacking are of the numbers themselves, and there are no votes.
-    combiner: Literal["auto", "soft", "weighted", "hard", "stacking", "boosted", "soup"] = "auto"
+    # squared error: soft, weighted and stacking are of the numbers themselves, and there are no votes. Of boxes:
+    # soft and weighted are of boxes and scores place by place; nms: all boxes, each said once; wbf: weighted box
+    # fusion, which cannot be exported and needs a student, so that auto never takes it.
+    combiner: Literal["auto", "soft", "weighted", "hard", "stacking", "boosted", "soup", "nms", "wbf"] = "auto"
     # Each member is asked about an image's mirror image as well, and says the mean of both: for what is the same in a
     # mirror, and was trained with `flip`. Twice the operations.
     mirror: bool = False

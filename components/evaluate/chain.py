@@ -14,11 +14,11 @@ from typing import Any
 
 from components import machine, texts
 from components.artifacts import Evidence, Figure
-from components.evaluate.pareto import draw
 from components.files import writing
 from components.metrics.metric import SHARE, Metric, change, decimal
 
 MEMBER = "member-"
+FILES = ("chain.json", "chain.md", "pareto.png")  # that `write` leaves
 # Columns; the others say what a stage can do.
 COSTS = ("parameters", "multiply-adds", "size", "runtime", "ms at 1", "images/s at 64")
 
@@ -67,6 +67,8 @@ def markdown(stages: Mapping[str, Evidence], metric: Metric) -> str:
 
 def write(stages: Mapping[str, Evidence], folder: Path, metric: Metric) -> None:
     """`chain.json`, every figure of every stage; `chain.md`, the table; `pareto.png`, accuracy against cost."""
+    from components.evaluate.pareto import draw
+
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Any] = {
         name: {

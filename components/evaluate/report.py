@@ -6,18 +6,28 @@ Only presents what others measured and decided: nothing is computed here but the
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
+import numpy as np
+import numpy.typing as npt
 
 from components import machine, texts
 from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict
-from components.evaluate import plots
+from components.evaluate import doubts, plots, sheets
 from components.files import writing
 from components.metrics.metric import SHARE, shown
-from components.tasks.capabilities import WithConfusion, WithNumbers, WithReliability
+from components.tasks.capabilities import (
+    Crossed,
+    Doubting,
+    WithConfusion,
+    WithMarks,
+    WithNumbers,
+    WithReliability,
+    WithViews,
+)
 from components.tasks.protocol import Task, TaskSpec
 
 COSTS = {
@@ -40,6 +50,8 @@ class ReportData:
     stages: Mapping[str, Evidence] = field(default_factory=dict)  # members, ensemble, student, served: in that order
     verdicts: Sequence[Verdict] = ()
     about: Mapping[str, str] = field(default_factory=dict)  # provenance: data digest, git commit, run …
+    # The pictures `(N, H, W, C)` that the predictions are of; None: none is shown.
+    pictures: Callable[[], npt.NDArray[np.uint8]] | None = None
 
 
 def write_report(data: ReportData, folder: Path) -> Path:
@@ -49,6 +61,17 @@ def write_report(data: ReportData, folder: Path) -> Path:
     sums = task.reliability(data.predictions) if isinstance(task, WithReliability) else None
     numbers = task.compared(data.predictions) if isinstance(task, WithNumbers) else {}
     files = plots.draw(data.evidence, data.predictions.classes, confusion, sums, folder / "plots", numbers)
+    views = task.views(data.predictions) if isinstance(task, WithViews) else ()
+    matrices = {
+        view.title: plots.confusion_matrix(view.counts, view.names) for view in views if isinstance(view, Crossed)
+    }
+    looked = {}
+    if isinstance(task, WithMarks) and data.pictures is not None:
+        looked = sheets.sheets(task, data.predictions, data.pictures)
+    drawn = {
+        name: plots.save(picture, folder / "plots" / f"{name.lower().replace(' ', '-')}.png")
+        for name, picture in {**matrices, **looked}.items()
+    }
     evidence = data.evidence
     stages = data.stages or {"this model": evidence}
     without = f"{evidence.primary}_without_twins"
@@ -63,6 +86,11 @@ def write_report(data: ReportData, folder: Path) -> Path:
             stage_columns=_stage_columns(stages),
             stages=stages,
             plots={name: _data_uri(path) for name, path in files.items()},
+            views=views,
+            drawn={name: _data_uri(path) for name, path in drawn.items()},
+            looked=looked,
+            colours=sheets.CAPTION,
+            doubts=doubts.write(task, data.predictions, folder / doubts.REVIEW) if isinstance(task, Doubting) else (),
             processor=machine.said(evidence.processor) if evidence.processor else "",
             with_twins=evidence.figures.get(WITH_TWINS),
             rejected=[verdict for verdict in data.verdicts if not verdict.passed],
@@ -118,6 +146,13 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
+def _cell(value: str | float) -> str:
+    """Of a table of a task's own: a float is a share."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else shown(value, SHARE)
+
+
 def _stage_columns(stages: Mapping[str, Evidence]) -> list[str]:
     primary = next(iter(stages.values())).primary
     wanted = (primary, "calibration_error", "size_bytes", "latency_ms", "throughput_64")
@@ -138,5 +173,5 @@ def _environment(words: Words) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": words.number, "interval": words.interval, "meaning": words.meaning}
-    environment.filters |= {"readable": readable, "shown": shown, "between": words.between}
+    environment.filters |= {"readable": readable, "shown": shown, "between": words.between, "cell": _cell}
     return environment

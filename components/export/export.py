@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from components.artifacts import Model, ModelCard, write_model
 from components.export.errors import CompressionError
+from components.models.ensemble import Ensemble
 from components.models.network import load_network
 from components.models.preprocessing import nothing, preprocess
 from components.models.registry import Network
@@ -39,6 +40,12 @@ class Deployable(nn.Module):
     """N inputs as arrays → what the task answers and, where the network has one, `embedding` (N, D)."""
 
     def __init__(self, network: nn.Module, task: Task) -> None:
+        """Raises CompressionError for an ensemble whose fusion no graph says."""
+        if isinstance(network, Ensemble) and not network.fusion.exported:
+            raise CompressionError(
+                f"{type(network.fusion).__name__}: expected a fusion that can be exported, received one that is a "
+                f"teacher alone; have a student"
+            )
         super().__init__()
         self.network = network
         self.task = task

@@ -186,14 +186,14 @@ def _decode_mask(content: bytes | None) -> Pixels | None:
         return None
 
 
-def place_mask(mask: Pixels, placing: decoding.Placing) -> Pixels:
-    """`(H, W)` classes where their picture goes, 0 around it; each pixel takes the class of the nearest."""
+def place_mask(mask: Pixels, placing: decoding.Placing, around: int = 0) -> Pixels:
+    """`(H, W)` classes where their picture goes, `around` it that value; each pixel takes the class of the nearest."""
     width, height = placing.whole
     if mask.shape == (height, width):
         return mask
     left, top, right, bottom = placing.covers
     part = Image.fromarray(mask).resize((right - left, bottom - top), Image.Resampling.NEAREST, box=placing.taken)
-    placed = np.zeros((height, width), dtype=np.uint8)
+    placed = np.full((height, width), around, dtype=np.uint8)
     placed[top:bottom, left:right] = np.asarray(part)
     return placed
 

@@ -113,6 +113,31 @@ def recall_at(judged: Matches, weights: Floats, precision: float = PRECISION, am
     return shares
 
 
+def best_score(judged: Matches) -> float:
+    """The score from which on answers are best taken: where F1 at overlap .5 is greatest; 1 where nothing is right."""
+    found = judged.found
+    score, right, counted = found["score"], found["hits"] & 1 == 1, found["passed"] & 1 == 0
+    ends = np.append(score[1:] != score[:-1], True)[: len(score)]
+    there = int((judged.truths["counts"] & 1).sum())
+    f1 = np.where(ends, 2.0 * np.cumsum(right) / np.maximum(np.cumsum(counted) + there, 1), 0.0)
+    return float(score[f1.argmax()]) if f1.any() else 1.0
+
+
+def image_f1(judged: Matches, score: float) -> Floats:
+    """F1 of each image `(N,)` with answers of `score` and above, mean over the overlaps.
+
+    NaN where nothing is said and nothing is there. `score` is compared as scores are stored.
+    """
+    found, truths = judged.found, judged.truths
+    said = found["score"] >= np.float32(score)
+    hits = _flags(found["hits"], 0).mean(axis=0)
+    right = np.bincount(found["image"][said], hits[said], minlength=judged.samples)
+    counted = np.bincount(found["image"][said & (found["passed"] & 1 == 0)], minlength=judged.samples)
+    all_ = counted + np.bincount(truths["image"][truths["counts"] & 1 == 1], minlength=judged.samples)
+    shares: Floats = np.divide(2.0 * right, all_, out=np.full(judged.samples, np.nan), where=all_ > 0)
+    return shares
+
+
 def figures(judged: Matches, weights: Floats) -> dict[str, Floats]:
     """All classes and sizes together, `(B,)` each.
 

@@ -22,6 +22,7 @@ Sizes = Mapping[str, tuple[float, float]]  # name → least and largest area, bo
 
 THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)  # overlaps from which on a truth counts as found; bits count in them
 SIZES: Sizes = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, math.inf)}  # COCO's, in px²
+SIDES = ("left", "top", "right", "bottom")
 MOST = 100  # detections of one class that are judged in an image, those of the highest scores
 TOUCHED = 0.1  # overlap below which a detection has nothing to do with a truth (Bolya et al. 2020)
 FAULTS = ("misplaced", "mislabelled", "duplicate", "background", "both")  # what `fault` numbers; −1 where there is none
@@ -91,14 +92,14 @@ def rows(
     `answer`: `boxes` `(N, K, 4)`, and `scores` (at least 0), `labels` and `valid` `(N, K)`; `targets` `(N, M, 7)`:
     label (−1 for none), left, top, right, bottom, ignored, visible share. The columns are lists of structs:
 
-    - `found`, by falling score: `score`; `label`; `area`; `hits` (bit t: it found a truth at the threshold t; bit
-      10·s + t: the same where only truths of the s-th size count); `passed` (bits as these: it is left out of account,
-      for it lies on an ignored truth, or found none and is of another size); `truth`: at the first threshold, the place
-      in `truths` of the one it found or took for another class, −1 for none, −2 for an ignored one; `fault`: its place
-      in `FAULTS`.
-    - `truths`, as stored: `label`; `area`; `visible`; `ignored`; `counts` (bit 0: it is not ignored; bit s: and of the
-      s-th size); `score`: of the best detection that found it at the first threshold, −1 for none; `near`: of the best
-      that was misplaced or mislabelled on it, −1 for none.
+    - `found`, by falling score: `left`, `top`, `right`, `bottom`; `score`; `label`; `area`; `hits` (bit t: it found a
+      truth at the threshold t; bit 10·s + t: the same where only truths of the s-th size count); `passed` (bits as
+      these: it is left out of account, for it lies on an ignored truth, or found none and is of another size); `truth`:
+      at the first threshold, the place in `truths` of the one it found or took for another class, −1 for none, −2 for
+      an ignored one; `fault`: its place in `FAULTS`.
+    - `truths`, as stored: `left`, `top`, `right`, `bottom`; `label`; `area`; `visible`; `ignored`; `counts` (bit 0: it
+      is not ignored; bit s: and of the s-th size); `score`: of the best detection that found it at the first threshold,
+      −1 for none; `near`: of the best that was misplaced or mislabelled on it, −1 for none.
 
     At most 100 detections of a class are judged in an image, as COCO does; the others are not in the columns.
     Raises ValueError for more sizes than there are bits for.
@@ -139,6 +140,7 @@ def rows(
     return {
         "found": _lists(
             valid,
+            **_sides(boxes),
             score=(scores, np.float32),
             label=(labels, np.int16),
             area=(areas, np.float32),
@@ -149,6 +151,7 @@ def rows(
         ),
         "truths": _lists(
             there,
+            **_sides(truth_boxes),
             label=(truth_labels, np.int16),
             area=(truth_areas, np.float32),
             visible=(targets[..., 6], np.float32),
@@ -158,6 +161,23 @@ def rows(
             near=(_best(scores, nearest, misplaced | mislabelled, there.shape), np.float32),
         ),
     }
+
+
+def likelihoods(answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    """How sure an answer is of what is there, and of there being nothing else: `(N, M)` and `(N,)`, in [0, 1].
+
+    Of a truth the mean over the thresholds of the score of what found it, 0 where nothing did; of an image the product
+    over all detections that found nothing of 1 less their score. `answer` and `targets` are those of `rows`.
+    """
+    boxes, scores, labels, valid = _by_score(answer)
+    there, ignored = targets[..., 0] >= 0, targets[..., 5] > 0
+    may = valid[:, :, None] & there[:, None] & (labels[:, :, None] == targets[:, None, :, 0])
+    matched = match(iou(boxes, targets[..., 1:5], ignored) * may, ignored[:, None], ignored, THRESHOLDS)[:, 0]
+    found = np.zeros((len(targets), len(THRESHOLDS), targets.shape[1]))
+    image, level, place = np.nonzero(matched >= 0)
+    np.maximum.at(found, (image, level, matched[image, level, place]), scores[image, place])
+    nothing: Floats = np.where(valid & (matched[:, 0] < 0), 1.0 - scores, 1.0).prod(axis=1)
+    return found.mean(axis=1), nothing
 
 
 def _by_score(answer: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], Floats, Ints, Bools]:
@@ -202,6 +222,10 @@ def _bits(flags: Bools) -> Ints:
     powers = 1 << np.arange(flags.shape[1] * flags.shape[2]).reshape(flags.shape[1:3])
     bits: Ints = np.tensordot(flags, powers, axes=([1, 2], [0, 1]))
     return bits
+
+
+def _sides(boxes: npt.NDArray[Any]) -> dict[str, tuple[npt.NDArray[Any], type]]:
+    return {name: (boxes[..., place], np.float32) for place, name in enumerate(SIDES)}
 
 
 def _lists(which: Bools, **columns: tuple[npt.NDArray[Any], type]) -> pa.ListArray:

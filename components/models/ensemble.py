@@ -2,7 +2,8 @@
 
 Of probabilities, a fusion takes the members' logits and gives log-probabilities, which any consumer of logits can take:
 their softmax are the probabilities meant. Of numbers, it takes and gives V values, then V ends of their intervals, then
-V other ends. A fusion's figures are part of its state; how they are found is `components.compress`'s business.
+V other ends. Of boxes, it takes and gives priors, boxes and logits of L places, as detectors do. A fusion's figures are
+part of its state; how they are found is `components.compress`'s business.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from components.models.forms import LEAST_SCORE
+from components.models.parts.fusing import fused
+from components.models.parts.suppression import found
 from components.models.registry import Network
 
-Fuses = Literal["probabilities", "numbers"]  # what members say
+Fuses = Literal["probabilities", "numbers", "boxes"]  # what members say
 
 LEAST = 1e-12  # what stands for a probability of 0 where its logarithm is taken
 
@@ -52,13 +56,33 @@ def in_order(outputs: Tensor) -> Tensor:
     return torch.stack((value, torch.minimum(one, other), torch.maximum(one, other)), dim=2)
 
 
-MEANS: dict[Fuses, Callable[[Tensor, Tensor], Tensor]] = {"probabilities": mean_probability, "numbers": mean_numbers}
+def mean_boxes(outputs: Tensor, weights: Tensor) -> Tensor:
+    """`(K, N, L, 8 + C)` of the same places, `(K,)` weights that sum to 1 → `(N, L, 8 + C)`: the mean at each place.
+
+    The score of a class is the mean of the members' scores. A box counts as much as its member is sure that there is
+    anything at all: what a member says where it sees nothing is no box.
+    """
+    priors, boxes, logits = torch.split(outputs.float(), [4, 4, outputs.shape[3] - 8], dim=3)
+    logs = weights.float().clamp_min(LEAST).log().view(-1, 1, 1, 1)
+    yes, no = (torch.nn.functional.logsigmoid(each) + logs for each in (logits, -logits))
+    share = torch.softmax(yes.amax(dim=3, keepdim=True), dim=0)
+    mean = torch.logsumexp(yes, dim=0) - torch.logsumexp(no, dim=0)
+    return torch.cat([priors[0], (boxes * share).sum(dim=0), mean], dim=2)
+
+
+MEANS: dict[Fuses, Callable[[Tensor, Tensor], Tensor]] = {
+    "probabilities": mean_probability,
+    "numbers": mean_numbers,
+    "boxes": mean_boxes,
+}
 
 
 class Fusion(nn.Module):
-    """Of K members that give C outputs each: `(K, N, C, …)` → `(N, C, …)`."""
+    """Of K members that give C outputs each: `(K, N, C, …)` → `(N, C, …)`; of boxes `(K, N, L, 8 + C)`."""
 
     fuses: ClassVar[Fuses] = "probabilities"
+    exported: ClassVar[bool] = True  # whether it can be written as a graph of fixed shapes
+    unlike: ClassVar[bool] = False  # whether members may say boxes at other places each: K of them rather than a stack
 
     def __init__(self, members: int, outputs: int, learners: int) -> None:
         super().__init__()
@@ -175,6 +199,56 @@ def learned_values(outputs: Tensor, learners: int) -> Tensor:
     return values.view(learners, values.shape[0] // learners, *values.shape[1:]).mean(dim=1)
 
 
+class MeanBoxes(Fusion):
+    """Soft voting of detectors, place by place, under weights `(K,)` that sum to 1."""
+
+    fuses: ClassVar[Fuses] = "boxes"
+    weights: Tensor
+
+    def __init__(self, members: int, outputs: int, learners: int) -> None:
+        super().__init__(members, outputs, learners)
+        self.register_buffer("weights", torch.full((members,), 1.0 / members))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return mean_boxes(outputs, self.weights)
+
+
+class AllBoxes(Fusion):
+    """All that the members say, of which the suppression in the answer leaves each box once, as the surest says it.
+
+    Of the places of all of them those are kept that say most, as many as one member has.
+    """
+
+    fuses: ClassVar[Fuses] = "boxes"
+    unlike: ClassVar[bool] = True
+
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor:
+        every = torch.cat([each.float() for each in outputs], dim=1)
+        _, places = every[..., 8:].amax(dim=2).topk(outputs[0].shape[1], dim=1)
+        return every.gather(1, places.unsqueeze(2).expand(-1, -1, every.shape[2]))
+
+
+class FusedBoxes(Fusion):
+    """Weighted box fusion (Solovyev et al. 2021) of what each member answers, in place of suppression.
+
+    It goes from box to box, so that no graph of a sensible size says it: it is a teacher, and not what is served.
+    """
+
+    fuses: ClassVar[Fuses] = "boxes"
+    exported: ClassVar[bool] = False
+    unlike: ClassVar[bool] = True
+
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor:
+        answers = [found(each[..., 4:8], each[..., 8:], LEAST_SCORE) for each in outputs]
+        boxes, scores, labels, _ = (torch.cat(parts, dim=1) for parts in zip(*answers, strict=True))
+        boxes, scores, labels = fused(boxes, scores, labels, len(answers), most=answers[0][0].shape[1])
+        left, top, right, bottom = boxes.unbind(dim=2)
+        priors = torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=2)
+        own = labels.unsqueeze(2) == torch.arange(outputs[0].shape[2] - 8, device=labels.device)
+        logits = torch.where(own, torch.logit(scores, eps=LEAST).unsqueeze(2), math.log(LEAST))
+        return torch.cat([priors, boxes, logits], dim=2)
+
+
 FUSIONS: dict[str, type[Fusion]] = {
     "mean_probability": MeanProbability,
     "vote_share": VoteShare,
@@ -182,6 +256,9 @@ FUSIONS: dict[str, type[Fusion]] = {
     "stacked": Stacked,
     "mean_numbers": MeanNumbers,
     "stacked_numbers": StackedNumbers,
+    "mean_boxes": MeanBoxes,
+    "all_boxes": AllBoxes,
+    "fused_boxes": FusedBoxes,
 }
 
 
@@ -233,4 +310,5 @@ class Ensemble(nn.Module):
         return torch.cat([cast(Network, member).embed(images) for member in self.members], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.fusion(torch.stack([member(images) for member in self.members]))  # type: ignore[no-any-return]
+        said = [member(images) for member in self.members]
+        return cast(Tensor, self.fusion(said if self.fusion.unlike else torch.stack(said)))

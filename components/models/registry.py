@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from components.artifacts import Head, ImageSpec, InputSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.members import FAMILIES
+from components.models.forms import VECTOR
 from components.models.narrowing import narrow
 from components.models.parts.arguments import wrong_arguments
 from components.models.parts.layers import Parts
@@ -65,16 +66,13 @@ EntryPoint = TypeVar("EntryPoint", bound=Callable[..., nn.Module])
 _entries: dict[str, Callable[..., nn.Module]] = {}
 _gives: dict[str, str] = {}
 _takes: dict[str, str] = {}
-# What a network gives: (N, K), (N, K, H, W), or (N, L, 8 + K): of each of L places a prior box (centre, width, height)
-# and the box that is said (left, top, right, bottom), both in pixels and float32, and a logit per class.
-VECTOR, MAP, BOXES = "vector", "map", "boxes"
 
 
 def register(name: str, *, gives: str = VECTOR, takes: str = "image") -> Callable[[EntryPoint], EntryPoint]:
     """Add an entry point `(inputs: InputSpec, outputs: int, **arguments) -> nn.Module`; a name in use raises.
 
-    `gives` is the form of its outputs: `VECTOR`, `MAP`, `BOXES`, or what the family alone gives. `takes` is the kind of
-    input that it is for.
+    `gives` is the form of its outputs: one of `forms`, or what the family alone gives. `takes` is the kind of input
+    that it is for.
 
     One that has an argument `parts: Parts` takes the arguments that all compact networks share.
     """

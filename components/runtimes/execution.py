@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from components.artifacts import ArtifactError, Card, Model
 from components.runtimes import onnxruntime as engine
@@ -184,6 +183,8 @@ def compare_calls(
 
 def executed_kernels(path: Path) -> dict[str, int]:
     """Operator → count in the graph as ONNX Runtime executes it, after its fusions for this machine."""
+    import onnx
+
     with TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
         open_session(path, 1, optimized=optimized)

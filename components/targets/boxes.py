@@ -84,7 +84,9 @@ class Boxes(Plain):
         labels = np.where(known, np.append(lookup, UNKNOWN)[np.where(known, boxes.labels, -1)], boxes.labels)
         return replace(boxes, labels=labels).stored(~known | (labels != UNKNOWN))
 
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
+    def fitted(
+        self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit, about: Mapping[str, Any]
+    ) -> pa.Array:
         """Boxes go with their picture where they all lie in it; what a crop leaves less than `LEFT` of is gone."""
         boxes = flat(column)
         placings = [place(size if own is None else own, size, fit) for own in pictures]

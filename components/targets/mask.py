@@ -79,10 +79,13 @@ class Mask(Plain):
             pa.binary(),
         )
 
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
-        """Around a picture that does not fill its new size is background."""
+    def fitted(
+        self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit, about: Mapping[str, Any]
+    ) -> pa.Array:
+        """Around a picture that does not fill its new size is background, or what is ignored, where anything is."""
+        around = ignored_of(about) or 0
         return _stored(
-            _of_size(mask, own, size, fit) for mask, own in zip(png.decode_masks(column), pictures, strict=True)
+            _of_size(mask, own, size, fit, around) for mask, own in zip(png.decode_masks(column), pictures, strict=True)
         )
 
     def record(
@@ -205,11 +208,11 @@ def _stored(masks: Iterable[png.Pixels | None]) -> pa.Array:
     return pa.array([None if mask is None else png.encode(mask[None])[0].as_py() for mask in masks], pa.binary())
 
 
-def _of_size(mask: png.Pixels | None, own: Size | None, size: Size, fit: Fit) -> png.Pixels | None:
+def _of_size(mask: png.Pixels | None, own: Size | None, size: Size, fit: Fit, around: int) -> png.Pixels | None:
     if mask is None or own not in (None, mask.shape[::-1]):
         return mask
     height, width = mask.shape
-    return png.place_mask(mask, decoding.place((width, height), size, fit))
+    return png.place_mask(mask, decoding.place((width, height), size, fit), around)
 
 
 def _digests(masks: pa.Array, classes: tuple[str, ...] | None) -> Iterator[bytes | None]:

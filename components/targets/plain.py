@@ -38,7 +38,9 @@ class Plain:
     def measures(self, column: pa.Array, about: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
         return {}
 
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
+    def fitted(
+        self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit, about: Mapping[str, Any]
+    ) -> pa.Array:
         return column
 
     def record(

@@ -106,10 +106,13 @@ class TargetKind(Protocol):
         """
         ...
 
-    def fitted(self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit) -> pa.Array:
+    def fitted(
+        self, column: pa.Array, pictures: Iterable[Size | None], size: Size, fit: Fit, about: Mapping[str, Any]
+    ) -> pa.Array:
         """The targets of pictures that are brought from their own sizes (None: it is no picture) to `size`.
 
-        `fit` says how, and `components.decoding.place` where each then lies.
+        `fit` says how, and `components.decoding.place` where each then lies; `about` is what the source says about its
+        targets.
 
         A target that does not go with its picture stays as it is, for validation to name.
         """

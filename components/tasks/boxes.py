@@ -21,6 +21,7 @@ class Truths:
     labels: Tensor  # (N, M) int64, 0 where there is none
     learnt: Tensor  # (N, M) bool
     ignored: Tensor  # (N, M) bool: neither learnt nor judged
+    sure: Tensor  # (N, M) how sure it is that there is each: 1 where somebody has labelled it
 
 
 class Moves(Protocol):
@@ -40,7 +41,8 @@ def truths_of(targets: Tensor, classes: int) -> Truths:
     """The parts of targets; a label past the last class is taken for the last."""
     targets = targets.float()
     labels, ignored = targets[..., 0].long(), targets[..., 5] > 0.5
-    return Truths(targets[..., 1:5], labels.clamp(0, classes - 1), (labels >= 0) & ~ignored, (labels >= 0) & ignored)
+    learnt, spared, sure = (labels >= 0) & ~ignored, (labels >= 0) & ignored, torch.ones_like(targets[..., 0])
+    return Truths(targets[..., 1:5], labels.clamp(0, classes - 1), learnt, spared, sure)
 
 
 def moved(targets: Tensor, transform: Moves) -> Tensor:

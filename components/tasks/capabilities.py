@@ -6,20 +6,23 @@ the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from components.artifacts import Predictions
-from components.augment.policy import Move, Transform, still
 from components.config import ImbalanceConfig
-from components.models.ensemble import Fuses
 from components.tasks.answers import Answers
 from components.tasks.protocol import Batch, Ignoring
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.augment.policy import Move, Transform
+    from components.models.ensemble import Fuses
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,6 +83,99 @@ class WithNumbers(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A table for people: cells are texts, or numbers that are shares (float) or counts (int)."""
+
+    title: str
+    says: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | float | int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """What is taken for what, where not all of it is of a class: counts `(R, R)` of what `names` name, row = target."""
+
+    title: str
+    says: str
+    names: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+
+
+View = Listed | Crossed
+
+
+@runtime_checkable
+class WithViews(Protocol):
+    """Answers of which there is more to be shown than all tasks' have."""
+
+    def views(self, predictions: Predictions) -> Sequence[View]:
+        """In the order in which they are to be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A sample that is worth a look."""
+
+    sheet: str  # samples of one sheet are shown together,
+    line: str  # those of one line beside each other
+    row: int  # of the predictions
+    says: str
+    least: float  # the score from which on an answer counts here
+    part: int | None = None  # which of the row's answers, or truths, is to be looked at; None: the whole picture
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A rectangle over a picture."""
+
+    sides: tuple[float, float, float, float]  # left, top, right, bottom in pixels
+    kind: Literal["truth", "right", "wrong", "missed"]
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What is drawn over a picture, and which part of it is shown; None: all."""
+
+    marks: tuple[Mark, ...]
+    window: tuple[float, float, float, float] | None = None
+
+
+@runtime_checkable
+class WithMarks(Protocol):
+    """Answers that can be drawn over their pictures."""
+
+    def looked_at(self, predictions: Predictions) -> Sequence[Looked]:
+        """Samples that show best what the answers are like, sheet by sheet and line by line."""
+        ...
+
+    def marked(self, looked: Looked, predictions: Predictions) -> Marked:
+        """What is drawn over one of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A label that is probably wrong, or not there."""
+
+    row: int  # of the predictions
+    finding: str
+    score: float  # greater is worse; what it means is the finding's own
+    says: str  # a sentence for people
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """Answers by which labels that were not learnt from can be doubted."""
+
+    def doubts(self, predictions: Predictions) -> Sequence[Doubt]:
+        """In the order in which they deserve a look."""
+        ...
+
+
 @runtime_checkable
 class Deciding(Protocol):
     """Answers that are decisions, which two executions take alike or not."""
@@ -110,12 +206,13 @@ class SeveralLosses(Protocol):
 class Told:
     """What combining needs of an answer for N samples of U scored units each: one a label, H·W a mask, V of V values.
 
-    Of probabilities `units` are those given to the truths; of numbers, how far the answers are above the truths, in
-    deviations.
+    Of boxes, one an object that may be there, and the last one that there is nothing else. Of probabilities and boxes
+    `units` are those given to the truths; of numbers, how far the answers are above the truths, in deviations.
     """
 
     units: Floats  # (N, U)
-    answered: npt.NDArray[Any]  # (N, U) the classes; of numbers, the values, in deviations from the mean
+    # (N, U) the classes; of numbers, the values, in deviations from the mean; of boxes, whether the unit is right.
+    answered: npt.NDArray[Any]
     # (N, C) as a fusion takes it: log-probabilities, or numbers; None where a split of them is too much to be held.
     fusible: npt.NDArray[np.float32] | None
     # (N, U) which units have a truth; None where all have. Of others the likelihood is 1, so that they cost nothing.
@@ -157,6 +254,8 @@ class Moving(Protocol):
 
 def moves(task: object) -> Move:
     """How a task's targets follow their images."""
+    from components.augment.policy import still
+
     return task.moved if isinstance(task, Moving) else still
 
 
@@ -204,6 +303,9 @@ SAYS = {  # each capability, and what can be done with a task that has it
     WithConfusion: "confusion of classes",
     WithReliability: "calibration",
     WithNumbers: "plots of answers against truths",
+    WithViews: "tables of what goes wrong",
+    WithMarks: "pictures of answers beside truths",
+    Doubting: "labels that are doubted after training",
     Deciding: "agreement of two executions",
     Ignoring: "parts that are neither learnt nor judged (source.ignore)",
     SeveralLosses: "a choice of losses (training.loss)",

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from components.artifacts import Predictions
 from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
-from components.models.registry import VECTOR
+from components.models.forms import VECTOR
 from components.targets import class_
 from components.tasks.answers import Answers
+from components.tasks.capabilities import Doubt
 from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import CALIBRATION_ERROR, OneLabel, cross_entropy, outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,6 +88,28 @@ class Classification(OneLabel):
         target, prediction, scores = _columns(predictions)
         sums: Floats = calibration.bin_sums(scores.max(axis=1), prediction == target).sum(axis=0)
         return sums
+
+    def doubts(self, predictions: Predictions) -> Sequence[Doubt]:
+        """Confident learning (Northcutt et al. 2021): what looks like another class as surely as its own samples do."""
+        target, _, scores = _columns(predictions)
+        usual = np.full(len(predictions.classes), np.inf)
+        for label in np.unique(target):
+            usual[label] = scores[target == label, label].mean()
+        likely = np.where(scores >= usual, scores, -1.0)
+        samples, other = np.arange(len(target)), likely.argmax(axis=1)
+        margin = scores[samples, other] - scores[samples, target]
+        doubted = np.flatnonzero((likely.max(axis=1) >= 0) & (other != target))
+        names = predictions.classes
+        return [
+            Doubt(
+                row=int(one),
+                finding="label-noise",
+                score=float(margin[one]),
+                says=f"labelled {names[target[one]]} ({scores[one, target[one]]:.1%} probable), looks like "
+                f"{names[other[one]]} ({scores[one, other[one]]:.0%})",
+            )
+            for one in doubted[np.argsort(-margin[doubted], kind="stable")]
+        ]
 
     def likelihoods(self, answer: Answers, targets: npt.NDArray[Any]) -> Floats:
         return np.asarray(answer["probabilities"][np.arange(len(targets)), targets], dtype=np.float64)

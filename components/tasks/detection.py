@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from components.artifacts import DatasetCard, Head, Predictions
 from components.metrics import average_precision, detection
 from components.metrics.metric import Metric
-from components.models.parts.boxes import generalized_overlaps
-from components.models.parts.suppression import found
-from components.models.registry import BOXES
+from components.models.forms import BOXES, LEAST_SCORE
 from components.targets.boxes import TARGET
+from components.tasks import detection_views
 from components.tasks.answers import Answers
-from components.tasks.boxes import Moves, moved
-from components.tasks.matching import BOX_WEIGHT, losses, said
+from components.tasks.capabilities import Doubt, Looked, Marked, Told, View
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.models.ensemble import Fuses
+    from components.tasks.boxes import Moves
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_SCORE = 0.02  # of what is answered: twice what an untrained network says of every place
 HIDDEN = {"recall_hidden": (-np.inf, 0.5)}  # of an object, how much of it is visible at most
 
 
@@ -53,6 +53,8 @@ class Detection:
         ),
     )
     gives = BOXES
+    fuses: ClassVar[Fuses] = "boxes"
+    combiners: ClassVar[frozenset[str]] = frozenset({"soft", "weighted", "nms", "wbf", "soup"})
 
     def head(self, card: DatasetCard) -> Head:
         """One logit per class and place, beside its box."""
@@ -62,10 +64,14 @@ class Detection:
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """The mean of the images' losses (`matching.losses`); qualities are soft already, and nothing is smoothed."""
+        from components.tasks.matching import BOX_WEIGHT, losses
+
         classes, boxes = (_mean(each, outputs) for each in losses(outputs, batch.targets))
         return {"loss": classes + BOX_WEIGHT * boxes, "class_loss": classes.detach(), "box_loss": boxes.detach()}
 
     def each(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        from components.tasks.matching import BOX_WEIGHT, losses
+
         classes, boxes = losses(outputs, batch.targets)
         return classes + BOX_WEIGHT * boxes
 
@@ -74,23 +80,40 @@ class Detection:
 
         Scores count by the larger of both, boxes by the teacher's best one (Zheng et al. 2022): what it says of places
         that show nothing is not worth copying. As of the loss, the mean over images of sums in parts of the scores'.
+
+        A teacher that says boxes at other places than the student (other strides, boxes that are fused) is copied by
+        what it finds (`copied`), for which a temperature means nothing.
         """
+        from components.models.parts.boxes import generalized_overlaps
+        from components.models.parts.suppression import found
+        from components.tasks.matching import BOX_WEIGHT, copied, said
+
         own, other = said(student), said(teacher)
-        sure, ours = torch.sigmoid(other.logits), torch.sigmoid(own.logits.detach())
-        soft = torch.sigmoid(other.logits / temperature)
+        if own.priors.shape != other.priors.shape or not own.priors.equal(other.priors):
+            classes, boxes = (
+                _mean(each, student) for each in copied(student, *found(other.boxes, other.logits, LEAST_SCORE))
+            )
+            return classes + BOX_WEIGHT * boxes
+        sure, ours = other.logits.sigmoid(), own.logits.detach().sigmoid()
+        soft = (other.logits / temperature).sigmoid()
         apart = _cross_entropy(own.logits / temperature, soft) - _cross_entropy(other.logits / temperature, soft)
-        scores = (apart * torch.maximum(sure, ours)).sum(dim=(1, 2)) * temperature**2
+        scores = (apart * sure.maximum(ours)).sum(dim=(1, 2)) * temperature**2
         weight = sure.amax(dim=2)
         boxes = ((1.0 - generalized_overlaps(own.boxes, other.boxes)) * weight).sum(dim=1)
         return _mean((scores + BOX_WEIGHT * boxes) / weight.sum(dim=1).clamp_min(1.0), student)
 
     def moved(self, targets: Tensor, transform: Moves) -> Tensor:
+        from components.tasks.boxes import moved
+
         return moved(targets, transform)
 
     # -- answered -----------------------------------------------------------------------------------------------------
 
     def answer(self, outputs: Tensor) -> dict[str, Tensor]:
         """`(N, L, 8 + C)` → `boxes` (N, K, 4) in pixels, `scores`, `labels`, `valid` (N, K), the best first."""
+        from components.models.parts.suppression import found
+        from components.tasks.matching import said
+
         told = said(outputs)
         names = (output.name for output in self.spec.outputs)
         return dict(zip(names, found(told.boxes, told.logits, LEAST_SCORE), strict=True))
@@ -116,6 +139,17 @@ class Detection:
     def rows(self, answer: Mapping[str, npt.NDArray[Any]], targets: npt.NDArray[Any]) -> Columns:
         return dict(detection.rows(answer, targets))
 
+    def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
+        """How sure each object was found, at least by what is not answered, and how sure nothing else was.
+
+        What fusions take are raw outputs: members are asked again under each.
+        """
+        found, nothing = detection.likelihoods(answer, targets)
+        judged = (targets[..., 0] >= 0) & (targets[..., 5] <= 0)
+        found = np.where(judged, np.maximum(found, LEAST_SCORE), 1.0)
+        units = np.concatenate([found, nothing[:, None]], axis=1)
+        return Told(units, units > 0.5, None, np.append(judged, np.ones((len(judged), 1), bool), axis=1))
+
     def measure(self, predictions: Predictions, weights: Floats) -> dict[str, Floats]:
         judged = average_precision.matches(predictions)
         figures = average_precision.figures(judged, weights)
@@ -129,6 +163,18 @@ class Detection:
             for index, name in enumerate(predictions.classes)
         }
 
+    def views(self, predictions: Predictions) -> Sequence[View]:
+        return detection_views.views(predictions)
+
+    def looked_at(self, predictions: Predictions) -> Sequence[Looked]:
+        return detection_views.looked_at(predictions)
+
+    def marked(self, looked: Looked, predictions: Predictions) -> Marked:
+        return detection_views.marked(looked, predictions)
+
+    def doubts(self, predictions: Predictions) -> Sequence[Doubt]:
+        return detection_views.doubts(predictions)
+
 
 TASK = Detection()
 
@@ -139,4 +185,6 @@ def _mean(each: Tensor, outputs: Tensor) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, probabilities: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
     return F.binary_cross_entropy_with_logits(logits, probabilities, reduction="none")

@@ -48,9 +48,9 @@ def said(outputs: Tensor) -> Said:
 def assign(told: Said, truths: Truths) -> Assigned:
     """What the places learn of the truths.
 
-    A place learns one object at most: of those that choose it, the one that it overlaps most. Its quality is its
-    alignment in parts of the object's best, times the object's best overlap: the best place is to score as well as it
-    lies. An object without a place inside is learnt by the nearest one.
+    A place learns one object at most: of those that choose it, the one that it overlaps most, as far as that is sure.
+    Its quality is its alignment in parts of the object's best, times the object's best overlap: the best place is to
+    score as well as it lies. An object without a place inside is learnt by the nearest one.
     """
     inside = _inside(told.priors, truths.boxes)  # (N, M, L)
     candidates = (inside | _nearest(told.priors, truths.boxes, inside)) & truths.learnt.unsqueeze(2)
@@ -59,10 +59,11 @@ def assign(told: Said, truths: Truths) -> Assigned:
     score = torch.sigmoid(told.logits).transpose(1, 2).gather(1, labels)
     alignment = score**SCORE * overlap**OVERLAP * candidates
     chosen = candidates & _among_best(alignment)
-    rival, owner = torch.where(chosen, overlap, -1.0).max(dim=1, keepdim=True)  # (N, 1, L)
+    rival, owner = torch.where(chosen, overlap * truths.sure.unsqueeze(2), -1.0).max(dim=1, keepdim=True)  # (N, 1, L)
     chosen &= torch.arange(inside.shape[1], device=owner.device).view(1, -1, 1) == owner
     best, most = (torch.where(chosen, each, 0.0).amax(dim=2, keepdim=True) for each in (alignment, overlap))
     worth = torch.where(chosen, alignment / best.clamp_min(torch.finfo(best.dtype).tiny) * most, 0.0)
+    worth = worth * truths.sure.unsqueeze(2)
     place = worth.gather(1, owner).transpose(1, 2)  # (N, L, 1)
     classes = torch.arange(told.logits.shape[2], device=owner.device)
     own = labels.gather(1, owner).transpose(1, 2) == classes
@@ -88,7 +89,20 @@ def losses(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     300 steps on scenes of two shapes .69, .99 and .99, after 400 on crowded ones of four .31, .18 and .54.
     """
     told = said(outputs)
-    found = assign(told, truths_of(targets, told.logits.shape[2]))
+    return _costs(told, assign(told, truths_of(targets, told.logits.shape[2])))
+
+
+def copied(outputs: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """The same losses for what another detector finds, `(N, K, 4)` and `(N, K)`, in place of truths.
+
+    A box is learnt as far as the other is sure of it: the best place is to score as it lies, times the other's score.
+    """
+    told = said(outputs)
+    truths = Truths(boxes, labels.clamp_min(0), valid, torch.zeros_like(valid), scores)
+    return _costs(told, assign(told, truths))
+
+
+def _costs(told: Said, found: Assigned) -> tuple[Tensor, Tensor]:
     entropy = F.binary_cross_entropy_with_logits(told.logits, found.quality, reduction="none")
     weight = found.quality.sum(dim=2)
     focus = torch.where(weight.unsqueeze(2) > 0.0, 1.0, torch.sigmoid(told.logits.detach()) ** FOCUS)

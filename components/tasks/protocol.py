@@ -2,7 +2,8 @@
 
 A task is a stateless value. Networks go from images `(N, C, H, W)`, float in [0, 1], to raw outputs; `answer` turns
 those into what is served. Everything that judges (quality, fairness, gates) reads `Predictions` rows that the task
-makes from an answer, so a PyTorch network and an int8 graph are judged by the same code.
+makes from an answer, so a PyTorch network and an int8 graph are judged by the same code. Methods that learn or answer
+import PyTorch; a task's facts do not need it, and a line that finds everything done asks for nothing else.
 
 Left to others: loops, files, engines, metrics' formulas (`components.metrics`) and architectures (`components.models`).
 """
@@ -11,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from components.artifacts import DatasetCard, Head, Predictions
 from components.metrics.metric import Metric
 from components.tasks.answers import Answers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Columns = dict[str, Any]  # column name → array of N values (numpy), or a list of N lists
 

@@ -6,23 +6,24 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from components.artifacts import DatasetCard, Head, Predictions
 from components.metrics import errors
 from components.metrics.metric import Metric
-from components.models.ensemble import Fuses
-from components.models.registry import VECTOR
+from components.models.forms import VECTOR
 from components.targets import values
 from components.tasks.answers import Answers
 from components.tasks.capabilities import Compared, Loss, Told
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.models.ensemble import Fuses
 
 Floats = npt.NDArray[np.float64]
 
@@ -116,6 +117,8 @@ class Regression:
 
     def _each(self, name: str, outputs: Tensor, batch: Batch) -> Tensor:
         """`(N,)` in deviations, mean over the values."""
+        import torch.nn.functional as F
+
         mean, std = self._scale(outputs)
         truth = (batch.targets.float() - mean) / std
         value, low, high = self._standard(outputs).unbind(dim=1)
@@ -138,6 +141,8 @@ class Regression:
 
     def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of the targets, `(K,)`, where `like` is."""
+        import torch
+
         mean, std = (torch.tensor(each, dtype=torch.float32) for each in (self.values.mean, self.values.std))
         return mean.to(like.device), std.to(like.device)
 
@@ -151,7 +156,7 @@ class Regression:
     def answer(self, outputs: Tensor) -> dict[str, Tensor]:
         """`(N, 3·K)` → `value`, `low`, `high`, each `(N, K)` float32 in units; the ends in order."""
         value, one, other = _parts(outputs.float()).unbind(dim=1)
-        return {"value": value, "low": torch.minimum(one, other), "high": torch.maximum(one, other)}
+        return {"value": value, "low": one.minimum(other), "high": one.maximum(other)}
 
     def difference(self, one: Answers, other: Answers) -> Floats:
         """The largest difference of a value, in parts of its interval."""
@@ -224,7 +229,7 @@ def _mean(each: Callable[[Tensor, Batch], Tensor], outputs: Tensor, batch: Batch
 
 def _pinball(above: Tensor, quantile: float) -> Tensor:
     """Loss whose minimum is the quantile (Koenker & Bassett 1978), by how far the truth is `above` the answer."""
-    return torch.maximum(quantile * above, (quantile - 1.0) * above)
+    return (quantile * above).maximum((quantile - 1.0) * above)
 
 
 def _parts(outputs: Tensor) -> Tensor:

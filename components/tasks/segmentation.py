@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from components.artifacts import Predictions
-from components.augment.policy import Transform
 from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
-from components.models.registry import MAP
+from components.models.forms import MAP
 from components.targets import mask
 from components.tasks.answers import Answers
 from components.tasks.capabilities import Told
 from components.tasks.protocol import Batch, Columns, TaskSpec
 from components.tasks.softmax import CALIBRATION_ERROR, Softmax, cross_entropy, outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.augment.policy import Transform
 
 Floats = npt.NDArray[np.float64]
 
@@ -119,12 +121,14 @@ def _dice_loss(outputs: Tensor, targets: Tensor, ignore: int | None = None) -> T
 
     Over the pixels whose target is not `ignore`; 0 where there is none.
     """
+    import torch.nn.functional as F
+
     if targets.numel() == 0:
         return outputs.float().sum() * 0.0
-    probabilities = torch.softmax(outputs.float(), dim=1)
+    probabilities = outputs.float().softmax(dim=1)
     judged = None if ignore is None else targets != ignore
     classes = targets if judged is None else targets.where(judged, 0)
-    truth = torch.nn.functional.one_hot(classes, outputs.shape[1]).permute(0, 3, 1, 2).to(probabilities)
+    truth = F.one_hot(classes, outputs.shape[1]).permute(0, 3, 1, 2).to(probabilities)
     if judged is not None:
         probabilities, truth = probabilities * judged[:, None], truth * judged[:, None]
     overlap = (probabilities * truth).sum(dim=(0, 2, 3))

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from components.artifacts import DatasetCard, Head, Predictions
 from components.config import ImbalanceConfig
 from components.metrics import confusion
 from components.metrics.metric import Metric
-from components.models.ensemble import Fuses
 from components.tasks.answers import Answers
-from components.tasks.balance import BalancedSoftmax, Focal, Weighted, class_weights, log_prior
 from components.tasks.capabilities import Loss, Told
 from components.tasks.protocol import Batch, Output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.models.ensemble import Fuses
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,7 +59,7 @@ class Softmax:
 
     def answer(self, outputs: Tensor) -> dict[str, Tensor]:
         """`(N, C, …)` logits → `probabilities` (N, C, …) float32, `prediction` (N, …) int64."""
-        probabilities = torch.softmax(outputs.float(), dim=1)
+        probabilities = outputs.float().softmax(dim=1)
         return {"probabilities": probabilities, "prediction": probabilities.argmax(dim=1)}
 
     def difference(self, one: Answers, other: Answers) -> Floats:
@@ -124,10 +124,16 @@ class OneLabel(Softmax):
 
     def each(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy."""
+        import torch.nn.functional as F
+
         return F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=label_smoothing)
 
     def balanced(self, config: ImbalanceConfig, counts: npt.NDArray[np.int64], label_smoothing: float = 0.0) -> Loss:
         """Cross-entropy with each class's weight, focal, or of the balanced softmax."""
+        import torch
+
+        from components.tasks.balance import BalancedSoftmax, Focal, Weighted, class_weights, log_prior
+
         match config.loss:
             case "weighted":
                 return Weighted(torch.from_numpy(class_weights(counts)).float(), label_smoothing)
@@ -143,6 +149,8 @@ def cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float, igno
 
     Over the units whose target is not `ignore`; 0 where there is none.
     """
+    import torch.nn.functional as F
+
     if targets.numel() == 0:
         return outputs.float().sum() * 0.0
     if ignore is None:
@@ -159,6 +167,8 @@ def soft_target_divergence(student: Tensor, teacher: Tensor, temperature: float)
     Hinton et al., "Distilling the Knowledge in a Neural Network" (2015): the factor keeps the gradient's size the same
     as T changes.
     """
+    import torch.nn.functional as F
+
     student_log = F.log_softmax(student.float() / temperature, dim=1)
     teacher_log = F.log_softmax(teacher.float() / temperature, dim=1)
     pointwise = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=1)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,6 +26,9 @@ from flows.base.project import Project, find
 from flows.base.scratch import scratch, user_cache
 from flows.base.screen import Screen, say_json
 from flows.commands import terminal
+
+if TYPE_CHECKING:
+    from components.data.checking.check import Looked
 
 NOTHING_DONE = "interrupted; nothing was written"
 SILENT = 30.0  # seconds without a terminal after which a line says that the command lives
@@ -136,11 +139,30 @@ def add(
         _known_task(looked.config.task, name)
         catalogue.add(project.root, name, looked.entry, replace=replace)
         console.print(added_page(name, looked), highlight=False)
-        from flows.commands.task_commands import recipe_for
-
-        recipe = recipe_for(project, looked.config.task)
-        _next(console, ["convoy", "run", *recipe, "-S", f"dataset={name}", "-S", f"model={name}"])
+        _next(console, ["convoy", "run", *_recipe(console, project, looked)])
         _next(console, ["dvc", "repro", f"validate@{name}"], "the data alone")
+
+
+def _recipe(console: Console, project: Project, looked: Looked) -> list[str]:
+    """Write a first recipe for the data, and say why it is as it is; how `convoy run` is then told of it."""
+    from components.config import load
+    from components.training.finding.proposal import propose
+    from flows.commands.data_pages import recipe_page
+    from flows.commands.task_commands import DEFAULT, recipe_for
+
+    name, place = looked.name, project.root / "recipes" / f"{looked.name}.yaml"
+    counts = {each: sum(splits.values()) for each, splits in looked.survey.classes.items()}
+    gates = [each.gate for each in load(project.root, None, []).line.gates]
+    proposal = propose(name, looked.config, looked.survey.samples, counts, gates)
+    if proposal is None or name == DEFAULT:
+        return [*recipe_for(project, looked.config.task), "-S", f"dataset={name}", "-S", f"model={name}"]
+    try:
+        proposal.save(place)
+    except FileExistsError:
+        console.print(f"! recipes/{name}.yaml is there already, and stays as it is", style="yellow", highlight=False)
+        return ["-r", name, "-S", f"dataset={name}", "-S", f"model={name}"]
+    console.print(recipe_page(name, proposal), highlight=False)
+    return ["-r", name]
 
 
 @app.command("list")

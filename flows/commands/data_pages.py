@@ -22,13 +22,15 @@ from components.data.checking.check import Checked, Looked
 from components.data.checking.survey import UNPUBLISHED, Survey
 from components.data.checking.surveys.protocol import most_frequent
 from components.data.inspection.findings import KINDS, TWINS, Kind
-from components.data.inspection.wording import NAMED, SAYS
+from components.data.inspection.wording import NAMED, says
 from components.data.sources.base.faults import as_yaml
 from components.data.sources.places.remote import shown
+from components.inputs import registry as inputs
 from flows.base.screen import Screen
 
 if TYPE_CHECKING:
     from components.data.validation.validate import ValidationReport
+    from components.training.finding.proposal import Proposal
 
 PAGE = 60  # lines: what a person sees without scrolling back, on a large terminal
 Key = tuple[bool, Kind]  # whether it is an error, and its kind
@@ -53,6 +55,16 @@ def added_page(name: str, looked: Looked) -> Group:
         Text(written(name, looked.entry, indent=2).rstrip()),
         *(Text(f"  {texts.shown(reason, MOST_SAID)}", style="dim") for reason in looked.reasons),
         *_doubts(looked),
+    )
+
+
+def recipe_page(name: str, proposal: Proposal) -> Group:
+    """The recipe that has been written, and why it says what it says."""
+    return Group(
+        Text.assemble(
+            ("✓ ", "green"), (f"recipes/{name}.yaml", "bold"), " is a first recipe for them, yours to change"
+        ),
+        *(Text(f"  {texts.shown(reason, MOST_SAID)}", style="dim") for reason in proposal.reasons),
     )
 
 
@@ -186,7 +198,7 @@ def card_page(summary: Summary, width: int) -> Group:
         "digest": summary.dataset.digest,
         "splits": most_frequent(card.splits, 3),
         "folds": str(card.folds) if card.folds else "",
-        "sizes": most_frequent(summary.sizes, 4),
+        counts.inputs.sized: most_frequent(counts.inputs.sizes(summary.inspection), 4),
         "found": most_frequent(summary.inspection.found, 9) if summary.inspection else "not inspected",
         "left out": _left_out(card.dropped) if card.dropped else "",
         "moved": f"{_number(len(card.moved), 'sample')} beside twins in a later split" if card.moved else "",
@@ -235,7 +247,8 @@ def _findings(checked: Checked, width: int, lines: int, *, everything: bool, kep
     found: dict[Key, list[dict[str, Any]]] = {}
     for row in checked.findings.to_pylist():
         found.setdefault((row["error"], row["kind"]), []).append(row)
-    heads = {key: _heading(key, len(rows)) for key, rows in found.items()}
+    given = checked.looked.config.input_kind
+    heads = {key: _heading(key, len(rows), given) for key, rows in found.items()}
     shown = {key: [_finding(row) for row in rows] for key, rows in found.items()}
     notes = [Text(f"  {note}", style="dim", overflow="fold") for note in checked.inspection.notes]
     refusals = [Text.assemble(("✗ ", "bold red"), each, overflow="fold") for each in checked.refusals]
@@ -284,7 +297,8 @@ def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[T
     source, classes = checked.looked.config.source, checked.looked.survey.classes
     said = []
     if (True, "corrupt") in found and getattr(source, "faulty", None) == "refuse":
-        said.append("-S faulty=skip leaves out pictures that cannot be read, and counts them")
+        shown = inputs.get(checked.looked.config.input_kind).shown
+        said.append(f"-S faulty=skip leaves out {shown}s that cannot be read, and counts them")
     small = list(dict.fromkeys(row["id"] for row in found.get((True, "small-class"), [])))
     if 0 < len(small) < len(classes) and isinstance(source, Located):
         if len(small) <= MOST_FINDINGS:
@@ -294,11 +308,11 @@ def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[T
     return [Text(f"  {each}", style="dim", overflow="fold") for each in said]
 
 
-def _heading(key: Key, count: int) -> Text:
+def _heading(key: Key, count: int, given: str) -> Text:
     error, kind = key
     mark = ("✗ ", "bold red") if error else ("! ", "yellow")
-    says = f" · {SAYS[kind]}{', and in two splits' if error and kind in TWINS else ''}"
-    return Text.assemble(mark, (f"{count:,} {kind}", "bold"), (says, "dim"))
+    said = f" · {says(given)[kind]}{', and in two splits' if error and kind in TWINS else ''}"
+    return Text.assemble(mark, (f"{count:,} {kind}", "bold"), (said, "dim"))
 
 
 def _fitting(found: Mapping[Key, list[Text]], width: int, lines: int) -> dict[Key, list[Text]]:

@@ -117,6 +117,8 @@ def open_page(
                 raise ValueError(f"run {line.id} was not judged, so there is no report of it")
             _browse(store.artifact_folder(line.steps["promote"], "report/report.html").as_uri())
             return
+        if prefect and line.flow_run is None:
+            raise ValueError(f"run {line.id} had nothing to do, so it is no flow run: Prefect has no page of it")
         up = pages.running(project)
         name = "Prefect" if prefect else "MLflow"
         started = name not in up

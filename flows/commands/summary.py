@@ -18,7 +18,7 @@ LONGEST_REASON = 2000  # characters: nothing of what was said is left out
 
 if TYPE_CHECKING:
     from components.registry.ledger import Ledger
-    from flows.line import Outcome
+    from flows.course import Outcome
 
 
 def table(outcome: Outcome, width: int = 120) -> Group:

@@ -58,21 +58,26 @@ def _recipes(project: Project) -> dict[str, list[str]]:
 
 def _described(task: Task, used: Mapping[str, list[str]]) -> dict[str, Any]:
     from components.models import registry as models
+    from components.models.forms import VECTOR
     from components.targets import registry as targets
     from components.tasks import capabilities
 
     spec, target = task.spec, targets.get(task.spec.target)
-    families = [name for name in models.names() if models.gives(name) == task.gives]
+    families: dict[str, list[str]] = {}  # by the kind of input that they are for
+    for name in (each for each in models.names() if models.gives(each) == task.gives):
+        families.setdefault(models.takes(name), []).append(name)
+    if task.gives == VECTOR:
+        families.setdefault("image", []).extend(("torchvision:NAME", "timm:NAME"))
     return {
         "task": spec.name,
         "says": (type(task).__doc__ or "").strip().splitlines()[0],
-        "input": "image",
+        "inputs": sorted(families),
         "target": spec.target,
         "target_says": target.says,
         "gives": task.gives,
         "outputs": [output.name for output in spec.outputs],
         "figures": {metric.name: WAYS[metric.better] for metric in spec.metrics},
-        "networks": families + (["torchvision:NAME", "timm:NAME"] if task.gives == models.VECTOR else []),
+        "networks": families,
         "can": [words for capability, words in capabilities.SAYS.items() if isinstance(task, capability)],
         "cannot": [words for capability, words in capabilities.SAYS.items() if not isinstance(task, capability)],
         "recipes": used.get(spec.name, []),
@@ -82,9 +87,9 @@ def _described(task: Task, used: Mapping[str, list[str]]) -> dict[str, Any]:
 def _shown(task: Mapping[str, Any]) -> tuple[Text, Table, Text]:
     primary, *others = task["figures"]
     rows = {
-        "learns from": f"{task['input']} and {task['target']}: {task['target_says']}",
+        "learns from": f"{' or '.join(task['inputs'])} and {task['target']}: {task['target_says']}",
         "judged by": f"{primary} ({task['figures'][primary]}); also {', '.join(others)}",
-        "networks": ", ".join(task["networks"]),
+        "networks": "; ".join(f"for {given}: {', '.join(names)}" for given, names in sorted(task["networks"].items())),
         "can": "; ".join(task["can"]),
         "cannot": "; ".join(task["cannot"]),
         "recipes": ", ".join(task["recipes"]) or "none yet",

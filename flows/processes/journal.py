@@ -23,6 +23,7 @@ from flows.processes.progress import Reporter
 
 Record = Mapping[str, Any]
 SUFFIX = ".jsonl"  # beside a command's log
+SERVER = "server"  # a record that asks for Prefect's temporary server: for the supervisor alone, and not kept
 SECONDS = 0.3  # between two records of how far something is: no load, and soon enough for people
 
 

@@ -122,38 +122,48 @@ def _unclosed(project: Project) -> list[Lease]:
     return [lease for lease in held(project) if not lease.content.get("closed")]
 
 
-def abandoned(project: Project) -> list[Lease]:
+def tidy(project: Project) -> bool:
+    """Whether `settle` would find nothing, as far as it can be seen from here without asking a server."""
+    return not _rubbish(project) and not any(
+        lease.content.get("open") or _gone(project, lease) or _is_closing(project, lease) for lease in held(project)
+    )
+
+
+def abandoned(project: Project, *, asking: bool = True) -> list[Lease]:
     """Leases of lines that have ended without closing everything.
 
     Of this machine: those whose process is gone. Of others, which share the project's folder: those that are silent,
-    and those whose flow run Prefect knows to be over (`zombies` sees to it that it does).
+    and those whose flow run Prefect knows to be over (`zombies` sees to it that it does). Without `asking` Prefect,
+    only those that it does not know of.
     """
     return [
         lease
         for lease in held(project)
-        if lease.content.get("open") or _gone(project, lease) or (_elsewhere(lease) and _is_over(lease))
+        if (asking or lease.content.get("flow_run") is None)
+        and (lease.content.get("open") or _gone(project, lease) or (_elsewhere(lease) and _is_over(lease)))
     ]
 
 
-def settle(project: Project) -> list[str]:
-    """Close everything that killed lines left open; returns a sentence for each. Needs PREFECT_API_URL.
+def settle(project: Project, *, asking: bool = True) -> list[str]:
+    """Close everything that killed lines left open; returns a sentence for each.
 
     MLflow runs become KILLED, flow and task runs Crashed, so no page shows a dead run as running; people are told.
-    A killed command's worker that is about to close what it has open is waited for: it may not live to do it.
+    A killed command's worker that is about to close what it has open is waited for: it may not live to do it. Needs
+    PREFECT_API_URL; without `asking` Prefect, only those are closed that it does not know of.
     """
     told = []
     with FileLock(project.locks / "settle.lock"):  # two starts at once: each lease is settled by one of them
         told += [f"{path} is no lease: it was put aside as {_put_aside(path).name}" for path in _rubbish(project)]
-        while left := _left(project):
+        while left := _left(project, asking):
             told += _closed_up(project, left)
     return told
 
 
-def _left(project: Project) -> list[Lease]:
+def _left(project: Project, asking: bool) -> list[Lease]:
     """What is abandoned, or will be in seconds; none where there is nothing of either."""
     while True:
         closing = any(_is_closing(project, lease) for lease in held(project))  # asked first: it may end meanwhile
-        if (left := abandoned(project)) or not closing:
+        if (left := abandoned(project, asking=asking)) or not closing:
             return left
         time.sleep(0.1)
 
@@ -166,7 +176,7 @@ def _closed_up(project: Project, left: list[Lease]) -> list[str]:
             _end_family(lease)
         runs = close_runs(project, lease)
         flow_run = lease.content.get("flow_run")
-        news = mine and flow_run is not None and _crash_flow_run(flow_run)
+        news = mine and (bool(runs) if flow_run is None else _crash_flow_run(flow_run))
         shutil.rmtree(project.work / f"data-{lease.id}", ignore_errors=True)
         lease.path.unlink(missing_ok=True)
         if lease.content.get("experiment") is None:

@@ -176,7 +176,9 @@ class Temporary:
 
     def __init__(self, project: Project, environment: Mapping[str, str]) -> None:
         self.project, self.environment = project, environment
-        self.port = free_port()
+        self._held = socket.socket()  # until the server takes its port: it may be wanted late, or never
+        self._held.bind((LOOPBACK, 0))
+        self.port = int(self._held.getsockname()[1])
         self.url = f"http://{LOOPBACK}:{self.port}/api"
         self.log = project.logs / "prefect-server.log"
         self.ready = False
@@ -184,7 +186,7 @@ class Temporary:
         self._process: subprocess.Popen[bytes] | None = None
         # Two servers that make the tables of one new database break each other: held until this one answers.
         self._starting = database_lock(project)
-        self._began = time.monotonic()
+        self._began: float | None = None  # when it was first asked for, then when it was last started
         self._heard = 0  # bytes of the log that an earlier server has written
 
     @property
@@ -206,7 +208,7 @@ class Temporary:
             self.ready = answers(self.url)
             if self.ready:
                 self._starting.release()
-            elif time.monotonic() - self._began > SERVER_SECONDS:
+            elif self._waited() > SERVER_SECONDS:
                 raise StartupError(f"{self._name()} did not answer within {SERVER_SECONDS:.0f} s; {self._words()}")
         return None
 
@@ -219,13 +221,19 @@ class Temporary:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._held.close()
         self._starting.release()
+
+    def _waited(self) -> float:
+        """Seconds since it was asked for, or started."""
+        self._began = self._began or time.monotonic()
+        return time.monotonic() - self._began
 
     def _start(self) -> str | None:
         try:
             self._starting.acquire(timeout=0)
         except Timeout:
-            if time.monotonic() - self._began > SERVER_SECONDS:
+            if self._waited() > SERVER_SECONDS:
                 raise StartupError(
                     f"{self._name()}: another process has been starting one on {self.project.prefect_home} for "
                     f"{SERVER_SECONDS:.0f} s; end it, and start again"
@@ -237,6 +245,7 @@ class Temporary:
         # Schedules are for servers that stay; Prefect's own temporary server leaves the same services out.
         own = {**settings(self.project, self.port), "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         known = {**os.environ, **self.environment, **own}
+        self._held.close()
         with self.log.open("ab") as output:
             self._heard = output.tell()
             # A session of its own: a Ctrl-C is for the command, which still has things to tell the server.

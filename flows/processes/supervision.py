@@ -1,9 +1,10 @@
 """A command's work in a process of its own, looked after by this one, which nothing can hold up.
 
 The worker imports the engines, has a session of its own and closes what it has open when it is asked to. The supervisor
-shows what the worker tells, keeps Prefect's temporary server alive, and answers for the end: whatever the worker hangs
-in or dies of, seconds after a signal everything that the command has started is gone, what was open is closed, and the
-exit code says what happened. Imports no engine, unless it has to close what a dead worker has left open.
+shows what the worker tells, starts Prefect's temporary server when it is asked for and keeps it alive, and answers for
+the end: whatever the worker hangs in or dies of, seconds after a signal everything that the command has started is
+gone, what was open is closed, and the exit code says what happened. Imports no engine, unless it has to close what a
+dead worker has left open.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class _Run:
         self.display, self.errors = Display(console), Screen(stderr=True)
         self.code: int | None = None  # what the worker says that it came to
         self.trouble: str | None = None  # why it is ended, where nobody has asked for it
+        self.orchestrated = False  # whether the worker has asked for Prefect
         self._rest = b""
 
     def through(self) -> int:
@@ -134,6 +136,7 @@ class _Run:
             "console": size,
             "log": str(self.command.log),
             "supervisor": os.getpid(),
+            "own_server": server is not None,
         }
         environment = {**os.environ, **self.family.environment, "CONVOY_ROOT": str(self.project.root)}
         if server is not None:
@@ -161,7 +164,7 @@ class _Run:
         looked = 0.0
         while worker.poll() is None and not self.signals.seen and self.trouble is None:
             self._hear(pipe, 0.1)
-            if server is not None and time.monotonic() - looked > 0.25:
+            if server is not None and self.orchestrated and time.monotonic() - looked > 0.25:
                 looked = time.monotonic()
                 try:
                     if (told := server.poll()) is not None:
@@ -193,6 +196,9 @@ class _Run:
             return
         if record["kind"] == "code":
             self.code = int(record["code"])
+            return
+        if record["kind"] == journal.SERVER:
+            self.orchestrated = True
             return
         self._keep(record)
         self._shows(lambda: journal.show(record, self.display, self.console, self.errors))
@@ -238,14 +244,15 @@ class _Run:
 
     def _close(self, server: prefect_server.Temporary | None) -> None:
         """Close what the dead worker has left open; what takes too long is left to the next start."""
-        if server is not None and not server.ready:
+        if server is not None and self.orchestrated and not server.ready:
             return  # nothing was opened yet, or there is nobody to tell
+        own = server if self.orchestrated else None
         done = threading.Event()
 
         def settle() -> None:
             try:
-                with prefect_server.asked_for(server.url, self.project) if server is not None else nullcontext():
-                    leases.settle(self.project)
+                with prefect_server.asked_for(own.url, self.project) if own is not None else nullcontext():
+                    leases.settle(self.project, asking=server is None or self.orchestrated)
             except Exception:  # whatever it is, the next start tries again
                 with suppress(OSError), self.command.log.open("a", encoding="utf-8") as story:
                     story.write(scrub(traceback.format_exc()))

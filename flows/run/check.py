@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from components import config
-from components.compress.pruning import prune
 from components.config import ConfigurationError, Recipe
-from components.evaluate import robustness
-from components.inputs import registry as inputs
-from components.models import registry as models
-from components.models import weights
-from components.tasks import gated
-from components.tasks import registry as tasks
-from components.training.jobs import imbalance, members
-from components.training.objectives import objective
-from components.training.optimizing import scaling, transfer
 from flows.base.project import Project
 
 
 def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
     """The configuration, complete and correct; raises ConfigurationError with every mistake."""
+    from components.compress.ensembling import problems as ensembling
+    from components.compress.pruning import prune
+    from components.evaluate import robustness
+    from components.inputs import registry as inputs
+    from components.models import registry as models
+    from components.models import weights
+    from components.tasks import gated
+    from components.tasks import registry as tasks
+    from components.training.jobs import imbalance, members
+    from components.training.objectives import objective
+    from components.training.optimizing import transfer
+
     settings = config.load(project.root, None if recipe == "default" else recipe, overrides)
     wrong, form, given = [], None, settings.dataset.input_kind
     if settings.dataset.task not in tasks.names():
@@ -34,6 +36,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         wrong += objective.problems(settings.line.training, task, "line.training")
         split = settings.dataset.split
         wrong += members.problems(settings.line, task, grouped=split.group is not None and split.folds is None)
+        wrong += ensembling.problems(settings.line, task)
     kind = inputs.get(given)
     if not kind.augmented:
         changes = {"line.augment": settings.line.augment}
@@ -58,5 +61,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
 
 
 def advice(settings: Recipe) -> list[str]:
-    """What is allowed and seldom meant, a line each."""
+    """What is allowed and seldom meant, a line each. Imports no engine."""
+    from components.training.optimizing import scaling
+
     return scaling.advice(settings.line.training, "line.training")

@@ -9,15 +9,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from prefect.client.schemas.objects import State
-
+from components.artifacts import Dataset
 from components.config import Recipe
 from components.registry.memory.tracking import Tracking
 from flows.base.project import Project
 from flows.processes.leases import Lease
 from flows.processes.progress import Reporter
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 
 class NotDone(Exception):  # noqa: N818  (an answer, not a fault)
@@ -48,6 +50,8 @@ class Planned:
     does: Literal["done", "runs", "follows", "skipped"]
     why: str = ""  # why it runs or is skipped
     run: str = ""  # MLflow's, where it is done
+    seconds: float = 0.0  # that finding it done took
+    dataset: Dataset | None = None  # where the step is to have it, and it is there
 
 
 @dataclass
@@ -55,9 +59,10 @@ class Plan:
     """The steps of a line that is looked at instead of run, in their order."""
 
     steps: list[Planned] = field(default_factory=list)
+    certain: bool = False  # whether what cannot be known without work counts as work
 
-    def done(self, step: str, run: str = "") -> None:
-        self.steps.append(Planned(step, "done", run=run))
+    def done(self, step: str, run: str = "", seconds: float = 0.0, dataset: Dataset | None = None) -> None:
+        self.steps.append(Planned(step, "done", run=run, seconds=seconds, dataset=dataset))
 
     def runs(self, step: str, why: str) -> None:
         self.steps.append(Planned(step, "runs", why))
@@ -89,6 +94,12 @@ class Line:
     def restored(self) -> Path:
         """Where this line alone has the past version of its data; gone when it ends."""
         return self.project.work / f"data-{self.lease.id}"
+
+    def ended(self, done: Done, seconds: float) -> None:
+        """Note how a step ended, and tell the reporter."""
+        self.seconds[done.step] = seconds
+        self.done.append(done)
+        self.reporter.finished(done.step, done.summary, cached=done.cached)
 
     @contextmanager
     def reporting(self, step: str, *, counted: bool = True) -> Iterator[Callable[[str], None]]:

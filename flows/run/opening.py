@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal
 
-from prefect.runtime import flow_run as this_flow_run
-
 from components import provenance, texts
 from components.config import Recipe
 from components.environment import who
@@ -33,19 +31,28 @@ def opened(
     recipe: str,
     kind: Literal["line", "tune"],
     reporter: Reporter,
+    flow_run: str | None,
     as_of: datetime | None = None,
 ) -> Iterator[Line]:
-    """Settle what killed lines have left, and open the run; it is FINISHED, FAILED or KILLED as the block ends."""
+    """Settle what killed lines have left, and open the run; it is FINISHED, FAILED or KILLED as the block ends.
+
+    Without a `flow_run` there is no Prefect to be asked: nothing is settled, and whoever calls has looked
+    (`leases.tidy`).
+    """
     about = family.own()
     if about:  # Prefect has started it, and nobody has looked yet
         preflight.required(project, settings)
-    leases.settle(project)
+    orchestrated = {} if flow_run is None else {"flow_run": flow_run}
+    if orchestrated:
+        leases.settle(project)
     connection = memory.connect(project.root, settings.line.model)
     with errors_without_secrets(), leases.leased(project, **about) as lease:
-        lease.note(flow_run=this_flow_run.get_id(), experiment=settings.line.model)
+        lease.note(**orchestrated, experiment=settings.line.model)
         run_id = None
         try:
-            origin = custody(project, settings, recipe) | ({} if as_of is None else {AS_OF: as_of.isoformat()})
+            origin = custody(project, settings, recipe)
+            origin |= {} if flow_run is None else {"convoy.prefect_flow_run": flow_run}
+            origin |= {} if as_of is None else {AS_OF: as_of.isoformat()}
             tags = {LINE: lease.id, memory.KIND: kind, **origin}
             run_id = connection.start_run(f"{kind} · {recipe}", tags=tags)
             connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
@@ -76,7 +83,6 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
         "convoy.dataset": settings.line.dataset,
         "convoy.parameters": settings.digest(),
         "convoy.lock": digest_values(provenance.libraries(project.root)),
-        "convoy.prefect_flow_run": str(this_flow_run.get_id()),
         "mlflow.source.git.commit": provenance.git_commit(project.root),
         "mlflow.source.name": f"convoy run --recipe {texts.shell(recipe)}",
         "mlflow.source.type": "LOCAL",

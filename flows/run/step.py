@@ -18,21 +18,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from filelock import FileLock
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
 from components import machine, texts
 from components.artifacts import ArtifactError, Dataset
 from components.config import Section
 from components.files import digest_values
 from components.own_files import remove
-from components.provenance import code_parts, libraries, meaning
+from components.parsed import meaning
+from components.provenance import code_parts, libraries
 from components.registry.memory import manifest
 from components.registry.memory.manifest import RESULT
 from components.registry.memory.store import TrackingError
@@ -40,6 +36,10 @@ from components.registry.memory.tracking import KEY, KIND, Tracking
 from components.secrecy import errors_without_secrets
 from flows.run.context import Done, NotYet, Plan, line
 from flows.run.known_by import FILE, KnownBy, dotted, identity, is_setting, used
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import State
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,7 +51,6 @@ BECAUSE = "convoy.because"  # tag: why a step was done
 SUMMARY = "summary.json"
 KNOWN = "key"  # folder of a run's artifacts: what its key is made of
 ANEW = "it was asked for"
-CACHED = "Cached"  # the state on Prefect's page of a step that was found done
 DAMAGED = "the result"  # how the reason begins where a step is done again for its files' sake
 LONGEST = 4000  # characters of a reason; MLflow keeps 8,000 of a tag
 
@@ -96,20 +95,18 @@ class Step(Generic[P, T]):
         measures: bool,
     ) -> None:
         self.body, self.title, self.load, self.code, self.holds = body, title, load, code, holds
-        self.measures = measures
+        self.retries, self.minutes, self.measures = retries, minutes, measures
         self._names = list(inspect.signature(body).parameters)[1:]  # the first is the run
         self.__doc__ = body.__doc__
-        self._task = task(
-            name=title,
-            task_run_name=title,  # Prefect's page reads like the list in the terminal
-            description=inspect.getdoc(body),
-            retries=retries,
-            retry_delay_seconds=2,
-            retry_condition_fn=passing,
-            timeout_seconds=minutes * 60,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )(self._run)
+
+    @functools.cached_property
+    def _task(self) -> Task[..., Any]:
+        """Made when the step is run for the first time, with which Prefect is imported."""
+        from flows.run import orchestrated
+
+        return orchestrated.task_of(
+            self._run, self.title, self.body, retries=self.retries, delay=2.0, minutes=self.minutes
+        )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the step, or find that it is done."""
@@ -117,6 +114,8 @@ class Step(Generic[P, T]):
         shared = line()
         if shared.plan is not None:
             return self._looked_up(shared.plan, *args, **kwargs)
+        from flows.run import orchestrated
+
         shared.begun += 1
         shared.reporter.started(self.title)
         try:
@@ -125,20 +124,13 @@ class Step(Generic[P, T]):
         except BaseException as error:
             shared.reporter.failed(self.title, str(error))
             raise
-        shared.after, cached = [state], state.name == CACHED
-        folder = shared.tracking.artifact_folder(run_id, RESULT)
-        summary = str(_told(folder)["summary"])
-        shared.seconds[self.title] = time.monotonic() - began
-        tags = shared.tracking.get(run_id).tags
-        because = "" if cached else tags[BECAUSE]
-        if because.startswith(DAMAGED):
-            summary = f"{summary}; done again: {because}"
-        shared.done.append(Done(self.title, run_id, cached, summary, tags.get(f"{PART}code", ""), because))
-        shared.reporter.finished(self.title, summary, cached=cached)
-        return self.load(folder)
+        shared.after, cached = [state], state.name == orchestrated.CACHED
+        shared.ended(told_by(shared.tracking, self.title, run_id, cached=cached), time.monotonic() - began)
+        return self.load(shared.tracking.artifact_folder(run_id, RESULT))
 
     def _looked_up(self, plan: Plan, *args: P.args, **kwargs: P.kwargs) -> T:
         """Note whether the step is done; what it hands on, or what stands for it."""
+        began = time.monotonic()
         known = self.known_by(*args, **kwargs)
         found, lost = self._finished(known.key(self.title))
         if self.title in line().fresh:
@@ -146,7 +138,7 @@ class Step(Generic[P, T]):
         if found is None:
             plan.runs(self.title, self._because(known, lost))
             return cast(T, None if self.load is nothing else NotYet(self.title))
-        plan.done(self.title, found)
+        plan.done(self.title, found, time.monotonic() - began)
         return self.load(line().tracking.artifact_folder(found, RESULT))
 
     def known_by(self, *args: P.args, **kwargs: P.kwargs) -> KnownBy:
@@ -176,6 +168,8 @@ class Step(Generic[P, T]):
             return self._found_or_done(*args, **kwargs)
 
     def _found_or_done(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        from flows.run import orchestrated
+
         shared = line()
         known = self.known_by(*args, **kwargs)
         key = known.key(self.title)
@@ -186,9 +180,9 @@ class Step(Generic[P, T]):
                 found, lost = None, ANEW
             if found is not None:
                 _show(self.title, found, cached=True)
-                return Completed(name=CACHED, message=f"MLflow run {found}", data=found)
+                return orchestrated.found_done(found)
             if lost:
-                get_run_logger().warning("%s is done again: %s", self.title, lost)
+                orchestrated.warn_done_again(self.title, lost)
             run_id = self._do(key, known, lost, *args, **kwargs)
         _show(self.title, run_id, cached=False)
         return run_id
@@ -199,11 +193,12 @@ class Step(Generic[P, T]):
         found = tracking.find_finished(key)
         if found is None:
             return None, ""
-        wrong = manifest.damage(tracking, found)
+        run = tracking.get(found)
+        wrong = manifest.damage(tracking, run)
         if wrong:
             return None, f"{DAMAGED} of run {found} is damaged: {manifest.said(wrong)}"
         try:
-            folder = tracking.artifact_folder(found, RESULT)
+            folder = tracking.artifact_folder(run, RESULT)
             _told(folder)
             result = self.load(folder)
         except (ArtifactError, TrackingError, OSError, ValueError, LookupError) as error:
@@ -286,8 +281,7 @@ def step(
 
     `load` reads what the body wrote; `code` names the modules it does its work with; `holds` says whether a finished
     result is still true, for steps that also change something outside; `measures` says that its figures are those of
-    this kind of machine. Only passing troubles (a lost connection, a
-    full disk) are tried again: a wrong input stays wrong.
+    this kind of machine. Prefect sees to how often and for how long it is tried (`orchestrated`).
     """
 
     def make(body: Body[P]) -> Step[P, T]:
@@ -308,12 +302,6 @@ def _key_of(name: str, value: Any) -> str:
     return name
 
 
-def passing(task: Any, task_run: Any, state: State[Any]) -> bool:
-    """Whether trying again can help."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError | ConnectionError | TrackingError) and not isinstance(error, FileNotFoundError)
-
-
 def _require_whole_inputs(step: str, cause: BaseException | None = None) -> None:
     """ArtifactError where the result of a step before this one was damaged while the line went on.
 
@@ -331,6 +319,16 @@ def _require_whole_inputs(step: str, cause: BaseException | None = None) -> None
                 f"{step}: the result of {done.step}, which it is built on, was damaged while the line ran (run "
                 f"{done.run_id}): {manifest.said(wrong)}. Start the same command again: {done.step} is done anew"
             ) from cause
+
+
+def told_by(tracking: Tracking, title: str, run_id: str, *, cached: bool) -> Done:
+    """How a step ended, by its run. ArtifactError where its summary cannot be read."""
+    run = tracking.get(run_id)
+    summary = str(_told(tracking.artifact_folder(run, RESULT))["summary"])
+    because = "" if cached else run.tags[BECAUSE]
+    if because.startswith(DAMAGED):
+        summary = f"{summary}; done again: {because}"
+    return Done(title, run_id, cached, summary, run.tags.get(f"{PART}code", ""), because)
 
 
 def _told(folder: Path) -> dict[str, Any]:
@@ -355,19 +353,10 @@ def _close(tracking: Tracking, run_id: str, status: Any) -> None:
 
 
 def _show(title: str, run_id: str, *, cached: bool) -> None:
-    """The step on Prefect's page: its summary, its table and the way to its MLflow run."""
-    shared = line()
-    told = _told(shared.tracking.artifact_folder(run_id, RESULT))
-    link = shared.tracking.run_link(run_id)
-    summary = texts.markdown(told["summary"])
-    parts = [f"**{summary}**", f"MLflow run [{run_id}]({link})" if link else f"MLflow run {run_id}"]
-    if cached:
-        parts.append("Nothing that this step depends on has changed: the result of that run was reused.")
-    else:
-        parts.append(f"It was done because {texts.markdown(shared.tracking.get(run_id).tags[BECAUSE])}.")
-    if told["table"]:
-        columns = list(told["table"][0])
-        rows = [[texts.markdown(str(row.get(column, ""))) for column in columns] for row in told["table"]]
-        parts.append(texts.markdown_table([texts.markdown(column) for column in columns], rows))
-    get_run_logger().info("%s: %s", "cached" if cached else "done", texts.shown(told["summary"], LONGEST))
-    create_markdown_artifact(key=title, markdown="\n\n".join(parts), description=summary)
+    """The step on Prefect's page."""
+    from flows.run import orchestrated
+
+    tracking = line().tracking
+    because = None if cached else tracking.get(run_id).tags[BECAUSE]
+    told = _told(tracking.artifact_folder(run_id, RESULT))
+    orchestrated.show(title, told, run_id, tracking.run_link(run_id), because)

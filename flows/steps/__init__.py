@@ -5,7 +5,7 @@ imported inside the steps' bodies, so a line that finds everything done imports 
 """
 
 from flows.steps.compression import quantize
-from flows.steps.dataset import augmentation, data, drift, unlabelled, validation
+from flows.steps.dataset import augmentation, data, drift, noted, unlabelled, validation
 from flows.steps.distillation import distil
 from flows.steps.judgement import Assessment, evaluate, promote, register
 from flows.steps.pruning import prune
@@ -19,6 +19,7 @@ __all__ = [
     "drift",
     "ensemble",
     "evaluate",
+    "noted",
     "promote",
     "prune",
     "quantize",

@@ -12,12 +12,12 @@ from flows.run.curves import Curves
 from flows.run.step import StepRun, step
 
 if TYPE_CHECKING:
-    from components.compress.quantize import Quantized
+    from components.compress.quantization.quantized import Quantized
     from components.training.jobs.job import Job
 
 
 def _quantized(folder: Path) -> Quantized:
-    from components.compress.quantize import Quantized
+    from components.compress.quantization.quantized import Quantized
 
     return Quantized.load(folder / "quantized")
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from prefect import task
-from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 
 from components.artifacts import Dataset, Model
 from components.config import AugmentConfig, DriftConfig, StudentConfig
 from components.secrecy import errors_without_secrets
 from flows.run import data_revisions
-from flows.run.context import NotDone, Plan, line
-from flows.run.step import StepRun, nothing, passing, step
+from flows.run.context import Line, NotDone, Plan, line
+from flows.run.step import StepRun, nothing, step
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
     from components.data.drift.rule import DriftReport
     from components.data.inspection.findings import Inspection
     from components.data.validation.validate import ValidationReport
@@ -26,21 +26,13 @@ if TYPE_CHECKING:
 PREVIEW_SAMPLES = 8  # rows of the augmentation sheet: a page
 
 
-@task(
-    name="data",
-    task_run_name="data",
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=passing,
-    timeout_seconds=3600,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
 def _data(name: str, as_of: datetime | None) -> Dataset:
     """Ingest, prepare and validate: DVC's stages, as far as something that they depend on has changed.
 
     For a past moment, the version of that time, from DVC's cache and beside what lies in data/.
     """
+    from prefect.artifacts import create_table_artifact
+
     from components.data import versions
 
     shared = line()
@@ -57,8 +49,11 @@ def _data(name: str, as_of: datetime | None) -> Dataset:
 
 
 def _made(name: str) -> Dataset:
+    from flows.run import orchestrated
+
     shared = line()
-    state: State[Dataset] = _data(name, shared.as_of, wait_for=shared.after, return_state=True)
+    task = orchestrated.task_of(_data, "data", _data, retries=1, delay=5.0, minutes=60.0)
+    state: State[Dataset] = task(name, shared.as_of, wait_for=shared.after, return_state=True)
     dataset = state.result()
     shared.after = [state]
     return dataset
@@ -69,25 +64,20 @@ def data(name: str) -> Dataset:
     shared = line()
     if shared.plan is not None:
         return _looked_up("data", name, shared.plan)
-    with shared.reporting("data") as told:
-        dataset = _made(name)
-        counts = ", ".join(f"{count:,} {split}" for split, count in dataset.card.splits.items())
-        told(f"{name} {dataset.digest[:12]} · {counts}")
-    shared.tracking.log_tags(shared.run_id, {"convoy.data": dataset.digest})
-    shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context="training")
-    return dataset
+    return noted(shared, "data", functools.partial(_made, name))
 
 
-def _looked_up(step: str, name: str, plan: Plan) -> Dataset:
+def _looked_up(part: str, name: str, plan: Plan) -> Dataset:
     """The data as it lies there, where DVC's stages would find it done; raises NotDone where they would work."""
     from components.data import versions
 
-    root = line().project.root
-    if why := versions.pending(root, name):
-        plan.runs(step, "; ".join(why))
-        raise NotDone(step)
-    plan.done(step)
-    return versions.present(root, name)
+    root, began = line().project.root, time.monotonic()
+    if why := versions.pending(root, name, certain=plan.certain):
+        plan.runs(part, "; ".join(why))
+        raise NotDone(part)
+    dataset = versions.present(root, name)
+    plan.done(part, seconds=time.monotonic() - began, dataset=dataset)
+    return dataset
 
 
 def unlabelled(student: StudentConfig | None) -> Dataset | None:
@@ -97,11 +87,21 @@ def unlabelled(student: StudentConfig | None) -> Dataset | None:
     shared, name = line(), student.unlabelled
     if shared.plan is not None:
         return _looked_up("unlabelled", name, shared.plan)
-    with shared.reporting("unlabelled", counted=False) as told:
-        dataset = _made(name)
-        told(f"{name} {dataset.digest[:12]} · {dataset.card.splits['train']:,} images for the teacher to answer for")
-    shared.tracking.log_tags(shared.run_id, {"convoy.unlabelled": dataset.digest})
-    shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context="unlabelled")
+    return noted(shared, "unlabelled", functools.partial(_made, name))
+
+
+def noted(shared: Line, part: str, had: Callable[[], Dataset]) -> Dataset:
+    """The data set that `had` gives, which is told of and put on the parent run; `part` is `data` or `unlabelled`."""
+    labelled = part == "data"
+    with shared.reporting(part, counted=labelled) as told:
+        dataset = had()
+        name, splits = dataset.card.name, dataset.card.splits
+        counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
+        of = counts if labelled else f"{splits['train']:,} images for the teacher to answer for"
+        told(f"{name} {dataset.digest[:12]} · {of}")
+    shared.tracking.log_tags(shared.run_id, {f"convoy.{part}": dataset.digest})
+    context = "training" if labelled else part
+    shared.tracking.log_dataset_input(shared.run_id, name, dataset.digest, source=f"dvc:{name}", context=context)
     return dataset
 
 
@@ -213,8 +213,6 @@ def drift(dataset: Dataset, name: str, config: DriftConfig) -> DriftReport:
 @step("augmentation", load=nothing, code=["components.augment.preview", "components.data.reading.loading"])
 def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: int) -> None:
     """A sheet of samples as training will see them."""
-    import functools
-
     import torch
 
     from components.augment.preview import preview

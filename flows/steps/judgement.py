@@ -15,7 +15,7 @@ from flows.run.context import line
 from flows.run.step import StepRun, step
 
 if TYPE_CHECKING:
-    from components.compress.quantize import Quantized
+    from components.compress.quantization.quantized import Quantized
     from components.data.drift.rule import DriftReport
 
 
@@ -239,6 +239,7 @@ def _promote(
 
     `unreadable` says what is wrong with the version in production, where that cannot be compared with.
     """
+    from components.data.reading.loading import load_split
     from components.evaluate.evaluate import against
     from components.evaluate.report import ReportData, write_report
     from components.registry import decisions, gates, versions
@@ -272,7 +273,16 @@ def _promote(
     verdicts = decision.verdicts
     about = {**shared.custody, "data": dataset.digest, "version": str(version), "try": str(decision.tries)}
     title = f"{name} version {version}"
-    data = ReportData(title, assessment.evidence, assessment.predictions, task, assessment.stages, verdicts, about)
+    data = ReportData(
+        title=title,
+        evidence=assessment.evidence,
+        predictions=assessment.predictions,
+        task=task,
+        stages=assessment.stages,
+        verdicts=verdicts,
+        about=about,
+        pictures=lambda: load_split(dataset, "test").images,
+    )
     write_report(data, run.folder / "report")
     run.show(run.folder / "report", "report")
     shared.tracking.log_metrics(run.id, {"tries": float(decision.tries or 0)})
@@ -300,14 +310,20 @@ def promote(
     """Judge the version against the gates and against what is in production now."""
     from components.data.places import ingested
     from components.data.preparing.ingest import newest
-    from components.registry import decisions, versions
+    from components.registry import versions
 
     store, name = line().tracking, line().recipe.line.model
     production = versions.aliased(store, name, versions.PRODUCTION)
     rival = production if production != version else None
     wrong = None if rival is None else versions.problem(store, name, rival)
-    unreadable = f"{wrong}. {decisions.way_out(store, name)}" if wrong else None
+    unreadable = f"{wrong}. {_way_out(name)}" if wrong else None
     current = line().as_of is None
     # How old a past version's data is is not known: its raw form is not what lies there now.
     taken = newest(ingested(line().project.root, dataset.card.name)) if current else None
     return _promote(version, rival, quantized, assessment, dataset, drift, taken, config, limits, current, unreadable)
+
+
+def _way_out(name: str) -> str:
+    from components.registry import decisions
+
+    return decisions.way_out(line().tracking, name)

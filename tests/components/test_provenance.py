@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from components import provenance
-from components.members import FAMILIES, SOURCES, TASKS, Member
-from components.provenance import code_digest, code_parts, git_commit, libraries, meaning
+from components.members import FAMILIES, INPUTS, SOURCES, TASKS, Member
+from components.parsed import meaning
+from components.provenance import code_digest, code_parts, git_commit, libraries
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,7 +103,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             path = tmp_path / "components" / f"{name.replace('.', '/')}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
-        for cached in (provenance._path, provenance._source, provenance._digest, provenance._imports):
+        for cached in (provenance._path, provenance._parsed, provenance._imports):
             cached.cache_clear()
 
     monkeypatch.setattr(provenance, "CODE", tmp_path)
@@ -160,7 +161,7 @@ def test_every_member_is_found_by_its_name_without_being_imported() -> None:
         "print(m.TASKS.names(), m.FAMILIES.names(), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    families = ["convnext", "densenet", "detector", "mobilenet", "residual", "unet"]
+    families = ["convnext", "densenet", "detector", "mobilenet", "residual", "textcnn", "unet"]
     assert done.stdout.strip() == f"{['classification', 'detection', 'regression', 'segmentation']} {families} False"
     assert Member(SOURCES, "fashion-mnist").exists
     assert not Member(FAMILIES, "ensemble").exists
@@ -237,12 +238,12 @@ def test_the_commit_of_a_project_that_another_user_owns_is_known_and_of_what_lie
 @pytest.mark.parametrize(("task", "family"), [("classification", "residual"), ("segmentation", "unet")])
 def test_a_recipes_steps_hold_nothing_of_other_tasks(task: str, family: str) -> None:
     """So that a new task, with its kind of target, its metrics and its way to answer, is no step done anew."""
-    used = [Member(TASKS, task), Member(FAMILIES, family)]
+    used = [Member(TASKS, task), Member(FAMILIES, family), Member(INPUTS, "image")]
     steps = ("training.cluster.fitting", "compress.quantize", "evaluate.evaluate", "registry.registration")
     for step in steps:
         parts = code_parts([f"components.{step}"], used)
         assert f"components.tasks.{task}" in parts
-        own = ("tasks.regression", "targets.values", "metrics.errors", "registry.answers.values")
+        own = ("inputs.text", "tasks.regression", "targets.values", "metrics.errors", "registry.answers.values")
         assert not {f"components.{name}" for name in own} & parts.keys()
     whole = code_parts(["components.training.cluster.fitting"], [Member(TASKS, "regression"), *used[1:]])
     assert {"components.tasks.regression", "components.targets.values"} <= whole.keys()

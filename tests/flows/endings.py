@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import pty
+import random
 import select
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +118,31 @@ class Terminal:
             assert self.process.poll() is None, self.text
             assert time.monotonic() < limit, self.text
             time.sleep(0.05)
+
+
+def disturb(terminal: Terminal, what: str, chance: random.Random) -> None:
+    """What a person, a shell or the system does to a command; whatever has no name of its own kills it."""
+    if what.startswith("ctrl-c"):
+        terminal.press_ctrl_c()
+        if what.endswith("twice"):
+            time.sleep(chance.uniform(0.05, 1.5))
+            terminal.press_ctrl_c()
+    elif what == "terminate":
+        terminal.process.terminate()
+    elif what == "hang up":
+        terminal.hang_up()
+    else:
+        terminal.process.kill()
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder for temporary files whose name leaves room for Ray's sockets."""
+    path = Path(tempfile.mkdtemp(prefix="c", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _take_the_terminal() -> None:

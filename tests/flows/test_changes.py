@@ -14,12 +14,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from prefect.states import Completed
 
 from components import machine, provenance
 from components.artifacts import DatasetCard, ImageSpec, ModelCard
 from components.config import NetworkConfig
 from components.files import digest_values
+from flows import course
 from flows import line as flow
 from flows.run.known_by import KnownBy
 from flows.run.step import Step
@@ -87,13 +87,14 @@ class Probe:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(provenance, "CODE", root)
         patch.setattr(Step, "__call__", self._call())
-        patch.setattr(dataset_steps, "_data", lambda name, as_of, **_: Completed(data=self._dataset(name)))
-        patch.setattr(flow.steps, "validation", lambda data: dataset_steps._validation(data, data, data))
+        patch.setattr(dataset_steps, "_made", self._dataset)
+        patch.setattr(course.steps, "validation", lambda data: dataset_steps._validation(data, data, data))
         patch.setattr(training_steps, "_worth_it", lambda *_: None)
-        patch.setattr(flow, "concluded", lambda *_: None)
+        for name in ("concluded", "_show"):
+            patch.setattr(flow, name, lambda *_: None)
 
     def keys(self, *overrides: str) -> dict[str, str]:
-        for known in (provenance._path, provenance._source, provenance._digest, provenance._imports):
+        for known in (provenance._path, provenance._parsed, provenance._imports):
             known.cache_clear()
         self.found = {}
         flow.line.fn("digits", list(overrides))
@@ -238,6 +239,7 @@ def test_a_changed_parameter_touches_exactly(
         ("data/sources/coco.py", set()),  # what it makes is in the data's digest
         ("tasks/classification.py", TRAIN | {"validation"}),
         ("tasks/segmentation.py", set()),
+        ("inputs/text.py", set()),
         ("models/families/residual.py", TRAIN),
         ("models/families/unet.py", set()),
     ],
@@ -253,11 +255,14 @@ def test_changed_code_touches_exactly(probe: Probe, before: dict[str, str], modu
 
 
 @pytest.mark.parametrize(
-    "module", ["tasks/depth.py", "targets/depths.py", "models/families/wide.py", "data/sources/camera.py"]
+    "module",
+    ["tasks/depth.py", "targets/depths.py", "inputs/sound.py", "models/families/wide.py", "data/sources/camera.py"],
 )
 def test_a_new_member_of_a_registry_touches_nothing(probe: Probe, before: dict[str, str], module: str) -> None:
     path = probe.root / "components" / module
-    path.write_text("from components.models.registry import register\n\nTASK = 1\nTARGET = 1\n", encoding="utf-8")
+    path.write_text(
+        "from components.models.registry import register\n\nTASK = 1\nTARGET = 1\nINPUT = 1\n", encoding="utf-8"
+    )
     try:
         assert touched(before, probe.keys()) == set()
         assert touched(before, probe.keys("student.network={name: mobilenet}")) == DISTIL

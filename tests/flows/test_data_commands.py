@@ -247,11 +247,14 @@ def test_an_entry_is_added_with_the_size_that_is_seen(shell: Shell, photos: Call
     done = shell("add", "mine", str(base))
 
     assert done.exit_code == 0, done.output
-    assert "size 12×10: that of all images" in done.output and "convoy run -S dataset=mine" in done.output
+    assert "size 12×10: that of all images" in done.output and "next: convoy run -r mine" in said(done)
     after = (shell.root / "params.yaml").read_text(encoding="utf-8")
     gained = "  mine:\n    task: classification\n    source: {kind: folder, path: photos}\n"
     gained += "    image: {height: 10, width: 12, channels: 3}\n"
     assert gained in after and after.replace(gained, "") == before
+    recipe = (shell.root / "recipes" / "mine.yaml").read_text(encoding="utf-8")
+    assert "dataset: mine" in recipe and "flip: 0.0" in recipe
+    assert all(line.removeprefix("# ") in said(done) for line in recipe.splitlines() if line.startswith("# epochs"))
     assert "mine" in shell("list").output
 
 

@@ -68,7 +68,7 @@ def test_boxes_become_a_staged_version_without_a_line_of_code(project: Path, tmp
 
     assert "in 2 classes of objects" in convoy("data", "check", place)
     added = convoy("data", "add", "things", place, "--height", "64", "--width", "64")
-    assert "convoy run -r scenes-detect -S dataset=things -S model=things" in added
+    assert "convoy run -r things" in added
     entry = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))["datasets"]["things"]
     assert (entry["task"], entry["image"]["fit"]) == ("detection", "letterbox")
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,7 @@ import pytest
 from flows.base.project import Project
 from flows.processes import leases
 from tests.flows import endings
-from tests.flows.endings import SECONDS, Terminal
+from tests.flows.endings import SECONDS, Terminal, disturb, short_folder
 
 # What a person, a shell or the system does to the command …
 DEEDS = ["ctrl-c", "ctrl-c twice", "terminate", "hang up", "kill"]
@@ -59,36 +56,12 @@ def seconds(undisturbed: Path) -> float:
         return time.monotonic() - began
 
 
-@contextmanager
-def short_folder() -> Iterator[Path]:
-    """A folder for temporary files whose name leaves room for Ray's sockets."""
-    path = Path(tempfile.mkdtemp(prefix="c", dir="/tmp"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def with_data(source: Path, root: Path) -> None:
     """A project whose data is made already, and nothing else."""
     endings.short_project(root)
     shutil.copytree(source / ".convoy" / "data", root / ".convoy" / "data")
     shutil.copytree(source / ".dvc", root / ".dvc", dirs_exist_ok=True)
     shutil.copy2(source / "dvc.lock", root / "dvc.lock")
-
-
-def disturb(terminal: Terminal, what: str, chance: random.Random) -> None:
-    if what.startswith("ctrl-c"):
-        terminal.press_ctrl_c()
-        if what.endswith("twice"):
-            time.sleep(chance.uniform(0.05, 1.5))
-            terminal.press_ctrl_c()
-    elif what == "terminate":
-        terminal.process.terminate()
-    elif what == "hang up":
-        terminal.hang_up()
-    else:
-        terminal.process.kill()
 
 
 @pytest.mark.slow

@@ -147,6 +147,18 @@ def test_a_worker_that_is_ended_before_it_has_closed_its_run_is_waited_for(proje
     assert leases.held(project) == []
 
 
+def test_where_prefect_is_not_to_be_asked_what_it_knows_of_is_left_to_the_next_start(project: Project) -> None:
+    theirs = lease(project, pid=DEAD, flow_run="00000000-0000-0000-0000-000000000000")
+    theirs.path.rename(project.leases / "theirs.json")
+    lease(project, pid=DEAD)
+    assert not leases.tidy(project)
+
+    leases.settle(project, asking=False)
+
+    assert [each.id for each in leases.held(project)] == ["theirs"]
+    assert not leases.tidy(project)
+
+
 def test_that_of_a_flow_run_stays_until_prefect_has_heard_of_its_end(project: Project) -> None:
     with leases.leased(project, flow_run="00000000-0000-0000-0000-000000000000") as ended:
         pass

@@ -63,7 +63,7 @@ def test_a_column_of_numbers_becomes_a_staged_version_without_a_line_of_code(pro
     assert f"{COUNT} with grams" in checked
     assert "1 label-noise" in checked and "grams is -999" in checked
     added = convoy("data", "add", "coins", place, "-S", "numbers={grams: g}", "-S", "checks.label_noise=drop")
-    assert "convoy run -r digits-measure -S dataset=coins -S model=coins" in added
+    assert "convoy run -r coins" in added
     entry = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))["datasets"]["coins"]
     assert (entry["task"], entry["source"]["numbers"]) == ("regression", {"grams": "g"})
 

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from flows.base.project import Project
-from flows.processes import family, journal, leases
+from flows.processes import family, journal, leases, prefect_server
 from flows.processes.prefect_server import free_port
 from flows.processes.supervision import Command, supervise
 
@@ -121,6 +121,41 @@ def test_what_the_worker_tells_is_shown_and_kept_and_its_code_is_the_commands(pr
     assert [record["kind"] for record in records] == ["said", "ended"]
     assert records[-1]["code"] == 3
     assert list(project.leases.iterdir()) == []
+
+
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+ASKS = """
+import urllib.request
+tell("server")
+while True:
+    try:
+        urllib.request.urlopen(os.environ["PREFECT_API_URL"] + "/health").close()
+        break
+    except OSError:
+        time.sleep(0.05)
+tell("code", code=0)
+"""
+
+
+@pytest.mark.parametrize(("program", "started"), [(TELLS, False), (ASKS, True)])
+def test_a_server_of_its_own_is_started_for_a_worker_that_asks_for_it(
+    program: str, started: bool, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setattr(prefect_server, "command", lambda port: [sys.executable, "-c", SERVER, str(port)])
+
+    code = supervise(project, command(project, program), Console(file=io.StringIO()))
+
+    assert code == (0 if started else 3)
+    assert (project.logs / "prefect-server.log").exists() == started
+    assert "server" not in {record["kind"] for record in journal.read(project.logs / "test.jsonl")}
 
 
 def test_a_worker_that_hangs_is_ended_with_all_that_it_has_started(project: Project) -> None:

@@ -32,8 +32,8 @@ def test_every_task_is_told_with_what_it_learns_from_and_what_learns_it(project:
     for each in told.values():
         assert each["says"] and each["networks"] and each["figures"] and each["outputs"]
         assert not set(each["can"]) & set(each["cannot"])
-    assert told["classification"]["target"] == "class" and "residual" in told["classification"]["networks"]
-    assert told["segmentation"]["target"] == "mask" and told["segmentation"]["networks"] == ["unet"]
+    assert told["classification"]["target"] == "class" and "residual" in told["classification"]["networks"]["image"]
+    assert told["segmentation"]["target"] == "mask" and told["segmentation"]["networks"] == {"image": ["unet"]}
     assert told["classification"]["figures"]["log_loss"] == "less is better"
     assert "digits" in told["classification"]["recipes"] and "digits-segment" in told["segmentation"]["recipes"]
 

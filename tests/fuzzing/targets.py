@@ -243,6 +243,26 @@ def vocs() -> Iterable[bytes]:
     yield b"<!DOCTYPE a [<!ENTITY b 'c'>]><annotation>&b;</annotation>"
 
 
+def yolo(content: bytes, folder: Path) -> None:
+    about, text = split(content)
+    (folder / "data.yaml").write_bytes(about)
+    (folder / "labels" / "0.txt").write_bytes(text)
+    faulty = {"faulty": "skip"} if len(text) % 2 else {}
+    read({"kind": "yolo", "path": str(folder), **faulty}, folder)
+
+
+def yolo_ready(folder: Path) -> None:
+    (folder / "labels").mkdir()
+    builders.save(folder / "images" / "0.png", 0, builders.SCENE)
+
+
+def yolos() -> Iterable[bytes]:
+    about = (b"names: [a, b]\nnc: 2\n", b"path: .\ntrain: images\nval: images/0.png\nnames: {0: a, 1: b}\n", b"")
+    texts = (b"0 0.25 0.5 0.5 0.2\n1 0.9 0.9 0.2 0.2\n", b"1 0.1 0.1 0.5 0.1 0.3 0.4\n", b"\n0 5e-1 .5 1 1 0.75\n")
+    for first, second in zip(about, texts, strict=True):
+        yield struct.pack(">H", len(first)) + first + second
+
+
 # -- numbers ---------------------------------------------------------------------------------------------------------
 
 
@@ -434,6 +454,7 @@ TARGETS = {
     "arrow": Target(saved, streams, saved_ready),
     "coco": Target(coco, cocos, some_pictures),
     "voc": Target(voc, vocs, voc_ready),
+    "yolo": Target(yolo, yolos, yolo_ready),
     "idx": Target(idx, idxs),
     "npy": Target(arrays, npys),
     "picture": Target(picture, pictures),

@@ -1,7 +1,8 @@
 """What networks answer on labelled samples: all that combiners are fitted on and judged by.
 
 What is kept of an answer is the task's to say (`Combinable.told`): of one label an image its probabilities, of masks,
-of which there is no room for that, what each pixel's truth was given, of numbers the numbers.
+of which there is no room for that, what each pixel's truth was given, of numbers the numbers, of boxes how sure each
+object was found.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Said:
-    """One network's answers on N samples of U scored units each: one a label, H·W a mask, V of V values."""
+    """One network's answers on N samples of U scored units each, as in `Told`."""
 
     predictions: Predictions  # the task's own rows
     fuses: Fuses
@@ -85,6 +86,7 @@ class Loss:
 LOSSES: dict[Fuses, Loss] = {
     "probabilities": Loss("log_loss", losses_of),
     "numbers": Loss("squared_error", squares_of),
+    "boxes": Loss("log_loss", losses_of),
 }
 
 
@@ -94,7 +96,7 @@ class Together:
 
     units: Floats  # (K, N, U), as in `Told`
     fusible: npt.NDArray[np.float32] | None  # (K, N, C), as in `Told`
-    targets: npt.NDArray[Any]  # (N,) classes, (N, H, W) masks, or (N, V) values
+    targets: npt.NDArray[Any]  # (N,) classes, (N, H, W) masks, (N, V) values, or (N, M, 7) boxes
     judged: npt.NDArray[np.bool_] | None = None  # (N, U), as in `Told`: the same of all networks
 
     def __len__(self) -> int:
@@ -115,9 +117,9 @@ class Together:
 
     @property
     def outputs(self) -> torch.Tensor:
-        """`(K, N, C)`, as a fusion takes them; raises ValueError for masks."""
+        """`(K, N, C)`, as a fusion takes them; raises ValueError for masks and boxes."""
         if self.fusible is None:
-            raise ValueError("expected answers of one label an image, received masks: their probabilities are not kept")
+            raise ValueError("expected answers of which all is kept, received masks or boxes")
         return torch.from_numpy(self.fusible)
 
 

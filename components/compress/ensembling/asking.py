@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import torch
 from torch import nn
 
-from components.artifacts import Dataset, Model
-from components.compress.ensembling.answers import Said, Together, ask, together
-from components.compress.ensembling.combiners import Given
-from components.compress.ensembling.stacking import learners_of, out_of_fold
+from components.artifacts import Dataset, InputSpec, Model
+from components.compress.ensembling.answers import Rows, Said, Together, ask, together
+from components.compress.ensembling.combiners import Combiner, Given
+from components.compress.ensembling.problems import NO_MIRROR
+from components.compress.ensembling.stacking import learners_of, out_of_fold, taken
 from components.data.reading.loading import Arrays, load_split
 from components.export.errors import CompressionError, require_trained_on
-from components.models.ensemble import Mirrored
+from components.models.ensemble import Ensemble, Fusion, Mirrored
 from components.models.network import load_network
+from components.models.preprocessing import nothing, preprocess
 from components.tasks import registry as tasks
 from components.tasks.capabilities import Combinable
 from components.tasks.network import torch_answerer
@@ -39,6 +42,13 @@ class Members:
     given: Given
     learners: int  # of which the members are as many trainings each
     mirror: bool
+
+    def again(self, combiner: Combiner, fusion: nn.Module, rows: Rows) -> Said:
+        """What they say under a fusion of validation samples at `rows`: of what is too much to be kept."""
+        ensemble = Ensemble(self.networks, combiner.fusion, self.given.outputs, self.learners)
+        ensemble.fusion = cast(Fusion, fusion)
+        answerer = torch_answerer(self.task, ensemble.eval())
+        return ask(self.task, answerer, taken(self.validation, rows), self.dataset.card)
 
 
 def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
@@ -65,6 +75,8 @@ def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
 def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, mirror: bool) -> Members:
     """The members, loaded, and all that they are asked; with `mirror` about each image's mirror image as well."""
     combinable = cast(Combinable, task)
+    if mirror and combinable.fuses == "boxes":
+        raise CompressionError(f"ensemble.{NO_MIRROR}")
     networks = [Mirrored(network, combinable.fuses) if mirror else network for network in map(load_network, members)]
     answerers = [torch_answerer(task, network) for network in networks]
     validation = load_split(dataset, "validation")
@@ -85,7 +97,14 @@ def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, mirror: boo
         validation=validation,
         said=said,
         answers=together(said, validation.targets),
-        given=Given(len(members), head.outputs, strangers, say, np.array(head.std) if head.std else None),
+        given=Given(
+            members=len(members),
+            outputs=head.outputs,
+            out_of_fold=strangers,
+            say=say,
+            deviations=np.array(head.std) if head.std else None,
+            alike=combinable.fuses != "boxes" or _alike(networks, dataset.card.input),
+        ),
         learners=learners or len(members),
         mirror=mirror,
     )
@@ -96,3 +115,11 @@ def _boosted(members: Sequence[Model]) -> bool:
     digests = [member.digest for member in members]
     parents = [[p.digest for p in member.card.parents if p.role == "boosted"] for member in members]
     return len(members) > 1 and parents == [digests[:number] for number in range(len(members))]
+
+
+def _alike(networks: Sequence[nn.Module], spec: InputSpec) -> bool:
+    """Whether all detectors say boxes at the same places."""
+    blank = preprocess(nothing(spec))
+    with torch.inference_mode():
+        first, *others = [network(blank)[..., :4] for network in networks]
+    return all(torch.equal(first, other) for other in others)

@@ -1,6 +1,6 @@
 """Which combiner: judged by its loss on the validation split, on samples that it was not fitted on.
 
-Of probabilities that is the log loss, of numbers the squared error in deviations (`answers.LOSSES`).
+Of probabilities and boxes that is the log loss, of numbers the squared error in deviations (`answers.LOSSES`).
 
 What is fitted on the validation split is judged by cross-fitting on it: fitted on four fifths, judged on the fifth,
 five times. Whoever is sure of its probabilities to the wrong degree is not a worse combiner for that, and one number
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
+from torch import nn
 
 from components.artifacts import DatasetCard
 from components.compress.ensembling.answers import LOSSES, Floats, Rows, Said, Together, losses_of, said_of, share_of
@@ -26,6 +27,9 @@ from components.compress.ensembling.combiners import Combiner, Given
 from components.compress.ensembling.soup import Soups
 from components.models.ensemble import Fuses, MeanProbability
 from components.tasks.protocol import Task
+
+# A combiner, its fusion, and at which samples → what the members say of them under it.
+Again = Callable[[Combiner, nn.Module, Rows], Said]
 
 FOLDS = 5  # of the validation split
 SEED = 0  # of those folds
@@ -39,7 +43,7 @@ class Candidate:
     name: str
     losses: Floats  # (N,) of each sample, by `answers.LOSSES`
     compared: Floats  # (N,) the same, of probabilities at the best temperature, which masks are not given
-    said: Said | None  # None of masks, whose answers are not kept
+    said: Said | None  # None of masks and boxes, whose answers are not kept
 
 
 def cross_fits(samples: int, folds: int = FOLDS) -> Iterator[tuple[Rows, Rows]]:
@@ -50,8 +54,18 @@ def cross_fits(samples: int, folds: int = FOLDS) -> Iterator[tuple[Rows, Rows]]:
         yield (rest if len(rest) else part), np.sort(part)
 
 
-def judged(combiner: Combiner, answers: Together, given: Given, task: Task, card: DatasetCard) -> Candidate:
-    """The combiner on all N samples. Raises CompressionError where it cannot combine these members."""
+def judged(
+    combiner: Combiner,
+    answers: Together,
+    given: Given,
+    task: Task,
+    card: DatasetCard,
+    again: Again | None = None,
+) -> Candidate:
+    """The combiner on all N samples; of boxes, about which the members are asked `again` under its fusion.
+
+    Raises CompressionError where it cannot combine these members.
+    """
     everything = np.arange(len(answers))
     once = combiner.judged_elsewhere(given)
     pairs = [(everything, everything)] if once else list(cross_fits(len(answers)))
@@ -59,7 +73,11 @@ def judged(combiner: Combiner, answers: Together, given: Given, task: Task, card
         losses = np.empty(len(answers))
         for fitting, judging in pairs:
             fusion = combiner.fit(answers.take(fitting), given)
-            losses[judging] = _mean_losses(fusion, answers.take(judging)) * share_of(answers.judged)
+            if again is not None and combiner.of == "boxes":
+                found = losses_of(again(combiner, fusion, judging).units)
+            else:
+                found = _mean_losses(fusion, answers.take(judging))
+            losses[judging] = found * share_of(answers.judged)
         return Candidate(combiner.name, losses, losses, None)
     fused = torch.empty(answers.outputs.shape[1:])
     for fitting, judging in pairs:

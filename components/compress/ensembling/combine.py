@@ -27,7 +27,15 @@ from components.compress.ensembling.soup import SEEN, Chosen, Soups, shares_orig
 from components.config import EnsembleConfig, NetworkConfig
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError
-from components.models.ensemble import BoostedVote, Ensemble, MeanNumbers, MeanProbability, VoteShare, as_trained
+from components.models.ensemble import (
+    BoostedVote,
+    Ensemble,
+    MeanBoxes,
+    MeanNumbers,
+    MeanProbability,
+    VoteShare,
+    as_trained,
+)
 from components.models.network import save_weights, untrained
 from components.tasks.capabilities import Combinable
 from components.tasks.network import torch_answerer
@@ -60,7 +68,8 @@ def combine(members: Sequence[Model], dataset: Dataset, config: EnsembleConfig, 
         raise CompressionError(left_out[config.combiner])
     name, reason = str(config.combiner), "it was asked for"
     if name == "auto":
-        name, reason = choosing.choose({each: found.compared for each, found in candidates.items()}, fuses)
+        served = {each: found for each, found in candidates.items() if each == SOUP or _combiner(asked, each).exported}
+        name, reason = choosing.choose({each: found.compared for each, found in served.items()}, fuses)
     card, network, weights = _made(asked, soups, name)
     report = _report(asked, candidates, left_out, soups, network, weights)
     report = report.model_copy(update={"asked": config.combiner, "combiner": name, "reason": reason})
@@ -88,7 +97,7 @@ def _candidates(
         )
     for each in combiners:
         try:
-            found[each.name] = choosing.judged(each, asked.answers, asked.given, asked.task, card)
+            found[each.name] = choosing.judged(each, asked.answers, asked.given, asked.task, card, asked.again)
         except CompressionError as error:
             left_out[each.name] = str(error)
     return found, left_out
@@ -122,7 +131,7 @@ def _shares(chosen: Chosen, members: int) -> list[float]:
 
 def _weights(fusion: nn.Module, members: int) -> list[float] | None:
     match fusion:
-        case MeanProbability() | MeanNumbers():
+        case MeanProbability() | MeanNumbers() | MeanBoxes():
             return [float(weight) for weight in fusion.weights]
         case BoostedVote():
             total = max(float(fusion.say.sum()), 1e-12)  # 0 where no member is better than a guess

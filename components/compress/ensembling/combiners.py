@@ -1,7 +1,7 @@
 """The ways to combine members, by name, from the simplest to the one with most to fit. Each is a fusion in the graph.
 
-A name means the same of probabilities and of numbers, as far as both have it; which of them a combiner is for follows
-from its fusion.
+A name means the same of probabilities, of numbers and of boxes, as far as they have it; which of them a combiner is for
+follows from its fusion.
 
 A combiner is a function from the members' answers on samples that they have not been trained on to the fusion that it
 would combine them by. Which one is best, and whether it really is, is `choosing`'s business.
@@ -21,7 +21,17 @@ from components.compress.ensembling.least_squares import fit_ridge, fit_squares
 from components.compress.ensembling.stacking import fit_stacking
 from components.compress.ensembling.weights import fit_weights
 from components.export.errors import CompressionError
-from components.models.ensemble import FUSIONS, BoostedVote, Fuses, MeanNumbers, MeanProbability, VoteShare
+from components.models.ensemble import (
+    FUSIONS,
+    AllBoxes,
+    BoostedVote,
+    FusedBoxes,
+    Fuses,
+    MeanBoxes,
+    MeanNumbers,
+    MeanProbability,
+    VoteShare,
+)
 
 SOUP = "soup"  # the one that is no fusion: see `soup`
 
@@ -31,10 +41,11 @@ class Given:
     """What is known of the members besides their answers."""
 
     members: int
-    outputs: int  # of each: classes, or values and their intervals' ends
+    outputs: int  # of each: classes (of boxes too), or values and their intervals' ends
     out_of_fold: Together | None = None  # learners' answers on the training split, where they are strangers to it
     say: Floats | None = None  # (K,) by SAMME, where they were boosted
     deviations: Floats | None = None  # of the outputs, where they are numbers in units
+    alike: bool = True  # whether what the members say is of the same places, where it is boxes
 
 
 Fit = Callable[[Together, Given], nn.Module]
@@ -54,12 +65,17 @@ class Combiner:
         """What it combines."""
         return FUSIONS[self.fusion].fuses
 
+    @property
+    def exported(self) -> bool:
+        """Whether what it makes can be exported: a student is needed where it cannot."""
+        return FUSIONS[self.fusion].exported
+
     def judged_elsewhere(self, given: Given) -> bool:
         """Whether what it is fitted on is not what it is judged on anyway."""
         return not self.fitted or (self.name == "stacking" and given.out_of_fold is not None)
 
 
-COMBINERS: dict[Fuses, dict[str, Combiner]] = {"probabilities": {}, "numbers": {}}
+COMBINERS: dict[Fuses, dict[str, Combiner]] = {"probabilities": {}, "numbers": {}, "boxes": {}}
 
 
 def combiner(name: str, fusion: str, *, fitted: bool) -> Callable[[Fit], Fit]:
@@ -139,3 +155,39 @@ def stacked_numbers(answers: Together, given: Given) -> nn.Module:
     if given.out_of_fold is None:
         return fit_ridge(answers, given.outputs, given.members, values)
     return fit_ridge(given.out_of_fold, given.outputs, len(given.out_of_fold.units), values)
+
+
+@combiner("soft", "mean_boxes", fitted=False)
+def mean_of_boxes(answers: Together, given: Given) -> nn.Module:
+    """The mean of the members' scores and boxes, place by place."""
+    _require_alike(given)
+    return MeanBoxes(given.members, given.outputs, given.members)
+
+
+@combiner("nms", "all_boxes", fitted=False)
+def all_boxes(answers: Together, given: Given) -> nn.Module:
+    """All boxes, of which each is said once, by the member that is surest."""
+    return AllBoxes(given.members, given.outputs, given.members)
+
+
+@combiner("wbf", "fused_boxes", fitted=False)
+def fused_boxes(answers: Together, given: Given) -> nn.Module:
+    """Boxes of one object become their mean."""
+    return FusedBoxes(given.members, given.outputs, given.members)
+
+
+@combiner("weighted", "mean_boxes", fitted=True)
+def weighted_boxes(answers: Together, given: Given) -> nn.Module:
+    """The mean under weights of greatest likelihood, as if what two members say of an object were of one place."""
+    _require_alike(given)
+    fusion = MeanBoxes(given.members, given.outputs, given.members)
+    fusion.weights.copy_(torch.from_numpy(fit_weights(answers.scored).weights))
+    return fusion
+
+
+def _require_alike(given: Given) -> None:
+    if not given.alike:
+        raise CompressionError(
+            "ensemble.combiner: expected nms or wbf for members that say boxes at other places each; give all members "
+            "the same stride, levels and anchors, or combine them by their boxes"
+        )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from typing import TYPE_CHECKING
 
 from components.artifacts import Card, InputSpec
-from components.models.preprocessing import nothing, preprocess
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Cost(Card):
@@ -19,6 +19,11 @@ class Cost(Card):
 
 def cost_of(network: nn.Module, spec: InputSpec) -> Cost:
     """Count what the network does for one input."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from components.models.preprocessing import nothing, preprocess
+
     counter = FlopCounterMode(display=False)
     # Not in inference mode: the counter hears of operators through the dispatcher, which that mode goes past.
     with torch.no_grad(), counter:

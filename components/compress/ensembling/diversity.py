@@ -70,9 +70,15 @@ def of_numbers(said: Sequence[Said], targets: npt.NDArray[Any]) -> Diversity:
     return Diversity(differ, np.divide(both, scale, out=np.full(scale.shape, np.nan), where=scale > 0))
 
 
+def of_objects(said: Sequence[Said], targets: npt.NDArray[Any]) -> Diversity:
+    """Of members that answer boxes: each says whether a unit is right, which it always is to be."""
+    return of_classes(said, np.ones(said[0].answered.shape, bool))
+
+
 OF: dict[Fuses, Callable[[Sequence[Said], npt.NDArray[Any]], Diversity]] = {
     "probabilities": of_classes,
     "numbers": of_numbers,
+    "boxes": of_objects,
 }
 
 

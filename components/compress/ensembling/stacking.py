@@ -83,7 +83,7 @@ def out_of_fold(task: Task, answerers: Sequence[Answerer], folds: int, dataset: 
     learners = []
     for first in range(0, len(answerers), folds):
         said = [
-            together([ask(task, answerers[first + number], _taken(training, rows), dataset.card)], training.targets)
+            together([ask(task, answerers[first + number], taken(training, rows), dataset.card)], training.targets)
             for number, rows in enumerate(parts)
         ]
         learners.append(_one_after_another(said))
@@ -98,5 +98,6 @@ def _one_after_another(parts: Sequence[Together]) -> Together:
     return Together(units, np.concatenate(fusible, axis=1), np.concatenate([part.targets for part in parts]))
 
 
-def _taken(samples: Arrays, rows: npt.NDArray[np.int64]) -> Arrays:
+def taken(samples: Arrays, rows: npt.NDArray[np.int64]) -> Arrays:
+    """Those samples at `rows`, without their groups."""
     return Arrays(samples.ids[rows], samples.images[rows], samples.targets[rows], {})

@@ -14,14 +14,16 @@ import jinja2
 
 from components import texts
 from components.artifacts import SPLITS
-from components.data.card import pictures
-from components.data.card.pictures import Picture
-from components.data.card.summary import BINS, Summary
+from components.data.card import samples
+from components.data.card.samples import Sample
+from components.data.card.summary import Summary
+from components.data.card.views.protocol import BINS
 from components.data.catalogue import written
 from components.data.inspection.findings import KINDS
 from components.data.inspection.findings import Kind as Finding
-from components.data.inspection.wording import SAYS
+from components.data.inspection.wording import says
 from components.files import writing
+from components.inputs import registry as inputs
 from components.targets import registry as targets
 
 MOST_CLASSES = 24  # rows of the contact sheet: as many as fit a page that is still looked at
@@ -62,7 +64,7 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
     """Write `.convoy/cards/NAME.html`; returns it. `about` are further lines of where it comes from."""
     path = card_file(summary.root, summary.name)
     card = summary.dataset.card
-    kind = targets.of(summary.dataset)
+    kind, view = targets.of(summary.dataset), summary.counts.inputs
     colours = kind.colours(card.classes, card.target)
     parts = summary.counts.parts
     ranged = not card.classes  # the parts are ranges, which have an order of their own
@@ -73,7 +75,7 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
     named = {row[key] for rows in shown.values() for row in rows for key in ("id", "other")} | {
         id_ for id_, _ in dropped
     }
-    small = pictures.of_ids(summary.dataset, named)
+    small = samples.of_ids(summary.dataset, named)
     page = (
         _environment()
         .get_template("card.html.j2")
@@ -82,7 +84,7 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
             card=card,
             splits=SPLITS,
             total=sum(card.splits.values()),
-            sheet=pictures.of_parts(summary.dataset, order[:MOST_CLASSES], EACH),
+            sheet=samples.of_parts(summary.dataset, order[:MOST_CLASSES], EACH),
             folded=len(order) > MOST_CLASSES,
             colours={name: colours[name] for name in order} if colours else {},
             beside={name: colour for name, colour in colours.items() if name not in parts},
@@ -90,8 +92,10 @@ def write_card(summary: Summary, about: Mapping[str, str] | None = None) -> Path
             asked=kind.described(card.classes, card.target),
             ranged=ranged,
             groups={group: _bars(values) for group, values in summary.counts.groups.items()},
-            sizes=_bars({size: {"": images} for size, images in summary.sizes.items()}),
-            brightness=_outlines(summary),
+            view=view,
+            given=inputs.of(card),
+            sizes=_bars({size: {"": count} for size, count in view.sizes(summary.inspection).items()}),
+            outlines=_outlines(summary),
             kinds=[_kind(kind, summary, rows, small) for kind, rows in shown.items()],
             dropped=[(name, why, small.get(name)) for name, why in dropped],
             moved=list(card.moved.items())[:MOST_DROPPED],
@@ -134,9 +138,9 @@ def _in_order(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _outlines(summary: Summary) -> dict[str, str]:
-    """Brightness of a split's images as points of a polyline in a box of 240×80, each split's own peak at its top."""
+    """Each split's distribution as points of a polyline in a box of 240×80, its own peak at the top."""
     result = {}
-    for split, counts in summary.counts.brightness.items():
+    for split, counts in summary.counts.inputs.distribution().items():
         if counts.sum():
             heights = counts / counts.max()
             points = [f"{240 * (bin + 0.5) / BINS:.1f},{80 - 76 * height:.1f}" for bin, height in enumerate(heights)]
@@ -154,10 +158,10 @@ def _shown_findings(summary: Summary) -> dict[Finding, list[dict[str, Any]]]:
     return result
 
 
-def _kind(name: Finding, summary: Summary, rows: Sequence[dict[str, Any]], small: Mapping[str, Picture]) -> Kind:
+def _kind(name: Finding, summary: Summary, rows: Sequence[dict[str, Any]], small: Mapping[str, Sample]) -> Kind:
     count = sum(each == name for each in summary.findings.column("kind").to_pylist())
     told = [row | {"picture": small.get(row["id"]), "other_picture": small.get(row["other"])} for row in rows]
-    return Kind(name, SAYS[name], count, told, name not in ABOUT_WHOLES)
+    return Kind(name, says(summary.config.input_kind)[name], count, told, name not in ABOUT_WHOLES)
 
 
 def _environment() -> jinja2.Environment:

@@ -1,4 +1,4 @@
-"""What a prepared data set holds, counted shard by shard, and what is known of how it came about; no image is read."""
+"""What a prepared data set holds, counted shard by shard, and what is known of how it came about; no input is read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +15,8 @@ from components import offered
 from components.artifacts import SPLITS, Dataset
 from components.config import ConfigurationError, DatasetConfig, YamlError, dataset_entry, read_yaml
 from components.data import places, versions
+from components.data.card.views.protocol import View
+from components.data.card.views.registry import of_kind
 from components.data.errors import DataError, check_name
 from components.data.inspection.findings import SCHEMA, Inspection, load_findings
 from components.data.versions.repository import lock_file
@@ -26,19 +26,15 @@ if TYPE_CHECKING:
     from components.data.validation.validate import ValidationReport
 
 MISSING = "missing"  # the value of a group that a sample has not
-BINS = 24  # of brightness: fine enough to see two peaks, coarse enough for a few hundred samples
-_COLUMNS = ("target", "split", "width", "height", "mode", "mean")
 
 
 @dataclass
 class Counts:
     """Samples by part (class, or range of a value), group and split; a mask counts for every class that it shows."""
 
+    inputs: View
     parts: dict[str, Counter[str]] = field(default_factory=dict)  # → split → samples
     groups: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)  # column → value → split → samples
-    sizes: Counter[str] = field(default_factory=Counter)  # `WIDTH×HEIGHT`, as prepared
-    modes: Counter[str] = field(default_factory=Counter)
-    brightness: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)  # split → (BINS,) images, black to white
 
 
 @dataclass(frozen=True)
@@ -58,13 +54,6 @@ class Summary:
     @property
     def name(self) -> str:
         return self.dataset.card.name
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """`WIDTH×HEIGHT` → images: as they came, where that was looked at; else as prepared."""
-        if self.inspection is not None:
-            return {size.replace("x", "×"): images for size, images in self.inspection.sizes.items()}
-        return dict(self.counts.sizes)
 
     @property
     def inspected(self) -> Path:
@@ -110,13 +99,13 @@ def count(dataset: Dataset) -> Counts:
     """Count the splits' rows, a shard at a time."""
     card = dataset.card
     result = Counts(
+        of_kind(card.input.kind)(),
         parts={name: Counter() for name in targets.of(dataset).parts(card)},
         groups={group: {} for group in card.groups},
-        brightness={split: np.zeros(BINS, dtype=np.int64) for split in SPLITS},
     )
     for split in SPLITS:
         for shard in dataset.shards(split):
-            table = pq.read_table(shard, columns=[*_COLUMNS, *card.groups])
+            table = pq.read_table(shard, columns=["target", *result.inputs.columns, *card.groups])
             _count(result, table, split, dataset)
     return result
 
@@ -129,11 +118,7 @@ def _count(result: Counts, table: pa.Table, split: str, dataset: Dataset) -> Non
     for group, values in result.groups.items():
         for value, samples in Counter(table.column(group).to_pylist()).items():
             values.setdefault(value or MISSING, Counter())[split] += samples
-    pairs = zip(table.column("width").to_pylist(), table.column("height").to_pylist(), strict=True)
-    result.sizes.update(f"{width}×{height}" for width, height in pairs if width is not None)
-    result.modes.update(mode for mode in table.column("mode").to_pylist() if mode is not None)
-    means = table.column("mean").drop_null().to_numpy()
-    result.brightness[split] += np.histogram(means, bins=BINS, range=(0.0, 1.0))[0]
+    result.inputs.count(table, split)
 
 
 # -- the catalogue ---------------------------------------------------------------------------------------------------

@@ -99,4 +99,4 @@ def _described(
         at = rows.stop
         ids = table.column("id").to_pylist()
         sizes, described = survey.inputs.foreseen(rows, ids, corrupt, declared)
-        yield table if sizes is None else fitted(table, card.target, sizes, declared), described
+        yield table if sizes is None else fitted(table, card.target, sizes, declared, card.about), described

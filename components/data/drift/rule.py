@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.spatial.distance import jensenshannon
 
 from components.artifacts import Card
 from components.data.drift.profile import EMBEDDING, GROUP, ID, LABEL, SHARE, SPLIT, TRAINED, UNSEEN, VALUE
@@ -127,6 +126,8 @@ def distance_threshold(current: pd.Series, reference: pd.Series, level: float) -
     If nothing has changed, every way to deal the values of both out to the two sides is as likely as any other: the
     threshold is the quantile of seeded draws of that (a permutation test), whatever the sizes and however rare a value.
     """
+    from scipy.spatial.distance import jensenshannon
+
     now, before = current.value_counts(), reference.value_counts()
     together = now.add(before, fill_value=0).to_numpy().astype(np.int64)
     drawn = np.random.default_rng(0).multivariate_hypergeometric(together, int(now.sum()), size=_DRAWS)

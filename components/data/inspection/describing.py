@@ -1,28 +1,28 @@
-"""Each picture's embedding, and how far it is from what is usual: descriptors pass by, a batch at a time."""
+"""Each input's embedding, and how far it is from what is usual: descriptors pass by, a batch at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from components.blas import one_thread
-from components.data.inspection.embedding import Embedding, Floats, descriptor
+from components.data.inspection.embedding import Embedding, Floats
 from components.data.inspection.outliers import Usual
-from components.data.inspection.thumbnails import BATCH, Rows
+from components.data.inspection.rows import BATCH, Rows
 
 Indices = npt.NDArray[np.int64]
 
-SAMPLE = 20_000  # pictures by which it is known how pictures vary: 50 MB of descriptors, 35 for each of their numbers
+SAMPLE = 20_000  # inputs by which it is known how inputs vary: 50 MB of descriptors, 35 for each of a picture's numbers
 
 
 @one_thread
-def describe(thumbnails: Rows, samples: Indices, embedded: Rows, seed: int = 0) -> Floats:
+def describe(descriptors: Callable[[Indices], Floats], samples: Indices, embedded: Rows, seed: int = 0) -> Floats:
     """Append the embedding of each sample to `embedded`, and return its distance from what is usual.
 
-    Every picture is measured by what is usual in the half of the pictures that it is not in: one's own picture, where
-    there are few, would make itself usual. 1 is the median of each half.
+    `descriptors` gives those of some samples, `(n, D)`. Every input is measured by what is usual in the half that it is
+    not in: where there are few, it would make itself usual. 1 is the median of each half.
     """
     if len(samples) < 2:
         embedded.append(np.zeros((len(samples), *embedded.shape), dtype=np.float32))
@@ -32,17 +32,17 @@ def describe(thumbnails: Rows, samples: Indices, embedded: Rows, seed: int = 0) 
     half = np.zeros(len(samples), dtype=np.int8)
     half[order[1::2]] = 1
     chosen = np.sort(order[:SAMPLE])
-    sample = np.concatenate([descriptor(thumbnails.take(samples[part])) for part in _parts(chosen)])
+    sample = np.concatenate([descriptors(samples[part]) for part in _parts(chosen)])
     principal = Embedding.of(sample)
     usual = [Usual.of(sample[half[chosen] != own]) for own in (0, 1)]
     del sample
     distances = np.zeros(len(samples), dtype=np.float32)
     for part in _parts(np.arange(len(samples))):
-        descriptors = descriptor(thumbnails.take(samples[part]))
-        embedded.append(principal(descriptors))
+        some = descriptors(samples[part])
+        embedded.append(principal(some))
         for own in (0, 1):
             places = part[half[part] == own]
-            distances[places] = usual[own].distance(descriptors[half[part] == own])
+            distances[places] = usual[own].distance(some[half[part] == own])
     for own in (0, 1):
         distances[half == own] /= max(float(np.median(distances[half == own])), 1e-9)
     return distances

@@ -14,11 +14,11 @@ from components.artifacts import ArtifactError, Card
 from components.files import writing
 
 Kind = Literal[
-    "corrupt",  # cannot be decoded to its end
+    "corrupt",  # cannot be read to its end
     "narrow-range",  # 16-bit pictures use a low part of their range only: `id` is the key that says which
-    "blank",  # of one value, or so nearly that nothing is to be seen
-    "duplicate",  # the same pixels as `other`
-    "near-duplicate",  # all but the same picture as `other`
+    "blank",  # nothing is to be seen in it
+    "duplicate",  # the same content as `other`
+    "near-duplicate",  # all but the same as `other`
     "outlier",  # far from everything else, as an embedding sees it
     "label-noise",  # its label is probably wrong; `other` is the class it looks like
     "missing-group",  # no value in a `group_*` column, which `other` names
@@ -70,8 +70,8 @@ class Inspection(Card):
     samples: int
     classes: dict[str, int]  # samples a class
     groups: dict[str, dict[str, int]]  # `group_*` → value → samples
-    sizes: dict[str, int]  # `WIDTHxHEIGHT` → images, the most frequent ones
-    modes: dict[str, int]  # Pillow's mode → images
+    sizes: dict[str, int]  # how large → inputs, the most frequent ones; of pictures `WIDTHxHEIGHT`
+    modes: dict[str, int]  # as files hold them → inputs; of pictures Pillow's mode
     found: dict[str, int]  # kind → findings
     unreviewed: tuple[str, ...] = ()  # ids that `review` asks a person about, without a verdict yet
     notes: tuple[str, ...] = ()  # what was left out of the source, and what could not be looked at, and why

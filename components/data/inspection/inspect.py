@@ -6,7 +6,7 @@ Nothing is judged: what to do about what is found is the catalogue's word (`revi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +14,21 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from components import decoding
 from components.config import DatasetConfig
 from components.data.families import Families
 from components.data.inspection import counting, embedding, far_values, label_noise, naming, outliers, sheets, twins
 from components.data.inspection.describing import describe
+from components.data.inspection.eyes import registry as eyes
+from components.data.inspection.eyes.protocol import Eye
 from components.data.inspection.findings import KINDS, TWINS, Finding, Inspection, Kind, as_table, save_findings
 from components.data.inspection.looking import Seen, look
 from components.data.inspection.reviewing import decide, read_reviewed, write_review
-from components.data.inspection.thumbnails import SIDE, Previews, Rows
-from components.data.sources.base.form import SourceData
+from components.data.inspection.rows import Rows
+from components.data.sources.base.form import SourceData, agreed
 from components.files import replacing
 from components.targets.protocol import UNKNOWN
 
-# Grey values, of 255, that a picture must span for anything to be seen in it. Re-encoding and a camera's noise make up
-# to a dozen of one value; the faintest of Fashion-MNIST's 70,000 spans 254, of the digits 223.
-BLANK = 16
 DRAWN: tuple[Kind, ...] = ("blank", "duplicate", "near-duplicate", "outlier", "label-noise", "missing-group")
-LOW = 2**14  # of 16 bits: cameras and scanners of 10, 12 and 14 bits stay below it
 SIZES = 20  # most frequent sizes that are listed
 
 
@@ -39,64 +36,60 @@ def inspect(data: SourceData, config: DatasetConfig, project: Path, folder: Path
     """Read the source once and write `inspection.json`, `findings.parquet`, `decisions.json`, `pictures/KIND.png` and,
     where a review is asked for, `review.csv` into `folder`, in one move.
 
-    `project` is where `checks.reviewed` lies. Memory grows by less than a kilobyte a sample; thumbnails wait in
-    nameless files beside `folder`. Raises DataError for an empty source and for a review that is not about it.
+    `project` is where `checks.reviewed` lies. Memory grows by less than a kilobyte a sample; what is seen of inputs
+    waits in nameless files beside `folder`. Raises DataError for an empty source, for one of another kind of input than
+    is declared, and for a review that is not about it.
     """
     reviewed = read_reviewed(config.checks, project)
-    channels = config.image.channels
-    with (
-        replacing(folder) as temporary,
-        Rows(folder.parent, (SIDE, SIDE, channels), np.uint8) as thumbnails,
-        Previews(folder.parent) as previews,
-    ):
-        seen = look(data, config.image, thumbnails, previews)
+    agreed(config, data.given)
+    with replacing(folder) as temporary, eyes.of_kind(data.given)(config.declared, folder.parent) as eye:
+        seen = look(data, eye)
         reviewed.check(seen.ids.to_pylist() if reviewed.lines else ())
-        found, notes = _find(seen, config, thumbnails, folder.parent)
+        found, notes = _find(seen, config, eye, folder.parent)
         notes = [*data.notes(), *notes]
         decisions, asked = decide(found, config.checks, reviewed)
         inspection = Inspection(
             samples=len(seen),
             classes=dict(zip(seen.classes, seen.counts.tolist(), strict=True)),
             groups=_groups(seen),
-            sizes=dict(seen.sizes.most_common(SIZES)),
-            modes=dict(seen.modes),
+            sizes=dict(eye.sizes.most_common(SIZES)),
+            modes=dict(eye.modes),
             found={kind: number for kind in KINDS if (number := sum(one.kind == kind for one in found))},
             unreviewed=tuple(sorted({one.id for one in asked} - set(reviewed.verdicts))),
             notes=(*notes, *_of_twins(decisions.twins, len(seen), config)),
         )
         table = as_table(found)
         save_findings(table, temporary)
-        _draw(seen, [Finding(**row) for row in table.to_pylist()], thumbnails, previews, temporary / "pictures")
+        _draw(seen, [Finding(**row) for row in table.to_pylist()], eye, temporary / "pictures")
         write_review(asked, reviewed.verdicts, temporary / "review.csv")
         for name, card in (("decisions", decisions), ("inspection", inspection)):
             (temporary / f"{name}.json").write_text(card.to_json(), encoding="utf-8")
     return inspection
 
 
-def _find(seen: Seen, config: DatasetConfig, thumbnails: Rows, folder: Path) -> tuple[list[Finding], list[str]]:
+def _find(seen: Seen, config: DatasetConfig, eye: Eye, folder: Path) -> tuple[list[Finding], list[str]]:
     """Everything that is suspicious, and what could not be looked at."""
     found: list[Finding] = []
-    notes = _notes(seen, config)
-    blank = seen.decodable & (seen.contrast < BLANK)
-    clear = np.flatnonzero(seen.decodable & ~blank)
+    notes, blank = eye.notes(), seen.blank
+    clear = np.flatnonzero(seen.readable & ~blank)
     found += (Finding("corrupt", seen.id(index), "", 1.0, why) for index, why in seen.broken.items())
-    found += _narrow(seen)
-    found += _blank(seen, np.flatnonzero(blank))
-    exact, different = twins.copies(seen.digests, np.flatnonzero(seen.decodable))
-    near = twins.near_copies(thumbnails, different[~blank[different]], folder)
-    faint = twins.same_thumbnails(thumbnails, different[blank[different]])
-    found += _pairs(seen, "duplicate", exact)
-    found += _pairs(seen, "near-duplicate", near)
-    found += _pairs(seen, "near-duplicate", faint)
+    found += eye.remarks()
+    found += (Finding("blank", seen.id(index), "", *eye.blank(int(index))) for index in np.flatnonzero(blank))
+    exact, different = twins.copies(seen.digests, np.flatnonzero(seen.readable))
+    near = eye.near_copies(different[~blank[different]])
+    faint = eye.faint_copies(different[blank[different]])
+    found += _pairs(seen, "duplicate", exact, eye)
+    found += _pairs(seen, "near-duplicate", near, eye)
+    found += _pairs(seen, "near-duplicate", faint, eye)
     notes += near.notes
     with Rows(folder, (embedding.DIMENSIONS,), np.float32) as embedded:
-        distances = describe(thumbnails, clear, embedded)
+        distances = describe(eye.descriptors, clear, embedded)
         found += _outliers(seen, clear, distances)
         doubts, said = _doubts(seen, config, clear, embedded, folder)
         found += doubts
         notes += said
     if len(clear) < outliers.LEAST:
-        notes.append(f"outliers: not looked for among {len(clear)} pictures, too few to know what is usual")
+        notes.append(f"outliers: not looked for among {len(clear)} {seen.given.shown}s, too few to know what is usual")
     found += _missing_groups(seen)
     found += _small_classes(seen, config, [exact, near, faint])
     found += _confounded(seen, config)
@@ -136,40 +129,16 @@ def _groups(seen: Seen) -> dict[str, dict[str, int]]:
     return groups
 
 
-def _blank(seen: Seen, indices: Iterable[int]) -> Iterator[Finding]:
-    for index in indices:
-        span = int(seen.contrast[index])
-        said = "is of one value" if span == 0 else f"spans {span} of 255 grey values"
-        yield Finding("blank", seen.id(index), "", 1.0 - span / 255.0, f"the picture {said}: nothing is to be seen")
-
-
-def _pairs(seen: Seen, kind: Kind, pairs: twins.Twins) -> Iterator[Finding]:
-    for first, second, correlation in zip(*pairs.pairs, pairs.correlation, strict=True):
+def _pairs(seen: Seen, kind: Kind, pairs: twins.Twins, eye: Eye) -> Iterator[Finding]:
+    for first, second, likeness in zip(*pairs.pairs, pairs.likeness, strict=True):
         one, other = seen.id(second), seen.id(first)
-        said = f"the same pixels as {other}"
+        said = f"the same {seen.given.content} as {other}"
         if kind == "near-duplicate":
-            said = f"all but the same picture as {other} (correlation {correlation:.4f})"
+            said = f"all but the same {seen.given.shown} as {other} ({eye.likeness} {likeness:.4f})"
         labels = [int(seen.targets[index]) for index in (second, first)]
         if labels[0] != labels[1] and UNKNOWN not in labels:
             said += f", but labelled {seen.classes[labels[0]]}, not {seen.classes[labels[1]]}"
-        yield Finding(kind, one, other, float(correlation), said)
-
-
-def _notes(seen: Seen, config: DatasetConfig) -> list[str]:
-    """How pictures are read whose numbers are not 8 bits of grey or of red, green and blue."""
-    said = ((mode, count, decoding.read_as(mode, config.image.range)) for mode, count in sorted(seen.modes.items()))
-    return [f"mode {mode}, {count:,} pictures: {how}" for mode, count, how in said if how]
-
-
-def _narrow(seen: Seen) -> Iterator[Finding]:
-    """16-bit pictures that all use a low part of their range only, as those of 12-bit scanners do."""
-    if seen.deep and seen.peak < LOW:
-        used = (1 << max(8, seen.peak.bit_length())) - 1
-        said = (
-            f"{seen.deep:,} pictures of 16 bits have no value above {seen.peak:,} of 65,535, so that they are nearly "
-            f"black; where their range is 0 to {used:,}, say so: `image.range: [0, {used}]`"
-        )
-        yield Finding("narrow-range", "image.range", "", 1.0, said)
+        yield Finding(kind, one, other, float(likeness), said)
 
 
 def _outliers(seen: Seen, samples: npt.NDArray[np.int64], distances: embedding.Floats) -> Iterator[Finding]:
@@ -177,7 +146,8 @@ def _outliers(seen: Seen, samples: npt.NDArray[np.int64], distances: embedding.F
     for place in np.flatnonzero(distances > limit):
         score = float(distances[place] / limit)
         said = (
-            f"has little in common with the other pictures: {score:.2f} times as far from them as one in a thousand is"
+            f"has little in common with the other {seen.given.shown}s: {score:.2f} times as far from them as one in a "
+            "thousand is"
         )
         yield Finding("outlier", seen.id(samples[place]), "", score, said)
 
@@ -287,7 +257,7 @@ def _confounded(seen: Seen, config: DatasetConfig) -> Iterator[Finding]:
             yield Finding("confounded-group", name, "", told, said)
 
 
-def _draw(seen: Seen, found: list[Finding], thumbnails: Rows, previews: Previews, folder: Path) -> None:
+def _draw(seen: Seen, found: list[Finding], eye: Eye, folder: Path) -> None:
     """A sheet for each kind of finding about samples that can be seen."""
     chosen = {kind: [one for one in found if one.kind == kind][: sheets.MOST] for kind in KINDS if kind in DRAWN}
     wanted = {name for ones in chosen.values() for one in ones for name in (one.id, one.other)}
@@ -297,15 +267,9 @@ def _draw(seen: Seen, found: list[Finding], thumbnails: Rows, previews: Previews
             place.setdefault(name, index)
 
     def picture(name: str) -> Image.Image | None:
-        if name not in place:
-            return None
-        content = previews[place[name]]
-        if content:
-            return decoding.decode(content).image
-        pixels = thumbnails.take(np.array([place[name]]))[0]
-        return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        return eye.picture(place[name]) if name in place else None
 
     for kind, ones in chosen.items():
         if ones:
             folder.mkdir(exist_ok=True)
-            sheets.draw(ones, picture, folder / f"{kind}.png", pairs=kind in TWINS)
+            sheets.draw(ones, picture, folder / f"{kind}.png", eye.cell, pairs=kind in TWINS)

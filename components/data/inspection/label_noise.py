@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.blas import one_thread
-from components.data.inspection.thumbnails import BATCH, Rows
+from components.data.inspection.rows import BATCH, Rows
 
 Indices = npt.NDArray[np.int64]
 

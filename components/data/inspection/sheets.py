@@ -11,8 +11,7 @@ from components import texts
 from components.data.inspection.findings import Finding
 
 MOST = 24  # findings on a sheet: what one looks at before one looks away
-COLUMNS = 6
-CELL = 96  # pixels a side
+WIDTH = 576  # pixels of all cells beside one another, at least one pair
 GAP = 6
 LINES = 2  # of text below a cell
 MOST_CHARACTERS = 100  # of a line: more than fit
@@ -20,38 +19,44 @@ _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 
 
 def draw(
-    found: Sequence[Finding], picture: Callable[[str], Image.Image | None], path: Path, *, pairs: bool = False
+    found: Sequence[Finding],
+    picture: Callable[[str], Image.Image | None],
+    path: Path,
+    cell: tuple[int, int],
+    *,
+    pairs: bool = False,
 ) -> None:
     """Write a PNG with the first 24 findings: each picture with its id and score, twins side by side.
 
-    `picture` gives a sample's, or None.
+    `picture` gives a sample's, or None; `cell` is the width and height in pixels that each is given.
     """
     shown = found[:MOST]
     font = ImageFont.load_default(11)
-    wide = CELL * (2 if pairs else 1) + (2 if pairs else 0)
-    columns = min(COLUMNS // (2 if pairs else 1), len(shown))
-    height = CELL + LINES * 14 + GAP
+    beside = 2 if pairs else 1
+    wide = cell[0] * beside + (2 if pairs else 0)
+    columns = min(max(WIDTH // (cell[0] * beside), 1), len(shown))
+    height = cell[1] + LINES * 14 + GAP
     sheet = Image.new("RGB", (columns * (wide + GAP) + GAP, -(-len(shown) // columns) * height + GAP), _PAPER)
     pen = ImageDraw.Draw(sheet)
     for number, finding in enumerate(shown):
         left, top = GAP + number % columns * (wide + GAP), GAP + number // columns * height
         for place, name in enumerate([finding.id, finding.other] if pairs else [finding.id]):
-            cell = _cell(picture(name))
-            at = left + place * (CELL + 2) + (CELL - cell.width) // 2, top + (CELL - cell.height) // 2
-            sheet.paste(cell, at)
+            drawn = _cell(picture(name), cell)
+            at = left + place * (cell[0] + 2) + (cell[0] - drawn.width) // 2, top + (cell[1] - drawn.height) // 2
+            sheet.paste(drawn, at)
         score = f"{finding.score:.4f}"
         below = (f"{finding.id} | {finding.other}", score) if pairs else (finding.id, f"{score} {finding.other}")
         for line, text in enumerate(below):
             said = _fitting(texts.visible(text), font, wide)
-            pen.text((left, top + CELL + 1 + 13 * line), said, fill=_INK, font=font)
+            pen.text((left, top + cell[1] + 1 + 13 * line), said, fill=_INK, font=font)
     sheet.save(path, format="PNG", optimize=False)
 
 
-def _cell(image: Image.Image | None) -> Image.Image:
+def _cell(image: Image.Image | None, cell: tuple[int, int]) -> Image.Image:
     if image is None:
-        return Image.new("RGB", (CELL, CELL), (200, 200, 200))
+        return Image.new("RGB", cell, (200, 200, 200))
     image = image.convert("RGB")
-    scale = CELL / max(image.size)
+    scale = min(cell[0] / image.width, cell[1] / image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR)
 

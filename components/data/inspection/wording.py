@@ -1,15 +1,13 @@
-"""The kinds of findings in words, and which of them stop the line."""
+"""The kinds of findings in words, those about inputs in the words of their kind, and which of them stop the line."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from components.data.inspection.eyes import registry as eyes
 from components.data.inspection.findings import Kind
 
-SAYS: dict[Kind, str] = {
-    "corrupt": "cannot be decoded to its end",
-    "narrow-range": "16-bit pictures that use a low part of their range only",
-    "blank": "of one value, or so nearly that nothing is to be seen",
-    "duplicate": "the same pixels as another",
-    "near-duplicate": "all but the same picture as another",
+_SAYS: dict[Kind, str] = {
     "outlier": "far from everything else",
     "label-noise": "the label is probably wrong",
     "missing-group": "no value in a group's column",
@@ -22,3 +20,8 @@ SAYS: dict[Kind, str] = {
 NAMED: tuple[Kind, ...] = ("confounded-group", "spelling", "several-labels")
 # What stops the line; everything else is a warning. Twins do where they are in two splits (`check.leaking`).
 ERRORS: tuple[Kind, ...] = ("corrupt", "missing-group", "small-class")
+
+
+def says(given: str) -> Mapping[Kind, str]:
+    """Of a data set with that kind of input."""
+    return {**_SAYS, **eyes.of_kind(given).says}

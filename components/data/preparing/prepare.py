@@ -253,7 +253,7 @@ def _described(raw: Path, config: DatasetConfig, card: RawCard) -> Iterator[tupl
     """
     step = min(SHARD_ROWS, inputs.get(config.input_kind).rows(config.declared))
     parts = [
-        _Part(shard, group, start, step, config.input_kind, config.declared, card.target)
+        _Part(shard, group, start, step, config.input_kind, config.declared, card.target, card.about)
         for shard in sorted(raw.glob("raw-*.parquet"))
         for group, rows in enumerate(_group_sizes(shard))
         for start in range(0, rows, step)
@@ -275,6 +275,7 @@ class _Part:
     given: str  # the kind of input
     declared: Any
     target: str  # the kind
+    about: Mapping[str, Any]  # what the source says about its targets
 
 
 def _group_sizes(shard: Path) -> list[int]:
@@ -291,18 +292,21 @@ def _describe_part(part: _Part) -> tuple[pa.Table, Described]:
     rest = table.drop_columns([given.name]).combine_chunks()
     sizes = given.sizes(alone, part.declared)
     if sizes is not None:
-        rest = fitted(rest, part.target, sizes, part.declared)
+        rest = fitted(rest, part.target, sizes, part.declared, part.about)
     return rest, given.describe(alone, part.declared, each)
 
 
-def fitted(rows: pa.Table, target: str, pictures: Iterable[Size | None], declared: Any) -> pa.Table:
+def fitted(
+    rows: pa.Table, target: str, pictures: Iterable[Size | None], declared: Any, about: Mapping[str, Any]
+) -> pa.Table:
     """The rows with their targets as they are when the pictures, of these sizes, have been brought to the declared one.
 
-    A picture's size is `(width, height)`, None of what is no picture; `declared` is an `ImageDeclaration`.
+    A picture's size is `(width, height)`, None of what is no picture; `declared` is an `ImageDeclaration`, and `about`
+    what the source says about its targets.
     """
     place = rows.schema.get_field_index("target")
     size = (declared.width, declared.height)
-    column = targets.get(target).fitted(rows.column("target").combine_chunks(), pictures, size, declared.fit)
+    column = targets.get(target).fitted(rows.column("target").combine_chunks(), pictures, size, declared.fit, about)
     return rows.set_column(place, "target", column)
 
 

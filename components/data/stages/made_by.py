@@ -8,7 +8,7 @@ judges or draws does not ingest or prepare again: each stage names the rooms tha
 from __future__ import annotations
 
 from components.config import DatasetConfig
-from components.members import INPUTS, SOURCES, TARGETS, TASKS, Member
+from components.members import EYES, INPUTS, SOURCES, TARGETS, TASKS, Member
 from components.provenance import code_parts
 
 # How inputs are asked, and what reads them; not how they are made harder, which asks networks and no data.
@@ -25,6 +25,7 @@ _STAGES = {
         "components.data.inspection.inspect",
         (
             *("components.data.families", "components.data.inspection", "components.targets", "components.texts"),
+            *("components.inputs.vocabulary", "components.tokenizing"),
             *_FILES,
         ),
     ),
@@ -54,7 +55,8 @@ STAGES = tuple(_STAGES)
 def code(stage: str, config: DatasetConfig) -> dict[str, str]:
     """Module → SHA-256 of what it means."""
     module, rooms = _STAGES[stage]
-    used = {Member(SOURCES, config.source.kind), Member(INPUTS, config.input_kind), *_targets(config.task)}
+    given = {Member(registry, config.input_kind) for registry in (INPUTS, EYES)}
+    used = {Member(SOURCES, config.source.kind), *given, *_targets(config.task)}
     parts = code_parts([module], used)
     counted = (name for name in parts if any(_within(name, room) for room in rooms) and name not in _BESIDE)
     return {name: parts[name] for name in counted}

@@ -79,8 +79,11 @@ def rule_files(name: str, config: DatasetConfig, project: Path) -> WatchedRules:
     )
 
 
-def changes(name: str, config: DatasetConfig, project: Path) -> list[str]:
-    """What `watch` would find changed, told by names, sizes and times alone: nothing is read, nothing written."""
+def changes(name: str, config: DatasetConfig, project: Path, *, certain: bool = False) -> list[str]:
+    """What `watch` would find changed, told by names, sizes and times alone: nothing is read, nothing written.
+
+    Where `watch` would have to read the source to know, that is a change only to those who want to be `certain`.
+    """
     folder = places.watched(project, name)
     rules = rule_files(name, config, project)
     if not _is_kept(folder / "rules.json", rules):
@@ -88,15 +91,21 @@ def changes(name: str, config: DatasetConfig, project: Path) -> list[str]:
     for stage in made_by.STAGES:
         if other := _other_code(folder / f"{stage}.json", made_by.code(stage, config)):
             return [f"{stage}: {other}"]
-    if not isinstance(config.source, Located):
-        return []
+    return _source_changes(name, config.source, project, certain=certain) if isinstance(config.source, Located) else []
+
+
+def _source_changes(name: str, source: Located, project: Path, *, certain: bool) -> list[str]:
     from components.data.sources import registry
 
-    listing = registry.listing(config.source, project)
+    listing = registry.listing(source, project)
     remembered = _recall(places.listing_file(project, name))
-    if listing is None or remembered is None or remembered.listing == listing:
-        return []  # not there, which is no change; or not known here: its content decides, as it will
-    return ["watch: the source is another than when it was read: names, sizes or times of its files differ"]
+    if listing is None:
+        return []  # not there, which is no change
+    if remembered is not None and remembered.listing != listing:
+        return ["watch: the source is another than when it was read: names, sizes or times of its files differ"]
+    if certain and (remembered is None or remembered.reader != _reader(source)):
+        return ["watch: the source was not read yet, or not by the code that reads it now"]
+    return []  # as it was; or not known here: its content decides, as it will
 
 
 def confirm(name: str, project: Path, fingerprint: str) -> None:
@@ -116,15 +125,12 @@ def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> s
     """The source's content; None where it is not there, although what it was is known."""
     from components.data.preparing.ingest import fingerprint
     from components.data.sources import registry
-    from components.members import SOURCES, Member
-    from components.provenance import code_digest
 
     listing = registry.listing(source, project)
     if listing is None:
         # Nothing to fall back to: reading it says what is wrong with it.
         return None if known else fingerprint(source, project)  # type: ignore[arg-type]
-    code = code_digest(["components.data.preparing.ingest"], [Member(SOURCES, source.kind)])  # type: ignore[attr-defined]
-    reader = digest_values({"source": source.digest(), "code": code})
+    reader = _reader(source)
     memory = places.listing_file(project, name)
     remembered = _recall(memory)
     if remembered is not None and (remembered.listing, remembered.reader) == (listing, reader):
@@ -133,6 +139,15 @@ def _fingerprint(name: str, source: Located, project: Path, *, known: bool) -> s
     # The listing is older than the fingerprint: what changes meanwhile is noticed next time.
     _keep(memory, _Remembered(listing=listing, reader=reader, fingerprint=found))
     return found
+
+
+def _reader(source: Located) -> str:
+    """Digest of what decides how a source is read: its section, and the code."""
+    from components.members import SOURCES, Member
+    from components.provenance import code_digest
+
+    code = code_digest(["components.data.preparing.ingest"], [Member(SOURCES, source.kind)])  # type: ignore[attr-defined]
+    return digest_values({"source": source.digest(), "code": code})
 
 
 def _recall(path: Path) -> _Remembered | None:

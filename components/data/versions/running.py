@@ -56,10 +56,10 @@ def present(root: Path, name: str) -> Dataset:
     return Dataset.load(places.prepared(root, name), digest(root, name))
 
 
-def pending(root: Path, name: str) -> list[str]:
+def pending(root: Path, name: str, *, certain: bool = False) -> list[str]:
     """Why the data set's stages would work if they were run now: what has changed for the first of them.
 
-    Empty where all is done.
+    Empty where all is done; to be `certain`, only where nothing has to be read to know.
 
     Nothing is written but DVC's own notes of files that it has read. Raises as `reproduce` does.
     """
@@ -71,7 +71,7 @@ def pending(root: Path, name: str) -> list[str]:
     if not places.prepared(root, name).is_dir():
         return [f"{name} is not here: it was not made yet, or lies at the remote"]
     first = next((f"{stage}: {changed[stage]}" for stage in stages.STAGES if changed.get(stage)), None)
-    return [first] if first else watch.changes(name, config, root)
+    return [first] if first else watch.changes(name, config, root, certain=certain)
 
 
 def _changes(why: list[Any]) -> str:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from components.artifacts import ImageSpec
 from components.models.compact import at_least
 from components.models.families.residual import ResidualBlock
+from components.models.forms import BOXES
 from components.models.parts.denoising import Denoise
 from components.models.parts.layers import ConvBlock, Count, Normalization, Parts
-from components.models.registry import BOXES, register
+from components.models.registry import register
 
 PRIOR = 0.01  # what an untrained network says of every place and class (Lin et al. 2017): most show nothing
 BEGIN = 2.0  # strides from a place to each side of the box that an untrained network says

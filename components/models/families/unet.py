@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from components.artifacts import ImageSpec
+from components.models.forms import MAP
 from components.models.parts.denoising import Denoise
 from components.models.parts.layers import ConvBlock, Count, Normalization, Parts
-from components.models.registry import MAP, register
+from components.models.registry import register
 
 
 class UNet(nn.Module):

@@ -22,7 +22,8 @@ from components.data.reading.loading import load_split
 from components.export.export import export
 from components.models.network import save_weights
 from components.models.preprocessing import preprocess
-from components.targets import values
+from components.targets import boxes, values
+from components.targets.flat_boxes import COLUMNS, column_of
 from components.tasks import registry as tasks
 from components.tasks.network import network_of
 from components.tasks.protocol import Batch
@@ -51,7 +52,7 @@ def _write_dataset(
     sizes: tuple[int, int, int],
     about: dict[str, Any] | None = None,
 ) -> Dataset:
-    """`images` (N, H, W) uint8; `targets` (N,) or (N, H, W), or (N, V) values of what `about` names.
+    """`images` (N, H, W) uint8; `targets` (N,), (N, H, W) or (N, M, 7) boxes, or (N, V) values of what `about` names.
 
     The splits take consecutive samples.
     """
@@ -74,7 +75,9 @@ def _write_dataset(
             "split": [split] * (end - start),
         }
         pq.write_table(pa.table(table), folder / f"{split}-00000.parquet")
-    record = values.TARGET.record(about, [_column(targets[: ends[0]])]) if about else {}
+    record: dict[str, Any] = {}
+    if about or task == "detection":
+        record = (values if about else boxes).TARGET.record(about or {}, [_column(targets[: ends[0]])])
     card = DatasetCard(
         name=folder.name,
         task=task,
@@ -95,7 +98,14 @@ def _column(targets: Any) -> Any:
             return pa.array(targets.astype(np.int64))
         case 2:
             return pa.array(targets.tolist(), values.TARGET.stored)
+        case 3 if targets.dtype == np.float32:
+            return column_of([[_box(row) for row in each if row[0] >= 0] for each in targets.tolist()])
     return [png(mask) for mask in targets]
+
+
+def _box(row: list[float]) -> dict[str, Any]:
+    label, *sides, ignored, visible = row
+    return dict(zip(COLUMNS, (int(label), *sides, bool(ignored), visible), strict=True))
 
 
 def _write_network(folder: Path, network: nn.Module, config: NetworkConfig, dataset: Dataset) -> Model:
@@ -168,6 +178,39 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             image[area], mask[area] = value, label
     folder = tmp_path_factory.mktemp("data") / "scenes"
     return _write_dataset(folder, "segmentation", images, masks, classes=3, sizes=(100, 30, 30))
+
+
+@pytest.fixture(scope="session")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """One to three bright (class 0) or dim (class 1) rectangles on noise, 32×32, and where they are."""
+    random = np.random.default_rng(0)
+    images, targets = random.integers(0, 60, (160, 32, 32), dtype=np.uint8), np.zeros((160, 3, 7), np.float32)
+    targets[..., 0] = -1
+    for number, (image, target) in enumerate(zip(images, targets, strict=True)):
+        for row, corner in enumerate(random.permutation(4)[: 1 + number % 3]):
+            (top, left), (height, width) = random.integers(0, 3, 2), random.integers(9, 14, 2)
+            top, left, label = top + 16 * (corner // 2), left + 16 * (corner % 2), random.integers(2)
+            image[top : top + height, left : left + width] = (230, 120)[label]
+            target[row] = (label, left, top, left + width, top + height, 0, 1)
+    targets[:, :, 1:5] = targets[:, :, 1:5].clip(0, 32)
+    folder = tmp_path_factory.mktemp("data") / "things"
+    return _write_dataset(folder, "detection", images, targets, classes=2, sizes=(100, 30, 30))
+
+
+@pytest.fixture(scope="session")
+def detectors(things: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Model]:
+    """Two that have learnt to find things and one that has not, of different widths."""
+    folder = tmp_path_factory.mktemp("detectors")
+    return [
+        _train(
+            folder / f"member-{seed}",
+            NetworkConfig(name="detector", arguments={"width": width}),
+            things,
+            seed=seed,
+            steps=steps,
+        )
+        for seed, (width, steps) in enumerate(((8, 100), (12, 80), (8, 0)))
+    ]
 
 
 @pytest.fixture(scope="session")

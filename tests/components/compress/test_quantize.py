@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from components.artifacts import Dataset, ImageSpec, Model
+from components.compress.quantization.quantized import Quantized
 from components.compress.quantization.rewriting.graphs import endings, heads, quantized_operators
-from components.compress.quantize import Quantized, quantize
+from components.compress.quantize import quantize
 from components.config import NetworkConfig, QuantizeConfig
 from components.data.reading.loading import load_split
 from components.export.errors import CompressionError

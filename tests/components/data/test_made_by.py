@@ -35,7 +35,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _forget() -> None:
-    for known in (provenance._path, provenance._source, provenance._digest, provenance._imports):
+    for known in (provenance._path, provenance._parsed, provenance._imports):
         known.cache_clear()
 
 
@@ -73,6 +73,8 @@ def touched(code: Path) -> Touched:
         ("data/sources/base/boundary.py", {"ingest"}),
         ("data/sources/coco.py", set()),
         ("decoding/reading.py", ALL),
+        ("inputs/protocol.py", {"prepare", "validate"}),
+        ("inputs/corruptions.py", set()),  # they are put to networks
         ("targets/protocol.py", ALL - {"ingest"}),
         ("data/card/page.py", set()),
         ("training/loop/loop.py", set()),
@@ -94,6 +96,8 @@ def test_a_remark_makes_nothing_again(touched: Touched) -> None:
     [
         ("tasks/depth.py", "TASK = 1"),
         ("targets/depths.py", "TARGET = 1"),
+        ("inputs/sound.py", "INPUT = 1"),
+        ("data/inspection/eyes/sound.py", "EYE = 1"),
         ("models/families/wide.py", "from components.models.registry import register\n\n@register('wide')"),
         ("data/sources/camera.py", "def read(source: CameraSource,"),
     ],
@@ -107,14 +111,29 @@ def test_a_new_member_makes_no_data_again(touched: Touched, module: str, mark: s
     [
         ("data/sources/digits.py", [{"ingest"}, {"ingest"}]),  # the scenes are composed of them
         ("data/sources/digit_scenes.py", [set(), {"ingest"}]),
+        ("inputs/image.py", [{"prepare", "validate"}] * 2),
+        ("inputs/text.py", [set(), set()]),
+        ("data/inspection/eyes/image.py", [{"inspect"}] * 2),
+        ("data/inspection/eyes/hashing.py", [{"inspect"}] * 2),
         ("targets/class_.py", [ALL - {"ingest"}, set()]),
         ("targets/mask.py", [set(), ALL - {"ingest"}]),
     ],
 )
-def test_of_sources_and_kinds_of_targets_those_count_that_the_entry_uses(
+def test_of_sources_inputs_and_kinds_of_targets_those_count_that_the_entry_uses(
     touched: Touched, module: str, stages: list[set[str]]
 ) -> None:
     assert touched(module, "\nCHANGED = 1\n") == stages
+
+
+def test_texts_are_made_by_what_reads_texts_alone() -> None:
+    """As an entry would be that some source of texts is named in."""
+    config = DatasetConfig.model_validate({**{key: DIGITS[key] for key in ("task", "source")}, "text": {}})
+    _forget()
+    parts = {stage: set(made_by.code(stage, config)) for stage in made_by.STAGES}
+    assert {"components.inputs.text", "components.tokenizing"} <= parts["prepare"] & parts["validate"]
+    assert "components.data.inspection.eyes.text" in parts["inspect"]
+    pictures = {"components.inputs.image", "components.inputs.describing", "components.data.inspection.eyes.image"}
+    assert not pictures & set().union(*parts.values())
 
 
 def test_what_has_changed_is_named_before_anything_is_made(tmp_path: Path, code: Path) -> None:

@@ -17,7 +17,7 @@ from components import decoding
 from components.config import FolderSource, ImageDeclaration
 from components.data.checking.check import Checked, Wanted, check
 from components.data.errors import DataError
-from components.data.inspection.thumbnails import shrink
+from components.data.inspection.eyes.thumbnails import shrink
 from components.data.reading.loading import load_split
 from components.data.sources import folder
 from components.data.sources.annotations import cut, frames

@@ -18,7 +18,7 @@ from components.config import DatasetConfig
 from components.data import places
 from components.data.errors import DataError
 from components.data.preparing import ingest
-from components.data.stages.watch import confirm, watch
+from components.data.stages.watch import changes, confirm, watch
 from tests.components.data.data_builders import DIGITS, SCENES, folder_entry
 
 Watch = Callable[..., dict[str, Any]]
@@ -81,6 +81,22 @@ def test_an_untouched_source_is_not_read_again(look: Watch, pictures: Callable[.
     first, second = look(entry), look(entry)
     assert (first["read"], second["read"]) == (1, 0)
     assert second["times"] == first["times"]
+
+
+@pytest.mark.parametrize("why", ["nothing is known", "other code reads it"])
+def test_that_a_source_is_to_be_read_is_a_change_to_those_who_want_to_be_certain(
+    why: str, look: Watch, pictures: Callable[..., Path], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = folder_entry(pictures(each=3))
+    look(entry)
+    config = DatasetConfig.model_validate(entry)
+    assert changes("mine", config, project, certain=True) == []
+    if why == "nothing is known":
+        places.listing_file(project, "mine").unlink()
+    else:
+        monkeypatch.setattr("components.provenance.code_digest", lambda modules, used: "another")
+    assert "was not read yet" in changes("mine", config, project, certain=True)[0]
+    assert changes("mine", config, project) == []
 
 
 def test_a_touched_file_is_read_and_changes_nothing(look: Watch, pictures: Callable[..., Path]) -> None:

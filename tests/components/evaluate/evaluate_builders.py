@@ -53,6 +53,33 @@ def segment(samples: int, right: float, seed: int = 0, side: int = 8) -> Predict
     return Predictions(pa.table(table), "m" * 64, "d" * 64, CLASSES)
 
 
+def detect(samples: int, right: float, seed: int = 0, side: int = 64) -> tuple[Predictions, np.ndarray]:
+    """Two things a scene, half of them half hidden; found with probability `right`, else off, or of another class.
+
+    The pictures `(N, H, W, C)` are noise.
+    """
+    random = np.random.default_rng(seed)
+    task, ids = tasks.get("detection"), np.array([f"scene-{number}" for number in range(samples)])
+    corners = random.integers(0, side - 20, (samples, 2, 2)).astype(np.float32)
+    labels = random.integers(0, len(CLASSES), (samples, 2))
+    hidden = np.where(random.random(labels.shape) < 0.5, 0.4, 1.0)
+    boxes = np.concatenate([corners, corners + 20], axis=2)
+    targets = np.concatenate([labels[..., None], boxes, np.zeros((samples, 2, 1)), hidden[..., None]], axis=2)
+    targets = targets.astype(np.float32)
+    lot = random.random(labels.shape)
+    scores = np.where(lot < right, 0.9, 0.6).astype(np.float32)
+    answer = {
+        "boxes": boxes + np.where(lot > (1 + right) / 2, 9.0, 0.0)[..., None].astype(np.float32),
+        "scores": scores,
+        "labels": np.where((lot > right) & (lot < (1 + right) / 2), (labels + 1) % len(CLASSES), labels),
+        "valid": random.random(labels.shape) < 0.95,
+    }
+    images = random.integers(0, 255, (samples, side, side, 3), dtype=np.uint8)
+    table = {"id": ids.tolist(), "split": ["test"] * samples, "slice_brightness": ["1 of 1"] * samples}
+    predictions = Predictions(pa.table({**table, **task.rows(answer, targets)}), "m" * 64, "d" * 64, CLASSES)
+    return predictions, images
+
+
 def measure_numbers(
     samples: int, error: float, seed: int = 0, groups: Mapping[str, Sequence[str]] | None = None, model: str = "m" * 64
 ) -> Predictions:

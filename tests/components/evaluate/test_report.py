@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -8,16 +9,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import pyarrow as pa
 import pytest
 
+from components import texts
 from components.artifacts import Evidence, Figure, Predictions, Verdict
+from components.data.inspection.reviewing import COLUMNS
 from components.evaluate import plots
 from components.evaluate.evaluate import measure
 from components.evaluate.report import ReportData, Words, write_report
 from components.metrics.metric import shown
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
-from tests.components.evaluate.evaluate_builders import CONFIG, NUMBERS, classify, measure_numbers, segment
+from tests.components.evaluate.evaluate_builders import CONFIG, NUMBERS, classify, detect, measure_numbers, segment
 
 CLASSIFICATION = tasks.get("classification")
 
@@ -160,3 +164,53 @@ def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(tmp_path:
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"groups"}
     assert not any(said in page for said in ("What is taken for what", "as sure as it is right", "Class by class"))
     assert "Group by group" in page and "All figures" in page
+
+
+def test_detections_are_shown_in_their_pictures_beside_what_goes_wrong(tmp_path: Path) -> None:
+    task = tasks.get("detection")
+    predictions, pictures = detect(40, 0.7)
+    evidence = measure(predictions, task, CONFIG)
+    data = ReportData("Yard", evidence, predictions, task, pictures=lambda: pictures)
+    page = Page(write_report(data, tmp_path).read_text("utf-8"))
+    for title in (
+        "What goes wrong",
+        "What is taken for what",
+        "By size",
+        "By how much is visible",
+        "What it looks like",
+    ):
+        assert title in page.text
+    assert "said where there is nothing" in page.text and "Precision" not in page.text
+    files = {path.stem for path in (tmp_path / "plots").glob("*.png")}
+    assert files == {"classes", "groups", "what-is-taken-for-what", "scenes", "faults"}
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+
+
+def test_without_the_samples_there_are_no_pictures_of_them(tmp_path: Path) -> None:
+    task = tasks.get("detection")
+    predictions, _ = detect(40, 0.7)
+    evidence = measure(predictions, task, CONFIG)
+    page = Page(write_report(ReportData("Yard", evidence, predictions, task), tmp_path).read_text("utf-8"))
+    assert "What goes wrong" in page.text and "What it looks like" not in page.text
+
+
+def test_labels_that_are_doubted_are_listed_for_people_to_go_through(tmp_path: Path) -> None:
+    """A classifier that is right but for three samples, of which it is sure: the labels may be wrong."""
+    right = classify(300, 1.0)
+    evidence = measure(right, CLASSIFICATION, CONFIG)
+    page = Page(write_report(ReportData("Zoo", evidence, right, CLASSIFICATION), tmp_path / "no").read_text("utf-8"))
+    assert "Labels that may be wrong" not in page.text and not (tmp_path / "no" / "review.csv").exists()
+
+    target, ids = (right.table.column(name).to_pylist() for name in ("target", "id"))
+    for row in (7, 21, 200):
+        target[row] = (target[row] + 1) % 3
+    ids[7] = "=1+1"  # what a spreadsheet would take for a formula
+    table = right.table.set_column(right.table.column_names.index("target"), "target", pa.array(target))
+    doubted = replace(right, table=table.set_column(table.column_names.index("id"), "id", pa.array(ids)))
+    page = Page(write_report(ReportData("Zoo", evidence, doubted, CLASSIFICATION), tmp_path).read_text("utf-8"))
+    assert "Labels that may be wrong" in page.text and "looks like" in page.text
+    header, *rows = csv.reader((tmp_path / "review.csv").read_text("utf-8").splitlines())
+    assert tuple(header) == COLUMNS
+    assert {texts.uncell(row[0]) for row in rows} == {"=1+1", "sample-21", "sample-200"}
+    assert {(row[1], row[-1]) for row in rows} == {("label-noise", "")}
+    assert not rows[0][0].startswith("=")

@@ -11,7 +11,7 @@ from torch import nn
 
 from components.config import NetworkConfig
 from components.export.export import export
-from components.models import registry
+from components.models import forms, registry
 from components.models.network import load_network
 from components.runtimes import registry as runtimes
 from components.tasks import registry as tasks
@@ -33,7 +33,7 @@ def lived_in(built: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in registry.names() if registry.takes(name) == "image" and registry.gives(name) != registry.BOXES],
+    [name for name in registry.names() if registry.takes(name) == "image" and registry.gives(name) != forms.BOXES],
 )
 def test_the_artifact_answers_as_pytorch_on_a_thousand_images(name: str, tmp_path: Path) -> None:
     inputs, dense = spec(8, 8, 1), name == "unet"

@@ -137,7 +137,7 @@ def test_classes_that_are_left_out_take_their_boxes_along() -> None:
 
 def test_boxes_follow_a_picture_by_its_own_size() -> None:
     column = column_of([[box(0, 2, 3, 10, 12)], [box(0, 2, 3, 10, 12)], [box(0, 2, 3, 10, 12), box(0, 0, 0, 9, 9)]])
-    fitted = TARGET.fitted(column, [(20, 30), None, (8, 30)], (40, 30), "stretch").to_pylist()
+    fitted = TARGET.fitted(column, [(20, 30), None, (8, 30)], (40, 30), "stretch", {}).to_pylist()
     sides = [[[each[side] for side in COLUMNS[1:5]] for each in row] for row in fitted]
     assert sides == [[[4, 3, 20, 12]], [[2, 3, 10, 12]], [[2, 3, 10, 12], [0, 0, 9, 9]]]
 
@@ -145,10 +145,10 @@ def test_boxes_follow_a_picture_by_its_own_size() -> None:
 def test_boxes_keep_their_form_in_a_letterbox_and_are_cut_by_a_crop() -> None:
     column = column_of([[box(0, 2, 3, 10, 12), box(1, 2, 5, 10, 25)]])
 
-    (boxed,) = TARGET.fitted(column, [(20, 40)], (40, 40), "letterbox").to_pylist()
+    (boxed,) = TARGET.fitted(column, [(20, 40)], (40, 40), "letterbox", {}).to_pylist()
     assert [[each[side] for side in COLUMNS[1:5]] for each in boxed] == [[12, 3, 20, 12], [12, 5, 20, 25]]
 
-    (cut,) = TARGET.fitted(column, [(20, 40)], (40, 40), "crop").to_pylist()  # the middle half, twice as large
+    (cut,) = TARGET.fitted(column, [(20, 40)], (40, 40), "crop", {}).to_pylist()  # the middle half, twice as large
     assert cut == [box(1, 4, 0, 20, 30, visible=0.75)]  # of the other less than a third is left
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from components.artifacts import DatasetCard, ImageSpec
+from components.inputs import png
 from components.members import TARGETS
 from components.targets import registry
 from components.targets.protocol import UNKNOWN, TargetKind, UnreadableTargetError
@@ -99,14 +100,22 @@ def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_r
 def test_a_target_follows_its_picture_or_stays_where_it_does_not_go_with_it(kind: TargetKind) -> None:
     given = given_of(kind.name)
     column = given.column.take(pa.array(given.sound))
-    larger = kind.fitted(column, [(6, 4)] * len(column), (12, 8), "stretch")
+    larger = kind.fitted(column, [(6, 4)] * len(column), (12, 8), "stretch", given.about)
     spec = SPEC.model_copy(update={"height": 8, "width": 12})
     assert (
         kind.shown(larger, len(NAMES)).counts(len(NAMES)).tolist() == kind.shown(column, len(NAMES)).counts(3).tolist()
     )
     assert kind.arrays(larger, card(kind, spec)).shape == (len(column), *kind.layout(card(kind, spec)).shape)
-    assert kind.fitted(larger, [(12, 8)] * len(column), (6, 4), "stretch").equals(column)
-    assert kind.fitted(column, [(5, 5)] * len(column), (12, 8), "stretch").equals(column)
+    assert kind.fitted(larger, [(12, 8)] * len(column), (6, 4), "stretch", given.about).equals(column)
+    assert kind.fitted(column, [(5, 5)] * len(column), (12, 8), "stretch", given.about).equals(column)
+
+
+def test_around_a_letterboxed_mask_is_background_or_what_its_data_ignores() -> None:
+    mask = registry.get("mask")
+    column = png.encode(np.ones((1, 4, 4), dtype=np.uint8))
+    for about, around in (({}, 0), ({"ignore": png.IGNORED}, png.IGNORED)):
+        (placed,) = png.decode_masks(mask.fitted(column, [(4, 4)], (8, 4), "letterbox", about))
+        assert placed is not None and placed[0].tolist() == [around] * 2 + [1] * 4 + [around] * 2
 
 
 def test_expectations_are_ones_that_great_expectations_knows_of_columns_that_there_are(kind: TargetKind) -> None:

@@ -30,6 +30,7 @@ class Given:
     target: dict[str, Any]  # what the card keeps of them
     plain: Callable[[np.ndarray], np.ndarray] = np.zeros_like  # targets → others that show the first class alone
     sizes: Mapping[str, int] = field(default_factory=dict)  # of an answer's own dimensions
+    units: int = 0  # that combining scores in a sample; 0: as many as its target has numbers
 
 
 def given_of(target: str) -> Given:

@@ -388,7 +388,7 @@ def tells_what_combining_needs(task: Any, given: Sample) -> None:
     targets, loss = given.targets, LOSSES[task.fuses].of
     answer = {key: value.numpy() for key, value in task.answer(outputs(given, 1)[0]).items()}
     told = task.told(answer, targets)
-    assert told.units.shape == told.answered.shape == (len(targets), targets[0].size)
+    assert told.units.shape == told.answered.shape == (len(targets), given.given.units or targets[0].size)
     assert told.units.dtype == np.float64
     right, wrong = (task.told(given.given.perfect(each), targets) for each in (targets, given.given.wrong(targets)))
     np.testing.assert_array_equal(loss(right.units), np.zeros(len(targets)))
@@ -413,6 +413,38 @@ def counts_every_unit_once(task: Any, given: Sample) -> None:
     targets = given.targets
     predictions = judged(task, given, given.given.perfect(targets))
     np.testing.assert_array_equal(task.confusion(predictions), np.diag(np.bincount(targets.ravel(), minlength=3)))
+
+
+def shows_what_its_answers_are_like(task: Any, given: Sample) -> None:
+    """Of somebody who is right and of somebody who is wrong throughout, and of one sample alone."""
+    for told in (given.targets, given.given.wrong(given.targets)):
+        predictions = judged(task, given, given.given.perfect(told))
+        views = task.views(predictions)
+        assert len({view.title for view in views}) == len(views) > 0
+        for view in views:
+            if isinstance(view, capabilities.Crossed):
+                assert view.counts.shape == (len(view.names), len(view.names))
+            else:
+                assert all(len(row) == len(view.head) for row in view.rows)
+
+
+def marks_its_answers_in_their_pictures(task: Any, given: Sample) -> None:
+    for told in (given.targets, given.given.wrong(given.targets)):
+        predictions = judged(task, given, given.given.perfect(told))
+        looked = task.looked_at(predictions)
+        assert looked
+        for each in looked:
+            assert task.marked(each, predictions).marks
+
+
+def doubts_labels_that_its_answers_contradict(task: Any, given: Sample) -> None:
+    """Nothing where all is right; of two samples that alone are wrong at least one, in words."""
+    assert not task.doubts(judged(task, given, given.given.perfect(given.targets)))
+    told = given.targets.copy()
+    told[:2] = given.given.wrong(given.targets)[:2]
+    found = task.doubts(judged(task, given, given.given.perfect(told)))
+    assert {doubt.row for doubt in found} <= {0, 1}
+    assert found and all(doubt.finding and doubt.says for doubt in found)
 
 
 def compares_numbers_with_their_truths(task: Any, given: Sample) -> None:
@@ -556,6 +588,9 @@ CAPABILITIES: dict[type, tuple[Callable[[Any, Sample], None], ...]] = {
     ),
     capabilities.Distillable: (copies_a_teacher,),
     capabilities.WithNumbers: (compares_numbers_with_their_truths,),
+    capabilities.WithViews: (shows_what_its_answers_are_like,),
+    capabilities.WithMarks: (marks_its_answers_in_their_pictures,),
+    capabilities.Doubting: (doubts_labels_that_its_answers_contradict,),
     capabilities.SeveralLosses: (learns_by_each_loss,),
     Ignoring: (ignores_what_has_no_class,),
 }

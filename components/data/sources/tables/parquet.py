@@ -40,8 +40,12 @@ def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
             raise ValueError("its footer, or a page's header, lacks what it must say") from error
         # Buffered reading: otherwise a whole row group, which may be the whole file, is in memory.
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+            read, stated = 0, file.metadata.num_rows
             for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
+                read += len(batch)
                 yield pa.Table.from_batches([batch])
+            if read != stated:  # pages that hold fewer values than the footer says, which Arrow takes as it finds them
+                raise ValueError(f"its footer states {stated:,} rows, and these columns have {read:,}")
 
 
 def schema(path: Path) -> pa.Schema:

@@ -24,7 +24,7 @@ from rich.console import Console
 from components.artifacts import SPLITS
 from components.config import ConfigurationError, DatasetConfig
 from components.data import places
-from components.data.card import pictures as small
+from components.data.card import samples as small
 from components.data.card.page import EACH, MOST_BARS, MOST_CLASSES, write_card
 from components.data.card.summary import catalogue, count, summarise
 from components.data.catalogue import written
@@ -33,10 +33,13 @@ from components.data.inspection.findings import Decisions
 from components.data.inspection.inspect import inspect
 from components.data.preparing.ingest import ingest, ingested
 from components.data.preparing.prepare import prepare
+from components.data.sources import registry
 from components.data.validation.validate import validate
 from components.inputs.png import decode_stored
 from flows.commands.data_pages import card_page
 from tests.components.data.data_builders import DIGITS, SCENES, folder_entry
+from tests.components.data.inspection.text_builders import source as text_source
+from tests.components.data.inspection.text_builders import subjects
 
 
 class Page(HTMLParser):
@@ -105,8 +108,8 @@ def test_the_counts_are_those_of_the_shards(digits_project: Path) -> None:
         (int(name), split): number for name, splits in summary.counts.parts.items() for split, number in splits.items()
     }
     assert received == dict(expected)
-    assert summary.counts.sizes == {"8×8": 1797}
-    assert sum(int(counts.sum()) for counts in summary.counts.brightness.values()) == 1797
+    assert summary.counts.inputs.sizes(None) == {"8×8": 1797}
+    assert sum(int(counts.sum()) for counts in summary.counts.inputs.distribution().values()) == 1797
 
 
 def test_the_page_fetches_nothing_and_shows_what_matters(digits_project: Path) -> None:
@@ -142,7 +145,7 @@ def test_the_pictures_are_those_of_the_samples_they_name(digits_project: Path) -
     for name, samples in sheet.items():
         assert len(samples) == len({sample.id for sample in samples}) == EACH
         for sample in samples:
-            shown = Image.open(io.BytesIO(base64.b64decode((sample.uri or "").partition(",")[2])))
+            shown = Image.open(io.BytesIO(base64.b64decode((sample.look.uri or "").partition(",")[2])))
             assert np.array_equal(np.asarray(shown), pixels[sample.id])
             assert dataset.card.classes[targets[sample.id]] == sample.target == name
     assert small.of_parts(dataset, dataset.card.classes, EACH) == sheet  # the same ones every time
@@ -201,7 +204,7 @@ def test_masks_are_shown_over_their_pictures(tmp_path: Path) -> None:
     assert "not validated" in page.text and "dvc repro validate@scenes" in page.text
     dataset = summary.dataset
     (sample,) = small.of_parts(dataset, [dataset.card.classes[3]], 1)[dataset.card.classes[3]]
-    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode((sample.uri or "").partition(",")[2]))))
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode((sample.look.uri or "").partition(",")[2]))))
     table = dataset.table("train").to_pylist()
     row = next(row for row in table if row["id"] == sample.id)
     mask = np.asarray(Image.open(io.BytesIO(row["target"])))
@@ -280,3 +283,34 @@ def test_counting_needs_no_image(digits_project: Path, tmp_path: Path) -> None:
         pq.write_table(pq.read_table(shard).drop_columns(["image"]), tmp_path / shard.name)
     without = count(replace(dataset, folder=tmp_path))
     assert without.parts == count(dataset).parts
+
+
+def test_texts_are_shown_as_text_and_counted_by_their_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, labels = subjects(150)
+    contents: list[str | bytes | None] = [*written, "<b>bold</b> onions & <script>alert(1)</script>", "", None]
+    monkeypatch.setattr(registry, "read", lambda *_: text_source(contents, [*labels, 0, 1, 2]))
+    entry = {
+        "task": "classification",
+        "source": {"kind": "digits"},
+        "text": {"unit": "word", "length": 40},
+        "checks": {"outliers": "keep"},
+    }
+    root = make(tmp_path, "mine", entry, judged=False)
+    summary = summarise(root, "mine")
+    counts = summary.counts.inputs
+    assert sum(counts.sizes(summary.inspection).values()) == 152
+    assert list(counts.sizes(summary.inspection))[:2] == ["0", "8–15"]
+    assert sum(int(each.sum()) for each in counts.distribution().values()) == 152
+
+    text = write_card(summary).read_text(encoding="utf-8")
+
+    page = Page(text)
+    assert not page.addresses and "no text" in text
+    assert "153 samples for classification, texts of 40 words, in 3 classes" in page.text
+    assert "Of the texts in words; a network is given the first 40." in page.text
+    assert "<script>alert" not in text and "<b>bold" not in text
+    (sample,) = small.of_ids(summary.dataset, ["s0150"]).values()
+    assert sample.look.text == contents[150]
+    assert small.of_ids(summary.dataset, ["s0152"])["s0152"].look.text is None
+    sheet = small.of_parts(summary.dataset, summary.dataset.card.classes, EACH)
+    assert any(each.look.text in page.text for each in sheet["sailing"] if each.look.text)

@@ -15,7 +15,8 @@ from PIL import Image
 from scipy import fft
 
 from components.config import DatasetConfig
-from components.data.inspection.thumbnails import SIDE, Rows, shrink
+from components.data.inspection.eyes.thumbnails import SIDE, shrink
+from components.data.inspection.rows import Rows
 from components.data.sources.base.form import SourceData
 from components.data.sources.digits import load
 from components.inputs import png

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from components.data.inspection.embedding import Embedding, descriptor
+from components.data.inspection.embedding import Embedding
+from components.data.inspection.eyes.gradients import descriptor
 from tests.components.data.inspection.inspection_builders import digits, photographs
 
 

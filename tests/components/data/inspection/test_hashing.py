@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 from scipy.fft import dctn
 
-from components.data.inspection import hashing
-from components.data.inspection.thumbnails import luminance, shrink
+from components.data.inspection import pairing
+from components.data.inspection.eyes import hashing
+from components.data.inspection.eyes.thumbnails import luminance, shrink
 from tests.components.data.inspection.inspection_builders import digits, photographs
 
 Hashes = npt.NDArray[np.uint64]
@@ -63,7 +64,7 @@ def test_a_crowd_costs_its_number_not_its_square_and_is_still_one_family() -> No
 
     chunks = list(hashing.near(hashes, 3))
 
-    most = hashing.bands(len(hashes)) * (hashing.NEIGHBOURS + 1) * len(hashes)  # of 200 million pairs
+    most = hashing.bands(len(hashes)) * (pairing.NEIGHBOURS + 1) * len(hashes)  # of 200 million pairs
     assert sum(pairs.shape[1] for pairs, _ in chunks) < most
     assert sum(crowded for _, crowded in chunks) > 0
     joined = {pair for pairs, _ in chunks for pair in zip(*pairs.tolist(), strict=True)}

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from components.data.errors import DataError
-from components.data.inspection import describing, hashing, label_noise
+from components.data.inspection import describing, label_noise
+from components.data.inspection.eyes import hashing
 from components.data.inspection.findings import KINDS, Decisions, Inspection, load_findings
 from components.data.inspection.inspect import inspect
 from components.data.sources.base.form import SourceData

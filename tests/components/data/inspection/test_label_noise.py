@@ -10,8 +10,9 @@ import pytest
 
 from components.data.inspection import label_noise
 from components.data.inspection.describing import describe
+from components.data.inspection.eyes.gradients import descriptor
 from components.data.inspection.label_noise import Doubts, doubtful
-from components.data.inspection.thumbnails import Rows
+from components.data.inspection.rows import Rows
 from tests.components.data.inspection.inspection_builders import Pixels, digits, filled
 
 Labels = npt.NDArray[np.int64]
@@ -22,7 +23,7 @@ def doubts(
     folder: Path, pictures: Pixels, labels: Labels, groups: Labels | None = None, names: tuple[str, ...] = NAMES
 ) -> Doubts:
     with filled(folder, pictures) as rows, Rows(folder, (64,), np.float32) as embedded:
-        describe(rows, np.arange(len(rows)), embedded)
+        describe(lambda some: descriptor(rows.take(some)), np.arange(len(rows)), embedded)
         return doubtful(embedded, labels, names, folder, groups=groups)
 
 

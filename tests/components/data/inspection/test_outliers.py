@@ -10,7 +10,8 @@ import pytest
 from components.config import DigitScenesSource
 from components.data.inspection import outliers
 from components.data.inspection.describing import describe
-from components.data.inspection.thumbnails import Rows
+from components.data.inspection.eyes.gradients import descriptor
+from components.data.inspection.rows import Rows
 from components.data.sources import digit_scenes
 from components.inputs import png
 from tests.components.data.inspection.inspection_builders import Pixels, digits, filled, photographs
@@ -19,7 +20,7 @@ from tests.components.data.inspection.inspection_builders import Pixels, digits,
 def alarms(folder: Path, *batches: Pixels) -> list[np.ndarray]:
     """Which pictures of each batch are outliers."""
     with filled(folder, *batches) as rows, Rows(folder, (64,), np.float32) as embedded:
-        distances = describe(rows, np.arange(len(rows)), embedded)
+        distances = describe(lambda some: descriptor(rows.take(some)), np.arange(len(rows)), embedded)
         assert len(embedded) == len(rows)
     found = distances > outliers.limit(distances)
     return np.split(found, np.cumsum([len(batch) for batch in batches])[:-1])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.inspection.thumbnails import Previews, Rows, luminance, preview, shrink
+from components.data.inspection.eyes.thumbnails import luminance, preview, shrink
+from components.data.inspection.rows import Pieces, Rows
 from tests.components.data.inspection.inspection_builders import photographs
 
 
@@ -68,7 +69,7 @@ def test_rows_come_back_as_they_were_written_and_leave_no_file(tmp_path: Path) -
 def test_previews_come_back_and_are_only_made_where_they_show_more(tmp_path: Path) -> None:
     large = Image.fromarray(photographs(1, side=300)[0])
 
-    with Previews(tmp_path) as previews:
+    with Pieces(tmp_path) as previews:
         previews.append([preview(large), preview(large.resize((32, 20)))])
         previews.append([preview(large.resize((50, 100)))])
 

@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from components.data.inspection import twins
-from components.data.inspection.thumbnails import Rows
+from components.data.inspection.eyes import correlating
+from components.data.inspection.rows import Rows
 from tests.components.data.inspection.inspection_builders import Pixels, altered, crops, digits, filled, photographs
 
 
 def near(rows: Rows, folder: Path) -> dict[tuple[int, int], float]:
-    found = twins.near_copies(rows, np.arange(len(rows)), folder)
-    return dict(zip(zip(*found.pairs.tolist(), strict=True), found.correlation.tolist(), strict=True))
+    found = correlating.near_copies(rows, np.arange(len(rows)), folder)
+    return dict(zip(zip(*found.pairs.tolist(), strict=True), found.likeness.tolist(), strict=True))
 
 
 def recall(pictures: Pixels, copies: Pixels, folder: Path) -> tuple[float, int]:
@@ -114,7 +115,7 @@ def test_thousands_of_frames_of_one_scene_are_one_family_in_bounded_time(tmp_pat
 
     with filled(tmp_path, photographs(5000, side=32, seed=1), frames) as rows:
         started = time.thread_time()
-        found = twins.near_copies(rows, np.arange(len(rows)), tmp_path)
+        found = correlating.near_copies(rows, np.arange(len(rows)), tmp_path)
         spent = time.thread_time() - started
 
     assert found.pairs.shape[1] == 2999

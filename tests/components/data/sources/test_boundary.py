@@ -108,6 +108,20 @@ def test_lists_in_a_column_are_refused_by_name(tmp_path: Path) -> None:
         builders.read(a_table(tmp_path, group_x=[["a"], [], ["b"], None]))
 
 
+def test_columns_with_fewer_rows_than_the_footer_states_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    names = [f"{number}.png" for number in range(4)]
+    table = pa.table({"path": names, "target": ["a", "b", "a", "b"]})
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    four, five = b"\x16\x08", b"\x16\x0a"  # numbers of 64 bits, as Thrift writes them
+    assert four in content[start:]
+    path.write_bytes(content[:start] + content[start:].replace(four, five))
+    with pytest.raises(DataError, match="its footer states 5 rows, and these columns have 4"):
+        builders.read({"kind": "manifest", "path": str(path)})
+
+
 def test_a_footer_over_which_pyarrow_ends_the_process_is_refused() -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         thrift.structure(b"\x1c" * 100)

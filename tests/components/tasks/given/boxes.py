@@ -38,4 +38,4 @@ def given() -> Given:
     config = NetworkConfig(name="detector", arguments={"width": 8, "normalization": "group"})
     wrong, plain = relabelled(next_class), relabelled(np.zeros_like)
     record = {"kind": "boxes", "most": 4}
-    return Given(images, targets, config, CLASSES, perfect, wrong, record, plain, {"detections": 16})
+    return Given(images, targets, config, CLASSES, perfect, wrong, record, plain, {"detections": 16}, units=5)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from components.artifacts import DatasetCard, Head, Predictions
 from components.metrics import errors
 from components.metrics.metric import Metric
-from components.models.registry import VECTOR
+from components.models.forms import VECTOR
 from components.targets import labels
 from components.tasks.answers import Answers
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,6 +46,8 @@ class MultiLabel:
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         """Binary cross-entropy, mean over samples and classes; 0 where there is no sample."""
+        import torch.nn.functional as F
+
         if not len(outputs):
             return {"loss": outputs.float().sum() * 0.0}
         truth = batch.targets * (1.0 - label_smoothing) + label_smoothing / 2
@@ -53,7 +55,7 @@ class MultiLabel:
 
     def answer(self, outputs: Tensor) -> dict[str, Tensor]:
         """`(N, C)` logits → `probabilities` (N, C) float32."""
-        return {"probabilities": torch.sigmoid(outputs.float())}
+        return {"probabilities": outputs.float().sigmoid()}
 
     def difference(self, one: Answers, other: Answers) -> Floats:
         """The largest difference of a probability."""

@@ -14,9 +14,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from components.data.inspection import pairing
+from components.data.inspection.twins import Pairs
+
 Pixels = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
-Pairs = npt.NDArray[np.int64]  # (2, pairs)
 
 BITS = 64
 SIDE = 16  # of the picture that is hashed; its frequencies below 8 by 8 survive re-encoding and resizing
@@ -26,9 +28,6 @@ SAMPLE = 20_000  # pictures whose frequencies say where the limits are
 # copies of Fashion-MNIST: 2 bits differ in the median with it, 4 at the 99th percentile; 10 % further out it is 3, and
 # twice as many pairs must be looked at.
 QUANTILES = np.linspace(0.35, 0.65, 7)
-CROWDED = 1000  # of one key: more are compared with their next neighbours only, so that no bucket costs their square
-NEIGHBOURS = 32
-_PAIRS_AT_ONCE = 2**21  # 32 MB of indices
 _SHARE = 14  # bits: a frequency of 2^14 is all there is in the picture
 _COSINE = 10
 
@@ -128,10 +127,10 @@ def near(hashes: Hashes, radius: int) -> Iterator[tuple[Pairs, int]]:
         keys = (hashes >> np.uint64(low)) & np.uint64((1 << high - low) - 1)
         order = np.lexsort((hashes, keys))
         values, starts, counts = np.unique(keys[order], return_index=True, return_counts=True)
-        crowded = counts > CROWDED
-        yield _kept(hashes, order, _crowd(starts[crowded], counts[crowded]), radius), int(crowded.sum())
+        crowded = counts > pairing.CROWDED
+        yield _kept(hashes, order, pairing.crowd(starts[crowded], counts[crowded]), radius), int(crowded.sum())
         few = ~crowded
-        for candidates in _within(starts[few], counts[few]):
+        for candidates in pairing.within(starts[few], counts[few]):
             yield _kept(hashes, order, candidates, radius), 0
         for bit in range(high - low):
             flipped = values ^ np.uint64(1 << bit)
@@ -139,7 +138,7 @@ def near(hashes: Hashes, radius: int) -> Iterator[tuple[Pairs, int]]:
             found[found == len(values)] = 0
             joined = (values[found] == flipped) & (values < flipped) & few & few[found]
             left, right = np.flatnonzero(joined), found[joined]
-            for candidates in _between(starts[left], counts[left], starts[right], counts[right]):
+            for candidates in pairing.between(starts[left], counts[left], starts[right], counts[right]):
                 yield _kept(hashes, order, candidates, radius), 0
 
 
@@ -148,49 +147,3 @@ def _kept(hashes: Hashes, order: npt.NDArray[np.int64], places: Pairs, radius: i
     close = np.bitwise_count(hashes[one] ^ hashes[other]) <= radius
     one, other = one[close], other[close]
     return np.stack([np.minimum(one, other), np.maximum(one, other)])
-
-
-def _within(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Iterator[Pairs]:
-    """All pairs of places inside each run: every place with all that follow it in its run."""
-    places = _runs(starts, counts)
-    following = np.repeat(starts + counts, counts) - places - 1
-    yield from _fan(places, places + 1, following)
-
-
-def _between(
-    left: npt.NDArray[np.int64],
-    lefts: npt.NDArray[np.int64],
-    right: npt.NDArray[np.int64],
-    rights: npt.NDArray[np.int64],
-) -> Iterator[Pairs]:
-    """All pairs of a place in the left run and one in the right run beside it."""
-    yield from _fan(_runs(left, lefts), np.repeat(right, lefts), np.repeat(rights, lefts))
-
-
-def _crowd(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Pairs:
-    """Each place with the next few of its run, which is in order of the whole hash."""
-    places = _runs(starts, counts)
-    following = np.minimum(np.repeat(starts + counts, counts) - places - 1, NEIGHBOURS)
-    pairs = list(_fan(places, places + 1, following))
-    return np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int64)
-
-
-def _runs(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The places of all runs, one after another."""
-    ends = np.cumsum(counts)
-    places: npt.NDArray[np.int64] = np.repeat(starts - (ends - counts), counts)
-    places += np.arange(len(places))
-    return places
-
-
-def _fan(places: npt.NDArray[np.int64], first: npt.NDArray[np.int64], number: npt.NDArray[np.int64]) -> Iterator[Pairs]:
-    """Each place with `number` consecutive places from `first` on, some millions of pairs at a time."""
-    ends = np.cumsum(number)
-    at = 0
-    while at < len(places):
-        until = int(np.searchsorted(ends, (ends[at - 1] if at else 0) + _PAIRS_AT_ONCE, side="right"))
-        part = slice(at, max(until, at + 1))
-        at = part.stop
-        own = number[part]
-        if own.sum():
-            yield np.stack([np.repeat(places[part], own), _runs(first[part], own)])
