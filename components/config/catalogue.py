@@ -75,13 +75,18 @@ Faulty = Literal["refuse", "skip"]
 OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(min_length=1)]
 
 
-class FolderSource(Located):
+class ClassFolders(Located):
+    """A source of one folder a class."""
+
+    # Folders in a class's folder. join: their files are the class's too, and the folder's name is `group_folder`.
+    nested: Literal["refuse", "join"] = "refuse"
+    faulty: Faulty = "refuse"  # files in a class's folder that are named otherwise, or cannot be read
+
+
+class FolderSource(ClassFolders):
     """One folder a class: `PATH/CLASS/*.png`, with folders of splits above or below them where there are some."""
 
     kind: Literal["folder"]
-    # Folders in a class's folder. join: their pictures are the class's too, and the folder's name is `group_folder`.
-    nested: Literal["refuse", "join"] = "refuse"
-    faulty: Faulty = "refuse"  # files in a class's folder that are no pictures by their names
 
 
 def _without_units(numbers: object) -> object:
@@ -94,7 +99,7 @@ BoxUnit = Literal["pixels", "shares", "percent"]  # of the picture's width and h
 
 
 class ManifestSource(Located):
-    """A table with a row an image (CSV, TSV or Parquet). Columns `group_*` are groups without being named."""
+    """A table with a row a sample (CSV, TSV, JSON or Parquet). Columns `group_*` are groups without being named."""
 
     kind: Literal["manifest"]
     table: str | OfSplits | None = None  # below `path`: the table, or one a split; None: the only one there is
@@ -103,6 +108,7 @@ class ManifestSource(Located):
     root: str | Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     prefix: str | None = None  # what paths start with and files here do not, such as another machine's folder
     image: str = "path"  # column: a path below `root`, or the encoded bytes themselves (Parquet)
+    text: str | None = Field(default=None, exclude_if=lambda name: name is None)  # column of texts, instead of `image`
     encoding: Literal["base64"] | None = None  # of a column of texts that are the pictures themselves
     # Column: the class's name or number. Several: a column a class, of which one is 1 and the others are 0.
     target: str | Annotated[tuple[str, ...], AfterValidator(different)] = "target"
@@ -141,6 +147,10 @@ class ManifestSource(Located):
             raise ValueError("either `mask` or several columns as `target`")
         if self.numbers and (self.mask is not None or self.names is not None or self.target != "target"):
             raise ValueError("either `numbers`, or `target`, `names` and `mask`")
+        if self.text is not None and (
+            self.image != "path" or self.mask or self.box or self.objects or self.encoding or self.root or self.prefix
+        ):
+            raise ValueError("either `text`, or `image`, `mask`, `box`, `objects`, `encoding`, `root` and `prefix`")
         if (self.box or self.objects) and (self.mask is not None or self.numbers or self.encoding is not None):
             raise ValueError("either `box` or `objects`, or `mask`, `numbers` or `encoding`")
         if (self.box and (self.objects is not None or not isinstance(self.target, str))) or (

@@ -61,11 +61,11 @@ class MembersConfig(Section):
 
 
 class CorruptionsConfig(Section):
-    """What is done to pictures to see how a model bears it; `components.evaluate.robustness` says what each is."""
+    """What is done to inputs to see how a model bears it."""
 
-    kinds: Annotated[
-        tuple[Literal["gaussian_noise", "blur", "brightness", "contrast"], ...], AfterValidator(different)
-    ] = ("gaussian_noise", "blur", "brightness", "contrast")
+    # As the kind of input calls them: those of pictures are in `components/inputs/corruptions.py`, those of texts in
+    # `text_corruptions.py` beside it.
+    kinds: Annotated[tuple[str, ...], AfterValidator(different)] = ("gaussian_noise", "blur", "brightness", "contrast")
     severities: Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], AfterValidator(different)] = (2, 4)
     samples: Many = 500  # of the split at most, the same ones for every model: every condition asks for them all
 

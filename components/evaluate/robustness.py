@@ -62,6 +62,18 @@ class Corrupted:
         return self.clean.groups
 
 
+def problems(config: EvaluateConfig, given: str, key: str = "evaluate") -> list[str]:
+    """What is wrong with a configuration of corruptions for inputs of a kind; a line at most."""
+    kind, asked = inputs.get(given), config.corruptions.kinds if config.corruptions else ()
+    unknown = [name for name in asked if name not in kind.corruptions]
+    if not unknown:
+        return []
+    return [
+        f"{key}.corruptions.kinds: expected some of {', '.join(kind.corruptions)}, which can be done to {kind.many}, "
+        f"received {', '.join(unknown)}; name those that are meant, or set `corruptions: null`"
+    ]
+
+
 def robustness(
     answer: Answerer, task: Task, samples: Arrays, card: DatasetCard, config: EvaluateConfig
 ) -> dict[str, Figure]:

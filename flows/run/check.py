@@ -11,6 +11,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
     """The configuration, complete and correct; raises ConfigurationError with every mistake."""
     from components.compress.ensembling import problems as ensembling
     from components.compress.pruning import prune
+    from components.evaluate import robustness
     from components.inputs import registry as inputs
     from components.models import registry as models
     from components.models import weights
@@ -45,6 +46,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
             for key, each in changes.items()
             for name in each.switched_on
         ]
+    wrong += robustness.problems(settings.line.evaluate, given, "line.evaluate")
     wrong += prune.problems(settings.line, "line.prune")
     networks = {f"line.members.networks.{i}": network for i, network in enumerate(settings.line.members.networks)}
     if settings.line.student is not None:

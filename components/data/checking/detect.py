@@ -21,11 +21,18 @@ from components.data.sources.layouts.form import Found, Layout, Told, images_in,
 from components.data.sources.layouts.listing import Contents, Folder, contents
 from components.data.sources.places import place, remote
 
-BUILT_IN = ("digits", "digit-scenes", "fashion-mnist", "scenes")  # sources that lie nowhere: their kind is their path
+BUILT_IN = (
+    "digits",
+    "digit-scenes",
+    "fashion-mnist",
+    "grammar",
+    "scenes",
+)  # sources that lie nowhere: their kind is their path
 LAYOUTS = {
     "folder": "PATH/CLASS/*.png, or PATH/{train,validation,test}/CLASS/*.png",
     "cut-outs": "PATH/CLASS/*.png with transparency, which are composed to scenes",
-    "manifest": "a .csv, .tsv, .jsonl or .parquet: a row an image, columns path and target",
+    "texts": "PATH/CLASS/*.txt, or PATH/{train,validation,test}/CLASS/*.txt",
+    "manifest": "a .csv, .tsv, .jsonl or .parquet: a row an image or a text, columns path or text, and target",
     "masks": "images/*.jpg and masks/*.png of the same names",
     "coco": "COCO's JSON: images, annotations, categories",
     "voc": "pictures with Pascal VOC's XML, or JPEGImages with SegmentationClass (PNG)",

@@ -1,6 +1,6 @@
-"""A table with a row an image: CSV, TSV, JSON or Parquet, the images beside it or, in Parquet, inside of it.
+"""A table with a row a sample: CSV, TSV, JSON or Parquet, images beside it or, in Parquet, inside of it; texts inside.
 
-Two passes: names and labels are read first and held, images follow a table at a time.
+Two passes: names and labels are read first and held, images and texts follow a table at a time.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from components.config import ManifestSource
 from components.data.errors import DataError
 from components.data.sources.annotations import mask_files
 from components.data.sources.annotations.frames import MISSING
-from components.data.sources.base import rows
+from components.data.sources.base import limits, rows
 from components.data.sources.base.faults import Fault, Faults, Kind, named, shown
-from components.data.sources.base.form import SourceData, schema
+from components.data.sources.base.form import IMAGE, SourceData, schema
 from components.data.sources.layouts import manifest as layouts
 from components.data.sources.places import place
 from components.data.sources.tables.labels import Labels
@@ -31,6 +31,10 @@ LAYOUTS = layouts.LAYOUTS
 
 NO_NAME = Kind("row", "rows", "that name their picture", "without its name")
 TWICE = Kind("row", "rows", "of a picture each", "whose picture another row has too")
+NO_ID = Kind("row", "rows", "with an id", "without one")
+ID_TWICE = Kind("row", "rows", "with an id of their own", "whose id another row has too")
+NO_TEXT = Kind("row", "rows", "with a text", "without one")
+TOO_LONG = Kind("row", "rows", f"with a text of at most {limits.TEXT:,} bytes", "with a longer one")
 NO_BASE64 = Kind("row", "rows", "whose picture is base64", "of something else")
 _ASKED = 8  # names that are looked for elsewhere
 
@@ -55,12 +59,12 @@ def read(source: ManifestSource, project: Path) -> SourceData:
         kind, classes = "class", labels.classes(where)
     else:
         classes, about = classes or _numbered(source, tables, where), mask_files.about(source.ignore)
-    timed = source.time is not None
+    given, timed = IMAGE if source.text is None else "text", source.time is not None
     every = (
         row for each, skipped in zip(listed, left, strict=True) for row in _rows(each, skipped, labels, source, groups)
     )
-    taken = rows.tables(schema(kind, groups, timed), faults.sound(every))
-    return SourceData(classes, kind, taken, groups, timed, faults.notes, about=about)
+    taken = rows.tables(schema(kind, groups, timed, given), faults.sound(every))
+    return SourceData(classes, kind, taken, groups, timed, faults.notes, about=about, given=given)
 
 
 def listing(source: ManifestSource, project: Path) -> str | None:
@@ -91,7 +95,7 @@ def _named(table: Table) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Listed:
-    """The rows of a table: their ids (None: nothing names the picture), and the names that lead to no file."""
+    """The rows of a table: their ids (None: nothing names the sample), and the names that lead to no file."""
 
     table: Table
     ids: list[str | None]
@@ -103,8 +107,8 @@ def _listed(table: Table, labels: Labels | Numbers, *, several: bool) -> Listed:
     columns = table.columns
     content = held(table.path, [*columns.small, *table.names_of_files, *labels.columns(table)])
     before = f"{table.split}/" if several else ""
-    name = columns.id or (columns.image if columns.image in table.names_of_files else None)
-    if name is None:  # the images are in the table, and nothing names them
+    name = columns.id or (columns.given if columns.given in table.names_of_files else None)
+    if name is None:  # images or texts are in the table, and nothing names them
         rows_there = len(content) if content.num_columns else count(table.path)
         ids: list[str | None] = [f"{before}row-{index:07d}" for index in range(rows_there)]
     else:
@@ -123,12 +127,13 @@ def _left(listed: list[Listed], labels: Labels | Numbers, faults: Faults, source
     """The rows of each table that cannot be used; what is wrong with them is told by `faults`."""
     left: list[set[int]] = [set() for _ in listed]
     first: dict[str, tuple[int, int]] = {}
+    no_name, twice = (NO_NAME, TWICE) if source.text is None else (NO_ID, ID_TWICE)
     for at, each in enumerate(listed):
         _refuse_misnamed(each, source)
         for index, name in enumerate(each.ids):
             where, label = each.table.row(index), labels.of(each.table, index)
             if name is None:
-                faults.add(Fault(NO_NAME, f"{where} has nothing in {each.table.columns.id or source.image!r}"))
+                faults.add(Fault(no_name, f"{where} has nothing in {each.table.columns.id or source.image!r}"))
             elif isinstance(label, Fault):
                 faults.add(label)
             elif index in each.missing:
@@ -140,9 +145,9 @@ def _left(listed: list[Listed], labels: Labels | Numbers, faults: Faults, source
                 if label != other:
                     says += f", and {shown(label)} instead of {shown(other)}"
                     if row not in left[before]:  # nobody knows which is right
-                        faults.add(Fault(TWICE, f"{listed[before].table.row(row)}, which {where} contradicts"))
+                        faults.add(Fault(twice, f"{listed[before].table.row(row)}, which {where} contradicts"))
                     left[before].add(row)
-                faults.add(Fault(TWICE, says))
+                faults.add(Fault(twice, says))
             else:
                 first[name] = (at, index)
                 continue
@@ -187,7 +192,7 @@ def _rows(
 ) -> Iterator[dict[str, Any] | Fault]:
     table, columns, at = listed.table, listed.table.columns, 0
     answer = [] if source.mask is None else [source.mask]
-    for part in parts(table.path, list(dict.fromkeys([columns.image, *answer, *columns.small]))):
+    for part in parts(table.path, list(dict.fromkeys([columns.given, *answer, *columns.small]))):
         for index, values in enumerate(part.to_pylist(), start=at):
             if index in left:
                 continue
@@ -195,12 +200,12 @@ def _rows(
             if isinstance(found, Fault):
                 yield found
                 continue
-            image, target = found
+            content, target = found
             where = table.where(index)
             published = rows.text(values[columns.split]) if columns.split else table.split
             yield {
                 "id": listed.ids[index],
-                "image": image,
+                "image" if source.text is None else "text": content,
                 "target": target,
                 "published": rows.published(published, where),
                 **{group: rows.text(values.get(columns.groups.get(group, ""))) for group in groups},
@@ -211,9 +216,12 @@ def _rows(
 
 def _answered(
     table: Table, values: dict[str, Any], index: int, labels: Labels | Numbers, source: ManifestSource
-) -> tuple[bytes, int | list[float] | bytes] | Fault:
-    """A row's image and its class, numbers or mask."""
-    image = _file(values[table.columns.image], table, source, index)
+) -> tuple[bytes | str, int | list[float] | bytes] | Fault:
+    """A row's image or text, and its class, numbers or mask."""
+    if source.text is not None:
+        text = _text(values[source.text], table, index)
+        return text if isinstance(text, Fault) else (text, labels.target(table, index))
+    image = _file(values[table.columns.given], table, source, index)
     if isinstance(image, Fault):
         return image
     if source.mask is None:
@@ -221,10 +229,18 @@ def _answered(
     mask = _file(values[source.mask], table, source, index)
     if isinstance(mask, Fault):
         return mask
-    said = [_said(values[name], name, index) for name in (table.columns.image, source.mask)]
+    said = [_said(values[name], name, index) for name in (table.columns.given, source.mask)]
     picture, answer = mask_files.File(image, said[0]), mask_files.File(mask, said[1])
     target = mask_files.target(picture, answer, source.values, source.ignore)
     return target if isinstance(target, Fault) else (image, target)
+
+
+def _text(value: str | None, table: Table, index: int) -> str | Fault:
+    """A text as it stands there; nothing at all is a missing one."""
+    if not value:
+        return Fault(NO_TEXT, table.row(index))
+    size = len(value.encode("utf-8", "surrogatepass"))
+    return value if size <= limits.TEXT else Fault(TOO_LONG, f"{table.row(index)} has {size:,}")
 
 
 def _file(value: Any, table: Table, source: ManifestSource, index: int) -> bytes | Fault:

@@ -71,17 +71,17 @@ def _add(found: dict[str, Picture], table: Table, source: ManifestSource, faults
     content = held(table.path, list(dict.fromkeys([*columns.small, *table.names_of_files, *own])))
     if source.box and not table.names_of_files:
         raise DataError(
-            f"{table.path}: expected names of pictures in {columns.image!r} beside a box a row, received bytes"
+            f"{table.path}: expected names of pictures in {columns.given!r} beside a box a row, received bytes"
         )
     before = f"{table.split}/" if several else ""
     for index, row in enumerate(content.to_pylist()):
         name = (
-            rows.text(row.get(columns.id or columns.image))
+            rows.text(row.get(columns.id or columns.given))
             if columns.id or table.names_of_files
             else f"row-{index:07d}"
         )
         if name is None:
-            faults.add(Fault(NO_NAME, f"{table.row(index)} has nothing in {columns.id or columns.image!r}"))
+            faults.add(Fault(NO_NAME, f"{table.row(index)} has nothing in {columns.id or columns.given!r}"))
             continue
         values = {key: row.get(key) for key in (columns.split, columns.time, *columns.groups.values()) if key}
         picture = found.get(before + name)
@@ -105,7 +105,7 @@ def _add(found: dict[str, Picture], table: Table, source: ManifestSource, faults
 
 
 def _file(row: Mapping[str, Any], table: Table, index: int) -> Path | Fault:
-    name = row[table.columns.image]
+    name = row[table.columns.given]
     if name is None or table.names.path(str(name)) is None:
         if name is not None and (said := table.names.hint([str(name)])) is not None:
             raise DataError(f"{table.where(index)}: {said}")
@@ -149,8 +149,8 @@ def _in_tables(found: Any) -> list[tuple[Table, dict[int, Picture]]]:
 
 def _contents(table: Table) -> Iterator[tuple[int, bytes | None]]:
     at = 0
-    for part in parts(table.path, [table.columns.image]):
-        for index, value in enumerate(part.column(table.columns.image), start=at):
+    for part in parts(table.path, [table.columns.given]):
+        for index, value in enumerate(part.column(table.columns.given), start=at):
             yield index, bytes_of(value.as_py())
         at += len(part)
 

@@ -12,7 +12,7 @@ from components.config import Located
 from components.data.errors import DataError
 from components.data.sources import apart
 from components.data.sources.base import boundary
-from components.data.sources.base.form import SourceData, is_text
+from components.data.sources.base.form import IMAGE, SourceData, is_text
 from components.members import SOURCES
 
 LONGEST_NAME = 1000  # characters of a class's name: whatever is longer is a file or a text, in the wrong column
@@ -37,7 +37,7 @@ def read(source: Any, project: Path) -> SourceData:
     _named(data, source.kind)
     if not isinstance(source, Located):
         return data
-    if getattr(source, "faulty", "refuse") == "skip":
+    if data.given == IMAGE and getattr(source, "faulty", "refuse") == "skip":
         from components.data.sources.unreadable import readable
 
         data = readable(data)

@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 from components.artifacts import DatasetCard, ImageSpec
 from components.config import CorruptionsConfig, EvaluateConfig
 from components.data.reading.loading import Arrays
-from components.evaluate.robustness import conditions, robustness
+from components.evaluate.robustness import conditions, problems, robustness
 from components.inputs.corruptions import CORRUPTIONS
 from components.tasks import registry as tasks
 
@@ -86,3 +86,22 @@ def test_without_corruptions_there_is_no_figure() -> None:
     task = tasks.get("classification")
     assert robustness(by_brightness, task, samples(), CARD, EvaluateConfig(corruptions=None)) == {}
     assert conditions(CorruptionsConfig(kinds=("blur",), severities=(2, 4))) == "blur at severity 2 and 4 of 5"
+
+
+def test_each_kind_of_input_has_corruptions_of_its_own() -> None:
+    of_texts = EvaluateConfig(corruptions=CorruptionsConfig(kinds=("swapped", "unknown")))
+    assert problems(EvaluateConfig(), "image") == problems(of_texts, "text") == []
+    assert problems(EvaluateConfig(corruptions=None), "text") == []
+    (said,) = problems(EvaluateConfig(), "text", "line.evaluate")
+    assert said.startswith("line.evaluate.corruptions.kinds: expected some of dropped, swapped, unknown, repeated,")
+    assert "received gaussian_noise, blur, brightness, contrast; name those" in said
+    (said,) = problems(EvaluateConfig(corruptions=CorruptionsConfig(kinds=("blur", "swapped"))), "image")
+    assert said.endswith("done to images, received swapped; name those that are meant, or set `corruptions: null`")
+
+
+def test_the_corruptions_of_old_recipes_are_known_by_what_they_were() -> None:
+    assert EvaluateConfig().model_dump(mode="json")["corruptions"] == {
+        "kinds": ["gaussian_noise", "blur", "brightness", "contrast"],
+        "severities": [2, 4],
+        "samples": 500,
+    }

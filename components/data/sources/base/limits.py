@@ -14,6 +14,7 @@ RATIO = 16  # times its packed size, where that is more
 VALUES = 2**27  # bytes of the values that are read at a time, were all of them as long as the longest
 HELD = 2**28  # bytes of the columns that are held for the whole table (names, labels, groups)
 NAME = 2**16  # bytes of one of them
+TEXT = 2**23  # bytes of a text that is a sample: the longest novels have four million characters
 ROWS = 2_000_000  # of a table whose rows name files, however small it is; ImageNet has 1.3 million
 ROW = 16  # bytes that one of them has at least, where there are more
 COLUMNS = 20_000  # of a table; pictures of 128 × 128 whose pixels are columns have 16,385

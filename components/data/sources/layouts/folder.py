@@ -20,7 +20,7 @@ _PEEKED = 200  # names of pictures that are looked at for their beginnings
 
 def _classes(contents: Contents, top: Folder) -> Iterator[Found | Told]:
     """`PATH/CLASS/*`, with splits above or below the classes."""
-    if not top.folders or _are_roles(top):
+    if not top.folders or are_roles(top):
         return
     splits = [folder for name, folder in top.folders.items() if split_named(name)]
     if images_in(top):
@@ -47,7 +47,7 @@ def _in_splits(top: Folder) -> Iterator[Found | Told]:
     splits = list(top.folders.values())
     bare = [split.name for split in splits if images_in(split) and not split.folders]
     rest = [split for split in splits if split.name not in bare]
-    if not rest or any(images_in(split) for split in rest) or any(map(_are_roles, rest)):
+    if not rest or any(images_in(split) for split in rest) or any(map(are_roles, rest)):
         return
     labelled = [label for split in rest for label in split.folders.values()]
     says = f"one folder a class, in {', '.join(split.name for split in rest)}"
@@ -149,7 +149,7 @@ def _depth(top: Folder) -> int:
     )
 
 
-def _are_roles(top: Folder) -> bool:
+def are_roles(top: Folder) -> bool:
     """Whether its folders are called after what lies in them, pictures or annotations."""
     return {name.lower().rstrip("s") for name in top.folders} <= _ROLES and bool(top.folders)
 

@@ -1,4 +1,4 @@
-"""Tables with a row an image: which of their columns names it, where those names lead, and what tells the class."""
+"""Tables with a row an image or a text: which column names or holds it, where names lead, and what tells the class."""
 
 from __future__ import annotations
 
@@ -31,6 +31,22 @@ IMAGES = (
 TARGETS = (
     *("target", "label", "labels", "class", "class_name", "classname", "category", "species", "diagnosis", "breed"),
     *("choice", "label_name", "class_id", "category_name", "dx", "level", "tag", "y"),
+    *("sentiment", "polarity", "intent", "topic"),
+)
+TEXTS = (
+    *(
+        "text",
+        "sentence",
+        "review",
+        "review_text",
+        "reviewtext",
+        "content",
+        "comment",
+        "comment_text",
+        "tweet",
+        "message",
+    ),
+    *("body", "document", "phrase", "utterance", "headline", "sms"),
 )
 NUMBERS = ("age", "count", "price", "score", "value", "angle", "weight", "height_cm", "pawpularity", "bone_age")
 MASKS = ("mask", "mask_path", "mask_file", "mask_filename", "mask_name")
@@ -209,7 +225,7 @@ def _boxed(contents: Contents, table: _Table, lowered: set[str]) -> Found | None
 def _read_as(contents: Contents, table: _Table) -> Found | Told | None:
     image = _image(contents, table)
     if image is None:
-        return Told(columns_advice(table.name, table.form.names))
+        return _texts_in(contents, table) or Told(columns_advice(table.name, table.form.names))
     rest = [column for column in table.form.names if column != image.column and not _INDEX.fullmatch(column.lower())]
     split = next((each for each in table.named(SPLITS) if _are_splits(table.texts(each))), None)
     rest = [column for column in rest if column != split and not column.startswith("group_")]
@@ -228,6 +244,36 @@ def _read_as(contents: Contents, table: _Table) -> Found | Told | None:
     said = some([repr(column) for column in target.columns], 3)
     says = f"a table with a row an image: {image.column!r} is the image{image.note}, {said} the {target.what}{spare}"
     return Found("manifest", says, keys=found)
+
+
+def _texts_in(contents: Contents, table: _Table) -> Found | None:
+    """A table with a row a text, by the name of the column that holds it."""
+    text = next((column for column in table.named(TEXTS) if _are_texts(table, column)), None)
+    if text is None:
+        return None
+    split = next((each for each in table.named(SPLITS) if _are_splits(table.texts(each))), None)
+    rest = [
+        column
+        for column in table.form.names
+        if column not in (text, split) and not _INDEX.fullmatch(column.lower()) and not column.startswith("group_")
+    ]
+    target = _target(contents, table, _Image(text, {}), rest)
+    if target is None or target.what == "mask":
+        return None
+    names = next((each for each in table.named(("id",)) if len({*table.texts(each)}) == len(table.rows)), None)
+    used = (*target.columns, names, "time")
+    left = [column for column in rest if column not in used]
+    found = {"text": text, **target.keys, **({"split": split} if split not in (None, "split") else {})}
+    found |= {"id": names} if names else {}
+    said = some([repr(column) for column in target.columns], 3)
+    spare = f"; not used: {some(left)}" if left else ""
+    says = f"a table with a row a text: {text!r} is the text, {said} the {target.what}{spare}"
+    return Found("manifest", says, keys=found)
+
+
+def _are_texts(table: _Table, column: str) -> bool:
+    kind = table.form.field(column).type
+    return (pa.types.is_string(kind) or pa.types.is_large_string(kind)) and bool(table.texts(column))
 
 
 @dataclass(frozen=True)
@@ -357,6 +403,7 @@ LAYOUTS = (
         _manifest,
         _of_file,
     ),
+    Layout("`reviews.csv`: a column `text`, `sentence` or `review`, one `label`", "Kaggle, Hugging Face"),
     Layout("`train/metadata.jsonl`, `train/*.png`", "Hugging Face (imagefolder)"),
     Layout("`train/_classes.csv`, `train/*.jpg`", "Roboflow (one-hot)"),
     Layout("`export.json`, `/data/upload/…`", "Label Studio (choices)"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from components.artifacts import SPLITS, Split
 from components.config import ManifestSource
 from components.data.errors import DataError
@@ -19,7 +21,7 @@ from components.data.sources.tables.tabular import SUFFIXES, is_bytes
 class Columns:
     """Which of a manifest's columns is what; None: there is none."""
 
-    image: str
+    given: str  # an image or a text
     id: str | None
     split: str | None
     time: str | None
@@ -27,7 +29,7 @@ class Columns:
 
     @property
     def small(self) -> list[str]:
-        """Those that hold neither images nor masks, as far as can be told from their names."""
+        """Those that hold neither inputs nor masks, as far as can be told from their names."""
         named = [self.id, self.split, self.time, *self.groups.values()]
         return list(dict.fromkeys(name for name in named if name is not None))
 
@@ -84,6 +86,9 @@ def _only(path: Path) -> Path:
 def _table(source: ManifestSource, path: Path, split: Split | None) -> Table:
     form = tabular.columns(path)
     columns = _columns(source, form.names, path)
+    if source.text is not None:
+        _check_texts(form.field(source.text), path)
+        return Table(path, split, columns, Names(_roots(source, path)), [])
     pictures = [name for name in (source.image, source.mask) if name is not None]
     for name in pictures:
         kind = form.field(name).type
@@ -95,6 +100,12 @@ def _table(source: ManifestSource, path: Path, split: Split | None) -> Table:
             )
     named = [name for name in pictures if not is_bytes(form.field(name).type) and source.encoding is None]
     return Table(path, split, columns, Names(_roots(source, path), source.prefix or ""), named)
+
+
+def _check_texts(column: pa.Field, path: Path) -> None:
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
+        raise DataError(f"{path}: expected texts in column {column.name!r} (source.text), received {kind}")
 
 
 def _roots(source: ManifestSource, path: Path) -> tuple[Path, ...]:
@@ -115,13 +126,14 @@ def _columns(source: ManifestSource, names: list[str], path: Path) -> Columns:
             [("objects", source.objects)] if source.objects else [*(("box", each) for each in source.box), *answers]
         )
     optional = [(key, name) for key, name in (("id", source.id), ("time", source.time)) if name is not None]
-    for key, name in [("image", source.image), *answers, *optional]:
+    given = ("image", source.image) if source.text is None else ("text", source.text)
+    for key, name in [given, *answers, *optional]:
         if name not in names:
             raise DataError(
                 f"{path}: expected a column {name!r} (source.{key}), received {some(names, MANY) or 'none'}"
             )
     return Columns(
-        image=source.image,
+        given=given[1],
         id=source.id,
         split=source.split if source.split in names else None,
         time=source.time,

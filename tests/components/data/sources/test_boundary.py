@@ -46,14 +46,14 @@ def test_what_no_file_is_to_blame_for_passes(error: BaseException) -> None:
 
 
 def test_a_new_source_is_within_the_boundary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from components.data.sources import folder
+    from components.data.sources.base import class_folders
 
     source = builders.write_folder(tmp_path / "pets")
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(folder._Reading, "entries", broken)
+    monkeypatch.setattr(class_folders._Reading, "entries", broken)
     with pytest.raises(DataError, match=r"pets \(folder\): expected a source of kind folder, .*ZeroDivisionError"):
         builders.read(source)
 

@@ -20,12 +20,15 @@ from components.targets import registry as targets
 from tests.components.data.sources.source_builders import SCENE, idx_bytes, pixels
 
 PAGE = Path(__file__).parents[4] / "docs" / "data.md"
-BRIEF = {"task": "classification", "image": {"height": 30, "width": 40, "channels": 3}}
+BRIEF = {"task": "classification"}
+IMAGE = {"image": {"height": 30, "width": 40, "channels": 3}}
 
 # What the page says of each example: samples, published splits, groups, whether there is a time.
 EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
     "folder animals": (4, {None}, (), False),
     "folder sorted": (6, {"train", "validation", "test"}, (), False),
+    "texts reviews": (4, {None}, (), False),
+    "manifest shop/reviews.csv": (3, {"train", "test"}, ("group_language",), False),
     "manifest clinic/scans.csv": (3, {"train", "test"}, ("group_patient", "group_site"), True),
     "manifest fields/fields.tsv": (1, {None}, (), False),
     "manifest hands/hands.csv": (2, {None}, (), False),
@@ -69,7 +72,8 @@ def _sections() -> Iterator[Section]:
             if name:
                 section.files[name] = content
             elif language == "yaml":
-                section.entries.append(BRIEF | yaml.safe_load(content))
+                entry = yaml.safe_load(content)
+                section.entries.append(BRIEF | ({} if "text" in entry else IMAGE) | entry)
             elif language == "python":
                 section.programs.append(content)
             else:
@@ -104,6 +108,8 @@ def _build(section: Section, base: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             labels = np.arange(count, dtype=np.uint8)
             images = np.stack([pixels(each, SCENE)[..., 0] for each in labels])
             path.write_bytes(idx_bytes(images if "images" in name else labels))
+        elif path.suffix == ".txt":
+            path.write_text(f"Text {number}", encoding="utf-8")
         elif "mask" in name or "SegmentationClass" in name:
             mask = pixels(number, SCENE)[..., 0] // 64
             if section.title == "Pixels of no class":
@@ -121,7 +127,7 @@ def test_the_page_has_an_example_of_every_kind_that_lies_somewhere() -> None:
         if issubclass(member, Located)
     }  # type: ignore[union-attr]
     shown = {name for section in SECTIONS.values() for name in map(_name, section.entries) if name in EXPECTED}
-    assert {name.split()[0] for name in shown} == {*kinds, "scenes"}
+    assert {name.split()[0] for name in shown} == {*kinds, "scenes", "texts"}
     assert shown == set(EXPECTED)
 
 
