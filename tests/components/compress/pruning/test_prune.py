@@ -63,6 +63,21 @@ def test_rounds_go_down_to_the_target_by_equal_shares(halved: Pruned, student: M
     assert "× the multiply-adds" in halved.report.says()
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"kind": "structured", "target": "flops", "keep": 0.6, "samples": 64, "importance": "taylor"}, {"kind": "2:4"}],
+)
+def test_a_detector_is_pruned_trained_on_and_exported(
+    asked: dict[str, Any], detectors: list[Model], things: Dataset, tmp_path: Path
+) -> None:
+    found = pruned_in_process(detectors[1], things, config(epochs=10, **asked), tmp_path)
+    before, after = found.report.rounds
+    assert (after.macs <= 0.6 * before.macs) == (asked["kind"] == "structured")
+    assert after.nonzero < 0.8 * before.nonzero
+    assert after.metric.value > 0.5 * before.metric.value > 0.1
+    assert parity(export(found.model, tmp_path / "exported"), load_split(things, "test").images) < 1e-3
+
+
 def test_the_pruned_student_is_a_model_like_any_other(
     halved: Pruned, student: Model, digits: Dataset, tmp_path: Path
 ) -> None:

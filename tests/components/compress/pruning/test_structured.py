@@ -26,6 +26,7 @@ FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("convnext", {"blocks": 1, "normalization": "group"}),
     ("unet", {}),
     ("detector", {"anchors": "8x8,16x8"}),
+    ("detector", {"stride": 4, "levels": 2, "attention": "se"}),
 ]
 
 
