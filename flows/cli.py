@@ -21,6 +21,7 @@ from flows.commands import (
     doctor_commands,
     find_commands,
     log_commands,
+    predict_commands,
     schedule_commands,
     status_commands,
     task_commands,
@@ -150,6 +151,7 @@ def ui(
 
 for command in (*schedule_commands.COMMANDS, *decision_commands.COMMANDS):
     app.command()(command)
+app.command()(predict_commands.predict)
 app.command()(artifact_commands.export)
 app.command()(artifact_commands.bench)
 app.command()(status_commands.status)
