@@ -16,6 +16,7 @@ from flows.commands import (
     artifact_commands,
     clean_commands,
     completion,
+    config_commands,
     data_commands,
     decision_commands,
     doctor_commands,
@@ -54,6 +55,7 @@ def begin(
 
 app.add_typer(data_commands.app, name="data")
 app.add_typer(find_commands.app, name="find")
+app.add_typer(config_commands.app, name="config")
 
 RecipeOption = Annotated[
     str,

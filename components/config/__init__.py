@@ -34,6 +34,7 @@ from components.config.compression import AwareConfig, DistillationConfig, Ensem
 from components.config.gates import Gate
 from components.config.line import CorruptionsConfig, DriftConfig, EvaluateConfig, LineConfig, MembersConfig, TuneConfig
 from components.config.mask_values import Ignored, MaskValues
+from components.config.origins import Value, effective
 from components.config.plain_yaml import YamlError, compose_yaml, read_yaml, write_yaml
 from components.config.pruning import (
     PruneConfig,
@@ -121,6 +122,7 @@ __all__ = [
     "TuneConfig",
     "TwoOfFourConfig",
     "UnstructuredConfig",
+    "Value",
     "VocSource",
     "YamlError",
     "YoloSource",
@@ -128,6 +130,7 @@ __all__ = [
     "compose_yaml",
     "dataset_entry",
     "dataset_names",
+    "effective",
     "load",
     "merge",
     "parse_entry",
