@@ -88,9 +88,9 @@ def _cut(text: str, most: int) -> str:
     return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
 
 
-def as_json(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
+def as_json(value: Any, *, default: Callable[[Any], Any] | None = None, indent: int | None = 2) -> str:
     """JSON for programs that people read too: what is not `visible` is escaped in JSON's own way."""
-    written = json.dumps(value, indent=2, ensure_ascii=False, default=default)
+    written = json.dumps(value, indent=indent, ensure_ascii=False, default=default)
     return re.sub(r"[^\n -~]", lambda found: found[0] if visible(found[0]) == found[0] else _in_json(found[0]), written)
 
 

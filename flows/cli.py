@@ -16,11 +16,13 @@ from flows.commands import (
     artifact_commands,
     clean_commands,
     completion,
+    config_commands,
     data_commands,
     decision_commands,
     doctor_commands,
     find_commands,
     log_commands,
+    predict_commands,
     schedule_commands,
     status_commands,
     task_commands,
@@ -53,6 +55,7 @@ def begin(
 
 app.add_typer(data_commands.app, name="data")
 app.add_typer(find_commands.app, name="find")
+app.add_typer(config_commands.app, name="config")
 
 RecipeOption = Annotated[
     str,
@@ -150,6 +153,7 @@ def ui(
 
 for command in (*schedule_commands.COMMANDS, *decision_commands.COMMANDS):
     app.command()(command)
+app.command()(predict_commands.predict)
 app.command()(artifact_commands.export)
 app.command()(artifact_commands.bench)
 app.command()(status_commands.status)

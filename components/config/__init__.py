@@ -35,6 +35,7 @@ from components.config.gates import Gate
 from components.config.inputs import ImageDeclaration, TextDeclaration
 from components.config.line import CorruptionsConfig, DriftConfig, EvaluateConfig, LineConfig, MembersConfig, TuneConfig
 from components.config.mask_values import Ignored, MaskValues
+from components.config.origins import Value, effective
 from components.config.plain_yaml import YamlError, compose_yaml, read_yaml, write_yaml
 from components.config.pruning import (
     PruneConfig,
@@ -124,6 +125,7 @@ __all__ = [
     "TuneConfig",
     "TwoOfFourConfig",
     "UnstructuredConfig",
+    "Value",
     "VocSource",
     "YamlError",
     "YoloSource",
@@ -131,6 +133,7 @@ __all__ = [
     "compose_yaml",
     "dataset_entry",
     "dataset_names",
+    "effective",
     "load",
     "merge",
     "parse_entry",

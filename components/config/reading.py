@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -43,14 +43,29 @@ def load(root: Path, recipe: str | None = None, overrides: Sequence[str] = ()) -
     Raises ConfigurationError with every mistake: its key, what was expected and what was received.
     """
     params = _read(root / "params.yaml")
-    line = params.get("line")
-    if recipe is not None:
-        path = _recipe_path(root, recipe)
-        line = merge(line if isinstance(line, Mapping) else {}, _recipe_line(path))
-    for override in overrides:
-        line = merge(line if isinstance(line, Mapping) else {}, parse_override(override))
+    first, *others = layers(root, params, recipe, overrides)
+    line = first.values
+    for layer in others:
+        line = merge(line if isinstance(line, Mapping) else {}, layer.values)
     checked = check({**params, "line": line})
     return Recipe(dataset=checked.datasets[checked.line.dataset], line=checked.line)
+
+
+class Layer(NamedTuple):
+    """What one place says of `line:`."""
+
+    origin: str  # `params.yaml`, the recipe's file, or `-S`
+    values: Any  # a mapping, unless params.yaml is wrong
+
+
+def layers(root: Path, params: Mapping[str, Any], recipe: str | None, overrides: Sequence[str]) -> list[Layer]:
+    """What is laid over each other, the lowest first; `params` is `params.yaml`. Raises ConfigurationError."""
+    said = [Layer("params.yaml", params.get("line"))]
+    if recipe is not None:
+        path = _recipe_path(root, recipe)
+        place = path.relative_to(root) if path.is_relative_to(root) else path
+        said.append(Layer(place.as_posix(), _recipe_line(path)))
+    return [*said, *(Layer("-S", parse_override(override)) for override in overrides)]
 
 
 def dataset_names(root: Path) -> list[str]:
@@ -111,14 +126,14 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(below, Mapping):
                 merged[key] = merge(below, value)
                 continue
-            if isinstance(below, list) and (tag := _tag(below)) is not None:
-                merged[key] = _merge_entries(key, below, value, tag)
+            if isinstance(below, list) and (mark := tag(below)) is not None:
+                merged[key] = _merge_entries(key, below, value, mark)
                 continue
         merged[key] = value
     return merged
 
 
-def _tag(entries: Sequence[Any]) -> str | None:
+def tag(entries: Sequence[Any]) -> str | None:
     """The key by which the entries of a list bear names; None where they bear none."""
     for key in ("gate", "name", "kind"):
         if entries and all(isinstance(entry, Mapping) and key in entry for entry in entries):

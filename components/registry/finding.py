@@ -1,5 +1,7 @@
 """What a person calls a model → its files: `NAME`, `NAME@alias`, `NAME:version`, a run of the line, or a folder.
 
+`NAME/version`, as MLflow's own addresses have it, is `NAME:version`.
+
 Reading only. A version holds what is served; the weights that it was made of are looked up in the line that made it.
 """
 
@@ -17,7 +19,7 @@ from components.registry.memory.tracking import Run, Tracking
 from components.registry.versions import PRODUCTION, RUN, STAGING, RegistryError
 
 _RUN_ID = re.compile(r"^(?P<run>[0-9a-f]{32})(/(?P<model>[A-Za-z0-9][A-Za-z0-9._-]*))?$")
-_VERSION = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<alias>[A-Za-z0-9._-]+)|:(?P<version>[0-9]+))?$")
+_VERSION = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<alias>[A-Za-z0-9._-]+)|[:/](?P<version>[0-9]+))?$")
 
 _ORIGINS = (
     "convoy.recipe", "convoy.dataset", "convoy.data", "convoy.parameters", "convoy.lock", "mlflow.source.git.commit",
@@ -48,7 +50,18 @@ def find(tracking: Tracking, text: str) -> Found:
     if by_name is None:
         names = "NAME, NAME@alias, NAME:version, a run's id or a model's folder"
         raise RegistryError(f"expected {names}, received {text!r}")
-    return _of_version(tracking, by_name["name"], by_name["alias"], by_name["version"])
+    return _of_version(tracking, by_name["name"], _number(tracking, by_name))
+
+
+def find_version(tracking: Tracking, text: str) -> tuple[str, int]:
+    """The registered model and the version that `text` names; of `NAME` alone what is in production, or else staging.
+
+    Raises RegistryError saying what names there are. Whether there is a version of that number is not asked.
+    """
+    by_name = _VERSION.match(text)
+    if by_name is None:
+        raise RegistryError(f"expected NAME, NAME@alias or NAME:version of a registered model, received {text!r}")
+    return by_name["name"], _number(tracking, by_name)
 
 
 def _in_folder(folder: Path) -> Found:
@@ -77,18 +90,21 @@ def _of_run(tracking: Tracking, run_id: str, name: str | None) -> Found:
     return Found(f"{name} of run {run_id[:8]}", model, weights, line.id, about=_about(line, run))
 
 
-def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | None) -> Found:
-    aliases = versions.aliases(tracking, name)
+def _number(tracking: Tracking, found: re.Match[str]) -> int:
+    name, alias, number = found["name"], found["alias"], found["version"]
     if number is not None:
-        version = int(number)
-    else:
-        wanted = [alias] if alias else [PRODUCTION, STAGING]
-        found = next((aliases[each] for each in wanted if each in aliases), None)
-        if found is None:
-            known = ", ".join(f"{name}@{each}" for each in sorted(aliases))
-            known = known or f"none of {name}; registered are: {', '.join(versions.names(tracking)) or 'none'}"
-            raise RegistryError(f"{name}: expected a version with the alias {' or '.join(wanted)}; there are: {known}")
-        version = found
+        return int(number)
+    aliases = versions.aliases(tracking, name)
+    wanted = [alias] if alias else [PRODUCTION, STAGING]
+    version = next((aliases[each] for each in wanted if each in aliases), None)
+    if version is None:
+        known = ", ".join(f"{name}@{each}" for each in sorted(aliases))
+        known = known or f"none of {name}; registered are: {', '.join(versions.names(tracking)) or 'none'}"
+        raise RegistryError(f"{name}: expected a version with the alias {' or '.join(wanted)}; there are: {known}")
+    return version
+
+
+def _of_version(tracking: Tracking, name: str, version: int) -> Found:
     served = versions.version_model(tracking, name, version)
     about = {"registered": f"{name} version {version}"}
     try:

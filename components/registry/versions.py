@@ -129,6 +129,15 @@ def problem(tracking: Tracking, name: str, version: int) -> str | None:
     return None
 
 
+def version_package(tracking: Tracking, name: str, version: int) -> Path:
+    """The folder that `mlflow models serve` loads; UnreadableError where it is gone. What is in it is not looked at."""
+    entry = _version(tracking, name, version)
+    try:
+        return _package(tracking, entry)
+    except ArtifactError as error:
+        raise UnreadableError(f"{_said(entry)}: its package is gone: {error}") from error
+
+
 def missing_model(tracking: Tracking, entry: ModelVersion) -> str | None:
     """What is said of a version of a local store whose model is not there; what is in it is not looked at."""
     if is_server(tracking.uri):

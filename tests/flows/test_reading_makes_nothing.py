@@ -26,6 +26,8 @@ READING = {
     "logs": (["logs", TYPO], 1, "none yet"),
     "notices": (["notices"], 0, "webhook"),
     "tasks": (["tasks"], 0, "judged by"),
+    "predict": (["predict", TYPO, "params.yaml"], 1, "registered are: none"),
+    "config show": (["config", "show", TYPO], 2, TYPO),
     "export": (["export", TYPO], 1, "registered are: none"),
     "bench": (["bench", TYPO], 1, "registered are: none"),
     "data check": (["data", "check", TYPO], 1, TYPO),
