@@ -79,19 +79,22 @@ def _factors(
 
 
 def _convolved(node: onnx.NodeProto, factors: Factors) -> tuple[npt.NDArray[np.float32], Sequence[int]]:
-    """Kernels (Q, C, kh, kw), each of one pair of weights that can saturate, and the output channels (Q,) of them."""
-    outputs, inputs, height, width = factors.weights.shape
+    """Kernels (Q, C, …), each of one pair of weights that can saturate, and the output channels (Q,) of them.
+
+    Of pictures a kernel has two further axes, of texts one.
+    """
+    outputs, inputs, *places = factors.weights.shape
     groups = _attribute(node, "group", 1)
     if inputs == 1 and groups == outputs > 1:
-        return np.zeros((0, 0, 0, 0), np.float32), []
-    order = factors.weights.transpose(0, 2, 3, 1).reshape(outputs, -1)
+        return np.zeros((0, 0, *(0 for _ in places)), np.float32), []
+    order = np.moveaxis(factors.weights, 1, -1).reshape(outputs, -1)
     kernels, channels = [], []
     for channel, first in _saturable(order):
         flat = np.zeros(order.shape[1], np.float32)
         flat[first : first + 2] = order[channel, first : first + 2]
-        kernel = np.zeros((groups, inputs, height, width), np.float32)
-        kernel[channel // (outputs // groups)] = flat.reshape(height, width, inputs).transpose(2, 0, 1)
-        kernels.append(kernel.reshape(groups * inputs, height, width))
+        kernel = np.zeros((groups, inputs, *places), np.float32)
+        kernel[channel // (outputs // groups)] = np.moveaxis(flat.reshape(*places, inputs), -1, 0)
+        kernels.append(kernel.reshape(groups * inputs, *places))
         channels.append(channel)
     return np.array(kernels, np.float32), channels
 
@@ -124,20 +127,21 @@ def _less(
     prefix, output = f"{node.output[0]}.saturating", node.output[0]
     node.output[0] = f"{prefix}.exact"
     back = np.zeros((factors.scales.size, len(outputs)), np.float32)
+    axes = factors.weights.ndim - 2  # over which a convolution goes
     back[outputs, np.arange(len(outputs))] = factors.scale * factors.scales[list(outputs)]
     constants: dict[str, npt.NDArray[Any]] = {
         "lowest": np.array(LOWEST, np.float32),
         "highest": np.array(HIGHEST, np.float32),
         "pairs": pairs,
-        "back": back[..., None, None] if node.op_type == "Conv" else back.T,
+        "back": back.reshape(*back.shape, *(1 for _ in range(axes))) if node.op_type == "Conv" else back.T,
     }
     made = [helper.make_node("Cast", [factors.activations], [f"{prefix}.levels"], to=onnx.TensorProto.FLOAT)]
     if node.op_type == "Conv":
-        pads = _attribute(node, "pads", [0, 0, 0, 0])
-        constants["frame"] = np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)
+        pads = _attribute(node, "pads", [0] * 2 * axes)
+        constants["frame"] = np.array([0, 0, *pads[:axes], 0, 0, *pads[axes:]], np.int64)
         constants["zero"] = np.array(factors.zero, np.float32)  # what an image is framed with stands for 0
         framed = [f"{prefix}.{name}" for name in ("levels", "frame", "zero")]
-        stepping = {name: _attribute(node, name, [1, 1]) for name in ("strides", "dilations")}
+        stepping = {name: _attribute(node, name, [1] * axes) for name in ("strides", "dilations")}
         made += [
             helper.make_node("Pad", framed, [f"{prefix}.framed"]),
             helper.make_node("Conv", [f"{prefix}.framed", f"{prefix}.pairs"], [f"{prefix}.sums"], **stepping),

@@ -105,6 +105,18 @@ def test_a_convolution_is_added_up_by_place_and_then_by_channel(
     np.testing.assert_allclose(answer(model, levels), expected, atol=0.01)
 
 
+def test_a_convolution_over_a_text_is_one_over_a_picture_of_one_row() -> None:
+    random = np.random.default_rng(0)
+    weights = np.clip(random.normal(0, 80, (6, 4, 3)), -127, 127).astype(np.int8)
+    levels = random.integers(0, 256, (2, 4, 9), dtype=np.uint8)
+    along = layer("Conv", weights, ["N", 4, 9], pads=[1, 1], kernel_shape=[3])
+    flat = layer("Conv", weights[:, :, None], ["N", 4, 1, 9], pads=[0, 1, 0, 1], kernel_shape=[1, 3])
+    (one, pairs), (other, same) = saturating(along), saturating(flat)
+    assert pairs == same > 0
+    assert np.abs(answer(along, levels) - answer(one, levels)).max() > 10
+    np.testing.assert_allclose(answer(one, levels), answer(other, levels[:, :, None])[:, :, 0], atol=0.01)
+
+
 def test_what_cannot_saturate_is_left_alone(prepared_bits: dict[int, Path]) -> None:
     assert saturating_answerer(prepared_bits[7]) is None
     seven, eight = (onnx.load(prepared_bits[bits]) for bits in (7, 8))
