@@ -81,21 +81,27 @@ def run(
         list[str] | None,
         typer.Option("--fresh", metavar="STEP", help="Do this step anew, whether or not it is done."),
     ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="What it came to as JSON on the standard output, all else on the other.")
+    ] = False,
 ) -> None:
     """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
     project = terminal.project()
     again = fresh or []
     if plan:
-        plan_pages.show(project, recipe, overrides or [], again)
+        plan_pages.show(project, recipe, overrides or [], again, json=json)
         return
     if again:
         plan_pages.checked(project, again)
+    if detach and json:
+        terminal.stop(Screen(stderr=True), "--json: not with --detach, which waits for no end", terminal.WRONG)
     if detach:
         terminal.ready(project, recipe, overrides or [])
         words = [*(f"-S{each}" for each in overrides or []), *(f"--fresh={each}" for each in again)]
         log_commands.detached(project, ["run", "--recipe", recipe, *words])
         return
-    terminal.supervised(project, "line", recipe, {"recipe": recipe, "overrides": overrides or [], "fresh": again})
+    arguments = {"recipe": recipe, "overrides": overrides or [], "fresh": again}
+    terminal.supervised(project, "line", recipe, arguments, json=json)
 
 
 @app.command()

@@ -74,6 +74,7 @@ def check(
     settings: SettingOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Every finding, not the first ones of each kind.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="Keep the findings and their sheets in this folder.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Look at data before anything is made of it. Nothing is written; exit code 1 where something must be put right."""
     from components.data.checking.check import Wanted
@@ -87,7 +88,7 @@ def check(
         from components.data.checking.check import check as inspect
         from components.data.stages import outputs
         from components.files import replacing
-        from flows.commands.data_pages import check_page
+        from flows.commands.data_pages import check_page, check_values
 
         if pictures is not None:
             outputs.check_kept(pictures)  # before an hour's look
@@ -96,9 +97,13 @@ def check(
         if pictures is not None:
             with replacing(pictures.absolute(), outputs.check_kept) as kept:
                 shutil.copytree(folder / INSPECTED, kept, dirs_exist_ok=True)
-        console.print(check_page(path, checked, console.width, everything=everything, kept=pictures), highlight=False)
-        note = "when that is put right" if checked.errors else "next"
-        _next(console, command(checked.looked, path, wanted), note)
+        following = command(checked.looked, path, wanted)
+        if as_json:
+            _print_json({**check_values(path, checked), "next": offered.command(*following)})
+        else:
+            page = check_page(path, checked, console.width, everything=everything, kept=pictures)
+            console.print(page, highlight=False)
+            _next(console, following, "when that is put right" if checked.errors else "next")
     raise typer.Exit(terminal.FAILED if checked.errors else 0)
 
 
@@ -158,17 +163,20 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(name: NameArgument) -> None:
+def show(name: NameArgument, as_json: JsonOption = False) -> None:
     """The card of a prepared data set: printed, and as a page with pictures."""
     with _in_project() as project:
         console = Screen()
         with Screen(stderr=True).status("counting …"):
             from components.data.card.page import write_card
             from components.data.card.summary import summarise
-            from flows.commands.data_pages import card_page, places
+            from flows.commands.data_pages import card_page, card_values, places
 
             summary = summarise(project.root, name)
             page = write_card(summary, places(summary))
+        if as_json:
+            _print_json({**card_values(summary), "page": str(page)})
+            return
         console.print(card_page(summary, console.width), highlight=False)
         _say(console, "the page with pictures", terminal.short(page))
 

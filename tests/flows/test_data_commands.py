@@ -136,6 +136,17 @@ def test_errors_are_named_with_their_files_and_end_in_1(shell: Shell, photos: Ca
     assert "✗ 2 errors to be put right, 1 warning" in said(done)
     assert "when that is put right: convoy data add" in said(done)
 
+    for_programs = shell("check", str(base), "--json")
+
+    told = json.loads(for_programs.stdout)
+    assert for_programs.exit_code == 1
+    assert (told["samples"], told["errors"], told["classes"]["newt"]) == (44, 2, {"": 2})
+    assert {(each["kind"], each["id"], each["error"]) for each in told["findings"]} >= {
+        ("corrupt", "cat/torn – ü.png", True),
+        ("blank", "dog/white.png", False),
+    }
+    assert told["entry"]["source"]["kind"] == "folder" and told["next"].startswith("convoy data add ")
+
 
 def test_twins_stop_nothing_where_splits_are_drawn_and_are_dealt_with_where_they_are_published(
     shell: Shell, photos: Callable[..., Path]
@@ -324,6 +335,9 @@ def test_the_card_is_printed_and_written(shell: Shell) -> None:
         ".convoy/cards/digits.html",
     ):
         assert words in said(done), words
+    told = json.loads(shell("show", "digits", "--json").stdout)
+    assert told["name"] == "digits" and told["changed"] is False and told["page"].endswith("digits.html")
+    assert sum(each["train"] for each in told["parts"].values()) == 1168 and told["sizes"] == {"8x8": 1797}
     page = (shell.root / ".convoy" / "cards" / "digits.html").read_text(encoding="utf-8")
     assert "<h1>digits</h1>" in page and "http" not in re.sub(r'src="data:[^"]*"', "", page)
 
