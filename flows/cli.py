@@ -34,6 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 all well; 1 a failure; 2 wrong usage or configuration; 3 findings (a rejected version, "
+    "faults in the data, something that `doctor` wants put right); 130 interrupted or terminated.",
     context_settings={"help_option_names": ["-h", "--help"]},  # of every command below it
 )
 

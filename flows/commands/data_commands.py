@@ -76,7 +76,7 @@ def check(
     pictures: Annotated[Path | None, typer.Option(help="Keep the findings and their sheets in this folder.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at data before anything is made of it. Nothing is written; exit code 1 where something must be put right."""
+    """Look at data before anything is made of it. Nothing is written; exit code 3 where something must be put right."""
     from components.data.checking.check import Wanted
 
     wanted = Wanted(
@@ -104,7 +104,7 @@ def check(
             page = check_page(path, checked, console.width, everything=everything, kept=pictures)
             console.print(page, highlight=False)
             _next(console, following, "when that is put right" if checked.errors else "next")
-    raise typer.Exit(terminal.FAILED if checked.errors else 0)
+    raise typer.Exit(terminal.REJECTED if checked.errors else 0)
 
 
 @app.command()

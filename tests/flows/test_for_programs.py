@@ -83,3 +83,11 @@ def test_what_waits_for_no_end_has_no_outcome(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("CONVOY_ROOT", str(ROOT))
     done = CliRunner().invoke(app, ["run", "--json", "--detach"])
     assert done.exit_code == 2 and done.stdout == ""
+
+
+def test_help_says_what_the_exit_codes_mean() -> None:
+    from flows.cli import app
+
+    said = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.split())
+    for words in ("0 all well", "1 a failure", "2 wrong usage", "3 findings", "130 interrupted"):
+        assert words in said
