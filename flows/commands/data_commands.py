@@ -25,7 +25,7 @@ from components.members import TASKS
 from flows.base.project import Project, find
 from flows.base.scratch import scratch, user_cache
 from flows.base.screen import Screen, say_json
-from flows.commands import terminal
+from flows.commands import renamed, terminal
 
 NOTHING_DONE = "interrupted; nothing was written"
 SILENT = 30.0  # seconds without a terminal after which a line says that the command lives
@@ -107,7 +107,7 @@ def check(
     raise typer.Exit(terminal.REJECTED if checked.errors else 0)
 
 
-@app.command()
+@app.command(cls=renamed.renaming(renamed.ADD))
 def add(
     name: NameArgument,
     path: PathArgument,
@@ -121,7 +121,7 @@ def add(
     validation: ValidationOption = None,
     test: TestOption = None,
     settings: SettingOption = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the entry of that name.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Put it in the place of the entry of that name.")] = False,
 ) -> None:
     """Write an entry into params.yaml, with the size and the colours that the images have; the rest of it stays."""
     from components.data.checking.check import Wanted
@@ -134,12 +134,12 @@ def add(
         from components.data.stages import outputs
         from flows.commands.data_pages import added_page
 
-        catalogue.check_free(project.root, name, replace=replace)  # before an hour's reading
+        catalogue.check_free(project.root, name, replace=force)  # before an hour's reading
         outputs.check_outputs(project.root, name)
         with _counting("read") as advanced:
             looked = look(path, wanted, project.root, advanced)
         _known_task(looked.config.task, name)
-        catalogue.add(project.root, name, looked.entry, replace=replace)
+        catalogue.add(project.root, name, looked.entry, replace=force)
         console.print(added_page(name, looked), highlight=False)
         from flows.commands.task_commands import recipe_for
 
@@ -204,11 +204,13 @@ def diff(
             Screen().print(difference_page(difference, (before, after), ids), highlight=False)
 
 
-@app.command()
+@app.command(cls=renamed.renaming(renamed.RESTORE))
 def restore(
     revision: RevisionArgument,
     name: NameOption = None,
-    to: Annotated[Path | None, typer.Option(help="A folder of its own, instead of .convoy/data/prepared/NAME.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder of its own, instead of .convoy/data/prepared/NAME.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Even where something is lost that is nowhere else.")] = False,
 ) -> None:
     """Put back the data that a run worked on, byte for byte."""
@@ -218,10 +220,10 @@ def restore(
             from flows.run.data_revisions import named
 
             name, (wanted,) = named(project.root, name, (revision,))
-            folder = versions.restore(project.root, name, wanted, to, force=force)
+            folder = versions.restore(project.root, name, wanted, output, force=force)
         console = Screen()
         console.print(Text.assemble(("✓ ", "green"), f"{name} of {revision} is in {terminal.short(folder)}"))
-        if to is None:
+        if output is None:
             back = offered.command("dvc", "repro", f"validate@{name}")
             _say(console, "back to what params.yaml says", back)
 

@@ -270,7 +270,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_read(shell: Shell, t
     before = (shell.root / "params.yaml").read_bytes()
     done = shell("add", "digits", str(tmp_path / "nothing there"))
     assert done.exit_code == 2
-    assert "datasets.digits: expected a name that is free" in said(done) and "--replace" in said(done)
+    assert "datasets.digits: expected a name that is free" in said(done) and "--force" in said(done)
     assert (shell.root / "params.yaml").read_bytes() == before
 
 
@@ -394,7 +394,7 @@ def test_what_a_run_worked_on_is_put_back(history: History, tmp_path: Path) -> N
     prepared = history.shell.root / ".convoy" / "data" / "prepared" / PETS
     now = digest_folder(prepared)
 
-    apart = history.shell("restore", history.runs[0], "--to", str(tmp_path / "then"))
+    apart = history.shell("restore", history.runs[0], "--output", str(tmp_path / "then"))
     assert apart.exit_code == 0, apart.output
     assert digest_folder(prepared) == now
 
