@@ -65,13 +65,13 @@ def days(since: str, until: str, timezone: str) -> dict[str, datetime]:
         zone = ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigurationError(f"timezone: expected one such as Europe/Paris, received {timezone!r}") from None
-    first, last = _day("--from", since), _day("--to", until)
+    first, last = _day("--since", since), _day("--until", until)
     if first > last:
-        raise ConfigurationError(f"--from: expected a day not after --to, received {since} and {until}")
+        raise ConfigurationError(f"--since: expected a day not after --until, received {since} and {until}")
     listed = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     ends = {str(day): datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC) for day in listed}
     if ends[str(last)] > datetime.now(UTC):
-        raise ConfigurationError(f"--to: expected a day that is over ({timezone}), received {until}")
+        raise ConfigurationError(f"--until: expected a day that is over ({timezone}), received {until}")
     return {day: end - timedelta(microseconds=1) for day, end in ends.items()}
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +24,7 @@ from flows.commands import (
     find_commands,
     log_commands,
     predict_commands,
+    renamed,
     schedule_commands,
     status_commands,
     task_commands,
@@ -34,6 +36,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 all well; 1 a failure; 2 wrong usage or configuration; 3 findings (a rejected version, "
+    "faults in the data, something that `doctor` wants put right); 130 interrupted or terminated.",
     context_settings={"help_option_names": ["-h", "--help"]},  # of every command below it
 )
 
@@ -53,9 +57,11 @@ def begin(
     """A production line for convolutional networks: labelled data in, a promoted, compressed, audited network out."""
 
 
-app.add_typer(data_commands.app, name="data")
-app.add_typer(find_commands.app, name="find")
-app.add_typer(config_commands.app, name="config")
+RUN, DATA, MODELS, OPERATE = "Run", "Data", "Models", "Operate"  # the groups of `--help`
+
+app.add_typer(data_commands.app, name="data", rich_help_panel=DATA)
+app.add_typer(find_commands.app, name="find", rich_help_panel=RUN)
+app.add_typer(config_commands.app, name="config", rich_help_panel=RUN)
 
 RecipeOption = Annotated[
     str,
@@ -66,7 +72,7 @@ RecipeOption = Annotated[
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def run(
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
@@ -81,24 +87,30 @@ def run(
         list[str] | None,
         typer.Option("--fresh", metavar="STEP", help="Do this step anew, whether or not it is done."),
     ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="What it came to as JSON on the standard output, all else on the other.")
+    ] = False,
 ) -> None:
     """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
     project = terminal.project()
     again = fresh or []
     if plan:
-        plan_pages.show(project, recipe, overrides or [], again)
+        plan_pages.show(project, recipe, overrides or [], again, json=json)
         return
     if again:
         plan_pages.checked(project, again)
+    if detach and json:
+        terminal.stop(Screen(stderr=True), "--json: not with --detach, which waits for no end", terminal.WRONG)
     if detach:
         terminal.ready(project, recipe, overrides or [])
         words = [*(f"-S{each}" for each in overrides or []), *(f"--fresh={each}" for each in again)]
         log_commands.detached(project, ["run", "--recipe", recipe, *words])
         return
-    terminal.supervised(project, "line", recipe, {"recipe": recipe, "overrides": overrides or [], "fresh": again})
+    arguments = {"recipe": recipe, "overrides": overrides or [], "fresh": again}
+    terminal.supervised(project, "line", recipe, arguments, json=json)
 
 
-@app.command()
+@app.command(cls=renamed.renaming(renamed.TUNE), rich_help_panel=RUN)
 def tune(
     recipe: RecipeOption = "default",
     search: Annotated[
@@ -106,7 +118,7 @@ def tune(
     ] = None,
     trials: Annotated[int | None, typer.Option(help="How many are tried at most; by default 20.")] = None,
     seconds: Annotated[float | None, typer.Option(help="After which no trial goes on.")] = None,
-    concurrent: Annotated[int | None, typer.Option(help="Trials side by side; by default 1.")] = None,
+    max_concurrent: Annotated[int | None, typer.Option(help="Trials side by side; by default 1.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the suggestions; by default 0.")] = None,
     output: Annotated[
         str | None, typer.Option(help="The recipe to write; by default recipes/RECIPE-tuned.yaml.")
@@ -119,7 +131,7 @@ def tune(
     Ray Tune, Optuna and ASHA. `tune:` of a recipe says the same as the options.
     """
     project = terminal.project()
-    asked = {"trials": trials, "seconds": seconds, "concurrent": concurrent, "seed": seed}
+    asked = {"trials": trials, "seconds": seconds, "concurrent": max_concurrent, "seed": seed}
     terminal.supervised(
         project,
         "tune",
@@ -136,7 +148,7 @@ def tune(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=OPERATE)
 def ui(
     port: Annotated[int, typer.Option(help="Port of the page that links to all.")] = INDEX_PORT,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.")] = MLFLOW_PORT,
@@ -151,21 +163,22 @@ def ui(
         pages.serve(project, pages.Ports(port, mlflow_port, prefect_port, evidently_port), say=say)
 
 
-for command in (*schedule_commands.COMMANDS, *decision_commands.COMMANDS):
-    app.command()(command)
-app.command()(predict_commands.predict)
-app.command()(artifact_commands.export)
-app.command()(artifact_commands.bench)
-app.command()(status_commands.status)
-app.command()(status_commands.runs)
-app.command()(status_commands.show)
-app.command()(status_commands.compare)
-app.command()(log_commands.logs)
-app.command()(log_commands.stop)
-app.command("open")(status_commands.open_page)
-app.command()(doctor_commands.doctor)
-app.command()(task_commands.tasks)
-app.command()(clean_commands.clean)
+PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
+    RUN: (
+        *(status_commands.status, status_commands.runs, status_commands.show, status_commands.compare),
+        *(log_commands.logs, log_commands.stop, task_commands.tasks, doctor_commands.doctor),
+    ),
+    MODELS: (
+        *(predict_commands.predict, artifact_commands.export, artifact_commands.bench),
+        *decision_commands.COMMANDS,
+    ),
+    OPERATE: (*schedule_commands.COMMANDS, clean_commands.clean),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.command("open", rich_help_panel=RUN)(status_commands.open_page)
+app.command(cls=renamed.renaming(renamed.BACKFILL), rich_help_panel=OPERATE)(schedule_commands.backfill)
 
 
 def main() -> None:

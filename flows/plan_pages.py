@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from flows.base.project import Project
+from flows.base.screen import say_json
 from flows.commands import terminal
 from flows.run import order
 
@@ -18,7 +20,7 @@ MARKS = {"done": ("✓", "green"), "runs": ("●", "yellow"), "follows": ("○",
 WIDTH = 14  # of the longest step's name, and a blank
 
 
-def show(project: Project, recipe: str, overrides: list[str], fresh: list[str]) -> None:
+def show(project: Project, recipe: str, overrides: list[str], fresh: list[str], *, json: bool = False) -> None:
     """Say of each step what becomes of it; ends the command where the configuration is wrong."""
     console = Console()
     with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended"):
@@ -26,6 +28,9 @@ def show(project: Project, recipe: str, overrides: list[str], fresh: list[str]) 
             from flows import plan as room
 
             found = room.plan(project, recipe, overrides, fresh)
+        if json:
+            say_json({"recipe": recipe, "steps": [asdict(each) for each in found]})
+            return
         for each in found:
             console.print(_line(each), soft_wrap=True)
         done = sum(each.does == "done" for each in found)

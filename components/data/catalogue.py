@@ -72,7 +72,7 @@ def with_entry(text: str, name: str, entry: Mapping[str, Any], *, replace: bool 
     if found is not None and not replace:
         raise ConfigurationError(
             f"datasets.{name}: expected a name that is free, received one that params.yaml has already; "
-            "choose another, or say --replace"
+            "choose another, or say --force"
         )
     if mapping.flow_style:
         raise ConfigurationError(

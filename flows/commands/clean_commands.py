@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.base.project import Project
-from flows.base.screen import Screen
+from flows.base.screen import Screen, say_json
 from flows.commands import terminal
 
 if TYPE_CHECKING:
@@ -35,13 +35,16 @@ def clean(
     ] = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say it, thing by thing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON on the standard output; with --dry-run or --yes.")] = False,
 ) -> None:
     """Make room: show what the project could do without and what that costs, ask, and let it go.
 
     Never what a registered version, an alias or the ledger stands on, and nothing that a running line uses.
     """
+    if json and not (dry_run or yes):
+        terminal.stop(Screen(stderr=True), "--json: nobody is asked; say --dry-run or --yes", terminal.WRONG)
     project = terminal.project()
-    console = Screen()
+    console = Screen(stderr=json)
     with terminal.explained(Screen(stderr=True), project.logs / terminal.ERRORS, "interrupted; clean again any time"):
         from flows import cleaning
         from flows.cleaning import removing
@@ -52,6 +55,8 @@ def clean(
             terminal.stop(Screen(stderr=True), str(error), terminal.WRONG)
         _show(console, project, found, every=dry_run)
         if dry_run or not found.removable:
+            if json:
+                say_json(_value(found))
             return
         if not yes and not typer.confirm(f"let {_size(found.removable)} go?"):
             console.print("nothing was removed")
@@ -60,8 +65,19 @@ def clean(
         console.print(f"{_bytes(removed.size)} in {removed.count:,} things are gone", style="green", highlight=False)
         for each in removed.left:
             console.print(Text(f"! {each}"), style="yellow", soft_wrap=True)
+        if json:
+            say_json(
+                {**_value(found), "removed": {"things": removed.count, "bytes": removed.size, "left": removed.left}}
+            )
         if removed.left:
             sys.exit(terminal.FAILED)
+
+
+def _value(found: Survey) -> dict[str, Any]:
+    things = [
+        {"kind": each.kind, "what": each.what, "bytes": each.size, "seconds": each.seconds} for each in found.removable
+    ]
+    return {"removable": things, "stays": found.stays, "removed": None}
 
 
 def _show(console: Console, project: Project, found: Survey, *, every: bool) -> None:

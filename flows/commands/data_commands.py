@@ -25,7 +25,7 @@ from components.members import TASKS
 from flows.base.project import Project, find
 from flows.base.scratch import scratch, user_cache
 from flows.base.screen import Screen, say_json
-from flows.commands import terminal
+from flows.commands import renamed, terminal
 
 if TYPE_CHECKING:
     from components.data.checking.check import Looked
@@ -77,8 +77,9 @@ def check(
     settings: SettingOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Every finding, not the first ones of each kind.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="Keep the findings and their sheets in this folder.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Look at data before anything is made of it. Nothing is written; exit code 1 where something must be put right."""
+    """Look at data before anything is made of it. Nothing is written; exit code 3 where something must be put right."""
     from components.data.checking.check import Wanted
 
     wanted = Wanted(
@@ -90,7 +91,7 @@ def check(
         from components.data.checking.check import check as inspect
         from components.data.stages import outputs
         from components.files import replacing
-        from flows.commands.data_pages import check_page
+        from flows.commands.data_pages import check_page, check_values
 
         if pictures is not None:
             outputs.check_kept(pictures)  # before an hour's look
@@ -99,13 +100,17 @@ def check(
         if pictures is not None:
             with replacing(pictures.absolute(), outputs.check_kept) as kept:
                 shutil.copytree(folder / INSPECTED, kept, dirs_exist_ok=True)
-        console.print(check_page(path, checked, console.width, everything=everything, kept=pictures), highlight=False)
-        note = "when that is put right" if checked.errors else "next"
-        _next(console, command(checked.looked, path, wanted), note)
-    raise typer.Exit(terminal.FAILED if checked.errors else 0)
+        following = command(checked.looked, path, wanted)
+        if as_json:
+            _print_json({**check_values(path, checked), "next": offered.command(*following)})
+        else:
+            page = check_page(path, checked, console.width, everything=everything, kept=pictures)
+            console.print(page, highlight=False)
+            _next(console, following, "when that is put right" if checked.errors else "next")
+    raise typer.Exit(terminal.REJECTED if checked.errors else 0)
 
 
-@app.command()
+@app.command(cls=renamed.renaming(renamed.ADD))
 def add(
     name: NameArgument,
     path: PathArgument,
@@ -119,7 +124,7 @@ def add(
     validation: ValidationOption = None,
     test: TestOption = None,
     settings: SettingOption = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the entry of that name.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Put it in the place of the entry of that name.")] = False,
 ) -> None:
     """Write an entry into params.yaml, with the size and the colours that the images have; the rest of it stays."""
     from components.data.checking.check import Wanted
@@ -132,12 +137,12 @@ def add(
         from components.data.stages import outputs
         from flows.commands.data_pages import added_page
 
-        catalogue.check_free(project.root, name, replace=replace)  # before an hour's reading
+        catalogue.check_free(project.root, name, replace=force)  # before an hour's reading
         outputs.check_outputs(project.root, name)
         with _counting("read") as advanced:
             looked = look(path, wanted, project.root, advanced)
         _known_task(looked.config.task, name)
-        catalogue.add(project.root, name, looked.entry, replace=replace)
+        catalogue.add(project.root, name, looked.entry, replace=force)
         console.print(added_page(name, looked), highlight=False)
         _next(console, ["convoy", "run", *_recipe(console, project, looked)])
         _next(console, ["dvc", "repro", f"validate@{name}"], "the data alone")
@@ -180,17 +185,20 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(name: NameArgument) -> None:
+def show(name: NameArgument, as_json: JsonOption = False) -> None:
     """The card of a prepared data set: printed, and as a page with pictures."""
     with _in_project() as project:
         console = Screen()
         with Screen(stderr=True).status("counting …"):
             from components.data.card.page import write_card
             from components.data.card.summary import summarise
-            from flows.commands.data_pages import card_page, places
+            from flows.commands.data_pages import card_page, card_values, places
 
             summary = summarise(project.root, name)
             page = write_card(summary, places(summary))
+        if as_json:
+            _print_json({**card_values(summary), "page": str(page)})
+            return
         console.print(card_page(summary, console.width), highlight=False)
         _say(console, "the page with pictures", terminal.short(page))
 
@@ -218,11 +226,13 @@ def diff(
             Screen().print(difference_page(difference, (before, after), ids), highlight=False)
 
 
-@app.command()
+@app.command(cls=renamed.renaming(renamed.RESTORE))
 def restore(
     revision: RevisionArgument,
     name: NameOption = None,
-    to: Annotated[Path | None, typer.Option(help="A folder of its own, instead of .convoy/data/prepared/NAME.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder of its own, instead of .convoy/data/prepared/NAME.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Even where something is lost that is nowhere else.")] = False,
 ) -> None:
     """Put back the data that a run worked on, byte for byte."""
@@ -232,10 +242,10 @@ def restore(
             from flows.run.data_revisions import named
 
             name, (wanted,) = named(project.root, name, (revision,))
-            folder = versions.restore(project.root, name, wanted, to, force=force)
+            folder = versions.restore(project.root, name, wanted, output, force=force)
         console = Screen()
         console.print(Text.assemble(("✓ ", "green"), f"{name} of {revision} is in {terminal.short(folder)}"))
-        if to is None:
+        if output is None:
             back = offered.command("dvc", "repro", f"validate@{name}")
             _say(console, "back to what params.yaml says", back)
 

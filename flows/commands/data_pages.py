@@ -48,6 +48,41 @@ def check_page(path: str, checked: Checked, width: int, *, everything: bool = Fa
     return Group(*counted, *_findings(checked, width, left, everything=everything, kept=kept))
 
 
+def check_values(path: str, checked: Checked) -> dict[str, Any]:
+    """The same for programs, with every finding."""
+    looked, survey = checked.looked, checked.looked.survey
+    return {
+        "path": shown(path),
+        "kind": looked.config.source.kind,
+        "entry": looked.entry,
+        "samples": survey.samples,
+        "bytes": survey.size,
+        "classes": survey.classes,
+        "groups": survey.groups,
+        "sizes": {f"{width}x{height}": count for (width, height), count in survey.sizes.items()},
+        "modes": survey.modes,
+        "errors": checked.errors,
+        "refusals": checked.refusals,
+        "findings": checked.findings.to_pylist(),
+    }
+
+
+def card_values(summary: Summary) -> dict[str, Any]:
+    """A card for programs; of the findings how many there are of each kind."""
+    counts = summary.counts
+    return {
+        "name": summary.name,
+        "digest": summary.dataset.digest,
+        "card": summary.dataset.card.model_dump(mode="json"),
+        "parts": counts.parts,
+        "groups": counts.groups,
+        "sizes": {size.replace("×", "x"): count for size, count in summary.sizes.items()},
+        "modes": counts.modes,
+        "findings": Counter(summary.findings.column("kind").to_pylist()),
+        "changed": summary.changed,
+    }
+
+
 def added_page(name: str, looked: Looked) -> Group:
     """The entry that has been written, and why it says what it says."""
     return Group(

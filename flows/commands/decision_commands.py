@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ NameArgument = Annotated[str, typer.Argument(help="The registered model.")]
 ByOption = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on the standard output.")]
 VersionOption = Annotated[int | None, typer.Option(help="The version that is meant; refused where it is another.")]
 
 
@@ -37,6 +39,7 @@ def promote(
     despite_rollback: Annotated[
         bool, typer.Option("--despite-rollback", help="Allow a version that was rolled back before.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Move a version on: the candidate to staging, or what is staged to production."""
     with _deciding() as store:
@@ -45,17 +48,26 @@ def promote(
         done = decisions.promote(
             store, name, to, _who(by), reason, version=version, despite_rollback=despite_rollback
         )  # fmt: skip
-        _tell(done)
+        _tell(done, json=json)
 
 
-def approve(name: NameArgument, reason: WhyOption, by: ByOption = None, version: VersionOption = None) -> None:
+def approve(
+    name: NameArgument,
+    reason: WhyOption,
+    by: ByOption = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+) -> None:
     """Approve of the staged version, so that it may go into production."""
     with _deciding() as store:
         from components.registry import approvals
 
         said = approvals.approve(store, name, _who(by), reason, version=version)
-        say(f"{name}: version {said.version} is approved by {said.by} ({texts.shown(said.reason)})")
         waiting = approvals.waiting(store, name)
+        if json:
+            say_json({**said.model_dump(mode="json"), "waiting": None if waiting is None else asdict(waiting)})
+            return
+        say(f"{name}: version {said.version} is approved by {said.by} ({texts.shown(said.reason)})")
         if waiting is None:
             words = ("convoy", "promote", name, "--to", "production", "--version", str(said.version))
             say(f"next: {offered.command(*words)}")
@@ -65,48 +77,60 @@ def approve(name: NameArgument, reason: WhyOption, by: ByOption = None, version:
             say(f"{waiting.missing} more must approve: {len(waiting.approved_by)} of {waiting.required} so far")
 
 
-def reject(name: NameArgument, reason: WhyOption, by: ByOption = None, version: VersionOption = None) -> None:
+def reject(
+    name: NameArgument,
+    reason: WhyOption,
+    by: ByOption = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+) -> None:
     """Reject the staged version: it does not go into production."""
     with _deciding() as store:
         from components.registry import approvals
 
         said = approvals.reject(store, name, _who(by), reason, version=version)
-        say(f"{name}: version {said.version} is rejected by {said.by} ({texts.shown(said.reason)})")
+        words = f"{name}: version {said.version} is rejected by {said.by} ({texts.shown(said.reason)})"
+        _tell(said, words, json=json)
 
 
-def rollback(name: NameArgument, by: ByOption = None, reason: ReasonOption = "rolled back by hand") -> None:
+def rollback(
+    name: NameArgument, by: ByOption = None, reason: ReasonOption = "rolled back by hand", json: JsonOption = False
+) -> None:
     """Put back into production what the production version took the place of."""
     with _deciding() as store:
         from components.registry import decisions
         from flows.schedules import notices
 
         done = decisions.rollback(store, name, _who(by), reason)
-        _tell(done)
+        _tell(done, json=json)
         notices.of_decision(find(), done)
 
 
-def retire(name: NameArgument, reason: WhyOption, by: ByOption = None) -> None:
+def retire(name: NameArgument, reason: WhyOption, by: ByOption = None, json: JsonOption = False) -> None:
     """Take a version out of production with nothing in its place: where it is lost, or must not answer any more."""
     with _deciding() as store:
         from components.registry import decisions
         from flows.schedules import notices
 
         done = decisions.retire(store, name, _who(by), reason)
-        say(f"{name}: version {done.version} is in production no longer, and nothing is ({texts.shown(done.reason)})")
+        words = (
+            f"{name}: version {done.version} is in production no longer, and nothing is ({texts.shown(done.reason)})"
+        )
+        _tell(done, words, json=json)
         notices.of_decision(find(), done)
 
 
 def ledger(
     name: NameArgument,
     at: Annotated[str | None, typer.Option(help="A date or a moment, ISO 8601 (UTC); by default now.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Who decided what about a model's versions and why, and which version was what: today, or on a day."""
     with _deciding() as store:
         from components.registry import ledger as replayed
 
         told = replayed.ledger(store, name, at)
-        if as_json:
+        if json:
             say_json(told.to_json())
             return
         from flows.commands.summary import ledger_tables
@@ -132,5 +156,9 @@ def _who(by: str | None) -> str:
     return who() if by is None else by
 
 
-def _tell(decision: Decision) -> None:
-    say(f"{decision.name}: version {decision.version} is {decision.alias} now ({texts.shown(decision.reason)})")
+def _tell(decision: Decision, words: str | None = None, *, json: bool) -> None:
+    if json:
+        say_json(decision.model_dump(mode="json"))
+        return
+    moved = f"{decision.name}: version {decision.version} is {decision.alias} now ({texts.shown(decision.reason)})"
+    say(words or moved)

@@ -22,7 +22,7 @@ from rich.text import Text
 from components.config import ConfigurationError
 from flows.base.project import Project
 from flows.base.screen import Screen
-from flows.commands import terminal
+from flows.commands import renamed, terminal
 
 if TYPE_CHECKING:
     from components.artifacts import Dataset
@@ -40,14 +40,14 @@ RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="`default` (pa
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
 
 
-@app.command("batch-size")
+@app.command("batch-size", cls=renamed.renaming(renamed.BATCH_SIZE))
 def batch_size(
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
     memory: Annotated[
         float | None, typer.Option(help="MB a worker may have; by default 90 % of what is free.", min=1.0)
     ] = None,
-    most: Annotated[int | None, typer.Option(help="The largest to try; by default the data.", min=1)] = None,
+    max_batch_size: Annotated[int | None, typer.Option(help="The largest to try; by default the data.", min=1)] = None,
 ) -> None:
     """The largest batch that fits, and the smallest that keeps the pace. Nothing is written."""
     with _looking() as (project, console), _prepared(project, recipe, overrides or []) as (settings, dataset):
@@ -62,18 +62,18 @@ def batch_size(
                 decoded=project.decoded,
                 device=_device(job),
                 limit=limit,
-                most=most,
+                most=max_batch_size,
                 on_tried=lambda tried: status.update(f"a batch of {tried.size:,} was measured …"),
             )
         _show_sizes(console, found, job)
 
 
-@app.command("learning-rate")
+@app.command("learning-rate", cls=renamed.renaming(renamed.LEARNING_RATE))
 def learning_rate(
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
-    lowest: Annotated[float, typer.Option(help="Rate of the first step.")] = 1e-6,
-    highest: Annotated[float, typer.Option(help="Rate of the last step.")] = 10.0,
+    min_lr: Annotated[float, typer.Option(help="Rate of the first step.")] = 1e-6,
+    max_lr: Annotated[float, typer.Option(help="Rate of the last step.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Steps between them.", min=20)] = 200,
 ) -> None:
     """The range test: the loss while the rate rises until it diverges. Curve and picture go to MLflow."""
@@ -92,8 +92,8 @@ def learning_rate(
                 job,
                 opened(job, dataset, project.decoded),
                 torch.device(_device(job)),
-                lowest=lowest,
-                highest=highest,
+                lowest=min_lr,
+                highest=max_lr,
                 steps=steps,
                 on_step=lambda done, total: status.update(f"step {done} of {total} …"),
             )
@@ -163,11 +163,11 @@ def _show_rates(console: Console, found: RangeTest, job: Job) -> None:
         table.add_row(str(at + 1), f"{found.rates[at]:.2e}", f"{found.losses[at]:.4f}", f"{found.smoothed[at]:.4f}")
     console.print(table)
     if found.steepest is None:
-        console.print("the loss never fell: raise --highest, or look at the data", highlight=False)
+        console.print("the loss never fell: raise --max-lr, or look at the data", highlight=False)
     else:
         _say(console, "steepest descent, where the loss falls fastest", _rate(configured(found.steepest, job)))
     if found.divergence is None:
-        said = f"no divergence up to a rate of {found.rates[-1]:.2g}; --highest goes further"
+        said = f"no divergence up to a rate of {found.rates[-1]:.2g}; --max-lr goes further"
         console.print(said, highlight=False)
     else:
         tenth = TENTH * found.divergence

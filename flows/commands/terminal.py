@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -21,12 +22,13 @@ from components import texts
 from components.config import ConfigurationError, load, recipes
 from components.secrecy import scrub
 from flows.base.project import Project, enter, find
-from flows.base.screen import Screen
+from flows.base.screen import Screen, say_json
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
 OURS = ("components.", "flows.")  # whose errors are sentences
 LITTLE_ROOM = 50 * 2**20  # bytes: a line writes about that much besides its data
-WRONG, REJECTED, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes
+WRONG, REJECTED, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes; 3 is whatever is found, and is no failure
+OUTCOMES = {0: "staged", REJECTED: "rejected", WRONG: "wrong", FAILED: "failed", INTERRUPTED: "interrupted"}
 GOES_ON = "interrupted; the same command goes on from the last finished step"
 
 
@@ -71,20 +73,59 @@ def _appended(log: Path) -> TextIO:
 
 
 def supervised(
-    project: Project, kind: str, recipe: str, arguments: Mapping[str, Any], interrupted: str = GOES_ON
+    project: Project,
+    kind: str,
+    recipe: str,
+    arguments: Mapping[str, Any],
+    interrupted: str = GOES_ON,
+    *,
+    json: bool = False,
 ) -> NoReturn:
-    """Have the work done by a process of its own (`supervision`), and end the command with what it came to."""
+    """Have the work done by a process of its own (`supervision`), and end the command with what it came to.
+
+    With `json` that is told on the standard output, and all that people read on the standard error.
+    """
     from flows.processes.supervision import Command, supervise
 
     began = time.time()
     ready(project, recipe, arguments["overrides"])
     log = project.logs / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     called = "convoy" if kind == "line" else f"convoy {kind}"
-    console = Screen()
+    console = Screen(stderr=json)
     console.print(Text.assemble((called, "bold"), f" {texts.shown(recipe)} ", (f"· log {short(log)}", "dim")))
     with explained(console, log, interrupted):
         command = Command(kind, {**arguments, "began": began}, f"{called} {recipe}", interrupted, log)
-        sys.exit(supervise(project, command, console))
+        code = supervise(project, command, console)
+    if json:
+        say_json(_came_to(recipe, code, time.time() - began, command.journal, log))
+    sys.exit(code)
+
+
+def _came_to(recipe: str, code: int, seconds: float, told: Path, log: Path) -> dict[str, Any]:
+    """A run by what it has told: its outcome, its run in MLflow where it came to a decision, and its steps."""
+    from flows.processes import journal
+
+    records = list(journal.read(told)) if told.is_file() else []
+    said = "".join(str(record["text"]) for record in records if record["kind"] == "said")
+    run = re.search(r"\(run ([0-9a-f]{32})\)", said)
+    steps = [
+        {
+            "step": record["step"],
+            "state": "failed" if record["kind"] == "failed" else "cached" if record["cached"] else "done",
+            "said": record["reason"] if record["kind"] == "failed" else record["summary"],
+        }
+        for record in records
+        if record["kind"] in ("finished", "failed")
+    ]
+    return {
+        "recipe": recipe,
+        "outcome": OUTCOMES.get(code, "failed"),
+        "exit_code": code,
+        "run": run[1] if run else None,
+        "seconds": round(seconds, 1),
+        "steps": steps,
+        "log": str(log),
+    }
 
 
 def ready(project: Project, recipe: str, overrides: list[str]) -> None:

@@ -33,9 +33,9 @@ def test_days_end_on_the_clock_they_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("since", "until", "timezone", "said"),
     [
-        ("yesterday", "2026-01-02", "UTC", "--from: expected a day such as 2026-01-31, received 'yesterday'"),
-        ("2026-01-03", "2026-01-02", "UTC", "--from: expected a day not after --to"),
-        ("2026-01-01", "2999-01-01", "UTC", "--to: expected a day that is over"),
+        ("yesterday", "2026-01-02", "UTC", "--since: expected a day such as 2026-01-31, received 'yesterday'"),
+        ("2026-01-03", "2026-01-02", "UTC", "--since: expected a day not after --until"),
+        ("2026-01-01", "2999-01-01", "UTC", "--until: expected a day that is over"),
         ("2026-01-01", "2026-01-02", "Europe/Nowhere", "timezone: expected one such as Europe/Paris"),
     ],
 )

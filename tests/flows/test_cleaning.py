@@ -349,3 +349,25 @@ def test_the_command_shows_asks_and_does(tmp_path: Path) -> None:
     done = convoy(root, "clean", "--yes", "--only", "logs", TMPDIR=str(tmp_path))
     assert done.returncode == 0 and "are gone" in done.stdout and not log.exists()
     assert not (root / ".convoy" / "mlflow.db").exists()  # looking makes no store
+
+
+def test_for_programs_what_can_go_and_what_went_is_an_object_and_nobody_is_asked(
+    project: Project, store: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from flows.cli import app
+
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(Path(__file__).parents[2] / name, project.root / name)
+    monkeypatch.setenv("CONVOY_ROOT", str(project.root))
+    log = put(project.logs / "line-20200101-000000-1.log")
+
+    asked = CliRunner().invoke(app, ["clean", "--json"])
+    looked = CliRunner().invoke(app, ["clean", "--json", "--dry-run", "--only", "logs"])
+    done = CliRunner().invoke(app, ["clean", "--json", "--yes", "--only", "logs"])
+
+    assert asked.exit_code == 2 and asked.stdout == "" and "--dry-run or --yes" in asked.stderr
+    told = json.loads(looked.stdout)
+    assert [each["kind"] for each in told["removable"]] == ["logs"] and told["removed"] is None
+    assert json.loads(done.stdout)["removed"]["things"] == 1 and not log.exists()

@@ -116,14 +116,14 @@ def test_the_command_that_a_check_names_does_what_it_says(shell: Shell, photos: 
     }
 
 
-def test_errors_are_named_with_their_files_and_end_in_1(shell: Shell, photos: Callable[..., Path]) -> None:
+def test_errors_are_named_with_their_files_and_end_in_3(shell: Shell, photos: Callable[..., Path]) -> None:
     base = photos({"cat": 20, "dog": 20, "newt": 2})
     (base / "cat" / "torn – ü.png").write_bytes((base / "cat" / "000.png").read_bytes()[:90])
     Image.new("RGB", (12, 10), "white").save(base / "dog" / "white.png")
 
     done = shell("check", str(base))
 
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     for words in (
         "✗ 1 corrupt",
         "cat/torn – ü.png",
@@ -135,6 +135,17 @@ def test_errors_are_named_with_their_files_and_end_in_1(shell: Shell, photos: Ca
         assert words in said(done), words
     assert "✗ 2 errors to be put right, 1 warning" in said(done)
     assert "when that is put right: convoy data add" in said(done)
+
+    for_programs = shell("check", str(base), "--json")
+
+    told = json.loads(for_programs.stdout)
+    assert for_programs.exit_code == 3
+    assert (told["samples"], told["errors"], told["classes"]["newt"]) == (44, 2, {"": 2})
+    assert {(each["kind"], each["id"], each["error"]) for each in told["findings"]} >= {
+        ("corrupt", "cat/torn – ü.png", True),
+        ("blank", "dog/white.png", False),
+    }
+    assert told["entry"]["source"]["kind"] == "folder" and told["next"].startswith("convoy data add ")
 
 
 def test_twins_stop_nothing_where_splits_are_drawn_and_are_dealt_with_where_they_are_published(
@@ -159,7 +170,7 @@ def test_twins_stop_nothing_where_splits_are_drawn_and_are_dealt_with_where_they
         shutil.copy(base / "train" / label / "000.png", base / "test" / label / "again.png")
     published = shell("check", str(base))
 
-    assert published.exit_code == 1
+    assert published.exit_code == 3
     assert "the same pixels as another, and in two splits" in said(published)
     assert "-S checks.leakage=drop leaves it out, move puts it beside its twin, keep learns from it" in said(published)
     moved = shell("check", str(base), "-S", "checks.leakage=move")
@@ -168,7 +179,7 @@ def test_twins_stop_nothing_where_splits_are_drawn_and_are_dealt_with_where_they
     # where the test split repeats all of train, moving twins leaves train nothing: said before the line says it
     shutil.copytree(base / "train", base / "test", dirs_exist_ok=True)
     emptied = shell("check", str(base), "-S", "checks.leakage=move")
-    assert emptied.exit_code == 1
+    assert emptied.exit_code == 3
     assert "received none of 'cat' for train" in said(emptied)
     assert "-S split.published=ignore" in said(emptied)
     drawn = shell("check", str(base), "-S", "checks.leakage=move", "-S", "split.published=ignore")
@@ -205,7 +216,7 @@ def test_much_that_is_wrong_is_still_one_page(columns: int, shell: Shell, photos
 
     done = shell("check", str(base), columns=columns)
 
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     lines = done.output.splitlines()
     # One finding of each kind is always told; in 40 columns, names of 150 letters take four lines each time.
     assert len(lines) <= (PAGE if columns >= 80 else 1.5 * PAGE)
@@ -262,7 +273,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_read(shell: Shell, t
     before = (shell.root / "params.yaml").read_bytes()
     done = shell("add", "digits", str(tmp_path / "nothing there"))
     assert done.exit_code == 2
-    assert "datasets.digits: expected a name that is free" in said(done) and "--replace" in said(done)
+    assert "datasets.digits: expected a name that is free" in said(done) and "--force" in said(done)
     assert (shell.root / "params.yaml").read_bytes() == before
 
 
@@ -327,6 +338,9 @@ def test_the_card_is_printed_and_written(shell: Shell) -> None:
         ".convoy/cards/digits.html",
     ):
         assert words in said(done), words
+    told = json.loads(shell("show", "digits", "--json").stdout)
+    assert told["name"] == "digits" and told["changed"] is False and told["page"].endswith("digits.html")
+    assert sum(each["train"] for each in told["parts"].values()) == 1168 and told["sizes"] == {"8x8": 1797}
     page = (shell.root / ".convoy" / "cards" / "digits.html").read_text(encoding="utf-8")
     assert "<h1>digits</h1>" in page and "http" not in re.sub(r'src="data:[^"]*"', "", page)
 
@@ -383,7 +397,7 @@ def test_what_a_run_worked_on_is_put_back(history: History, tmp_path: Path) -> N
     prepared = history.shell.root / ".convoy" / "data" / "prepared" / PETS
     now = digest_folder(prepared)
 
-    apart = history.shell("restore", history.runs[0], "--to", str(tmp_path / "then"))
+    apart = history.shell("restore", history.runs[0], "--output", str(tmp_path / "then"))
     assert apart.exit_code == 0, apart.output
     assert digest_folder(prepared) == now
 

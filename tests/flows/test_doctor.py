@@ -65,9 +65,9 @@ def test_nothing_is_made_by_looking(tmp_path: Path) -> None:
     assert sorted(root.rglob("*")) == before
 
 
-def test_what_is_wrong_is_a_line_with_a_way_on_and_exit_1(fresh: Path) -> None:
+def test_what_is_wrong_is_a_line_with_a_way_on_and_exit_3(fresh: Path) -> None:
     done = convoy(fresh, "doctor", "-r", "digits", RAY_ADDRESS="ray://head:10001")
-    assert done.returncode == 1
+    assert done.returncode == 3
     (line,) = [each for each in done.stdout.splitlines() if each.startswith("✗")]
     assert "Ray Client" in line and "`export RAY_ADDRESS=head:6379`" in line
     assert "1 to be put right before a line can start" in done.stdout
@@ -91,7 +91,7 @@ def test_an_address_with_an_account_is_asked_as_a_line_asks_it_and_is_shown_with
     }
     done = convoy(fresh, "doctor", **addresses)
     said = done.stdout + done.stderr
-    assert done.returncode == 1 and "Traceback" not in said
+    assert done.returncode == 3 and "Traceback" not in said
     assert "Prefect at http://127.0.0.1:9/api does not answer" in said
     assert "w0rd" not in said and "grace" not in said
 
@@ -100,7 +100,7 @@ def test_it_speaks_json_and_names_mistakes_of_the_configuration(fresh: Path) -> 
     done = convoy(fresh, "doctor", "--json", "-S", "training.batch_size=many", "-S", "colour=blue")
     found = json.loads(done.stdout)
     wrong = [each["found"] for each in found if each["check"] == "configuration"]
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert len(wrong) == 2 and any("line.colour" in each for each in wrong)
     assert {"level", "check", "found", "way"} == set(found[0])
 

@@ -185,9 +185,9 @@ COMMANDS: dict[str, Callable[[Place], object]] = {
     "a failing stage": _stages("broken", "watch", "ingest", "inspect", "prepare"),
     "an old lock": _an_old_lock,
     "originals behind ingest": _a_link_of_mine("ingest"),
-    "restore to data": _says("never replaced", "data", "restore", "0123", "--to", "data", "--name", "pets"),
+    "restore to data": _says("never replaced", "data", "restore", "0123", "--output", "data", "--name", "pets"),
     "restore with force": _says(
-        "never replaced", "data", "restore", "0123", "--to", "data/raw/pets", "--name", "pets", "--force"
+        "never replaced", "data", "restore", "0123", "--output", "data/raw/pets", "--name", "pets", "--force"
     ),
 }
 

@@ -118,8 +118,9 @@ def test_the_commands_approve_promote_and_tell(store: Tracking, monkeypatch: pyt
     early = convoy("promote", "digits", "--to", "production")
     assert early.exit_code == 1 and aliases(store, "digits").get("production") is None
     assert "0 of 2" in (early.output + early.stderr)
-    first = convoy("approve", "digits", "--by", "Grace", "--reason", "fine")
-    assert "1 more must approve: 1 of 2 so far" in first.output
+    first = json.loads(convoy("approve", "digits", "--by", "Grace", "--reason", "fine", "--json").stdout)
+    assert (first["action"], first["by"], first["version"]) == ("approve", "Grace", 1)
+    assert (first["waiting"]["required"], first["waiting"]["approved_by"]) == (2, ["Grace"])
     second = convoy("approve", "digits", "--by", "Katherine", "--reason", "fine", "--version", "1")
     assert "next: convoy promote digits --to production --version 1" in second.output
     done = convoy("promote", "digits", "--to", "production", "--version", "1", "--by", "Ada", "--reason", "better")

@@ -174,7 +174,7 @@ def found(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_batch_that_is_found_is_told_as_the_key_to_set(project: Path, tuned: Tuned) -> None:
     before = {path: path.stat().st_mtime_ns for path in (project / "recipes").iterdir()}
-    said = found(project, "batch-size", "-r", "digits", "--most", "32").stdout
+    said = found(project, "batch-size", "-r", "digits", "--max-batch-size", "32").stdout
     assert "-S training.batch_size=32" in said
     assert "nothing larger than 32 was to be tried" in said
     assert before == {path: path.stat().st_mtime_ns for path in (project / "recipes").iterdir()}
