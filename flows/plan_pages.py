@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,6 +19,9 @@ MARKS = {"done": ("✓", "green"), "runs": ("●", "yellow"), "follows": ("○",
 WIDTH = 14  # of the longest step's name, and a blank
 
 
+TOLD = ("step", "does", "why", "run")  # of a step, to programs
+
+
 def show(project: Project, recipe: str, overrides: list[str], fresh: list[str], *, json: bool = False) -> None:
     """Say of each step what becomes of it; ends the command where the configuration is wrong."""
     console = Console()
@@ -29,7 +31,7 @@ def show(project: Project, recipe: str, overrides: list[str], fresh: list[str], 
 
             found = room.plan(project, recipe, overrides, fresh)
         if json:
-            say_json({"recipe": recipe, "steps": [asdict(each) for each in found]})
+            say_json({"recipe": recipe, "steps": [{key: getattr(each, key) for key in TOLD} for each in found]})
             return
         for each in found:
             console.print(_line(each), soft_wrap=True)

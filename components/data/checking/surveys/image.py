@@ -54,6 +54,13 @@ class Pictures:
         sizes = {f"{width}×{height}": count for (width, height), count in self.sizes.items()}
         return {"sizes": most_frequent(sizes, MOST_SIZES), "modes": most_frequent(self.modes, MOST_MODES)}
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Sizes and modes."""
+        return {
+            "sizes": {f"{width}x{height}": count for (width, height), count in self.sizes.items()},
+            "modes": self.modes,
+        }
+
     def fitting(self, fit: Fit) -> Fitting:
         """The size and the colours that most images have; `resize` where some differ."""
         height, width, channels, resize = (self.said.get(key) for key in self.asks)

@@ -39,6 +39,10 @@ class InputSurvey(Protocol):
         """What is counted, for people: a line each."""
         ...
 
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """What is counted, for programs: what → value → inputs."""
+        ...
+
     def fitting(self, fit: Fit) -> Fitting:
         """What the catalogue should declare: what is said, and for the rest what most inputs are.
 

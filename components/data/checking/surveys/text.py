@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -46,6 +47,10 @@ class Texts:
             return {"lengths": "none"}
         least, middle, most = (int(value) for value in (lengths.min(), np.median(lengths), lengths.max()))
         return {"lengths": f"{least:,} to {most:,} {self._declared.unit}s, half of them at most {middle:,}"}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Lengths in units."""
+        return {"lengths": {str(int(length)): count for length, count in Counter(self._lengths().tolist()).items()}}
 
     def fitting(self, fit: Fit) -> Fitting:
         """The unit, and a length by which most texts are whole."""
