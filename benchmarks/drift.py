@@ -67,15 +67,15 @@ class Pool:
 
     def rows(self, chosen: npt.NDArray[np.int64], random: Random) -> Arrays:
         sites = np.array(SITES)[random.integers(0, 2, len(chosen))]
-        return Arrays(chosen.astype(str), self.images[chosen], self.targets[chosen], {"group_site": sites})
+        return Arrays(chosen.astype(str), self.inputs[chosen], self.targets[chosen], {"group_site": sites})
 
     def free(self, random: Random) -> npt.NDArray[np.int64]:
-        return random.permutation(np.arange(self.fitted, len(self.images)))
+        return random.permutation(np.arange(self.fitted, len(self.inputs)))
 
     @cached_property
     def described(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Of every row as it is; made once, since trials draw from the same ones."""
-        every = self.rows(np.arange(len(self.images)), np.random.default_rng(0))
+        every = self.rows(np.arange(len(self.inputs)), np.random.default_rng(0))
         return describe(every, told(every, self.classes)), seen(every, self.embed)
 
     def drawn(self, trained: Arrays, unseen: Arrays) -> pd.DataFrame:
@@ -168,26 +168,26 @@ Change = Callable[[Arrays, float, Random], Arrays]
 
 def pixels(change: Callable[[npt.NDArray[np.float64], float, Random], npt.NDArray[Any]]) -> Change:
     def changed(rows: Arrays, size: float, random: Random) -> Arrays:
-        values = np.clip(np.rint(change(rows.images.astype(np.float64), size, random)), 0, 255).astype(np.uint8)
-        return replace(rows, images=values)
+        values = np.clip(np.rint(change(rows.inputs.astype(np.float64), size, random)), 0, 255).astype(np.uint8)
+        return replace(rows, inputs=values)
 
     return changed
 
 
 def mirrored(rows: Arrays, share: float, random: Random) -> Arrays:
     turned = random.random(len(rows)) < share
-    return replace(rows, images=np.where(turned[:, None, None, None], rows.images[:, :, ::-1], rows.images))
+    return replace(rows, inputs=np.where(turned[:, None, None, None], rows.inputs[:, :, ::-1], rows.inputs))
 
 
 def other_set(rows: Arrays, share: float, random: Random) -> Arrays:
     """A share of the images is scikit-learn's digits, resized."""
     strange = np.flatnonzero(random.random(len(rows)) < share)
-    height, width = rows.images.shape[1:3]
+    height, width = rows.inputs.shape[1:3]
     drawn, _ = digits.load()
-    images = rows.images.copy()
+    images = rows.inputs.copy()
     for row, digit in zip(strange, random.integers(0, len(drawn), len(strange)), strict=True):
         images[row, :, :, 0] = np.asarray(Image.fromarray(drawn[digit]).resize((width, height)))
-    return replace(rows, images=images)
+    return replace(rows, inputs=images)
 
 
 def north(rows: Arrays, share: float, random: Random) -> Arrays:
@@ -211,7 +211,7 @@ def more_of_class(rows: Arrays, share: float, random: Random) -> Arrays:
             random.choice(np.flatnonzero(~first), half - wanted, replace=False),
         ]
     )
-    return Arrays(rows.ids[chosen], rows.images[chosen], rows.targets[chosen],
+    return Arrays(rows.ids[chosen], rows.inputs[chosen], rows.targets[chosen],
                   {name: values[chosen] for name, values in rows.groups.items()})  # fmt: skip
 
 

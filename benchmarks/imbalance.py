@@ -92,7 +92,7 @@ class Samples:
         return len(self.targets)
 
     def take(self, positions: np.ndarray[Any, Any]) -> Samples:
-        return Samples(self.ids[positions], self.images[positions], self.targets[positions])
+        return Samples(self.ids[positions], self.inputs[positions], self.targets[positions])
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def long_tailed(ratio: int, seed: int) -> Data:
         training.append(mixed[VALIDATION : VALIDATION + size])
     train_split = published.take(np.sort(np.concatenate(training)))
     watched = published.take(np.sort(np.concatenate(validation)))
-    scaled = train_split.images / 255.0
+    scaled = train_split.inputs / 255.0
     card = DatasetCard(
         name="fashion-mnist-long-tailed",
         task="classification",

@@ -94,7 +94,7 @@ def _nncf(float32: Model, dataset: Dataset, samples: int, target: Path) -> Path 
     import openvino
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    images = load_split(dataset, "train", limit=samples).images
+    images = load_split(dataset, "train", limit=samples).inputs
     shown = nncf.Dataset([image[None] for image in images], lambda image: {"image": image})
     quantized = nncf.quantize(openvino.Core().read_model(float32.onnx), shown, subset_size=samples)
     openvino.save_model(quantized, target, compress_to_fp16=False)

@@ -99,7 +99,7 @@ def _job(family: str, seed: int, epochs: int, line: LineConfig, dataset: Dataset
 def _costs(job: Job, model: Model, dataset: Dataset) -> Iterator[tuple[str, Cost]]:
     """What each candidate of this network costs."""
     test, validation = (Judge(model, load_split(dataset, split), dataset) for split in ("test", "validation"))
-    images = load_split(dataset, "train", limit=2 * CALIBRATION).images
+    images = load_split(dataset, "train", limit=2 * CALIBRATION).inputs
     looked = Looked(*np.array_split(np.random.default_rng(0).permutation(images), 2))
     with TemporaryDirectory() as folder:
         work = Path(folder)
@@ -139,7 +139,7 @@ class Judge:
 
     def cost(self, graph: Path, note: str = "") -> Cost:
         rounded = session_answerer(open_session(graph, 1))
-        noise = signal_to_noise(self.task, self.exact, rounded, self.samples.images)
+        noise = signal_to_noise(self.task, self.exact, rounded, self.samples.inputs)
         return Cost(self.loss(graph), noise, graph.stat().st_size, note)
 
     def _accuracy(self, answerer: Answerer) -> float:

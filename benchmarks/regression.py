@@ -111,7 +111,7 @@ def measured(run: Run) -> dict[str, float]:
     if leave_out:
         kept = ~far(training.targets.astype(np.float64)).any(axis=1)
         training = chosen(training, np.flatnonzero(kept))
-    scaled = training.images / 255.0
+    scaled = training.inputs / 255.0
     card = DatasetCard(
         name="scenes",
         task="regression",
@@ -173,11 +173,11 @@ def record(targets: npt.NDArray[np.float32]) -> dict[str, object]:
 
 
 def taken(whole: Arrays, rows: slice) -> Arrays:
-    return Arrays(whole.ids[rows], whole.images[rows], whole.targets[rows], {})
+    return Arrays(whole.ids[rows], whole.inputs[rows], whole.targets[rows], {})
 
 
 def chosen(whole: Arrays, rows: npt.NDArray[np.int64]) -> Arrays:
-    return Arrays(whole.ids[rows], whole.images[rows], whole.targets[rows], {})
+    return Arrays(whole.ids[rows], whole.inputs[rows], whole.targets[rows], {})
 
 
 def cell(results: dict[str, dict[str, float]], way: str, wrong: float, noise: str, denoise: str, seeds: range) -> str:

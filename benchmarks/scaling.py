@@ -123,7 +123,7 @@ def cut(dataset: Dataset, images: int) -> Data:
     """The first `images` of the training split, and few of the validation split."""
     loaded = load_split(dataset, "train"), load_split(dataset, "validation")
     parts = [
-        replace(split, ids=split.ids[:count], images=split.images[:count], targets=split.targets[:count])
+        replace(split, ids=split.ids[:count], inputs=split.inputs[:count], targets=split.targets[:count])
         for split, count in zip(loaded, (images, 256), strict=True)
     ]
     return Data(dataset.card, dataset.digest, *parts)

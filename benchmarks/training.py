@@ -128,7 +128,7 @@ def by_hand(settings: Recipe, dataset: Dataset, *, short: bool) -> float:
     torch.manual_seed(0)
     training = settings.line.training
     arrays = load_split(dataset, "train")
-    images = torch.from_numpy(arrays.images).permute(0, 3, 1, 2).contiguous()
+    images = torch.from_numpy(arrays.inputs).permute(0, 3, 1, 2).contiguous()
     targets = torch.from_numpy(arrays.targets).long()
     layout = torch.channels_last if short else torch.contiguous_format
     network = build(settings.line.members.networks[0], dataset.card.input, len(dataset.card.classes)).to(

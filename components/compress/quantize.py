@@ -66,7 +66,7 @@ def quantize(
         report = _measure(student, made, validation, dataset.card, config, len(looked.calibration), left_out)
         chosen = next(each.model for each in made if each.name == report.served)
         runtime = choose_runtime(
-            tasks.of(student.card), chosen.onnx, validation.images, batch=config.batch, threads=config.threads
+            tasks.of(student.card), chosen.onnx, validation.inputs, batch=config.batch, threads=config.threads
         )
         card = runtime.told(_made_of(student, "served", chosen.card.precision))
         _write(temporary / "served", onnx.load(chosen.onnx), card, student)
@@ -78,8 +78,8 @@ def quantize(
 def _looked(dataset: Dataset, config: QuantizeConfig) -> Looked:
     calibration = load_split(dataset, "train", limit=config.calibration_samples)
     others = load_split(dataset, "train", limit=2 * config.calibration_samples, seed=1)
-    free = others.images[~np.isin(others.ids, calibration.ids)][: config.calibration_samples]
-    return Looked(calibration.images, free if len(free) else calibration.images)
+    free = others.inputs[~np.isin(others.ids, calibration.ids)][: config.calibration_samples]
+    return Looked(calibration.inputs, free if len(free) else calibration.inputs)
 
 
 def _candidates(
@@ -157,7 +157,7 @@ def _measure(
         metric_samples=len(validation),
         allowance=config.allowance,
         calibration_samples=calibrated,
-        float32_from_pytorch=difference(task, exact, float32, validation.images[:COMPARED]),
+        float32_from_pytorch=difference(task, exact, float32, validation.inputs[:COMPARED]),
         candidates=tuple(candidates),
         left_out=left_out,
     )

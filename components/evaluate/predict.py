@@ -42,7 +42,7 @@ def predict(
         arrays,
         dataset.card,
         split=split,
-        groups=arrays.groups or slices.of_inputs(inputs.of(dataset.card), arrays.images, slice_count),
+        groups=arrays.groups or slices.of_inputs(inputs.of(dataset.card), arrays.inputs, slice_count),
         model=model.digest,
         data=dataset.digest,
     )

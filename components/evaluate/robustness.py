@@ -43,10 +43,10 @@ class Corrupted:
     def __getitem__(self, part: slice) -> Values:
         """Equal seeds give equal noise."""
         random = np.random.default_rng([self.seed + part.start, self.severity])
-        return self.corruption(self.clean.images[part], self.severity, random)
+        return self.corruption(self.clean.inputs[part], self.severity, random)
 
     @property
-    def images(self) -> Corrupted:
+    def inputs(self) -> Corrupted:
         return self
 
     @property

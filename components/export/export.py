@@ -26,7 +26,7 @@ from components.models.ensemble import Ensemble
 from components.models.network import load_network
 from components.models.preprocessing import nothing, preprocess
 from components.models.registry import Network
-from components.runtimes.execution import EMBEDDING, Images, open_model
+from components.runtimes.execution import EMBEDDING, Inputs, open_model
 from components.tasks import registry as tasks
 from components.tasks.asking import batches
 from components.tasks.network import torch_answerer
@@ -92,14 +92,14 @@ def export(model: Model, folder: Path) -> Model:
     return write_model(folder, model.card, fill)
 
 
-def parity(model: Model, images: Images, batch: int = 64) -> float:
-    """Largest difference between what the weights answer in PyTorch and the graph as it is served, on `images`.
+def parity(model: Model, inputs: Inputs, batch: int = 64) -> float:
+    """Largest difference between what the weights answer in PyTorch and the graph as it is served, on `inputs`.
 
-    The folder holds both (`export` writes them so). `images` are N inputs as arrays.
+    The folder holds both (`export` writes them so). `inputs` are N of them as arrays.
     """
     task, served = tasks.of(model.card), open_model(model)
     exact = torch_answerer(task, load_network(model))
-    parts = [images[part] for part in batches(len(images), batch)]
+    parts = [inputs[part] for part in batches(len(inputs), batch)]
     return max(float(task.difference(exact(part), served(part)).max()) for part in parts)
 
 

@@ -49,15 +49,15 @@ class Network(Protocol):
 
     head: nn.Module
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor) -> Tensor:
         """`(N, C, H, W)` in [0, 1] → raw outputs `(N, K)`, `(N, K, H, W)` or `(N, L, 8 + K)`."""
         ...
 
-    def features(self, images: Tensor) -> Any:
+    def features(self, inputs: Tensor) -> Any:
         """`(N, C, H, W)` in [0, 1] → the last feature map `(N, D, h, w)`."""
         ...
 
-    def embed(self, images: Tensor) -> Tensor:
+    def embed(self, inputs: Tensor) -> Tensor:
         """`(N, C, H, W)` in [0, 1] → `(N, D)`: what the head sees, pooled over space."""
         ...
 

@@ -22,19 +22,19 @@ import numpy.typing as npt
 from components.artifacts import ArtifactError, Card, Model
 from components.runtimes import onnxruntime as engine
 from components.runtimes import openvino
-from components.runtimes.protocol import EMBEDDING, Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import EMBEDDING, Answerer, Answers, Inputs, Runtime
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["EMBEDDING", "Answerer", "Answers", "Images"]  # where the other rooms find them
+__all__ = ["EMBEDDING", "Answerer", "Answers", "Inputs"]  # where the other rooms find them
 
 # Shortest stretch that is timed, seconds: far above the clock's resolution and a scheduler's tick.
 _STRETCH = 0.01
 
 
 class LatencyFigures(Card):
-    """How long one call with `batch` images takes: the median and the quartiles over `rounds`, milliseconds."""
+    """How long one call with `batch` inputs takes: the median and the quartiles over `rounds`, milliseconds."""
 
     batch: int
     threads: int
@@ -59,7 +59,7 @@ def open_session(
 
 
 def serving_runtimes(model: Model) -> tuple[Runtime, Runtime]:
-    """The engines that the model's card names, for a few images at a time and from `batch_from` on.
+    """The engines that the model's card names, for a few inputs at a time and from `batch_from` on.
 
     ONNX Runtime, and a warning, where OpenVINO is not installed.
     """
@@ -80,34 +80,34 @@ def open_model(model: Model, threads: int | None = None) -> Answerer:
     if few is many:
         return answer
     batched = many.open(graph, threads)
-    return lambda images: (batched if len(images) >= model.card.batch_from else answer)(images)
+    return lambda inputs: (batched if len(inputs) >= model.card.batch_from else answer)(inputs)
 
 
-def stream(session: onnxruntime.InferenceSession, images: Images, batch: int = 64) -> Iterator[Answers]:
+def stream(session: onnxruntime.InferenceSession, inputs: Inputs, batch: int = 64) -> Iterator[Answers]:
     """The answers batch by batch, for outputs too large to be held together."""
     answer = engine.session_answerer(session)
-    for start in range(0, len(images), batch):
-        yield answer(images[start : start + batch])
+    for start in range(0, len(inputs), batch):
+        yield answer(inputs[start : start + batch])
 
 
-def answers(model: Model | onnxruntime.InferenceSession, images: Images, batch: int = 64) -> Answers:
+def answers(model: Model | onnxruntime.InferenceSession, inputs: Inputs, batch: int = 64) -> Answers:
     """All that the graph gives for N inputs as arrays: the task's outputs and `embedding` (N, D).
 
-    Raises ValueError where there are no images: the shapes of no answers would be a guess.
+    Raises ValueError where there are no inputs: the shapes of no answers would be a guess.
     """
-    if len(images) == 0:
-        raise ValueError("images: expected at least one, received none")
+    if len(inputs) == 0:
+        raise ValueError("inputs: expected at least one, received none")
     answer = open_model(model) if isinstance(model, Model) else engine.session_answerer(model)
-    parts = [answer(images[start : start + batch]) for start in range(0, len(images), batch)]
+    parts = [answer(inputs[start : start + batch]) for start in range(0, len(inputs), batch)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def embedding(model: Model) -> Callable[[Images], npt.NDArray[np.float32]]:
+def embedding(model: Model) -> Callable[[Inputs], npt.NDArray[np.float32]]:
     """What the model's head sees: a function of N inputs as arrays → `(N, D)`."""
     answer = open_model(model)
 
-    def embed(images: Images) -> npt.NDArray[np.float32]:
-        parts = [answer(images[start : start + 64])[EMBEDDING] for start in range(0, len(images), 64)]
+    def embed(inputs: Inputs) -> npt.NDArray[np.float32]:
+        parts = [answer(inputs[start : start + 64])[EMBEDDING] for start in range(0, len(inputs), 64)]
         return np.concatenate(parts)
 
     return embed
@@ -116,7 +116,7 @@ def embedding(model: Model) -> Callable[[Images], npt.NDArray[np.float32]]:
 def latency(
     model: Model | onnxruntime.InferenceSession, batch: int = 1, threads: int = 1, *, rounds: int = 15
 ) -> LatencyFigures:
-    """How long the model takes for `batch` images. An open session has its own threads: say in `threads` how many."""
+    """How long the model takes for `batch` inputs. An open session has its own threads: say in `threads` how many."""
     session = open_session(model, threads) if isinstance(model, Model) else model
     return compare_latency({"model": session}, batch, threads, rounds=rounds).figures("model")
 
@@ -144,7 +144,7 @@ class Timings:
 def compare_latency(
     sessions: Mapping[str, onnxruntime.InferenceSession], batch: int, threads: int, *, rounds: int = 15
 ) -> Timings:
-    """Time several sessions on the same images in alternating rounds, so that a busy moment hits all of them.
+    """Time several sessions on the same inputs in alternating rounds, so that a busy moment hits all of them.
 
     A round is at least 10 ms of calls of each session after a warm-up; the median over the rounds shrugs off the
     rounds in which something else had the core. `threads` is what the sessions were opened with.
@@ -165,7 +165,7 @@ def compare_calls(
     rounds: int,
     longest: float = math.inf,
 ) -> Timings:
-    """Time calls that each answer for `batch` images on `threads` threads, whatever executes them, in such rounds.
+    """Time calls that each answer for `batch` inputs on `threads` threads, whatever executes them, in such rounds.
 
     After `longest` seconds there are no more rounds, once there were three.
     """
@@ -199,7 +199,7 @@ class Shape:
     size: tuple[int, ...]  # of one sample's array
     type: str  # of its values, as NumPy calls it
 
-    def noise(self, count: int) -> Images:
+    def noise(self, count: int) -> Inputs:
         """Seeded random inputs, `(count, *size)`: what they show does not matter where they are timed."""
         below = 256 if self.type == "uint8" else 2  # of numbers of units, whatever the vocabulary
         return np.random.default_rng(0).integers(0, below, (count, *self.size), dtype=np.dtype(self.type))

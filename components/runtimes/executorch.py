@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.runtimes.protocol import Answerer, Answers, Images, Runtime, output_names
+from components.runtimes.protocol import Answerer, Answers, Inputs, Runtime, output_names
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +28,12 @@ def _load(path: Path, threads: int | None) -> Answerer:
     program = Engine.get().load_program(path)
     method, names = program.load_method("forward"), output_names(path)
 
-    def one(image: Images) -> list[np.ndarray]:
+    def one(image: Inputs) -> list[np.ndarray]:
         # The memory of an answer is the method's own: the next call writes over it.
         return [value.numpy().copy() for value in method.execute([torch.from_numpy(image[None].copy())])]
 
-    def answer(images: Images) -> Answers:
-        rows = [one(image) for image in images]
+    def answer(inputs: Inputs) -> Answers:
+        rows = [one(image) for image in inputs]
         return {name: np.concatenate(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
     return answer

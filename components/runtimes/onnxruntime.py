@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.runtimes.protocol import Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import Answerer, Answers, Inputs, Runtime
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -44,7 +44,7 @@ def session_answerer(session: onnxruntime.InferenceSession) -> Answerer:
     names = [output.name for output in session.get_outputs()]
     (given,) = session.get_inputs()
 
-    def answer(inputs: Images) -> Answers:
+    def answer(inputs: Inputs) -> Answers:
         return dict(zip(names, session.run(names, {given.name: np.ascontiguousarray(inputs)}), strict=True))
 
     return answer

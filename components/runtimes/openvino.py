@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from components.environment import openvino_tells_nobody
-from components.runtimes.protocol import Answerer, Answers, Images, Runtime
+from components.runtimes.protocol import Answerer, Answers, Inputs, Runtime
 
 SHAPES = 4  # sizes of batches that get a network of their own
 
@@ -39,7 +39,7 @@ def _load(path: Path, threads: int | None) -> Answerer:
 
     request(1)  # so that a file that is none is an error now
 
-    def answer(inputs: Images) -> Answers:
+    def answer(inputs: Inputs) -> Answers:
         # Inputs are read where they lie; outputs are copied, for the next call writes over them.
         values = request(len(inputs)).infer({0: np.ascontiguousarray(inputs)}, share_inputs=True)
         return {output.get_any_name(): value for output, value in values.items()}

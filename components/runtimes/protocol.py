@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from components import offered
-from components.tasks.answers import Answerer, Answers, Images
+from components.tasks.answers import Answerer, Answers, Inputs
 
-__all__ = ["EMBEDDING", "Answerer", "Answers", "Images", "Runtime", "RuntimeMissingError"]
+__all__ = ["EMBEDDING", "Answerer", "Answers", "Inputs", "Runtime", "RuntimeMissingError"]
 
 EMBEDDING = "embedding"  # output: what the head sees, of networks that have one
 SIGNATURE = "signature.json"  # beside an export: what goes in and comes out
@@ -69,7 +69,7 @@ class Runtime:
             return "unknown"
 
     def open(self, path: Path, threads: int | None = None) -> Answerer:
-        """Something that answers for uint8 images `(N, H, W, C)` with the task's outputs and, where the file has it,
+        """Something that answers for inputs as their kind has them with the task's outputs and, where the file has it,
         `embedding`. `threads=None` takes what the engine takes by itself.
 
         Raises RuntimeMissingError where the engine is not installed, FileNotFoundError where there is no such file, and

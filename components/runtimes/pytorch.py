@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.runtimes.protocol import Answerer, Answers, Images, Runtime, output_names
+from components.runtimes.protocol import Answerer, Answers, Inputs, Runtime, output_names
 
 
 def _load(path: Path, threads: int | None) -> Answerer:
@@ -35,9 +35,9 @@ def _program(path: Path) -> Answerer:
 
     module, names = torch.export.load(path).module(), output_names(path)
 
-    def answer(images: Images) -> Answers:
+    def answer(inputs: Inputs) -> Answers:
         with torch.inference_mode():
-            values = module(torch.from_numpy(np.ascontiguousarray(images)))
+            values = module(torch.from_numpy(np.ascontiguousarray(inputs)))
         return {name: value.numpy() for name, value in zip(names, values, strict=True)}
 
     return answer

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-Images = npt.NDArray[np.uint8]  # (N, H, W, C)
+Inputs = npt.NDArray[Any]  # as their kind has them: uint8 (N, H, W, C) pictures, int32 (N, L) texts
 Answers = dict[str, npt.NDArray[Any]]  # output name → array of N answers
-Answerer = Callable[[Images], Answers]
+Answerer = Callable[[Inputs], Answers]

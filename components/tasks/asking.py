@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.artifacts import DatasetCard, Predictions
-from components.tasks.answers import Answerer, Answers, Images
+from components.tasks.answers import Answerer, Answers, Inputs
 from components.tasks.protocol import Task
 
 BATCH = 64  # samples at a time; ONNX Runtime gains nothing from larger batches on a CPU
@@ -24,10 +24,10 @@ Positions = npt.NDArray[np.int64]
 Groups = Mapping[str, npt.NDArray[Any]]
 
 
-class Pictures(Protocol):
-    """Images `(N, H, W, C)` of which a part can be had, be they in memory, mapped, or made when they are asked for."""
+class Given(Protocol):
+    """N inputs of which a part can be had, be they in memory, mapped, or made when they are asked for."""
 
-    def __getitem__(self, part: slice, /) -> Images: ...
+    def __getitem__(self, part: slice, /) -> Inputs: ...
 
 
 class Samples(Protocol):
@@ -37,7 +37,7 @@ class Samples(Protocol):
     def ids(self) -> npt.NDArray[Any]: ...
 
     @property
-    def images(self) -> Pictures: ...
+    def inputs(self) -> Given: ...
 
     @property
     def targets(self) -> npt.NDArray[Any]: ...
@@ -121,7 +121,7 @@ def asked(task: Task, answerer: Answerer, samples: Samples, batch: int = BATCH) 
         yield from task.asked(answerer, samples, batch)
         return
     for part in batches(len(samples), batch):
-        yield Asked(np.arange(part.start, part.stop), answerer(samples.images[part]), samples.targets[part])
+        yield Asked(np.arange(part.start, part.stop), answerer(samples.inputs[part]), samples.targets[part])
 
 
 def rows_of(task: Task, parts: Iterable[Asked], watch: Callable[[Asked], None] | None = None) -> Iterator[Rows]:

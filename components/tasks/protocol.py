@@ -1,9 +1,10 @@
 """What a task must say so that the line can do everything else.
 
-A task is a stateless value. Networks go from images `(N, C, H, W)`, float in [0, 1], to raw outputs; `answer` turns
-those into what is served. Everything that judges (quality, fairness, gates) reads `Predictions` rows that the task
-makes from an answer, so a PyTorch network and an int8 graph are judged by the same code. Methods that learn or answer
-import PyTorch; a task's facts do not need it, and a line that finds everything done asks for nothing else.
+A task is a stateless value. Networks go from inputs, such as images `(N, C, H, W)`, float in [0, 1], to raw outputs;
+`answer` turns those into what is served. Everything that judges (quality, fairness, gates) reads `Predictions` rows
+that the task makes from an answer, so a PyTorch network and an int8 graph are judged by the same code. Methods that
+learn or answer import PyTorch; a task's facts do not need it, and a line that finds everything done asks for nothing
+else.
 
 Left to others: loops, files, engines, metrics' formulas (`components.metrics`) and architectures (`components.models`).
 """
@@ -66,9 +67,9 @@ class TaskSpec:
 class Batch:
     """Samples as a network sees them."""
 
-    images: Tensor  # (N, C, H, W), float32 in [0, 1]
+    inputs: Tensor  # pictures (N, C, H, W), float32 in [0, 1]; texts (N, L), int64
     targets: Tensor  # int64 (N,) classes or (N, H, W) masks, or float32 (N, K) values
-    answers: Tensor | None = None  # a teacher's raw outputs for these images, where they are known already
+    answers: Tensor | None = None  # a teacher's raw outputs for these inputs, where they are known already
     weights: Tensor | None = None  # (N,) how much each sample counts, mean 1 over the training split; None: all alike
 
 

@@ -228,7 +228,7 @@ def augmentation(run: StepRun, dataset: Dataset, config: AugmentConfig, seed: in
         run.summary = f"{given.many} are learnt from as they are"
         return
     samples = load_split(dataset, "train", limit=PREVIEW_SAMPLES, seed=seed)
-    images = preprocess(torch.from_numpy(samples.images))
+    images = preprocess(torch.from_numpy(samples.inputs))
     kind, about = targets.of(dataset), dataset.card.target
     sheet = preview(
         images,

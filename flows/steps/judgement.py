@@ -281,7 +281,7 @@ def _promote(
         stages=assessment.stages,
         verdicts=verdicts,
         about=about,
-        pictures=lambda: load_split(dataset, "test").images,
+        pictures=lambda: load_split(dataset, "test").inputs,
     )
     write_report(data, run.folder / "report")
     run.show(run.folder / "report", "report")

@@ -49,7 +49,7 @@ def test_a_decoded_split_is_decoded_again(dataset: Dataset, tmp_path: Path, name
 
     mapped = map_split(dataset, "validation", tmp_path, told.append)
 
-    assert np.array_equal(mapped.images, load_split(dataset, "validation").images)
+    assert np.array_equal(mapped.inputs, load_split(dataset, "validation").inputs)
     assert len(told) == 1 and name in told[0]
 
 

@@ -166,7 +166,7 @@ def _as_bright(dataset: Dataset) -> str:
     seen: Counter[str] = Counter()
     for split in SPLITS:
         arrays = load_split(dataset, split)
-        for number, image, target in zip(arrays.ids, arrays.images, arrays.targets, strict=True):
+        for number, image, target in zip(arrays.ids, arrays.inputs, arrays.targets, strict=True):
             name = dataset.card.classes[int(target)]
             meant = BRIGHT.get(name.strip().lower().split(" ")[0], None)
             seen[name] += meant is not None

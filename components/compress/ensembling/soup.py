@@ -18,7 +18,7 @@ from components.artifacts import DatasetCard, Model
 from components.compress.ensembling.answers import Rows, Said, ask
 from components.data.reading.loading import Arrays
 from components.models.preprocessing import preprocess
-from components.runtimes.execution import Images
+from components.runtimes.execution import Inputs
 from components.tasks.asking import batches
 from components.tasks.network import torch_answerer
 from components.tasks.protocol import Task
@@ -29,7 +29,7 @@ BATCH = 256
 Chosen = tuple[int, ...]  # members, in order
 
 
-def mean_weights(networks: Sequence[nn.Module], images: Images) -> nn.Module:
+def mean_weights(networks: Sequence[nn.Module], inputs: Inputs) -> nn.Module:
     """A network with the mean of the networks' parameters, in evaluation mode.
 
     Batch normalisation's statistics are taken anew over `images`, uint8 `(N, H, W, C)` of the training split.
@@ -43,8 +43,8 @@ def mean_weights(networks: Sequence[nn.Module], images: Images) -> nn.Module:
     mixed.load_state_dict(mean)
 
     def shown() -> Iterator[Tensor]:
-        for part in batches(len(images), BATCH):
-            yield preprocess(torch.from_numpy(np.ascontiguousarray(images[part])))
+        for part in batches(len(inputs), BATCH):
+            yield preprocess(torch.from_numpy(np.ascontiguousarray(inputs[part])))
 
     update_bn(shown(), mixed)
     return mixed.eval()
@@ -83,7 +83,7 @@ class Soups:
         """One member as it is, or the mean of several."""
         if len(chosen) == 1:
             return self.members[chosen[0]]
-        return mean_weights([self.members[number] for number in chosen], self.training.images)
+        return mean_weights([self.members[number] for number in chosen], self.training.inputs)
 
     def said(self, chosen: Chosen) -> Said:
         if chosen not in self._said:

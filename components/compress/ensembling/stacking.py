@@ -100,4 +100,4 @@ def _one_after_another(parts: Sequence[Together]) -> Together:
 
 def taken(samples: Arrays, rows: npt.NDArray[np.int64]) -> Arrays:
     """Those samples at `rows`, without their groups."""
-    return Arrays(samples.ids[rows], samples.images[rows], samples.targets[rows], {})
+    return Arrays(samples.ids[rows], samples.inputs[rows], samples.targets[rows], {})

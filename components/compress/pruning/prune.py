@@ -117,11 +117,11 @@ def store(network: nn.Module, whole: ModelCard, place: Path) -> Model:
     plain = whole.model_copy(update={"network": whole.network.model_copy(update={"shapes": {}})})
     shapes = shapes_of(network, untrained(plain))
     card = whole.model_copy(update={"name": place.name, "network": whole.network.model_copy(update={"shapes": shapes})})
-    images = preprocess(torch.from_numpy(noise(whole.input, 2)))
+    inputs = preprocess(torch.from_numpy(noise(whole.input, 2)))
     with TemporaryDirectory() as folder:
         again = load_network(write_model(Path(folder) / "m", card, lambda target: save_weights(network, target)))
     with torch.no_grad():
-        if not torch.equal(network.eval()(images), again(images)):
+        if not torch.equal(network.eval()(inputs), again(inputs)):
             raise CompressionError(
                 f"{whole.network.name}: expected a pruned network that can be built by its shapes, and it answers "
                 f"otherwise: one of its layers keeps a width that is none of its tensors'"

@@ -79,7 +79,7 @@ def _widths(network: nn.Module, inputs: InputSpec) -> list[int]:
     """Channels of the convolutions whose outputs are maps, which a squeeze-and-excitation's are not."""
     widths: list[int] = []
 
-    def see(_layer: nn.Module, _images: object, maps: Tensor) -> None:
+    def see(_layer: nn.Module, _inputs: object, maps: Tensor) -> None:
         if maps.shape[2:].numel() > 1:
             widths.append(maps.shape[1])
 
@@ -131,10 +131,10 @@ def feel(network: nn.Module, task: Task, samples: Arrays) -> nn.Module:
     network.zero_grad(set_to_none=True)
     for start in range(0, len(samples), BATCH):
         part = slice(start, start + BATCH)
-        images, targets = (np.ascontiguousarray(each[part]) for each in (samples.images, samples.targets))
-        batch = batch_of(images, targets, torch.device("cpu"))
-        loss = task.loss(network(batch.images), batch)["loss"]
-        (loss * (len(images) / len(samples))).backward()  # type: ignore[no-untyped-call]
+        inputs, targets = (np.ascontiguousarray(each[part]) for each in (samples.inputs, samples.targets))
+        batch = batch_of(inputs, targets, torch.device("cpu"))
+        loss = task.loss(network(batch.inputs), batch)["loss"]
+        (loss * (len(inputs) / len(samples))).backward()  # type: ignore[no-untyped-call]
     return network
 
 

@@ -26,7 +26,7 @@ from components.runtimes.protocol import Answerer
 from components.tasks.asking import ask
 from components.tasks.protocol import Task
 
-COMPARED = 1_000  # validation images at most on which PyTorch's, float's and int8's answers are compared
+COMPARED = 1_000  # validation inputs at most on which PyTorch's, float's and int8's answers are compared
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def compared(
                 speedup=timings[-1].speedup(each.name, over="float32"),
                 speedup_low=float(np.quantile(_ratios(timings[-1], each.name), 0.25)),
                 latency=tuple(timing.figures(each.name) for timing in timings),
-                from_float32=difference(task, answerers["float32"], answerers[each.name], validation.images[:COMPARED]),
+                from_float32=difference(task, answerers["float32"], answerers[each.name], validation.inputs[:COMPARED]),
                 stored=each.stored,
                 int8=each.int8,
             )

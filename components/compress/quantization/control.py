@@ -1,6 +1,6 @@
 """Accuracy control: the layers that int8 costs accuracy in, put back into float32 until what is left is affordable.
 
-Layers are ranked by the error of the answers where one of them alone is int8, on calibration images and without
+Layers are ranked by the error of the answers where one of them alone is int8, on calibration inputs and without
 labels; the ranking is then walked down with the metric itself. (NNCF's `quantize_with_accuracy_control` and Wu et al.
 2020, section 5.2, go about it in the same way.)
 """
@@ -17,7 +17,7 @@ import onnx
 from components.compress.quantization.measuring import signal_to_noise
 from components.compress.quantization.rewriting.graphs import heads, layers
 from components.compress.quantization.rewriting.static import OPERATORS, Bits, Method, to_int8
-from components.runtimes.execution import Images, open_session
+from components.runtimes.execution import Inputs, open_session
 from components.runtimes.onnxruntime import session_answerer
 from components.runtimes.protocol import Answerer
 from components.tasks.protocol import Task
@@ -35,7 +35,7 @@ class Search:
 def sensitivity(
     task: Task,
     prepared: Path,
-    images: Images,
+    inputs: Inputs,
     method: Method,
     ranges: Path,
     exact: Answerer,
@@ -53,8 +53,8 @@ def sensitivity(
         if name in floating:
             continue
         trial = prepared.with_name("alone.onnx")
-        to_int8(prepared, trial, images, method, ranges=ranges, only=nodes, bits=bits)
-        found[name] = signal_to_noise(task, exact, session_answerer(open_session(trial, threads)), images)
+        to_int8(prepared, trial, inputs, method, ranges=ranges, only=nodes, bits=bits)
+        found[name] = signal_to_noise(task, exact, session_answerer(open_session(trial, threads)), inputs)
         trial.unlink()
     return dict(sorted(found.items(), key=lambda item: item[1]))
 

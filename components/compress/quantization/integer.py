@@ -16,7 +16,7 @@ from components.compress.quantization.rewriting.equalization import equalized
 from components.compress.quantization.rewriting.saturating import saturating
 from components.compress.quantization.rewriting.static import METHODS, Bits, Method, prepare, to_int8
 from components.config import QuantizeConfig
-from components.runtimes.execution import Images, executed_kernels, open_session
+from components.runtimes.execution import Inputs, executed_kernels, open_session
 from components.runtimes.onnxruntime import session_answerer
 from components.runtimes.protocol import Answerer
 from components.tasks.protocol import Task
@@ -31,10 +31,10 @@ LossOf = Callable[[Path], float]  # a graph → what of the primary metric it lo
 
 @dataclass(frozen=True)
 class Looked:
-    """Training images: ranges are taken from `calibration`, ways of taking them are compared on `held_out`."""
+    """Training inputs: ranges are taken from `calibration`, ways of taking them are compared on `held_out`."""
 
-    calibration: Images  # (N, H, W, C)
-    held_out: Images  # others, where the split has others
+    calibration: Inputs  # (N, H, W, C)
+    held_out: Inputs  # others, where the split has others
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from components.data.reading.loading import Arrays
 from components.metrics import bootstrap
 from components.metrics.figures import figure
 from components.metrics.metric import SHARE, Metric
-from components.runtimes.execution import Images
+from components.runtimes.execution import Inputs
 from components.runtimes.protocol import Answerer, Answers
 from components.tasks.asking import batches, primary
 from components.tasks.capabilities import Deciding, Labels, WithClasses
@@ -99,26 +99,26 @@ def group_losses(
     return tuple(found)
 
 
-def difference(task: Task, one: Answerer, other: Answerer, images: Images, batch: int = 64) -> Difference:
-    """Compare what two executions answer for `images` (N, H, W, C) uint8."""
+def difference(task: Task, one: Answerer, other: Answerer, inputs: Inputs, batch: int = 64) -> Difference:
+    """Compare what two executions answer for `inputs`."""
     largest, total, values, equal = 0.0, 0.0, 0, 0.0
-    for left, right in _both(one, other, images, batch):
+    for left, right in _both(one, other, inputs, batch):
         apart = task.difference(left, right)
         largest = max(largest, float(apart.max()))
         for before, after in _measured_outputs(task, left, right):
             total, values = total + float(np.abs(before - after).sum()), values + before.size
         same = task.agreement(left, right) if isinstance(task, Deciding) else apart <= ALIKE
         equal += float(same.sum())
-    return Difference(samples=len(images), largest=largest, mean=total / values, agreement=equal / len(images))
+    return Difference(samples=len(inputs), largest=largest, mean=total / values, agreement=equal / len(inputs))
 
 
-def signal_to_noise(task: Task, exact: Answerer, rounded: Answerer, images: Images, batch: int = 64) -> float:
+def signal_to_noise(task: Task, exact: Answerer, rounded: Answerer, inputs: Inputs, batch: int = 64) -> float:
     """Power of the answers over that of their error, in decibels; needs no labels, and sees more than accuracy.
 
     Of several outputs that of the one which suffers most. Infinite where there is no error.
     """
     power = np.zeros((2, sum(output.measured for output in task.spec.outputs)))
-    for left, right in _both(exact, rounded, images, batch):
+    for left, right in _both(exact, rounded, inputs, batch):
         for number, (truth, found) in enumerate(_measured_outputs(task, left, right)):
             power[:, number] += float((truth**2).sum()), float(((truth - found) ** 2).sum())
     return min(10.0 * math.log10(signal / noise) if noise > 0 else math.inf for signal, noise in power.T)
@@ -131,8 +131,8 @@ def _measured_outputs(task: Task, one: Answers, other: Answers) -> Iterator[tupl
             yield one[output.name].astype(np.float64), other[output.name].astype(np.float64)
 
 
-def _both(one: Answerer, other: Answerer, images: Images, batch: int) -> Iterator[tuple[Any, Any]]:
-    return ((one(images[part]), other(images[part])) for part in batches(len(images), batch))
+def _both(one: Answerer, other: Answerer, inputs: Inputs, batch: int) -> Iterator[tuple[Any, Any]]:
+    return ((one(inputs[part]), other(inputs[part])) for part in batches(len(inputs), batch))
 
 
 def _dense_classes(

@@ -9,7 +9,7 @@ from components.runtimes.execution import LatencyFigures
 
 
 class Difference(Card):
-    """How far two executions of one network are from each other on the same images."""
+    """How far two executions of one network are from each other on the same inputs."""
 
     samples: int
     largest: float  # of a probability
@@ -33,7 +33,7 @@ class Int8Facts(Card):
 
     method: str  # how ranges were taken
     equalized: int = 0  # pairs of convolutions between which channels were scaled to weights of one size
-    # Of each way that was tried, on training images that ranges were not taken from; decibels.
+    # Of each way that was tried, on training inputs that ranges were not taken from; decibels.
     signal_to_noise: dict[str, float] = Field(default={})
     bits: int = 8  # of a weight; with 7 nothing saturates
     # Of a report of an earlier version, where 8 was all there was, nobody has counted them.

@@ -1,7 +1,7 @@
 """Which engine answers where the artifact is served: ONNX Runtime, or OpenVINO where that is measurably faster here.
 
 Both execute the same file. For small networks ONNX Runtime has the shorter way into the graph and OpenVINO the faster
-kernels, so the one may win for one image and the other for a batch: then each does what it is faster at.
+kernels, so the one may win for one input and the other for a batch: then each does what it is faster at.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pydantic import Field
 from components.artifacts import Card, ModelCard
 from components.compress.quantization.measuring import difference
 from components.runtimes import onnxruntime, openvino
-from components.runtimes.execution import Images, compare_calls
+from components.runtimes.execution import Inputs, compare_calls
 from components.tasks.protocol import Task
 
 Engine = Literal["onnxruntime", "openvino"]
 
 FASTER = 1.05  # as for int8 against float32: graphs timed against themselves differed by up to 4 %
 AGREEMENT = 0.995  # share of equal predictions below which two engines do not execute the same network
-COMPARED = 1_000  # validation images at most on which they are compared
-FEW = 8  # images at a time, between one and a batch
+COMPARED = 1_000  # validation inputs at most on which they are compared
+FEW = 8  # inputs at a time, between one and a batch
 
 
 class RuntimeChoice(Card):
@@ -33,7 +33,7 @@ class RuntimeChoice(Card):
     batch_runtime: Engine | None = None
     batch_from: int = 1
     reason: str
-    speedups: dict[str, float] = Field(default={})  # images at a time → how many times as fast OpenVINO is
+    speedups: dict[str, float] = Field(default={})  # inputs at a time → how many times as fast OpenVINO is
     agreement: float | None = None  # share of equal predictions of the two
     largest: float | None = None  # difference of a probability
 
@@ -43,8 +43,8 @@ class RuntimeChoice(Card):
         return card.model_copy(update=self.model_dump(include=names))
 
 
-def choose_runtime(task: Task, graph: Path, images: Images, *, batch: int, threads: int) -> RuntimeChoice:
-    """Time both engines on `graph` at one image, a few and `batch`, and compare their answers for `images`."""
+def choose_runtime(task: Task, graph: Path, inputs: Inputs, *, batch: int, threads: int) -> RuntimeChoice:
+    """Time both engines on `graph` at one input, a few and `batch`, and compare their answers for `inputs`."""
     missing = openvino.RUNTIME.missing
     if missing:
         return RuntimeChoice(runtime="onnxruntime", reason="onnxruntime: openvino is not installed")
@@ -52,7 +52,7 @@ def choose_runtime(task: Task, graph: Path, images: Images, *, batch: int, threa
         "onnxruntime": onnxruntime.RUNTIME.open(graph, threads),
         "openvino": openvino.RUNTIME.open(graph, threads),
     }
-    shown = images[:COMPARED]
+    shown = inputs[:COMPARED]
     gap = difference(task, engines["onnxruntime"], engines["openvino"], shown)
     sizes = sorted({1, min(FEW, batch), batch})
     speedups: dict[int, float] = {}
@@ -65,11 +65,11 @@ def choose_runtime(task: Task, graph: Path, images: Images, *, batch: int, threa
 
 
 def decide(speedups: dict[int, float], agreement: float) -> RuntimeChoice:
-    """The choice by `speedups`, OpenVINO's over ONNX Runtime's by images at a time, and by how far the two agree."""
+    """The choice by `speedups`, OpenVINO's over ONNX Runtime's by inputs at a time, and by how far the two agree."""
     said = ", ".join(f"{speedup:.2f}× at {size}" for size, speedup in sorted(speedups.items()))
     measured = {str(size): speedup for size, speedup in sorted(speedups.items())}
     if agreement < AGREEMENT:
-        why = f"onnxruntime: openvino answers {1 - agreement:.2%} of the images otherwise"
+        why = f"onnxruntime: openvino answers {1 - agreement:.2%} of the inputs otherwise"
         return RuntimeChoice(runtime="onnxruntime", reason=why, speedups=measured)
     faster: list[int] = []
     for size in sorted(speedups, reverse=True):
@@ -82,7 +82,7 @@ def decide(speedups: dict[int, float], agreement: float) -> RuntimeChoice:
     start = min(faster)
     if start == min(speedups):
         return RuntimeChoice(runtime="openvino", reason=f"openvino: {said} of onnxruntime's speed", speedups=measured)
-    why = f"openvino from {start} images at a time on, onnxruntime below: {said} of onnxruntime's speed"
+    why = f"openvino from {start} inputs at a time on, onnxruntime below: {said} of onnxruntime's speed"
     return RuntimeChoice(
         runtime="onnxruntime", batch_runtime="openvino", batch_from=start, reason=why, speedups=measured
     )

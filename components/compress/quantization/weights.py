@@ -18,7 +18,7 @@ from components.compress.quantization.rewriting.correction import corrected
 from components.compress.quantization.rewriting.graphs import ARITHMETIC, Weights, weights
 from components.compress.quantization.rewriting.rounding import rounded
 from components.export.errors import CompressionError
-from components.runtimes.execution import Images
+from components.runtimes.execution import Inputs
 
 Storage = Literal["int8-weights", "int4-weights", "float16", "bfloat16"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
@@ -28,10 +28,10 @@ _HALVES = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloa
 _INT4_OPSET = 21  # the first whose DequantizeLinear takes four bits
 
 
-def stored(model: onnx.ModelProto, storage: Storage, images: Images) -> tuple[onnx.ModelProto, int]:
+def stored(model: onnx.ModelProto, storage: Storage, inputs: Inputs) -> tuple[onnx.ModelProto, int]:
     """The float graph with its weights stored so, and how many convolutions and matrix products that are.
 
-    Rounding to integers is made up for in the biases, with means over `images` (N, H, W, C).
+    Rounding to integers is made up for in the biases, with means over `inputs`.
     Raises CompressionError where there are no weights to store.
     """
     layers = list({layer.name: layer for layer in weights(model.graph)}.values())  # shared ones once
@@ -40,7 +40,7 @@ def stored(model: onnx.ModelProto, storage: Storage, images: Images) -> tuple[on
     result = onnx.ModelProto()
     if storage in _BITS:
         values = {each.name: rounded(each.values, each.axis, _BITS[storage], search=True) for each in layers}
-        result.CopyFrom(corrected(model, {name: value.values for name, value in values.items()}, images))
+        result.CopyFrom(corrected(model, {name: value.values for name, value in values.items()}, inputs))
         for layer in layers:
             value = values[layer.name]
             integers = value.integers.astype(ml_dtypes.int4 if storage == "int4-weights" else np.int8)

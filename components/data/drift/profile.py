@@ -42,7 +42,7 @@ def profile(dataset: Dataset, *, sample: int, seed: int = 0, embed: Embed | None
     """
     trained = load_split(dataset, TRAINED, limit=sample, seed=seed)
     card = dataset.card
-    stated = inputs.of(card).summary(trained.images, card.input)
+    stated = inputs.of(card).summary(trained.inputs, card.input)
     told = targets.of(dataset).summary(trained.targets, card)
     table = describe(trained, {**stated, **told}, _groups(dataset, trained.ids))
     if embed is None:
@@ -65,7 +65,7 @@ def describe(
 
 def seen(data: Arrays, embed: Embed) -> pd.DataFrame:
     """A row per sample: what the model sees in it, in at most `EMBEDDING_COLUMNS` columns."""
-    parts = [np.asarray(embed(data.images[at : at + _BATCH]), np.float64) for at in range(0, len(data), _BATCH)]
+    parts = [np.asarray(embed(data.inputs[at : at + _BATCH]), np.float64) for at in range(0, len(data), _BATCH)]
     values = np.concatenate(parts)
     if values.ndim != 2 or len(values) != len(data):
         raise DataError(f"embed: expected ({len(data)}, D) values, received {values.shape}")

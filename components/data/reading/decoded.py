@@ -1,6 +1,6 @@
 """A split of a `Dataset` → memory maps: decoded once on a machine, and its pages shared by all that read it.
 
-`CACHE/DATA/SPLIT/` holds `images.npy`, `targets.npy`, `ids.npy` and `decoded.json`, which says what they must be; DATA
+`CACHE/DATA/SPLIT/` holds `inputs.npy`, `targets.npy`, `ids.npy` and `decoded.json`, which says what they must be; DATA
 stands for the data's digest, its shards and the code that decodes them. A folder appears whole or not at all; whoever
 comes first decodes under a file lock, and the others wait. Left to others: which samples are read when
 (`components.training`).
@@ -35,7 +35,7 @@ from components.targets import registry as targets
 KEPT = 3  # data sets, those used last: the one in use and two to go back to; an older one is soon decoded again
 DECODE_BYTES = 32 * 2**20  # decoded at a time: enough for the threads that decode, and little beside any network
 FULL = {errno.ENOSPC, errno.EDQUOT}
-ARRAYS = ("images", "targets", "ids")
+ARRAYS = ("inputs", "targets", "ids")
 
 
 class FileRecord(Card):
@@ -74,12 +74,12 @@ def map_split(
             _decode(dataset, split, folder)
         _used(folder.parent)
         forget(cache, KEPT)
-        images, targets, ids = (np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in ARRAYS)
-    return Arrays(ids=ids, images=images, targets=targets, groups={})
+        given, answers, ids = (np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in ARRAYS)
+    return Arrays(ids=ids, inputs=given, targets=answers, groups={})
 
 
 def place(dataset: Dataset, cache: Path) -> Path:
-    """The data set's folder in the cache, which goes when it is forgotten; also for what its images are turned into."""
+    """The data set's folder in the cache, which goes when it is forgotten; also for what its inputs are turned into."""
     data = digest_values(
         {
             "data": dataset.digest,
@@ -123,7 +123,7 @@ def _decode(dataset: Dataset, split: Split, folder: Path) -> None:
     if shutil.disk_usage(folder.parent).free < needed:
         raise _no_room(split, folder, needed)
     shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
-        "images": (layout.image_type, (layout.samples, *layout.image)),
+        "inputs": (layout.input_type, (layout.samples, *layout.input)),
         "targets": (layout.target_type, (layout.samples, *layout.target)),
         "ids": (ids, (layout.samples,)),
     }

@@ -23,7 +23,7 @@ class Arrays:
     """N samples in their stored order."""
 
     ids: npt.NDArray[np.str_]
-    images: npt.NDArray[Any]  # as their kind has them: uint8 (N, H, W, C) pictures, int32 (N, L) texts
+    inputs: npt.NDArray[Any]  # as their kind has them: uint8 (N, H, W, C) pictures, int32 (N, L) texts
     targets: npt.NDArray[Any]  # as their kind has them: int64 (N,) classes, uint8 (N, H, W) masks, float32 (N, K)
     groups: dict[str, npt.NDArray[np.str_]]
 
@@ -36,15 +36,15 @@ class Layout:
     """How large a split is once it is decoded; found without reading a row."""
 
     samples: int
-    image: tuple[int, ...]  # as its kind has it: (H, W, C) of a picture
-    image_type: np.dtype[Any]
+    input: tuple[int, ...]  # as its kind has it: (H, W, C) of a picture, (L,) of a text
+    input_type: np.dtype[Any]
     target: tuple[int, ...]  # likewise
     target_type: np.dtype[Any]
 
     @property
     def bytes_per_sample(self) -> int:
         """Of input and target, decoded."""
-        return int(np.prod(self.image) * self.image_type.itemsize + np.prod(self.target) * self.target_type.itemsize)
+        return int(np.prod(self.input) * self.input_type.itemsize + np.prod(self.target) * self.target_type.itemsize)
 
     @property
     def bytes(self) -> int:
@@ -60,8 +60,8 @@ def layout_of(dataset: Dataset, split: Split) -> Layout:
     target = targets.of(dataset).layout(dataset.card)
     return Layout(
         samples=sum(pq.read_metadata(shard).num_rows for shard in shards),
-        image=spec.shape,
-        image_type=np.dtype(spec.type),
+        input=spec.shape,
+        input_type=np.dtype(spec.type),
         target=target.shape,
         target_type=target.type,
     )
@@ -76,7 +76,7 @@ def load_split(dataset: Dataset, split: Split, limit: int | None = None, seed: i
     wanted = np.arange(layout.samples)
     if limit is not None and limit < layout.samples:
         wanted = np.sort(np.random.default_rng(seed).choice(layout.samples, size=limit, replace=False))
-    given = np.empty((len(wanted), *layout.image), dtype=layout.image_type)
+    given = np.empty((len(wanted), *layout.input), dtype=layout.input_type)
     answers = np.empty((len(wanted), *layout.target), dtype=layout.target_type)
     texts: dict[str, list[str]] = {name: [] for name in ("id", *card.groups)}
     at = seen = 0
@@ -88,7 +88,7 @@ def load_split(dataset: Dataset, split: Split, limit: int | None = None, seed: i
         part = decode_rows(table if len(inside) == len(table) else table.take(pa.array(inside)), card)
         rows = slice(at, at + len(part))
         at = rows.stop
-        given[rows], answers[rows] = part.images, part.targets
+        given[rows], answers[rows] = part.inputs, part.targets
         for name in texts:
             texts[name] += (part.ids if name == "id" else part.groups[name]).tolist()
     ids = np.array(texts.pop("id"), dtype=np.str_)
@@ -101,7 +101,7 @@ def decode_rows(table: pa.Table, card: DatasetCard) -> Arrays:
     groups = [name for name in card.groups if name in table.column_names]
     return Arrays(
         ids=ids,
-        images=_inputs(table.column(card.input.kind), ids, card),
+        inputs=_inputs(table.column(card.input.kind), ids, card),
         targets=_targets(table.column("target"), ids, card),
         groups={name: np.array(table.column(name).to_pylist(), dtype=np.str_) for name in groups},
     )

@@ -32,7 +32,7 @@ class Pace(Card):
     p90_ms: float
     p99_ms: float
     images_per_second: float
-    millijoules: float | None = None  # an image
+    millijoules: float | None = None  # per input
 
 
 class Bench(Card):
@@ -72,7 +72,7 @@ def measure(
 ) -> Bench:
     """Let every engine of `files` (runtime → file) answer for random inputs of `shape`, the same ones in turn.
 
-    An engine that answers for one image at a time is timed at a batch as its caller would call it, in a loop.
+    An engine that answers for one input at a time is timed at a batch as its caller would call it, in a loop.
     """
     pace: list[Pace] = []
     for count in threads:
@@ -98,28 +98,28 @@ def measure(
 
 
 def _pace(
-    opened: Mapping[str, Answerer], images: np.ndarray, threads: int, rounds: int, meter: Meter | None
+    opened: Mapping[str, Answerer], inputs: np.ndarray, threads: int, rounds: int, meter: Meter | None
 ) -> list[Pace]:
     calls = {name: _Calls() for name in opened}
     for answer in opened.values():
         for _ in range(WARM_UP):
-            answer(images)
+            answer(inputs)
     for number in range(rounds):
         # Every other round goes the other way about: none is always the one that finds the caches cold.
         for name in list(opened) if number % 2 == 0 else list(reversed(list(opened))):
-            _round(opened[name], images, calls[name], meter)
+            _round(opened[name], inputs, calls[name], meter)
     return [
-        _figures(name, threads, len(images), done, metered=meter is not None) for name, done in calls.items()
+        _figures(name, threads, len(inputs), done, metered=meter is not None) for name, done in calls.items()
     ]  # fmt: skip
 
 
-def _round(answer: Answerer, images: np.ndarray, done: _Calls, meter: Meter | None) -> None:
+def _round(answer: Answerer, inputs: np.ndarray, done: _Calls, meter: Meter | None) -> None:
     before = meter.read() if meter else ()
     now = time.perf_counter()
     end = now + STRETCH
     while now < end:
         began = now
-        answer(images)
+        answer(inputs)
         now = time.perf_counter()
         done.seconds.append(now - began)
     if meter:
@@ -128,7 +128,7 @@ def _round(answer: Answerer, images: np.ndarray, done: _Calls, meter: Meter | No
 
 def _figures(name: str, threads: int, batch: int, done: _Calls, *, metered: bool) -> Pace:
     p50, p90, p99 = (float(value) * 1000.0 for value in np.quantile(done.seconds, (0.5, 0.9, 0.99)))
-    images = batch * len(done.seconds)
+    inputs = batch * len(done.seconds)
     return Pace(
         runtime=name,
         threads=threads,
@@ -137,6 +137,6 @@ def _figures(name: str, threads: int, batch: int, done: _Calls, *, metered: bool
         p50_ms=p50,
         p90_ms=p90,
         p99_ms=p99,
-        images_per_second=images / sum(done.seconds),
-        millijoules=done.joules / images * 1000.0 if metered else None,
+        images_per_second=inputs / sum(done.seconds),
+        millijoules=done.joules / inputs * 1000.0 if metered else None,
     )

@@ -53,7 +53,7 @@ class Steps:
         network = network_of(task, job.network, data.card).train()
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         blocks = blocks_of(network) if config.transfer != TransferConfig() else []
-        sample = channels_last(self.split.batch(np.zeros(1, dtype=np.int64)).images)
+        sample = channels_last(self.split.batch(np.zeros(1, dtype=np.int64)).inputs)
         self.strategy = strategy_of(network, sample, config, Workers(device=device), precision)
         torch.manual_seed(mix("training", job.seed, 0))
         self.optimizer = build_optimizer(self.strategy.parameters(), blocks, config)
@@ -72,8 +72,8 @@ class Steps:
         """
         batch = self.split.batch(positions)
         self.generator.manual_seed(mix("augment", self.job.seed, epoch, number, 0))
-        images, targets = augment(batch.images, batch.targets, self.job.augment, self.generator, self.move)
-        shown = Batch(channels_last(images), targets)
+        inputs, targets = augment(batch.inputs, batch.targets, self.job.augment, self.generator, self.move)
+        shown = Batch(channels_last(inputs), targets)
         losses = self.strategy.backward(shown, self.objective, len(positions))
         if self.config.gradient_clip is not None:
             self.strategy.clip(self.config.gradient_clip)

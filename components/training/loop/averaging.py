@@ -42,9 +42,9 @@ def refit_statistics(strategy: Strategy, train: Split, batch_size: int) -> None:
     """
     mine = np.arange(strategy.part, len(train), strategy.parts)
 
-    def images() -> Iterator[object]:
+    def inputs() -> Iterator[object]:
         for positions in np.array_split(mine, -(-len(mine) // batch_size)):
-            yield channels_last(train.batch(positions).images)
+            yield channels_last(train.batch(positions).inputs)
 
-    update_bn(images(), strategy.network)
+    update_bn(inputs(), strategy.network)
     strategy.average_buffers()

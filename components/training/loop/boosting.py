@@ -71,7 +71,7 @@ def mistakes_of(network: nn.Module, task: Task, samples: Samples, workers: Worke
     with torch.inference_mode():
         for start in range(0, len(mine), BATCH):
             batch = split.batch(mine[start : start + BATCH])
-            answer = arrays_of(task.answer(network(batch.images)))
+            answer = arrays_of(task.answer(network(batch.inputs)))
             found[start : start + BATCH] = cast(Mistaken, task).mistakes(answer, batch.targets.cpu().numpy())
     everything = np.zeros(len(split), dtype=np.bool_)
     for rank, theirs in enumerate(workers.gather(found)):

@@ -188,8 +188,8 @@ def _train_epoch(
             batch = around.answers.batch(part)
         else:
             generator.manual_seed(mix("augment", job.seed, epoch, step, strategy.part))
-            batch = Batch(*augment(part.batch.images, part.batch.targets, job.augment, generator, around.move))
-        batch = replace(batch, images=channels_last(batch.images), weights=part.batch.weights)
+            batch = Batch(*augment(part.batch.inputs, part.batch.targets, job.augment, generator, around.move))
+        batch = replace(batch, inputs=channels_last(batch.inputs), weights=part.batch.weights)
         losses.add(step, strategy.backward(batch, objective, part.whole), len(part.positions))
         if config.gradient_clip is not None:
             strategy.clip(config.gradient_clip)

@@ -40,7 +40,7 @@ def fresh(around: Surroundings, *, resuming: bool) -> State:
     if loaded is not None and workers.first and not resuming:
         around.on_event(Event(job.name, "note", epochs=job.epochs, message=f"pretrained: {loaded}"))
     blocks = blocks_of(network) if job.training.transfer != TransferConfig() else []
-    sample = channels_last(around.validation.batch(np.zeros(1, dtype=np.int64)).images)
+    sample = channels_last(around.validation.batch(np.zeros(1, dtype=np.int64)).inputs)
     if around.copying is not None:
         around.copying.attach(network, sample)
     precision = functools.partial(autocast, job.training, workers.device)

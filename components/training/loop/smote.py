@@ -136,7 +136,7 @@ def _embed(
     pieces = []
     with torch.inference_mode():
         for start in range(0, len(positions), batch_size):
-            images = read(positions[start : start + batch_size]).images
-            pieces.append(cast(Network, network).embed(channels_last(images)).cpu().numpy())
+            inputs = read(positions[start : start + batch_size]).inputs
+            pieces.append(cast(Network, network).embed(channels_last(inputs)).cpu().numpy())
     network.train(was_training)
     return np.concatenate(pieces)

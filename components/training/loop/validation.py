@@ -36,7 +36,7 @@ def validate(
     # As many rounds for everybody: a strategy's workers answer together.
     for asked in np.array_split(mine, -(-len(split) // (parts * batch_size))):
         batch = split.batch(asked if len(asked) else np.zeros(1, dtype=np.int64))
-        outputs = strategy.outputs(channels_last(batch.images))
+        outputs = strategy.outputs(channels_last(batch.inputs))
         if outputs is None or not len(asked):
             continue
         with torch.inference_mode():

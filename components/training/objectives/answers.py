@@ -2,7 +2,7 @@
 
 Where augmentation shows an image in a finite number of views (windows and their mirror images), epoch e shows each in
 the view number e modulo `columns` of an order of its own, so that every view comes as often as any other. All images in
-their view of that number are a column: the first epoch that needs one has the teacher answer for it, the same images
+their view of that number are a column: the first epoch that needs one has the teacher answer for it, the same inputs
 together each time, so that an answer has the same bits whoever asked, when, and with how many workers.
 """
 
@@ -34,7 +34,7 @@ from components.training.processes.workers import Workers
 from components.training.reading.samples import Part, Reading, Split
 from components.training.reading.sampling import mix
 
-BLOCK = 512  # images that the teacher is shown together
+BLOCK = 512  # inputs that the teacher is shown together
 LARGEST = 2**30  # bytes of a column: what a worker has in memory while it asks the teacher
 KEPT = 3  # teachers whose answers stay, those used last
 FILE, CARD = "answers.npy", "column.json"
@@ -51,7 +51,7 @@ class Answers:
     """The answers that one training reads. Everybody calls everything alike.
 
     `data` is the data set's digest. `place` keeps the answers of several teachers, a folder each, for all students that
-    read the same images. `move` has targets follow these.
+    read the same inputs. `move` has targets follow these.
     """
 
     def __init__(
@@ -84,9 +84,9 @@ class Answers:
             raise RuntimeError("expected an epoch to have begun")
         seen, positions = self._views[1], torch.from_numpy(part.positions)
         own = Views(seen.corners[:, positions], seen.flipped[positions])
-        images, targets = shown(part.batch.images, part.batch.targets, own, self.job.augment, self.move)
-        answers = torch.from_numpy(self._answers[part.positions]).to(images.device, non_blocking=True)
-        return Batch(images, targets, answers)
+        inputs, targets = shown(part.batch.inputs, part.batch.targets, own, self.job.augment, self.move)
+        answers = torch.from_numpy(self._answers[part.positions]).to(inputs.device, non_blocking=True)
+        return Batch(inputs, targets, answers)
 
     def says(self, epochs: int) -> str:
         """What storing was worth, once `epochs` are done."""
@@ -94,7 +94,7 @@ class Answers:
         each = [Column.read(folder / CARD).seconds for folder in stored]
         done, mean = min(self.columns, epochs), sum(each) / max(len(each), 1)
         return (
-            f"the teacher's answers for {len(self.train):,} images in {done} of {self.job.augment.views} views were "
+            f"the teacher's answers for {len(self.train):,} inputs in {done} of {self.job.augment.views} views were "
             f"computed once ({mean:.1f} s a view; {self.asked:.1f} s of this run) and read in {epochs} epochs: "
             f"{mean * epochs - self.asked:.1f} s less than asking it in each"
         )
@@ -120,7 +120,7 @@ class Answers:
         return answers if found is None else found
 
     def _ask(self, column: int) -> npt.NDArray[np.float32]:
-        """`(samples, …)`: every worker answers for every n-th block of images, and all get all of them."""
+        """`(samples, …)`: every worker answers for every n-th block of inputs, and all get all of them."""
         seen = views(len(self.train), self.job.augment, column)
         mine: dict[int, npt.NDArray[Any]] = {}
         starts = range(0, len(self.train), BLOCK)
@@ -128,8 +128,8 @@ class Answers:
             at = slice(start, min(start + BLOCK, len(self.train)))
             batch = self.train.batch(np.arange(at.start, at.stop))
             own = Views(seen.corners[:, at], seen.flipped[at])
-            images, _ = shown(batch.images, batch.targets, own, self.job.augment)
-            mine[start] = self.teacher(channels_last(images)).cpu().numpy()
+            inputs, _ = shown(batch.inputs, batch.targets, own, self.job.augment)
+            mine[start] = self.teacher(channels_last(inputs)).cpu().numpy()
         everywhere = {start: answers for theirs in self.workers.gather(mine) for start, answers in theirs.items()}
         return np.concatenate([everywhere[start] for start in starts])
 
@@ -165,7 +165,7 @@ def why_not(job: Job, train: Reading, classes: int) -> str | None:
         return f"{job.epochs} epochs show no view twice ({columns(job)} of each image; student.views makes them fewer)"
     size = len(train) * classes * int(np.prod(train.targets.shape[1:])) * np.dtype(np.float32).itemsize
     if size > LARGEST:
-        return f"its answers for one view of all images would take {size / 2**30:,.1f} GB"
+        return f"its answers for one view of all inputs would take {size / 2**30:,.1f} GB"
     return None
 
 

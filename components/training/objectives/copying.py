@@ -34,7 +34,7 @@ class Copying:
         self._kinds: nn.ModuleDict = nn.ModuleDict()
 
     def attach(self, network: nn.Module, sample: Tensor) -> None:
-        """Watch the student, and give it its projections; `sample` is one image `(1, C, H, W)` on its device."""
+        """Watch the student, and give it its projections; `sample` is one input `(1, …)` on its device."""
         self.detach(network)
         watch = Watch(network)
         was = network.training
@@ -54,7 +54,7 @@ class Copying:
             delattr(network, PROJECTIONS)
 
     def losses(self, teacher: Seen) -> dict[str, Tensor]:
-        """Each kind's loss by its name, for the images that the student has seen last."""
+        """Each kind's loss by its name, for the inputs that the student has seen last."""
         if self._watch is None:
             raise RuntimeError("expected a student to be attached")
         own = self._watch.take()

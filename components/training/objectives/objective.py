@@ -62,7 +62,7 @@ class Labelled:
         chosen = weights > 0
         if not chosen.any():
             chosen = torch.ones_like(chosen)  # whatever they come to, it counts for nothing
-        shown = replace(batch, images=batch.images[chosen], targets=batch.targets[chosen], answers=None, weights=None)
+        shown = replace(batch, inputs=batch.inputs[chosen], targets=batch.targets[chosen], answers=None, weights=None)
         parts = self.objective(outputs[chosen], shown)
         return {name: value * weights.mean() for name, value in parts.items()}
 
@@ -71,7 +71,7 @@ class Labelled:
 class Distilled:
     """`(1 - weight)` · objective + `weight` · distance from a teacher (Hinton et al. 2015).
 
-    The teacher sees the very images that the student sees, augmented alike (Beyer et al. 2022); where the batch has its
+    The teacher sees the very inputs that the student sees, augmented alike (Beyer et al. 2022); where the batch has its
     answers, it is not asked.
     """
 
@@ -85,10 +85,10 @@ class Distilled:
     def __call__(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         further: dict[str, Tensor] = {}
         if self.copying is not None:
-            answer, seen = self.copying.teacher.look(batch.images)
+            answer, seen = self.copying.teacher.look(batch.inputs)
             further = self.copying.losses(seen)
         else:
-            answer = self.teacher(batch.images) if batch.answers is None else batch.answers
+            answer = self.teacher(batch.inputs) if batch.answers is None else batch.answers
         distance = self.task.distillation_loss(outputs, answer, self.temperature)
         parts = self.objective(outputs, batch)
         loss = (1.0 - self.weight) * parts["loss"] + self.weight * distance

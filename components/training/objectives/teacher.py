@@ -34,19 +34,19 @@ class Teacher:
         network = load_network(self.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cast(nn.Module, network.eval().requires_grad_(False))
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor) -> Tensor:
         """`(N, C, H, W)` → raw outputs, float32, of which nothing is remembered for a backward pass."""
         with torch.inference_mode(), self.precision():
-            answer = self.network(images).float()
+            answer = self.network(inputs).float()
         # A tensor made in inference mode cannot be kept for the student's backward pass; a copy of it can.
         return cast(Tensor, answer.clone())
 
-    def look(self, images: Tensor) -> tuple[Tensor, Seen]:
+    def look(self, inputs: Tensor) -> tuple[Tensor, Seen]:
         """The same outputs, and what passes through the network on the way."""
         if self._watch is None:
             network = self.network
             self._watch = WatchOfAll(network) if isinstance(network, Ensemble) else Watch(network)
-        answer = self(images)
+        answer = self(inputs)
         seen = self._watch.take()
         return answer, Seen(seen.features.clone(), seen.embedding.clone())
 

@@ -18,7 +18,7 @@ from components.models.ensemble import Ensemble
 
 @dataclass(frozen=True)
 class Seen:
-    """Of N images, float32."""
+    """Of N inputs, float32."""
 
     features: Tensor  # (N, D, h, w); of a U-Net the deepest
     embedding: Tensor  # (N, E)

@@ -14,7 +14,7 @@ def strategy_of(
 ) -> Strategy:
     """The network laid over the workers as `training.strategy` says; alone, a worker holds it all.
 
-    `sample` is one image `(1, C, H, W)` on the worker's device, by which a pipeline's stages are weighed. Raises
+    `sample` is one input `(1, …)` on the worker's device, by which a pipeline's stages are weighed. Raises
     ConfigurationError for a network that has no order of layers to be cut at.
     """
     if config.strategy == "sharded":

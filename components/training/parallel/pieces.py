@@ -12,13 +12,13 @@ from components.tasks.protocol import Batch
 
 def micro_batches(batch: Batch, count: int) -> list[Batch]:
     """At most `count` pieces that differ by at most one sample; one piece is the batch itself, not a copy."""
-    count = min(count, len(batch.images))
+    count = min(count, len(batch.inputs))
     if count == 1:
         return [batch]
-    images, targets = batch.images.tensor_split(count), batch.targets.tensor_split(count)
+    inputs, targets = batch.inputs.tensor_split(count), batch.targets.tensor_split(count)
     answers = [None] * count if batch.answers is None else batch.answers.tensor_split(count)
     weights = [None] * count if batch.weights is None else batch.weights.tensor_split(count)
-    return [Batch(*piece) for piece in zip(images, targets, answers, weights, strict=True)]
+    return [Batch(*piece) for piece in zip(inputs, targets, answers, weights, strict=True)]
 
 
 def equal_count(samples: int, most: int) -> int:

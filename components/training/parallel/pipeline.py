@@ -111,30 +111,30 @@ class Pipeline:
         """Nothing: the order of additions never changes."""
 
     def backward(self, batch: Batch, objective: Objective, whole: int) -> dict[str, Tensor]:
-        pieces = micro_batches(batch, equal_count(len(batch.images), self.accumulate))
+        pieces = micro_batches(batch, equal_count(len(batch.inputs), self.accumulate))
         self._step = _Step(objective, whole, {piece.targets.data_ptr(): piece for piece in pieces})
-        schedule = self._schedule(pieces[0].images, len(pieces), training=True)
-        inputs: dict[str, Any] = {"arg_mbs": [(piece.images,) for piece in pieces]} if self.stage == 0 else {}
+        schedule = self._schedule(pieces[0].inputs, len(pieces), training=True)
+        given: dict[str, Any] = {"arg_mbs": [(piece.inputs,) for piece in pieces]} if self.stage == 0 else {}
         if self.last:
-            inputs |= {"target_mbs": [piece.targets for piece in pieces], "losses": []}
+            given |= {"target_mbs": [piece.targets for piece in pieces], "losses": []}
         with self.precision():
-            schedule.step(**inputs, return_outputs=False)
+            schedule.step(**given, return_outputs=False)
         self._average_gradients()
         # The shapes of a new schedule are found by one more micro-batch, whose loss is counted first.
         losses = self._step.losses[-len(pieces) :]
-        return mean_of(losses, [len(piece.images) for piece in pieces]) if self.last else {}
+        return mean_of(losses, [len(piece.inputs) for piece in pieces]) if self.last else {}
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         step = self._step
-        piece = step.pieces[targets.data_ptr()]  # an objective may want the images too
+        piece = step.pieces[targets.data_ptr()]  # an objective may want the inputs too
         with torch.autocast(self.workers.device.type, enabled=False):
             found = step.objective(outputs.float(), piece)
         step.losses.append(found)
-        return found["loss"] * (len(piece.images) * self.parts / step.whole)
+        return found["loss"] * (len(piece.inputs) * self.parts / step.whole)
 
-    def _schedule(self, images: Tensor, count: int, *, training: bool) -> ScheduleGPipe:
+    def _schedule(self, inputs: Tensor, count: int, *, training: bool) -> ScheduleGPipe:
         """Buffers are of one shape: one schedule for each that occurs."""
-        key = (tuple(images.shape), count, training)
+        key = (tuple(inputs.shape), count, training)
         if key not in self.schedules:
             stage = PipelineStage(self.network, self.stage, self.stages, self.workers.device, group=self.pipe)
             self.schedules[key] = ScheduleGPipe(
@@ -169,11 +169,11 @@ class Pipeline:
                 [b for b in self.network.buffers() if b.is_floating_point()], group=self.peers, count=self.parts
             )
 
-    def outputs(self, images: Tensor) -> Tensor | None:
-        schedule = self._schedule(images, 1, training=False)
-        inputs: dict[str, Any] = {"arg_mbs": [(images,)]} if self.stage == 0 else {}
+    def outputs(self, inputs: Tensor) -> Tensor | None:
+        schedule = self._schedule(inputs, 1, training=False)
+        given: dict[str, Any] = {"arg_mbs": [(inputs,)]} if self.stage == 0 else {}
         with torch.no_grad(), self.precision():
-            found = schedule.eval(**inputs)
+            found = schedule.eval(**given)
         return found.float() if self.last else None
 
     def evenness(self) -> dict[str, float]:
@@ -207,7 +207,7 @@ def _group(ranks: range) -> dist.ProcessGroup:
 
 
 def operations(layers: Layers, sample: Tensor) -> list[int]:
-    """Multiply-adds of each layer for one image; at least 1, so that a layer without any still has its place."""
+    """Multiply-adds of each layer for one input; at least 1, so that a layer without any still has its place."""
     training = [(module, module.training) for _, module in layers]
     costs, x = [], sample
     with contextlib.ExitStack() as stack:

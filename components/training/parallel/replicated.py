@@ -50,13 +50,13 @@ class Replicated:
             with self._held_back(last=index + 1 == len(pieces)):
                 began = time.perf_counter()
                 with self.precision():
-                    outputs = self.wrapped(piece.images)
+                    outputs = self.wrapped(piece.inputs)
                 found = objective(outputs.float(), piece)
                 self.forward_seconds += time.perf_counter() - began
                 # Workers' gradients are averaged: a piece that is larger than its fellows must count for more.
-                (found["loss"] * (len(piece.images) * self.parts / whole)).backward()  # type: ignore[no-untyped-call]
+                (found["loss"] * (len(piece.inputs) * self.parts / whole)).backward()  # type: ignore[no-untyped-call]
             losses.append(found)
-        return mean_of(losses, [len(piece.images) for piece in pieces])
+        return mean_of(losses, [len(piece.inputs) for piece in pieces])
 
     def _held_back(self, *, last: bool) -> nullcontext[None]:
         """Gradients are sent with the last piece only."""
@@ -70,9 +70,9 @@ class Replicated:
     def average_buffers(self) -> None:
         self.workers.average([b for b in self.network.buffers() if b.is_floating_point()])
 
-    def outputs(self, images: Tensor) -> Tensor:
+    def outputs(self, inputs: Tensor) -> Tensor:
         with torch.inference_mode(), self.precision():
-            return self.network(images).float()  # type: ignore[no-any-return]
+            return self.network(inputs).float()  # type: ignore[no-any-return]
 
     def evenness(self) -> dict[str, float]:
         """`worker_imbalance`: the slowest worker's forward passes in units of the mean of all.

@@ -54,12 +54,12 @@ class Sharded:
         for index, piece in enumerate(pieces):
             self.sharded.set_requires_gradient_sync(index + 1 == len(pieces))
             with self.precision():
-                outputs = self.network(piece.images)
+                outputs = self.network(piece.inputs)
             found = objective(outputs.float(), piece)
             # Gradients are averaged: a piece that is larger than its fellows must count for more.
-            (found["loss"] * (len(piece.images) * self.parts / whole)).backward()  # type: ignore[no-untyped-call]
+            (found["loss"] * (len(piece.inputs) * self.parts / whole)).backward()  # type: ignore[no-untyped-call]
             losses.append(found)
-        return mean_of(losses, [len(piece.images) for piece in pieces])
+        return mean_of(losses, [len(piece.inputs) for piece in pieces])
 
     def clip(self, norm: float) -> None:
         parameters = [p for p in self.network.parameters() if p.requires_grad]
@@ -71,10 +71,10 @@ class Sharded:
     def average_buffers(self) -> None:
         self.workers.average([b for b in self.network.buffers() if b.is_floating_point()])
 
-    def outputs(self, images: Tensor) -> Tensor:
+    def outputs(self, inputs: Tensor) -> Tensor:
         # Not in inference mode: tensors that are gathered in it could not be trained afterwards.
         with torch.no_grad(), self.precision():
-            return self.network(images).float()  # type: ignore[no-any-return]
+            return self.network(inputs).float()  # type: ignore[no-any-return]
 
     def evenness(self) -> dict[str, float]:
         return {}

@@ -50,8 +50,8 @@ class Strategy(Protocol):
         """Make the copies' floating-point buffers (normalisation's running statistics) the mean of all."""
         ...
 
-    def outputs(self, images: Tensor) -> Tensor | None:
-        """Raw outputs in evaluation mode for this worker's part of the images; None where it does not see them."""
+    def outputs(self, inputs: Tensor) -> Tensor | None:
+        """Raw outputs in evaluation mode for this worker's part of the inputs; None where it does not see them."""
         ...
 
     def evenness(self) -> dict[str, float]:

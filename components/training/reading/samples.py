@@ -29,7 +29,7 @@ class Samples(Protocol):
         ...
 
     @property
-    def images(self) -> npt.NDArray[Any]:
+    def inputs(self) -> npt.NDArray[Any]:
         """As the kind of input has them: uint8 `(N, H, W, C)` pictures, int32 `(N, L)` texts"""
         ...
 
@@ -94,10 +94,10 @@ class Split:
         weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
         """Of the samples at `rows` in the stored order, or of all; each with its weight, where they have some."""
-        self.rows = np.arange(len(samples.images)) if rows is None else rows
+        self.rows = np.arange(len(samples.inputs)) if rows is None else rows
         self.ids = samples.ids if rows is None else samples.ids[rows]
         self.targets = samples.targets if rows is None else samples.targets[rows]
-        self.images = samples.images
+        self.inputs = samples.inputs
         self.weights = None if weights is None else weights[self.rows].astype(np.float32)
         self.device = device
 
@@ -106,7 +106,7 @@ class Split:
 
     def batch(self, positions: Positions) -> Batch:
         """What the network takes, and targets as `Batch` has them, on the device."""
-        batch = batch_of(self.images[self.rows[positions]], self.targets[positions], self.device)
+        batch = batch_of(self.inputs[self.rows[positions]], self.targets[positions], self.device)
         if self.weights is None:
             return batch
         return replace(batch, weights=torch.from_numpy(self.weights[positions]).to(self.device))
@@ -120,9 +120,9 @@ class Split:
         return [str(name) for name in self.ids[positions]]
 
 
-def batch_of(images: npt.NDArray[Any], targets: npt.NDArray[Any], device: torch.device) -> Batch:
+def batch_of(inputs: npt.NDArray[Any], targets: npt.NDArray[Any], device: torch.device) -> Batch:
     """Arrays of inputs and of targets of any kind, in memory of their own → a batch on the device."""
-    given = torch.from_numpy(images).to(device, non_blocking=True)
+    given = torch.from_numpy(inputs).to(device, non_blocking=True)
     labels = torch.from_numpy(targets).to(device, non_blocking=True)
     answers = labels.float() if labels.is_floating_point() else labels.long()
     return Batch(preprocess(given), answers)

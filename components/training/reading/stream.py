@@ -31,7 +31,7 @@ BLOCKS_AHEAD = 2  # decoded blocks that are at hand before they are asked for
 MOST_PIECES = 1000  # of one execution: Ray Data takes some 0.2 ms to take up each, and none is read before the last
 SHARE_OF_MEMORY = 0.5  # that memory maps may fill: what lies beside them would throw their pages out again and again
 
-Rows = tuple[Positions, npt.NDArray[np.uint8], npt.NDArray[Any]]  # positions, images, targets
+Rows = tuple[Positions, npt.NDArray[Any], npt.NDArray[Any]]  # positions, inputs, targets
 
 
 def way(config: TrainingConfig, dataset: Dataset, workers: Workers) -> Literal["mapped", "streamed"]:
@@ -93,8 +93,8 @@ class Streamed:
             rows = self._open(epochs, epoch, part, parts)
         whole = epochs.sizes(epoch)
         mine = _share(whole, part, parts)
-        for size, (positions, images, targets) in zip(whole.tolist(), cut(rows, mine.tolist()), strict=True):
-            yield Part(batch_of(images, targets, self.device), positions, size)
+        for size, (positions, inputs, targets) in zip(whole.tolist(), cut(rows, mine.tolist()), strict=True):
+            yield Part(batch_of(inputs, targets, self.device), positions, size)
         if epoch < epochs.count:
             self._ahead = (epoch + 1, rows)
 
@@ -122,7 +122,7 @@ class Streamed:
     def _here(self, pieces: list[windows.Piece]) -> Iterator[Rows]:
         for piece in pieces:
             for positions, part in windows.read(piece, self.dataset.card, self.layout):
-                yield positions, part.images, part.targets
+                yield positions, part.inputs, part.targets
 
     def _through_ray(self, pieces: list[windows.Piece]) -> Iterator[Rows]:
         import ray.data
@@ -133,7 +133,7 @@ class Streamed:
         def decode(block: dict[str, npt.NDArray[Any]]) -> Iterator[dict[str, npt.NDArray[Any]]]:
             for number in block["piece"]:
                 for positions, part in windows.read(pieces[number], card, layout):
-                    yield {"position": positions, "image": part.images, "target": part.targets}
+                    yield {"position": positions, "input": part.inputs, "target": part.targets}
 
         context = data.DataContext.get_current()
         context.execution_options.preserve_order = True
@@ -145,7 +145,7 @@ class Streamed:
         decoded = numbers.map_batches(decode, batch_size=None, num_cpus=0, compute=tasks)
         try:
             for block in decoded.iter_batches(batch_size=None, prefetch_batches=BLOCKS_AHEAD, batch_format="numpy"):
-                yield block["position"], block["image"], block["target"]
+                yield block["position"], block["input"], block["target"]
         except DataError as error:  # in Ray's clothes: with its advice and its traceback
             raise DataError(str(getattr(error, "cause", error)).splitlines()[0]) from error
 
@@ -172,5 +172,5 @@ def cut(rows: Iterator[Rows], sizes: Iterable[int]) -> Iterator[Rows]:
             taken.append((block[0][at:end], block[1][at:end], block[2][at:end]))
             missing -= end - at
             at = end
-        positions, images, targets = zip(*taken, strict=True)
-        yield np.concatenate(positions), np.concatenate(images), np.concatenate(targets)
+        positions, inputs, targets = zip(*taken, strict=True)
+        yield np.concatenate(positions), np.concatenate(inputs), np.concatenate(targets)

@@ -1,7 +1,7 @@
 """Images without labels behind those that have some: one training split, which the loop reads like any other.
 
 What of the loss needs a label counts for the labelled samples alone (`objectives.Labelled`); what the teacher answers
-counts for all. Nothing of the images is copied: those of a data set stay in its own memory map. None of them is one
+counts for all. Nothing of the inputs is copied: those of a data set stay in its own memory map. None of them is one
 that the network is judged on.
 """
 
@@ -56,7 +56,7 @@ class Both:
     """The labelled samples, then the others: see `reading.Samples`. The others' targets are 0 and mean nothing."""
 
     ids: npt.NDArray[Any]
-    images: npt.NDArray[np.uint8]
+    inputs: npt.NDArray[Any]
     targets: npt.NDArray[Any]
 
 
@@ -66,26 +66,25 @@ def joined(
     """Both as one, of the others what is at `rows` (None: all).
 
     With them comes how much each counts where a label is needed: 0 without one, and 1 on average over all.
-    Raises TrainingError where their images differ in size, and for a job without a teacher, which would learn nothing
+    Raises TrainingError where their inputs differ in shape, and for a job without a teacher, which would learn nothing
     from the others.
     """
     if job.teacher is None:
-        raise TrainingError(f"{job.name}: expected a teacher that answers for the unlabelled images, received none")
-    mine, its = labelled.images.shape[1:], others.images.shape[1:]
+        raise TrainingError(f"{job.name}: expected a teacher that answers for the unlabelled inputs, received none")
+    mine, its = labelled.inputs.shape[1:], others.inputs.shape[1:]
     if mine != its:
         raise TrainingError(
-            f"{job.name}: student.unlabelled: expected images of {mine} (height, width, channels), as those with "
-            f"labels are, received {its}"
+            f"{job.name}: student.unlabelled: expected inputs of shape {mine}, as those with labels are, received {its}"
         )
-    rows = np.arange(len(others.images)) if rows is None else rows
-    count, more = len(labelled.images), len(rows)
+    rows = np.arange(len(others.inputs)) if rows is None else rows
+    count, more = len(labelled.inputs), len(rows)
     weights = np.zeros(count + more)
     weights[:count] = (count + more) / count
-    shape = (len(others.images), *labelled.targets.shape[1:])
+    shape = (len(others.inputs), *labelled.targets.shape[1:])
     no_targets = np.broadcast_to(np.zeros((), labelled.targets.dtype), shape)
     both = Both(
         ids=np.concatenate([labelled.ids, others.ids[rows]]),
-        images=cast(Any, Rows(labelled.images, others.images, rows)),
+        inputs=cast(Any, Rows(labelled.inputs, others.inputs, rows)),
         targets=cast(Any, Rows(labelled.targets, no_targets, rows)),
     )
     return both, weights

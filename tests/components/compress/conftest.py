@@ -128,7 +128,7 @@ def _train(folder: Path, config: NetworkConfig, dataset: Dataset, *, seed: int, 
     task = tasks.of(dataset.card)
     network = network_of(task, config, dataset.card)
     samples = load_split(dataset, "train")
-    images, targets = preprocess(torch.from_numpy(samples.images)), torch.from_numpy(samples.targets)
+    images, targets = preprocess(torch.from_numpy(samples.inputs)), torch.from_numpy(samples.targets)
     targets = targets if targets.is_floating_point() else targets.long()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
     for _ in range(steps):

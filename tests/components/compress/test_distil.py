@@ -82,7 +82,7 @@ def test_the_best_generation_goes_on_and_what_does_not_help_is_said(
     report = report_on(teacher, trained, digits)
     samples = load_split(digits, "validation")
     with torch.no_grad():
-        outputs = load_network(good)(torch.from_numpy(samples.images).permute(0, 3, 1, 2) / 255)
+        outputs = load_network(good)(torch.from_numpy(samples.inputs).permute(0, 3, 1, 2) / 255)
     accuracy = float((outputs.argmax(dim=1).numpy() == samples.targets).mean())
     assert report.chosen == "student-1"
     assert report.student == pytest.approx(accuracy)

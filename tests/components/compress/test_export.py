@@ -21,7 +21,7 @@ def exported(student: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def test_the_graph_takes_pixels_as_they_are_and_answers_as_the_network_does(exported: Model, digits: Dataset) -> None:
-    images = load_split(digits, "test").images
+    images = load_split(digits, "test").inputs
     # an independent way to the same numbers: the raw weights, with nothing of this room in between
     network = load_network(exported)
     with torch.inference_mode():
@@ -37,7 +37,7 @@ def test_the_graph_takes_pixels_as_they_are_and_answers_as_the_network_does(expo
 def test_parity_notices_a_graph_of_other_weights(
     exported: Model, members: list[Model], digits: Dataset, tmp_path: Path
 ) -> None:
-    images = load_split(digits, "test", limit=32).images
+    images = load_split(digits, "test", limit=32).inputs
     (tmp_path / "mixed").mkdir()
     for name, source in (("model.json", exported), ("model.onnx", exported), ("model.safetensors", members[2])):
         (tmp_path / "mixed" / name).write_bytes((source.folder / name).read_bytes())
@@ -45,7 +45,7 @@ def test_parity_notices_a_graph_of_other_weights(
 
 
 def test_any_number_of_images_gets_the_same_answers(exported: Model, digits: Dataset) -> None:
-    images = load_split(digits, "test", limit=67).images
+    images = load_split(digits, "test", limit=67).inputs
     whole = answers(exported, images, batch=67)["probabilities"]
     for batch in (1, 2, 64):
         np.testing.assert_allclose(answers(exported, images, batch=batch)["probabilities"], whole, atol=1e-6)
@@ -53,7 +53,7 @@ def test_any_number_of_images_gets_the_same_answers(exported: Model, digits: Dat
 
 def test_segmenters_are_exported_with_a_probability_a_pixel(segmenter: Model, scenes: Dataset, tmp_path: Path) -> None:
     exported = export(segmenter, tmp_path / "model")
-    images = load_split(scenes, "test", limit=5).images
+    images = load_split(scenes, "test", limit=5).inputs
     served = answers(exported, images)
     assert served["probabilities"].shape == (5, 3, 16, 16)
     assert served["prediction"].shape == (5, 16, 16)

@@ -33,7 +33,7 @@ def written(exported: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def test_what_is_exported_answers_as_the_model(
     name: str, written: dict[str, Path], exported: Model, digits: Dataset
 ) -> None:
-    images = load_split(digits, "test").images
+    images = load_split(digits, "test").inputs
     expected = registry.get("pytorch").open(exported.folder, 1)(images)
     answer = registry.get(formats.FORMATS[name].runtime).open(written[name], 1)
     for part in (images, images[:1], images[:7]):
@@ -73,7 +73,7 @@ def test_the_opset_is_stated_and_true(written: dict[str, Path]) -> None:
 
 
 def test_images_of_any_size_have_a_graph_of_their_own(written: dict[str, Path], digits: Dataset) -> None:
-    images = load_split(digits, "test", limit=20).images
+    images = load_split(digits, "test", limit=20).inputs
     exact, free = (
         registry.get("onnxruntime").open(written["onnx"].with_name(name), 1)
         for name in ("model.onnx", "model-any-size.onnx")
@@ -148,7 +148,7 @@ def test_formats_that_cannot_be_written_say_why(name: str, reason: str) -> None:
 @pytest.mark.slow
 def test_executorch_answers_as_the_model(exported: Model, digits: Dataset, tmp_path: Path) -> None:
     file = write(Source(exported), "executorch", tmp_path / "out")
-    images = load_split(digits, "test").images
+    images = load_split(digits, "test").inputs
     given: dict[str, Any] = registry.get("executorch").open(file)(images)
     expected = registry.get("pytorch").open(exported.folder, 1)(images)
     np.testing.assert_allclose(given["probabilities"], expected["probabilities"], atol=1e-5)

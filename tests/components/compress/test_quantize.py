@@ -69,7 +69,7 @@ def test_probabilities_are_not_rounded_to_eight_bits(
 ) -> None:
     quantized: Quantized = request.getfixturevalue(which)
     dataset = digits if which == "digits_int8" else scenes
-    probabilities = answers(quantized.int8, load_split(dataset, "test").images)["probabilities"]
+    probabilities = answers(quantized.int8, load_split(dataset, "test").inputs)["probabilities"]
     assert len(np.unique(probabilities)) > 2 * 256
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
 
@@ -118,7 +118,7 @@ def test_the_report_is_what_the_two_graphs_do(
     quantized: Quantized = request.getfixturevalue(which)
     report = quantized.report
     validation = load_split(digits if which == "digits_int8" else scenes, "validation")
-    exact, rounded = answers(quantized.float32, validation.images), answers(quantized.int8, validation.images)
+    exact, rounded = answers(quantized.float32, validation.inputs), answers(quantized.int8, validation.inputs)
     float32, int8 = report.candidate("float32"), report.candidate("int8")
     if which == "digits_int8":
         assert report.metric == "accuracy"
@@ -217,7 +217,7 @@ def test_every_candidate_is_measured_and_the_smallest_can_be_the_goal(
     validation = load_split(digits, "validation")
     for each in quantized.report.candidates[1:]:
         assert each.stored or (each.int8 and each.int8.operators)
-        predicted = answers(quantized.models[each.name], validation.images)["prediction"]
+        predicted = answers(quantized.models[each.name], validation.inputs)["prediction"]
         assert each.metric.value == pytest.approx(np.mean(predicted == validation.targets))
     facts = quantized.report.candidate("int8").int8
     assert facts is not None

@@ -35,7 +35,7 @@ def test_the_choice_is_measured_and_tells_why(exported: Model, digits: Dataset) 
     choice = choose_runtime(
         tasks.get("classification"),
         exported.onnx,
-        load_split(digits, "validation", limit=50).images,
+        load_split(digits, "validation", limit=50).inputs,
         batch=64,
         threads=1,
     )
@@ -49,7 +49,7 @@ def test_without_openvino_onnx_runtime_answers_and_it_is_said(
     exported: Model, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = Model(exported.folder, exported.card.model_copy(update={"runtime": "openvino"}))
-    images = load_split(digits, "test", limit=20).images
+    images = load_split(digits, "test", limit=20).inputs
     with_it = answers(served, images)["probabilities"]
     monkeypatch.setattr(openvino, "RUNTIME", replace(openvino.RUNTIME, package="no_such_engine"))
     with pytest.warns(UserWarning, match="onnxruntime answers in its place"):
@@ -60,7 +60,7 @@ def test_without_openvino_onnx_runtime_answers_and_it_is_said(
 def test_the_engine_for_batches_answers_from_that_many_images_on(exported: Model, digits: Dataset) -> None:
     changes = {"batch_runtime": "openvino", "batch_from": 3}
     answer = open_model(Model(exported.folder, exported.card.model_copy(update=changes)), 1)
-    images = load_split(digits, "test", limit=5).images
+    images = load_split(digits, "test", limit=5).inputs
     engines = {name: registry.get(name).open(exported.onnx, 1) for name in ("onnxruntime", "openvino")}
     differing = 0
     for size, name in ((1, "onnxruntime"), (2, "onnxruntime"), (3, "openvino"), (5, "openvino")):

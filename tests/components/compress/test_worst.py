@@ -24,7 +24,7 @@ CONFIG = EvaluateConfig(bootstrap=100, corruptions=None)
 def served(student: Model, digits: Dataset, folder: Path, bits: Bits) -> Model:
     float32 = export(student, folder / "float32")
     prepare(float32.onnx, folder / "prepared.onnx")
-    to_int8(folder / "prepared.onnx", folder / "int8.onnx", load_split(digits, "train", limit=96).images, bits=bits)
+    to_int8(folder / "prepared.onnx", folder / "int8.onnx", load_split(digits, "train", limit=96).inputs, bits=bits)
     card = student.card.model_copy(update={"name": "served", "precision": "int8"})
     graph = onnx.load(folder / "int8.onnx")
     return write_model(folder / "served", card, lambda target: onnx.save(graph, target / "model.onnx"))
@@ -35,7 +35,7 @@ def test_int8_that_can_saturate_is_judged_by_the_worse_of_both(student: Model, d
     test = load_split(digits, "test")
     held = saturating_answerer(model.onnx)
     assert held is not None
-    predicted = {"as run": answers(model, test.images)["prediction"], "saturating": held(test.images)["prediction"]}
+    predicted = {"as run": answers(model, test.inputs)["prediction"], "saturating": held(test.inputs)["prediction"]}
     right = {name: float(np.mean(found == test.targets)) for name, found in predicted.items()}
     evidence, table = quality(model, digits, CONFIG)
     assert (predicted["as run"] != predicted["saturating"]).any()

@@ -51,7 +51,7 @@ def test_boxes_are_stretched_with_their_pictures_and_read_as_arrays(scenes: tupl
         assert told.targets.shape == (dataset.card.splits[split], most, 7)
         scale = np.array([1, 48 / 32, 24 / 32, 48 / 32, 24 / 32, 1, 1], np.float32)
         np.testing.assert_allclose(told.targets, before.targets * scale, rtol=1e-6)
-        for image, boxes in zip(told.images[..., 0], told.targets, strict=True):
+        for image, boxes in zip(told.inputs[..., 0], told.targets, strict=True):
             for _, left, top, right, bottom, *_ in boxes[boxes[:, 0] >= 0]:
                 inside = image[round(float(top)) : round(float(bottom)), round(float(left)) : round(float(right))]
                 assert inside.mean() > image.mean()

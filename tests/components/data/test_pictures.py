@@ -88,7 +88,7 @@ def test_floating_point_between_0_and_1_is_read_so(tmp_path: Path) -> None:
     number = {
         f"{label}/{index:03}.tif": 2 * index + (label == "zero") for label in ("one", "zero") for index in range(12)
     }
-    for name, pixels in zip(arrays.ids.tolist(), arrays.images, strict=True):
+    for name, pixels in zip(arrays.ids.tolist(), arrays.inputs, strict=True):
         assert np.array_equal(pixels[..., 0], noise(8, 8, 1, number[name]))
 
 
@@ -107,7 +107,7 @@ def test_twelve_bits_in_sixteen_are_warned_of_with_the_key_that_helps(tmp_path: 
     assert "mode I;16, 24 pictures: 0 is black and 4,095 is white" in bright.inspection.notes
     dataset, _ = build(tmp_path, "mine", **folder_entry(base, image=bright.looked.entry["image"]))
     assert dataset.card.input.range == (0.0, 4095.0)  # by which the model that is served reads, too
-    assert load_split(dataset, "train").images.max() > 250
+    assert load_split(dataset, "train").inputs.max() > 250
 
 
 def test_several_pages_are_refused_until_the_first_is_asked_for(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_several_pages_are_refused_until_the_first_is_asked_for(tmp_path: Path) 
     assert dataset.card.input.frames == "first"
     arrays = load_split(dataset, "test")
     number = 2 * int(arrays.ids[0][-7:-4]) + arrays.ids[0].startswith("zero")
-    assert np.array_equal(arrays.images[0], noise(10, 12, seed=number))
+    assert np.array_equal(arrays.inputs[0], noise(10, 12, seed=number))
 
 
 @pytest.mark.parametrize("resize", [False, True])
@@ -141,7 +141,7 @@ def test_a_tiff_on_its_side_is_measured_as_it_is_seen(resize: bool, tmp_path: Pa
     dataset, _ = build(tmp_path, "mine", **folder_entry(base, image=image))
     arrays = load_split(dataset, "test")
     number = 2 * int(arrays.ids[0][-7:-4]) + arrays.ids[0].startswith("zero")
-    assert np.array_equal(arrays.images[0], np.rot90(noise(10, 12, seed=number), -1))
+    assert np.array_equal(arrays.inputs[0], np.rot90(noise(10, 12, seed=number), -1))
 
 
 def test_a_see_through_colour_is_white_in_what_is_prepared(tmp_path: Path) -> None:
@@ -154,11 +154,11 @@ def test_a_see_through_colour_is_white_in_what_is_prepared(tmp_path: Path) -> No
     image = {"height": 10, "width": 12, "channels": 3, "resize": True}
     dataset, _ = build(tmp_path, "mine", **folder_entry(base, image=image))
     arrays = load_split(dataset, "train")
-    assert (arrays.images[:, :4] == 255).all()
+    assert (arrays.inputs[:, :4] == 255).all()
     table = dataset.table("train", ["mean"])
-    means = arrays.images.reshape(len(arrays), -1).mean(axis=1) / 255
+    means = arrays.inputs.reshape(len(arrays), -1).mean(axis=1) / 255
     np.testing.assert_allclose(table.column("mean").to_numpy(), means, atol=1e-12)
-    assert dataset.card.input.mean[0] == pytest.approx(float((arrays.images[..., 0] / 255.0).mean()))
+    assert dataset.card.input.mean[0] == pytest.approx(float((arrays.inputs[..., 0] / 255.0).mean()))
 
 
 def cropped(photograph: Path) -> list[Any]:

@@ -41,12 +41,12 @@ def test_digits_are_scikit_learns_pixels_and_labels(digits: tuple[Dataset, Datas
         arrays = load_split(digits[0], split)
         numbers = [int(sample.removeprefix("digit-")) for sample in arrays.ids]
         assert np.array_equal(arrays.targets, published.target[numbers])
-        difference = arrays.images[..., 0] / 255.0 - published.images[numbers] / 16.0
+        difference = arrays.inputs[..., 0] / 255.0 - published.images[numbers] / 16.0
         assert np.abs(difference).max() <= 0.5 / 255.0 + 1e-9
 
 
 def test_mean_and_deviation_are_those_of_the_training_split_alone(digits: tuple[Dataset, DatasetConfig]) -> None:
-    train = load_split(digits[0], "train").images / 255.0
+    train = load_split(digits[0], "train").inputs / 255.0
     assert digits[0].card.input.mean == pytest.approx([train.mean()])
     assert digits[0].card.input.std == pytest.approx([train.std()])
 
@@ -234,7 +234,7 @@ def test_what_is_dropped_leaves_the_training_split_alone_and_is_listed(
         assert dataset.table(split)["id"].to_pylist() == [name for name in ids[split] if name not in gone]
     (shard,) = dataset.folder.glob("dropped-*.parquet")
     assert set(pq.read_table(shard)["id"].to_pylist()) == gone
-    train = load_split(dataset, "train").images / 255.0
+    train = load_split(dataset, "train").inputs / 255.0
     assert dataset.card.input.mean == pytest.approx(train.mean(axis=(0, 1, 2)))
 
 
@@ -242,7 +242,7 @@ def test_masks_come_to_the_size_of_their_images_without_new_classes(tmp_path: Pa
     entry = {**SCENES, "image": {"height": 20, "width": 24, "channels": 1, "resize": True}}
     dataset, _ = build(tmp_path, "scenes", **entry)
     arrays = load_split(dataset, "train")
-    assert arrays.targets.shape[1:] == arrays.images.shape[1:3] == (20, 24)
+    assert arrays.targets.shape[1:] == arrays.inputs.shape[1:3] == (20, 24)
     assert set(np.unique(arrays.targets)) <= set(range(11))
 
 

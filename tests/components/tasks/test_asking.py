@@ -31,7 +31,7 @@ def samples(count: int = 23, groups: dict[str, Any] | None = None) -> Arrays:
     random = np.random.default_rng(0)
     return Arrays(
         ids=np.array([f"level-{number}" for number in range(count)]),
-        images=random.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8),
+        inputs=random.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8),
         targets=random.integers(0, 3, count),
         groups=groups or {},
     )
@@ -48,7 +48,7 @@ def by_brightness(images: Images) -> Answers:
 def test_the_table_does_not_depend_on_the_batches(batch: int) -> None:
     given = samples()
     table = ask(TASK, by_brightness, given, CARD, batch=batch, split="test").table
-    whole = TASK.rows(by_brightness(given.images), given.targets)
+    whole = TASK.rows(by_brightness(given.inputs), given.targets)
     assert table.column_names == ["id", "split", *whole]
     assert table["id"].to_pylist() == given.ids.tolist()
     assert set(table["split"].to_pylist()) == {"test"}
@@ -94,7 +94,7 @@ def test_parts_of_several_workers_are_put_back_in_order() -> None:
         for each in rows_of(
             TASK,
             [
-                Asked(chosen, by_brightness(given.images[chosen]), given.targets[chosen])
+                Asked(chosen, by_brightness(given.inputs[chosen]), given.targets[chosen])
                 for chosen in np.array_split(np.arange(part, len(given), 3), 2)
             ],
         )
@@ -113,7 +113,7 @@ class Ranked:
     def asked(self, answerer: Answerer, samples: Samples, batch: int) -> Iterator[Asked]:
         for position in reversed(range(len(samples))):
             part = slice(position, position + 1)
-            yield Asked(np.array([position]), answerer(samples.images[part]), samples.targets[part])
+            yield Asked(np.array([position]), answerer(samples.inputs[part]), samples.targets[part])
 
     def rows(self, answer: Answers, targets: Any) -> dict[str, Any]:
         bright = answer["probabilities"][:, 2]
@@ -129,7 +129,7 @@ def test_a_task_may_take_the_lead_and_have_the_last_word() -> None:
     table = ask(task, by_brightness, given, CARD).table  # type: ignore[arg-type]
     assert table.column_names == ["id", "split", "found", "rank"]
     assert table["id"].to_pylist() == given.ids.tolist()
-    level = by_brightness(given.images)["probabilities"][:, 2]
+    level = by_brightness(given.inputs)["probabilities"][:, 2]
     assert given.ids[np.argsort(-level)].tolist() == table.sort_by("rank")["id"].to_pylist()
     # and rows whose lists are empty take the others' type, whichever come first
     assert table["found"].type == pa.list_(pa.float64())

@@ -63,7 +63,7 @@ def one_thread() -> Iterator[None]:
 
 def sample(name: str) -> Sample:
     given = given_of(registry.get(name).spec.target)
-    images = given.images
+    images = given.inputs
     spec = ImageSpec(
         height=images.shape[1],
         width=images.shape[2],
@@ -92,7 +92,7 @@ def learn(task: Task, given: Sample, seed: int, steps: int) -> tuple[torch.nn.Mo
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     losses = []
     for _ in range(steps):
-        loss = task.loss(network(given.batch.images), given.batch)["loss"]
+        loss = task.loss(network(given.batch.inputs), given.batch)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -140,7 +140,7 @@ def test_one_batch_can_be_learned_by_heart(name: str, learned: Callable[..., Any
     task = given.task
     network, losses = learned(name)
     assert losses[-1] < 0.1 * losses[0]
-    figures = measured(task, judged(task, given, network_answer(task, network, given.batch.images)))
+    figures = measured(task, judged(task, given, network_answer(task, network, given.batch.inputs)))
     right, wrong = marks(task, given)
     assert abs(figures[task.spec.primary_metric][0] - right) <= 0.05 * abs(wrong - right)
 
@@ -155,9 +155,9 @@ def test_an_untrained_network_costs_hardly_more_than_its_head_without_a_view(nam
     network = network_of(task, given.config, given.card)
     assert isinstance(network.head, torch.nn.Linear | torch.nn.Conv2d)
     with torch.no_grad():
-        fresh = task.loss(network(given.batch.images), given.batch)["loss"].item()
+        fresh = task.loss(network(given.batch.inputs), given.batch)["loss"].item()
         network.head.weight.zero_()
-        blind = task.loss(network(given.batch.images), given.batch)["loss"].item()
+        blind = task.loss(network(given.batch.inputs), given.batch)["loss"].item()
     assert fresh < 1.25 * blind
 
 
@@ -166,7 +166,7 @@ def test_losses_are_float32_whatever_the_network_computes_in(name: str) -> None:
     given = sample(name)
     task = given.task
     torch.manual_seed(0)
-    outputs = network_of(task, given.config, given.card)(given.batch.images)
+    outputs = network_of(task, given.config, given.card)(given.batch.inputs)
     for precision in (torch.bfloat16, torch.float16):
         rounded = outputs.to(precision)
         parts, exact = (task.loss(each, given.batch) for each in (rounded, rounded.float()))
@@ -190,7 +190,7 @@ def test_the_loss_is_a_finite_scalar(name: str) -> None:
     given = sample(name)
     task = given.task
     torch.manual_seed(0)
-    outputs = network_of(task, given.config, given.card)(given.batch.images)
+    outputs = network_of(task, given.config, given.card)(given.batch.inputs)
     parts = task.loss(outputs, given.batch)
     assert all(part.ndim == 0 and torch.isfinite(part) for part in parts.values())
     assert parts["loss"].requires_grad
@@ -204,8 +204,8 @@ def test_a_batch_without_samples_costs_nothing_and_spoils_no_weight(name: str) -
     given = sample(name)
     task = given.task
     network = network_of(task, given.config, given.card).train()
-    nothing = Batch(given.batch.images[:0], given.batch.targets[:0])
-    loss = task.loss(network(nothing.images), nothing)["loss"]
+    nothing = Batch(given.batch.inputs[:0], given.batch.targets[:0])
+    loss = task.loss(network(nothing.inputs), nothing)["loss"]
     loss.backward()
     assert loss.item() == 0.0
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in network.parameters())
@@ -233,7 +233,7 @@ def test_a_batch_of_nothing_but_zeros_can_be_learned_and_judged(name: str) -> No
     task = given.task
     background = torch.from_numpy(given.given.plain(given.targets))
     network = network_of(task, given.config, given.card)
-    loss = task.loss(network(given.batch.images), Batch(given.batch.images, background))["loss"]
+    loss = task.loss(network(given.batch.inputs), Batch(given.batch.inputs, background))["loss"]
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
@@ -267,7 +267,7 @@ def test_the_difference_of_two_answers_is_between_none_and_one(name: str) -> Non
     np.testing.assert_array_equal(task.difference(right, wrong), np.ones(len(targets)))
     torch.manual_seed(0)
     network = network_of(task, given.config, given.card).eval()
-    apart = task.difference(right, network_answer(task, network, given.batch.images))
+    apart = task.difference(right, network_answer(task, network, given.batch.inputs))
     assert apart.shape == (len(targets),) and apart.dtype == np.float64
     assert ((apart > 0) & (apart <= 1)).all()
     if isinstance(task, capabilities.Deciding):
@@ -279,14 +279,14 @@ def test_an_answer_is_what_the_task_says_is_exported(name: str) -> None:
     given = sample(name)
     task = given.task
     network = network_of(task, given.config, given.card).eval()
-    answer = network_answer(task, network, given.batch.images)
+    answer = network_answer(task, network, given.batch.inputs)
     space = {"height": given.card.input.height, "width": given.card.input.width}
     sizes = {"classes": len(CLASSES), "values": 2, **space, **given.given.sizes}
     assert any(output.measured for output in task.spec.outputs)
     assert list(answer) == [output.name for output in task.spec.outputs]
     for output in task.spec.outputs:
         dims = tuple(size if isinstance(size, int) else sizes[size] for size in output.dims)
-        assert answer[output.name].shape == (len(given.images), *dims)
+        assert answer[output.name].shape == (len(given.inputs), *dims)
         assert answer[output.name].dtype == output.type
 
 
@@ -312,7 +312,7 @@ def test_predictions_survive_the_disk_with_their_figures(name: str, tmp_path: Pa
     task = given.task
     torch.manual_seed(0)
     network = network_of(task, given.config, given.card).eval()
-    predictions = judged(task, given, network_answer(task, network, given.batch.images))
+    predictions = judged(task, given, network_answer(task, network, given.batch.inputs))
     predictions.save(tmp_path)
     before, after = (measured(task, each) for each in (predictions, Predictions.load(tmp_path)))
     assert {key: value.tolist() for key, value in before.items()} == {k: v.tolist() for k, v in after.items()}
@@ -329,10 +329,10 @@ def test_the_exported_graph_answers_as_the_network_does(name: str, learned: Call
     exported = export(written(given, network, tmp_path / "model"), tmp_path / "exported")
     session = open_session(exported, 1)
     with torch.inference_mode():
-        embedding = network.embed(given.batch.images).numpy()
-    expected = network_answer(task, network, given.batch.images)
-    for count in (1, 3, len(given.images)):
-        served = answers(session, given.images[:count], batch=count)
+        embedding = network.embed(given.batch.inputs).numpy()
+    expected = network_answer(task, network, given.batch.inputs)
+    for count in (1, 3, len(given.inputs)):
+        served = answers(session, given.inputs[:count], batch=count)
         assert list(served) == [*(output.name for output in task.spec.outputs), "embedding"]
         assert task.difference(served, {key: value[:count] for key, value in expected.items()}).max() <= 1e-5
         np.testing.assert_allclose(served["embedding"], embedding[:count], rtol=1e-4, atol=1e-4)
@@ -358,7 +358,7 @@ def written(given: Sample, network: torch.nn.Module, folder: Path) -> Model:
 def outputs(given: Sample, members: int, seed: int = 0) -> torch.Tensor:
     """Raw outputs of as many networks, `(K, N, C, …)`."""
     torch.manual_seed(seed)
-    images = given.batch.images
+    images = given.batch.inputs
     with torch.no_grad():
         return torch.stack([network_of(given.task, given.config, given.card)(images) for _ in range(members)])
 
@@ -464,15 +464,15 @@ def learns_by_each_loss(task: Any, given: Sample) -> None:
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
         losses = []
         for _ in range(20):
-            value = loss(network(given.batch.images), given.batch)["loss"]
+            value = loss(network(given.batch.inputs), given.batch)["loss"]
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
             losses.append(value.item())
         assert np.isfinite(losses).all()
         assert losses[-1] < losses[0]
-        nothing = Batch(given.batch.images[:0], given.batch.targets[:0])
-        assert loss(network(nothing.images), nothing)["loss"].item() == 0.0
+        nothing = Batch(given.batch.inputs[:0], given.batch.targets[:0])
+        assert loss(network(nothing.inputs), nothing)["loss"].item() == 0.0
     with pytest.raises(ValueError, match="received 'hope'"):
         task.named_loss("hope")
 
@@ -504,7 +504,7 @@ def decides_alike_or_not(task: Any, given: Sample) -> None:
 
 def has_one_class_a_sample(task: Any, given: Sample) -> None:
     labels = task.labels(given.targets)
-    assert labels.shape == (len(given.images),) and labels.dtype == np.int64
+    assert labels.shape == (len(given.inputs),) and labels.dtype == np.int64
     assert labels.min() >= 0 and labels.max() < len(given.card.classes)
 
 
@@ -512,7 +512,7 @@ def has_a_loss_that_is_a_mean_of_each_samples(task: Any, given: Sample) -> None:
     made = outputs(given, 1)[0]
     for smoothing in (0.0, 0.2) if isinstance(task, Softmax) else (0.0,):
         each = task.each(made, given.batch, smoothing)
-        assert each.shape == (len(given.images),)
+        assert each.shape == (len(given.inputs),)
         torch.testing.assert_close(each.mean(), task.loss(made, given.batch, smoothing)["loss"])
 
 
@@ -525,9 +525,9 @@ def gets_samples_right_or_wrong(task: Any, given: Sample) -> None:
 
 def follows_its_images(task: Any, given: Sample) -> None:
     """The mirror image of a mirror image is the image, and nothing loses its shape or its type."""
-    targets, count = given.batch.targets, len(given.images)
+    targets, count = given.batch.targets, len(given.inputs)
     views = Views(torch.zeros(2, count, dtype=torch.int64), torch.ones(count, dtype=torch.bool))
-    mirror = Transform(given.images.shape[1:3], views)
+    mirror = Transform(given.inputs.shape[1:3], views)
     once = task.moved(targets, mirror)
     assert (once.shape, once.dtype) == (targets.shape, targets.dtype)
     assert not torch.equal(once, targets)
@@ -551,9 +551,9 @@ def balances_classes(task: Any, given: Sample) -> None:
 def ignores_what_has_no_class(task: Any, given: Sample) -> None:
     bound, unbound = task.bound({"ignore": 255}), task.bound({})
     assert (bound.ignore, unbound.ignore) == (255, None)
-    masks, count = given.batch.targets, len(given.images)
+    masks, count = given.batch.targets, len(given.inputs)
     views = Views(torch.zeros(2, count, dtype=torch.int64), torch.zeros(count, dtype=torch.bool))
-    lower = Transform(given.images.shape[1:3], views, pad=1)  # beyond the first row is nothing of the images
+    lower = Transform(given.inputs.shape[1:3], views, pad=1)  # beyond the first row is nothing of the images
     assert (bound.moved(masks, lower)[:, 0] == 255).all() and (unbound.moved(masks, lower)[:, 0] == 0).all()
     assert unbound == task
     targets = np.array(given.targets)

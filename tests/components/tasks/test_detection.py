@@ -199,8 +199,8 @@ def test_the_loss_of_a_batch_is_that_of_its_pieces(pieces: int) -> None:
     batch = Batch(images, targets)
     whole = TASK.loss(detector(images), batch)
     cut = micro_batches(batch, pieces)
-    losses = [TASK.loss(detector(piece.images), piece) for piece in cut]
-    for name, value in mean_of(losses, [len(piece.images) for piece in cut]).items():
+    losses = [TASK.loss(detector(piece.inputs), piece) for piece in cut]
+    for name, value in mean_of(losses, [len(piece.inputs) for piece in cut]).items():
         torch.testing.assert_close(value, whole[name].detach(), rtol=1e-5, atol=1e-6)
 
 

@@ -68,10 +68,10 @@ def dataset(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         table = pa.table(
             {
                 "id": samples.ids.tolist(),
-                "image": [_png(image) for image in samples.images],
+                "image": [_png(image) for image in samples.inputs],
                 "target": samples.targets.tolist(),
                 "split": [split] * len(samples.ids),
-                "pixels_sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in samples.images],
+                "pixels_sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in samples.inputs],
             }
         )
         pq.write_table(table, folder / f"{split}-00000.parquet")

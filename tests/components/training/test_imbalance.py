@@ -57,7 +57,7 @@ def with_training(data: Data, positions: np.ndarray[Any, Any]) -> Data:
     train_split = replace(
         data.train,
         ids=data.train.ids[positions],
-        images=data.train.images[positions],
+        inputs=data.train.inputs[positions],
         targets=data.train.targets[positions],
     )
     return replace(data, train=train_split)
@@ -214,7 +214,7 @@ def test_weighted_parts_of_a_batch_average_to_the_whole() -> None:
     outputs, batch, *_ = outputs_and_batch(samples=8)
     objective = Weighted(torch.from_numpy(class_weights(np.array(KEPT))).float())
     parts = [
-        objective(outputs[part], Batch(batch.images[part], batch.targets[part]))["loss"]
+        objective(outputs[part], Batch(batch.inputs[part], batch.targets[part]))["loss"]
         for part in (slice(0, 4), slice(4, 8))
     ]
     assert torch.stack(parts).mean().item() == pytest.approx(objective(outputs, batch)["loss"].item(), rel=1e-6)
@@ -397,7 +397,7 @@ def test_two_workers_balance_as_one_and_end_with_one_head(
 def test_masks_are_refused_before_anything_is_trained(
     tmp_path: Path, data: Data, balanced: Callable[..., Job], way: dict[str, Any]
 ) -> None:
-    ink = replace(data.train, targets=(data.train.images[..., 0] > 100).astype(np.uint8))
+    ink = replace(data.train, targets=(data.train.inputs[..., 0] > 100).astype(np.uint8))
     masks = replace(data, card=data.card.model_copy(update={"task": "segmentation"}), train=ink)
     wanted = replace(balanced(**way), task="segmentation")
     key, value = next(iter(way.items()))

@@ -72,11 +72,11 @@ def test_an_epoch_is_what_plain_pytorch_would_have_done(tmp_path: Path, data: Da
         {"params": [p for p in network.parameters() if p.ndim == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=0.01, fused=False, foreach=False)
-    batches = global_batches(len(data.train.images), 64, seed=0, epoch=1)
+    batches = global_batches(len(data.train.inputs), 64, seed=0, epoch=1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 0.01, total_steps=len(batches), pct_start=0.2, cycle_momentum=False
     )
-    images = torch.from_numpy(data.train.images).permute(0, 3, 1, 2) / 255
+    images = torch.from_numpy(data.train.inputs).permute(0, 3, 1, 2) / 255
     targets = torch.from_numpy(data.train.targets)
     total = 0.0
     for batch in batches:
@@ -92,7 +92,7 @@ def test_an_epoch_is_what_plain_pytorch_would_have_done(tmp_path: Path, data: Da
     metrics = epochs_of(events)[0].metrics
     assert metrics["train_loss"] == pytest.approx(total / len(images), rel=1e-4)
     with torch.no_grad():
-        outputs = network.eval()(torch.from_numpy(data.validation.images).permute(0, 3, 1, 2) / 255)
+        outputs = network.eval()(torch.from_numpy(data.validation.inputs).permute(0, 3, 1, 2) / 255)
     right = (outputs.argmax(1) == torch.from_numpy(data.validation.targets)).float().mean().item()
     assert metrics["validation_accuracy"] == pytest.approx(right)
     expected_loss = F.cross_entropy(outputs, torch.from_numpy(data.validation.targets)).item()
@@ -262,7 +262,7 @@ def test_a_loss_that_is_not_a_number_stops_and_says_where(
     explode_once(monkeypatch)
     with pytest.raises(LossNotFiniteError, match="network: the loss is not finite in epoch 2, step 3 ") as caught:
         train(job(), data, tmp_path)
-    expected = global_batches(len(data.train.images), 64, seed=0, epoch=2)[2].tolist()
+    expected = global_batches(len(data.train.inputs), 64, seed=0, epoch=2)[2].tolist()
     assert caught.value.positions == expected
     assert str(expected[0]) in str(caught.value)
     assert [path.name for path in checkpoint.stored(tmp_path)] == ["epoch-00001"]  # the good epoch is kept
@@ -434,8 +434,8 @@ def test_every_kind_of_task_is_trained_by_this_loop(tmp_path: Path, data: Data, 
     masks = replace(
         data,
         card=data.card.model_copy(update={"task": "segmentation", "classes": ("background", "ink")}),
-        train=replace(data.train, targets=(data.train.images[..., 0] > 100).astype(np.uint8)),
-        validation=replace(data.validation, targets=(data.validation.images[..., 0] > 100).astype(np.uint8)),
+        train=replace(data.train, targets=(data.train.inputs[..., 0] > 100).astype(np.uint8)),
+        validation=replace(data.validation, targets=(data.validation.inputs[..., 0] > 100).astype(np.uint8)),
     )
     network = job().network.model_copy(update={"name": "unet", "arguments": {"width": 4}})
     events: list[Event] = []
@@ -450,7 +450,7 @@ def test_masks_of_which_a_half_is_ignored_are_learnt_from_the_other_half(tmp_pat
     parts = {}
     for split in ("train", "validation"):
         samples = getattr(data, split)
-        masks = (samples.images[..., 0] > 100).astype(np.uint8)
+        masks = (samples.inputs[..., 0] > 100).astype(np.uint8)
         masks[:, :, : masks.shape[2] // 2] = 255
         parts[split] = replace(samples, targets=masks)
     ignoring = replace(data, card=data.card.model_copy(update=record), **parts)

@@ -169,7 +169,7 @@ def test_a_member_without_a_fold_is_trained_as_if_that_fold_were_not_there(
 ) -> None:
     rows = np.flatnonzero(np.arange(400) % 4 != 1)
     held = replace(data, rows=rows)
-    train_split: Any = type(data.train)(data.train.ids[rows], data.train.images[rows], data.train.targets[rows])  # type: ignore[union-attr]
+    train_split: Any = type(data.train)(data.train.ids[rows], data.train.inputs[rows], data.train.targets[rows])  # type: ignore[union-attr]
     cut = replace(data, train=train_split)
     wanted = job(epochs=1, fold=(1, 4))
     assert same(train(wanted, held, tmp_path / "held"), train(wanted, cut, tmp_path / "cut"))
@@ -255,7 +255,7 @@ def test_each_boosted_member_learns_from_the_mistakes_of_those_before_it_after_a
 
     with torch.inference_mode():
         batch = Split(data.train, CPU).batch(np.arange(400))  # type: ignore[arg-type]
-        wrong = np.stack([(load_network(m)(batch.images).argmax(1) != batch.targets).numpy() for m in models[:2]])
+        wrong = np.stack([(load_network(m)(batch.inputs).argmax(1) != batch.targets).numpy() for m in models[:2]])
     assert wrong.any(axis=1).all()
     found = data_of(plan, jobs[2], dataset, Workers(), lambda message: None)
     np.testing.assert_allclose(found.weights, samme(wrong, 10).weights[2])
@@ -277,7 +277,7 @@ def test_mistakes_are_those_of_the_network_as_it_is_used(data: Data) -> None:
     found = mistakes_of(network, task, data.train, Workers())  # type: ignore[arg-type]
     with torch.inference_mode():
         batch = Split(data.train, CPU).batch(np.arange(400))  # type: ignore[arg-type]
-        expected = (network(batch.images).argmax(dim=1) != batch.targets).numpy()
+        expected = (network(batch.inputs).argmax(dim=1) != batch.targets).numpy()
     np.testing.assert_array_equal(found, expected)
 
 
@@ -373,7 +373,7 @@ def test_an_averaged_network_has_statistics_of_its_own_and_survives_a_kill(
     first.register_forward_pre_hook(lambda module, given: inputs.append(given[0].detach()))
     with torch.inference_mode():
         for positions in np.array_split(np.arange(400), 7):
-            network(channels_last(split.batch(positions).images))
+            network(channels_last(split.batch(positions).inputs))
     means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in inputs]).mean(dim=0)
     variances = torch.stack([batch.var(dim=(0, 2, 3)) for batch in inputs]).mean(dim=0)
     torch.testing.assert_close(first.running_mean, means, rtol=1e-4, atol=1e-5)

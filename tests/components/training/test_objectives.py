@@ -49,10 +49,10 @@ def test_distillation_is_hintons_formula() -> None:
     teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     task, temperature, weight = Classification(), 3.0, 0.7
     with torch.no_grad():
-        answer = teacher(batch.images)
+        answer = teacher(batch.inputs)
 
     def asked(images: torch.Tensor) -> torch.Tensor:
-        assert images is batch.images  # the very images that the student has seen
+        assert images is batch.inputs  # the very images that the student has seen
         return answer
 
     objective = Distilled(Supervised(task, 0.1), task, asked, temperature, weight)
@@ -63,7 +63,7 @@ def test_distillation_is_hintons_formula() -> None:
         return powers / powers.sum(1, keepdims=True)
 
     student_logits = outputs.detach().numpy().astype(np.float64)
-    teacher_logits = teacher(batch.images).detach().numpy().astype(np.float64)
+    teacher_logits = teacher(batch.inputs).detach().numpy().astype(np.float64)
     p, q = softmax(teacher_logits / temperature), softmax(student_logits / temperature)
     divergence = (p * np.log(p / q)).sum(1).mean() * temperature**2
     smooth = np.full((7, 10), 0.01) + 0.9 * np.eye(10)[np.arange(7)]

@@ -76,7 +76,7 @@ def test_the_loop_trains_a_rounded_network_whose_weights_are_those_of_the_plain_
     exact = build(NetworkConfig(name="residual", arguments={"width": 8}), spec, 10)
     exact.load_state_dict(network.state_dict())
     exact.eval()
-    images = torch.from_numpy(data.validation.images).permute(0, 3, 1, 2).float() / 255
+    images = torch.from_numpy(data.validation.inputs).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
         answers, same, unrounded = network(images), again(images), exact(images)
     torch.testing.assert_close(answers, same, rtol=0, atol=0)

@@ -42,7 +42,7 @@ def tailed(data: Data) -> Data:
     kept = [np.flatnonzero(data.train.targets == label)[:count] for label, count in enumerate(KEPT)]
     at = np.sort(np.concatenate(kept))
     train_split = replace(
-        data.train, ids=data.train.ids[at], images=data.train.images[at], targets=data.train.targets[at]
+        data.train, ids=data.train.ids[at], inputs=data.train.inputs[at], targets=data.train.targets[at]
     )
     return replace(data, train=train_split)
 
@@ -149,7 +149,7 @@ def test_all_but_the_head_is_what_a_natural_training_ends_with(
     assert differing == {"head.weight", "head.bias"}
     # And the head is the one that scikit-learn fits on the natural network's embeddings of the images as they are
     with torch.no_grad():
-        images = torch.from_numpy(tailed.train.images).permute(0, 3, 1, 2).float() / 255
+        images = torch.from_numpy(tailed.train.inputs).permute(0, 3, 1, 2).float() / 255
         embeddings = natural.embed(images).double().numpy()
     points, labels = smote(embeddings, tailed.train.targets, wanted.seed)
     expected = LogisticRegression(tol=1e-8, max_iter=5000).fit(points, labels)
@@ -160,7 +160,7 @@ def test_all_but_the_head_is_what_a_natural_training_ends_with(
     network = network_of(tasks.get("classification"), wanted.network, tailed.card).eval()
     network.load_state_dict(levelled)
     with torch.no_grad():
-        outputs = network(torch.from_numpy(tailed.validation.images).permute(0, 3, 1, 2).float() / 255)
+        outputs = network(torch.from_numpy(tailed.validation.inputs).permute(0, 3, 1, 2).float() / 255)
     right = (outputs.argmax(1).numpy() == tailed.validation.targets).mean()
     assert last["validation_accuracy"] == pytest.approx(right)
 

@@ -73,7 +73,7 @@ def streamed(data: Data, shards: Dataset) -> Data:
 def test_an_epoch_is_every_sample_once_in_steps_as_large_as_those_in_memory(
     data: Data, shards: Dataset, small_windows: int, count: int
 ) -> None:
-    epochs = Epochs(2, len(data.train.images), 37, seed=4)
+    epochs = Epochs(2, len(data.train.inputs), 37, seed=4)
     seen: list[int] = []
     for rank in range(count):
         workers = Workers(rank, count)
@@ -82,14 +82,14 @@ def test_an_epoch_is_every_sample_once_in_steps_as_large_as_those_in_memory(
         assert [(part.whole, len(part.positions)) for part in ours] == [(p.whole, len(p.positions)) for p in theirs]
         for part in ours:
             expected = Split(data.train, CPU).batch(part.positions)
-            assert torch.equal(part.batch.images, expected.images)
+            assert torch.equal(part.batch.inputs, expected.inputs)
             assert torch.equal(part.batch.targets, expected.targets)
         seen += positions(ours)
-    assert sorted(seen) == list(range(len(data.train.images)))
+    assert sorted(seen) == list(range(len(data.train.inputs)))
 
 
 def test_an_epoch_is_the_same_whenever_it_is_read(data: Data, shards: Dataset, small_windows: int) -> None:
-    epochs, workers = Epochs(3, len(data.train.images), 64, seed=0), Workers()
+    epochs, workers = Epochs(3, len(data.train.inputs), 64, seed=0), Workers()
     through = Streamed(Stream(shards), CPU, small_windows)
     all_of_them = [positions(list(through.epoch(epochs, epoch, workers.rank, workers.count))) for epoch in (1, 2, 3)]
     assert len({tuple(order) for order in all_of_them}) == 3
@@ -100,14 +100,14 @@ def test_an_epoch_is_the_same_whenever_it_is_read(data: Data, shards: Dataset, s
     next(begun)
     begun.close()  # stopped within an epoch
     assert positions(list(fresh.epoch(epochs, 2, workers.rank, workers.count))) == all_of_them[1]
-    other = Epochs(3, len(data.train.images), 64, seed=1)
+    other = Epochs(3, len(data.train.inputs), 64, seed=1)
     assert positions(list(fresh.epoch(other, 1, workers.rank, workers.count))) != all_of_them[0]
 
 
 def test_no_epoch_is_longer_than_what_is_taken_up_at_once(
     data: Data, shards: Dataset, small_windows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epochs, workers = Epochs(4, len(data.train.images), 64, seed=0), Workers()
+    epochs, workers = Epochs(4, len(data.train.inputs), 64, seed=0), Workers()
     at_once = Streamed(Stream(shards), CPU, small_windows)
     expected = [positions(list(at_once.epoch(epochs, epoch, workers.rank, workers.count))) for epoch in range(1, 5)]
     monkeypatch.setattr(stream, "MOST_PIECES", 7)  # an epoch has 4: two at a time
@@ -188,7 +188,7 @@ def test_a_loss_that_is_not_a_number_names_streamed_samples(
     monkeypatch.setattr(task, "loss", explode, raising=False)
     with pytest.raises(LossNotFiniteError) as caught:
         train(job(), streamed(data, shards), tmp_path)
-    epochs = Epochs(2, len(data.train.images), 64, seed=0)
+    epochs = Epochs(2, len(data.train.inputs), 64, seed=0)
     expected = list(Streamed(Stream(shards), CPU).epoch(epochs, 1, 0, 1))[2].positions
     assert caught.value.positions == expected.tolist()
     assert ", ".join(data.train.ids[expected[:16]]) in str(caught.value)
@@ -222,7 +222,7 @@ def test_a_worker_says_that_it_streams_where_memory_decided(
     assert "training.reading" in told[0]
     data_of(plan, job(training={"reading": "streamed"}), shards, Workers(), told.append)
     found = data_of(plan, job(training={"reading": "mapped"}), shards, Workers(), told.append)
-    assert np.array_equal(found.train.images, load_split(shards, "train").images)
+    assert np.array_equal(found.train.inputs, load_split(shards, "train").inputs)
     assert len(told) == 1
 
 

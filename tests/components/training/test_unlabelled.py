@@ -67,7 +67,7 @@ def accuracy(network: nn.Module) -> float:
     split = Split(part(1300, len(IMAGES)), CPU)
     batch = split.batch(np.arange(len(split)))
     with torch.inference_mode():
-        return float((network(batch.images).argmax(1) == batch.targets).float().mean())
+        return float((network(batch.inputs).argmax(1) == batch.targets).float().mean())
 
 
 def test_a_label_counts_the_same_however_many_share_its_batch() -> None:
@@ -85,7 +85,7 @@ def test_a_label_counts_the_same_however_many_share_its_batch() -> None:
     losses = [
         Labelled(Supervised(task))(own, piece) for own, piece in zip(outputs.tensor_split(4), pieces, strict=True)
     ]
-    torch.testing.assert_close(mean_of(losses, [len(piece.images) for piece in pieces])["loss"], expected)
+    torch.testing.assert_close(mean_of(losses, [len(piece.inputs) for piece in pieces])["loss"], expected)
     assert losses[3]["loss"] == 0
 
 
@@ -95,7 +95,7 @@ def test_two_splits_are_read_as_one_and_of_the_second_no_label(job: Jobs, teache
     assert len(split) == 200
     positions = np.array([199, 3, 50, 49])
     batch = split.batch(positions)
-    np.testing.assert_array_equal((batch.images.numpy() * 255).round().transpose(0, 2, 3, 1), IMAGES[positions])
+    np.testing.assert_array_equal((batch.inputs.numpy() * 255).round().transpose(0, 2, 3, 1), IMAGES[positions])
     assert batch.targets.tolist() == [0, DIGITS.target[3], 0, DIGITS.target[49]]
     assert batch.weights is not None
     assert batch.weights.tolist() == [0, 4, 0, 4]
@@ -107,9 +107,9 @@ def test_two_splits_are_read_as_one_and_of_the_second_no_label(job: Jobs, teache
 
 def test_what_cannot_be_joined_is_refused(job: Jobs, teacher: Path) -> None:
     larger = Samples(part(0, 9).ids, np.zeros((9, 16, 16, 3), np.uint8), np.zeros(9, np.int64))
-    with pytest.raises(TrainingError, match=r"expected images of \(8, 8, 1\).* received \(16, 16, 3\)"):
+    with pytest.raises(TrainingError, match=r"expected inputs of shape \(8, 8, 1\).* received \(16, 16, 3\)"):
         joined(job(teacher=teacher), part(0, 50), larger)
-    with pytest.raises(TrainingError, match="expected a teacher that answers for the unlabelled images"):
+    with pytest.raises(TrainingError, match="expected a teacher that answers for the unlabelled inputs"):
         joined(job(), part(0, 50), part(50, 200))
 
 
@@ -172,8 +172,8 @@ def test_what_it_is_judged_on_is_not_among_them(tmp_path: Path, data: Data, data
     assert said == ["3 images of digits are left out: digits is judged on them"]
     both, weights = joined(wanted, found.train, found.unlabelled, found.unlabelled_rows)
     left = np.r_[np.arange(5), np.arange(9, 400)]
-    np.testing.assert_array_equal(both.images[400 + np.arange(len(left))], found.train.images[left])
-    assert (len(both.images), len(both.ids), len(weights)) == (400 + len(left),) * 3
+    np.testing.assert_array_equal(both.inputs[400 + np.arange(len(left))], found.train.inputs[left])
+    assert (len(both.inputs), len(both.ids), len(weights)) == (400 + len(left),) * 3
     gone = replace(others, folder=tmp_path / "gone")
     with pytest.raises(ArtifactError, match="expected shards train"):
         data_of(plan, job(unlabelled=gone), dataset, Workers(), print)

@@ -1,6 +1,6 @@
 """Bias correction: rounded weights shift the mean of what a layer answers; the bias takes that shift back.
 
-Nagel et al. 2019 (Data-Free Quantization, section 4.2), with the mean taken over images rather than foretold from
+Nagel et al. 2019 (Data-Free Quantization, section 4.2), with the mean taken over inputs rather than foretold from
 batch normalisation: `E[(rounded − exact) · x]`, a value an output channel.
 """
 
@@ -16,15 +16,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 from components.compress.quantization.rewriting.graphs import weights
-from components.runtimes.execution import Images, open_session
+from components.runtimes.execution import Inputs, open_session
 
 Floats = npt.NDArray[np.float32]
 
-_CHUNK = 64  # images at once
+_CHUNK = 64  # inputs at once
 
 
-def shifts(model: onnx.ModelProto, rounded: Mapping[str, Floats], images: Images) -> dict[str, npt.NDArray[np.float64]]:
-    """Node → mean over `images` (N, H, W, C), and over places, of what rounding adds to its output; (channels,).
+def shifts(model: onnx.ModelProto, rounded: Mapping[str, Floats], inputs: Inputs) -> dict[str, npt.NDArray[np.float64]]:
+    """Node → mean over `inputs`, and over places, of what rounding adds to its output; (channels,).
 
     `rounded` are weights by their initializers' names, as they will be. All layers are asked in one pass, each with
     the inputs that it has in the float graph.
@@ -55,14 +55,14 @@ def shifts(model: onnx.ModelProto, rounded: Mapping[str, Floats], images: Images
         onnx.save(probe, path)
         session = open_session(path, 1)
     (given,) = session.get_inputs()
-    for start in range(0, len(images), _CHUNK):
-        part = np.ascontiguousarray(images[start : start + _CHUNK])
+    for start in range(0, len(inputs), _CHUNK):
+        part = np.ascontiguousarray(inputs[start : start + _CHUNK])
         for output, value in zip(asked, session.run(list(asked), {given.name: part}), strict=True):
             totals[asked[output]] = totals[asked[output]] + value.astype(np.float64) * len(part)
-    return {name: total / len(images) for name, total in totals.items()}
+    return {name: total / len(inputs) for name, total in totals.items()}
 
 
-def corrected(model: onnx.ModelProto, rounded: Mapping[str, Floats], images: Images) -> onnx.ModelProto:
+def corrected(model: onnx.ModelProto, rounded: Mapping[str, Floats], inputs: Inputs) -> onnx.ModelProto:
     """The float graph with biases that undo the mean of what rounding its weights to `rounded` adds.
 
     Matrix products without a bias of their own stay as they are.
@@ -71,14 +71,14 @@ def corrected(model: onnx.ModelProto, rounded: Mapping[str, Floats], images: Ima
     result.CopyFrom(model)
     constants = {tensor.name: tensor for tensor in result.graph.initializer}
     nodes = {node.name: node for node in result.graph.node}
-    for name, shift in shifts(model, rounded, images).items():
+    for name, shift in shifts(model, rounded, inputs).items():
         node = nodes[name]
         if node.op_type == "MatMul":
             continue
         bias = numpy_helper.to_array(constants[node.input[2]]) if len(node.input) > 2 else np.zeros_like(shift)
         own = f"{name}.corrected_bias"  # a bias of its own: another node may share the one that it had
         result.graph.initializer.append(numpy_helper.from_array((bias - shift).astype(np.float32), own))
-        inputs = [*node.input[:2], own]
+        given = [*node.input[:2], own]
         del node.input[:]
-        node.input.extend(inputs)
+        node.input.extend(given)
     return result

@@ -17,7 +17,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from components.compress.quantization.rewriting.graphs import ARITHMETIC, endings, heads, quantized_operators
 from components.export.errors import CompressionError
 from components.export.export import quiet
-from components.runtimes.execution import Images
+from components.runtimes.execution import Inputs
 
 Method = Literal["minmax", "entropy", "percentile"]
 Bits = Literal[7, 8]  # of a weight
@@ -33,29 +33,29 @@ METHODS: dict[Method, CalibrationMethod] = {
 # would have 255 levels and sums off by 0.016. Nor is pre-processing, which is no operator of this list.
 OPERATORS = (*ARITHMETIC, "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Add", "Concat", "Resize")
 
-_CHUNK = 32  # images whose intermediate tensors are held at once while ranges are taken: bounds memory, not the result
+_CHUNK = 32  # inputs whose intermediate tensors are held at once while ranges are taken: bounds memory, not the result
 
 
 class Calibration(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime ships no types
     """Inputs as arrays in chunks, in the runtime's own protocol; `given` is what the graph calls them."""
 
-    def __init__(self, given: str, images: Images) -> None:
-        self._given, self._images = given, images
+    def __init__(self, given: str, inputs: Inputs) -> None:
+        self._given, self._inputs = given, inputs
         self._next, self._end = 0, len(self)
 
     def __len__(self) -> int:
         """Chunks, the last of them possibly shorter."""
-        return math.ceil(len(self._images) / _CHUNK)
+        return math.ceil(len(self._inputs) / _CHUNK)
 
     def set_range(self, start_index: int, end_index: int) -> None:
         self._next, self._end = start_index, end_index
 
-    def get_next(self) -> dict[str, Images] | None:
+    def get_next(self) -> dict[str, Inputs] | None:
         if self._next >= self._end:
             return None
         start = self._next * _CHUNK
         self._next += 1
-        return {self._given: self._images[start : start + _CHUNK]}
+        return {self._given: self._inputs[start : start + _CHUNK]}
 
 
 def prepare(source: Path, target: Path) -> onnx.ModelProto:
@@ -69,7 +69,7 @@ def prepare(source: Path, target: Path) -> onnx.ModelProto:
 def to_int8(
     prepared: Path,
     target: Path,
-    images: Images,
+    inputs: Inputs,
     method: Method = "minmax",
     *,
     ranges: Path | None = None,
@@ -78,10 +78,10 @@ def to_int8(
     per_channel: bool = True,
     bits: Bits = 7,
 ) -> int:
-    """Write `target`: weights int8 per output channel, activations uint8 with ranges seen on `images` (N, H, W, C).
+    """Write `target`: weights int8 per output channel, activations uint8 with ranges seen on `inputs`.
 
     `prepared` is what `prepare` wrote. `ranges` is a file that keeps them: it is read where it is there, so that one
-    look at the images does for many graphs. Nodes in `kept` stay float; with `only`, all others do.
+    look at the inputs does for many graphs. Nodes in `kept` stay float; with `only`, all others do.
     Returns how many convolutions and matrix products are quantized. Raises CompressionError where that is none: such a
     graph is a slower float one.
 
@@ -89,14 +89,14 @@ def to_int8(
     With 7 `bits` weights are at most 64, so that no two products leave 16 bits: the graph answers alike on processors
     that add in 16 and in 32 (`saturating`). With 8 it is finer where sums have room.
     """
-    if len(images) == 0:
-        raise CompressionError(f"{prepared}: expected calibration images, received none")
+    if len(inputs) == 0:
+        raise CompressionError(f"{prepared}: expected calibration inputs, received none")
     model = onnx.load(prepared)
     with quiet():
         quantize_static(
             str(prepared),
             str(target),
-            Calibration(model.graph.input[0].name, images),
+            Calibration(model.graph.input[0].name, inputs),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(OPERATORS),
             nodes_to_quantize=list(only),

@@ -40,7 +40,7 @@ def located(folder: Path, name: str, where: str, file: Path, prefix: str = "") -
     """The picture `folder/name`, which `where` in `file` names; raises DataError for one outside of the folder."""
     names = Names((folder,), prefix)
     below = name.removeprefix(prefix)
-    if ".." not in Path(below).parts and names.path(name) is None and not os.path.lexists(folder / below):  # noqa: PTH
+    if ".." not in Path(below).parts and names.path(name) is None and not os.path.lexists(folder / below):
         return Fault(MISSING, where)
     return names.file(name, f"{file}: {where}")
 

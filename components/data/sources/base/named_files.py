@@ -44,7 +44,7 @@ class Names:
     def file(self, name: str, where: str) -> Path:
         """The same, checked; raises DataError that says why there is none, or why it is not read."""
         for root, form in self._forms(name):
-            if os.path.lexists(root / form):  # noqa: PTH
+            if os.path.lexists(root / form):
                 return rows.inside(root, form, where)
         raise DataError(f"{where}: {self.hint([name]) or self._absent(name)}")
 

@@ -109,7 +109,7 @@ def test_what_is_exported_finds_what_the_members_find(
     config = EnsembleConfig.model_validate({"combiner": name})
     model = combine(detectors[:2], things, config, tmp_path / "ensemble")
     graph = export(model, tmp_path / "graph")
-    assert parity(graph, load_split(things, "test").images) < 1e-3
+    assert parity(graph, load_split(things, "test").inputs) < 1e-3
 
 
 def test_what_cannot_be_exported_is_refused_before_it_is_trained_and_where_it_would_be(
@@ -164,7 +164,7 @@ def test_a_student_copies_whatever_its_teacher_finds(
     stride = 4 if places == "finer" else 8
     config = NetworkConfig(name="detector", arguments={"width": 8, "stride": stride})
     student = network_of(task, config, things.card)
-    images = preprocess(torch.from_numpy(load_split(things, "train").images))
+    images = preprocess(torch.from_numpy(load_split(things, "train").inputs))
     with torch.no_grad():
         answers = teacher(images)
     optimizer = torch.optim.Adam(student.parameters(), lr=0.01)

@@ -32,7 +32,7 @@ TASK = tasks.get("classification")
 
 
 def probabilities(model: Model, dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
-    images = load_split(dataset, split, limit=limit).images  # type: ignore[arg-type]
+    images = load_split(dataset, split, limit=limit).inputs  # type: ignore[arg-type]
     return torch_answerer(TASK, load_network(model))(images)["probabilities"].astype(np.float64)
 
 
@@ -118,7 +118,7 @@ def test_the_ensemble_is_a_model_like_any_other(members: list[Model], digits: Da
     assert soft.card.network.name == "ensemble"
     assert [network.arguments["width"] for network in soft.card.members] == [8, 12, 8]
     assert not any(p.requires_grad for p in load_network(soft).fusion.buffers())  # type: ignore[union-attr]
-    images = load_split(digits, "test", limit=9).images
+    images = load_split(digits, "test", limit=9).inputs
     exported = export(soft, tmp_path / "exported")
     assert parity(exported, images) < 1e-5
     assert answers(exported, images)["embedding"].shape == (9, (8 + 12 + 8) * 4)
@@ -131,7 +131,7 @@ def test_members_that_are_asked_about_the_mirror_image_too_say_the_mean_and_are_
 ) -> None:
     config = EnsembleConfig(combiner="soft", mirror=True)
     both = combine(members[:2], digits, config, tmp_path / "both")
-    images = load_split(digits, "test", limit=9).images
+    images = load_split(digits, "test", limit=9).inputs
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
     said = [
         torch_answerer(TASK, load_network(member))(shown)["probabilities"]
@@ -157,7 +157,7 @@ def test_the_mirror_images_mask_is_mirrored_back() -> None:
 @pytest.mark.slow  # exports a graph
 def test_a_hard_vote_is_exported_with_its_votes(members: list[Model], digits: Dataset, tmp_path: Path) -> None:
     hard = combine(members[:2], digits, EnsembleConfig(combiner="hard"), tmp_path / "hard")
-    images = load_split(digits, "test", limit=100).images
+    images = load_split(digits, "test", limit=100).inputs
     found = answers(export(hard, tmp_path / "exported"), images)
     ballots = np.stack([probabilities(member, digits, "test", 100).argmax(axis=1) for member in members[:2]])
     shares = np.stack([(ballots == number).mean(axis=0) for number in range(10)], axis=1)
@@ -179,7 +179,7 @@ def test_stacking_is_fitted_on_the_folds_that_members_have_not_seen_and_exported
     each = np.stack([probabilities(member, digits, "train") for member in stranger])
     features = np.log(np.maximum(each[fold, np.arange(len(fold))], 1e-7))
     layer = LogisticRegression(C=1.0, max_iter=5000, tol=1e-8).fit(features, training.targets)
-    images = load_split(digits, "test", limit=100).images
+    images = load_split(digits, "test", limit=100).inputs
     mean = np.mean([probabilities(member, digits, "test", 100) for member in stranger], axis=0)
     expected = layer.predict_proba(np.log(np.maximum(mean, 1e-7)))
     found = answers(export(stacked, tmp_path / "exported"), images)["probabilities"]
@@ -199,7 +199,7 @@ def test_a_boosted_vote_goes_by_the_mistakes_on_the_training_split_and_is_export
     assert [m.weight for m in read_report(boosted).members] == pytest.approx((say / say.sum()).tolist(), rel=1e-4)
     ballots = np.stack([probabilities(member, digits, "test", 100).argmax(axis=1) for member in (first, second)])
     sums = np.stack([say @ (ballots == number) for number in range(10)], axis=1)
-    images = load_split(digits, "test", limit=100).images
+    images = load_split(digits, "test", limit=100).inputs
     found = answers(export(boosted, tmp_path / "exported"), images)["probabilities"]
     np.testing.assert_allclose(found, np.exp(sums) / np.exp(sums).sum(axis=1, keepdims=True), atol=1e-5)
 
@@ -226,7 +226,7 @@ def test_a_soup_of_one_training_is_one_network(digits: Dataset, train: Callable[
 
 def test_the_mean_of_weights_is_torchs_with_statistics_taken_anew(members: list[Model], digits: Dataset) -> None:
     networks = [load_network(members[0]), load_network(members[2])]
-    images = load_split(digits, "train", limit=500).images
+    images = load_split(digits, "train", limit=500).inputs
     averaged = AveragedModel(networks[0])
     averaged.update_parameters(networks[0])
     averaged.update_parameters(networks[1])
@@ -258,7 +258,7 @@ def test_segmenters_are_combined_pixel_by_pixel(
     assert report.units == 30 * 16 * 16
     assert report.metric == "mean_iou"
     assert [row.name for row in report.combiners] == ["soft", "weighted"]
-    images = load_split(scenes, "test", limit=4).images
+    images = load_split(scenes, "test", limit=4).inputs
     task = tasks.get("segmentation")
     alone = [torch_answerer(task, load_network(model))(images)["probabilities"] for model in (segmenter, other)]
     weights = [member.weight for member in report.members]

@@ -71,7 +71,7 @@ def graph(stacked: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 def said(model: Model, dataset: Dataset, split: str, limit: int | None = None) -> np.ndarray:
     """`(N, 3, V)` float64."""
-    images = load_split(dataset, split, limit=limit).images  # type: ignore[arg-type]
+    images = load_split(dataset, split, limit=limit).inputs  # type: ignore[arg-type]
     answer = torch_answerer(tasks.of(dataset.card), load_network(model))(images)
     return np.stack([answer[name].astype(np.float64) for name in NAMES], axis=1)
 
@@ -154,7 +154,7 @@ def test_the_mean_is_a_model_like_any_other(measurers: list[Model], inked: Datas
 @pytest.mark.slow  # exports a graph
 def test_the_mean_is_exported(measurers: list[Model], inked: Dataset, tmp_path: Path) -> None:
     soft = combine(measurers, inked, EnsembleConfig(combiner="soft"), tmp_path / "soft")
-    images = load_split(inked, "test", limit=9).images
+    images = load_split(inked, "test", limit=9).inputs
     exported = export(soft, tmp_path / "exported")
     assert parity(exported, images) < 1e-4
     found = answers(exported, images)
@@ -186,7 +186,7 @@ def test_stacking_is_exported_as_fitted(stacked: Model, graph: Model, measurers:
 
     value = Ridge(alpha=1.0).fit(features("validation"), truths / std).predict(features("test", 9)) * std
     mean = np.mean([said(member, inked, "test", 9) for member in measurers[:2]], axis=0)
-    images = load_split(inked, "test", limit=9).images
+    images = load_split(inked, "test", limit=9).inputs
     assert parity(graph, images) < 1e-4
     found = answers(graph, images)
     expected = mean + (value - mean[:, 0])[:, None]
@@ -214,7 +214,7 @@ def test_members_that_are_asked_about_the_mirror_image_too_say_the_mean(
     measurers: list[Model], inked: Dataset, tmp_path: Path
 ) -> None:
     both = combine(measurers[:2], inked, EnsembleConfig(combiner="soft", mirror=True), tmp_path / "both")
-    images, task = load_split(inked, "test", limit=9).images, tasks.of(inked.card)
+    images, task = load_split(inked, "test", limit=9).inputs, tasks.of(inked.card)
     shown = (images, np.ascontiguousarray(images[:, :, ::-1]))
     alone = [torch_answerer(task, load_network(member))(each)["value"] for member in measurers[:2] for each in shown]
     assert np.abs(alone[0] - alone[1]).max() > 0.01
@@ -248,8 +248,8 @@ def test_votes_of_numbers_are_refused(combiner: str, measurers: list[Model], ink
 def test_the_integer_graph_measures_as_the_float_one(graph: Model, inked: Dataset, tmp_path: Path) -> None:
     """Numbers of which one is about 10 and the other about -3000: in integers they would be added as one kind."""
     prepare(graph.onnx, tmp_path / "prepared.onnx")
-    assert to_int8(tmp_path / "prepared.onnx", tmp_path / "int8.onnx", load_split(inked, "train", limit=96).images) > 0
-    images, std = load_split(inked, "test", limit=100).images, np.array(inked.card.target["std"])
+    assert to_int8(tmp_path / "prepared.onnx", tmp_path / "int8.onnx", load_split(inked, "train", limit=96).inputs) > 0
+    images, std = load_split(inked, "test", limit=100).inputs, np.array(inked.card.target["std"])
     floating = answers(graph, images)
     whole = dict(zip(NAMES, InferenceSession(tmp_path / "int8.onnx").run(NAMES, {"image": images}), strict=True))
     for name in NAMES:
@@ -260,7 +260,7 @@ def test_the_integer_graph_measures_as_the_float_one(graph: Model, inked: Datase
 @pytest.mark.slow  # measures graphs of several kinds
 def test_an_ensemble_of_numbers_is_quantized_like_any_other(stacked: Model, inked: Dataset, tmp_path: Path) -> None:
     made = quantize(stacked, inked, QuantizeConfig(calibration_samples=96, batch=16), tmp_path / "quantized")
-    images, std = load_split(inked, "test", limit=100).images, np.array(inked.card.target["std"])
+    images, std = load_split(inked, "test", limit=100).inputs, np.array(inked.card.target["std"])
     floating, whole = (answers(each, images) for each in (made.float32, made.int8))
     gap = (whole["value"] - floating["value"]) / std
     assert np.sqrt(np.square(gap).mean(axis=0)).max() < 0.1

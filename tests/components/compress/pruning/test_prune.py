@@ -75,7 +75,7 @@ def test_a_detector_is_pruned_trained_on_and_exported(
     assert (after.macs <= 0.6 * before.macs) == (asked["kind"] == "structured")
     assert after.nonzero < 0.8 * before.nonzero
     assert after.metric.value > 0.5 * before.metric.value > 0.1
-    assert parity(export(found.model, tmp_path / "exported"), load_split(things, "test").images) < 1e-3
+    assert parity(export(found.model, tmp_path / "exported"), load_split(things, "test").inputs) < 1e-3
 
 
 def test_the_pruned_student_is_a_model_like_any_other(
@@ -87,7 +87,7 @@ def test_the_pruned_student_is_a_model_like_any_other(
     assert model.card.network.pretrained == student.card.network.pretrained
     assert [parent.digest for parent in model.card.parents if parent.role == "unpruned"] == [student.digest]
     exported = export(model, tmp_path / "exported")
-    assert parity(exported, load_split(digits, "validation").images) < 1e-4
+    assert parity(exported, load_split(digits, "validation").inputs) < 1e-4
     assert json.loads(read_metadata(exported.onnx)["network"])["shapes"]
     assert exchange(student, model, digits).after == pytest.approx(halved.report.after.metric.value)
     assert exported.onnx.stat().st_size < 0.8 * export(student, tmp_path / "whole").onnx.stat().st_size

@@ -140,7 +140,7 @@ def spoilt(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def looked(digits: Dataset) -> Looked:
-    images = load_split(digits, "train", limit=256).images
+    images = load_split(digits, "train", limit=256).inputs
     return Looked(images[:128], images[128:])
 
 

@@ -16,7 +16,7 @@ from components.runtimes.protocol import RuntimeMissingError
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino", "pytorch"])
 def test_every_engine_answers_as_the_network(name: str, exported: Model, digits: Dataset) -> None:
-    images = load_split(digits, "test").images
+    images = load_split(digits, "test").inputs
     # an independent way to the same numbers: the raw weights
     with torch.inference_mode():
         pixels = torch.from_numpy(images.astype(np.float32) / 255.0).permute(0, 3, 1, 2)
@@ -27,7 +27,7 @@ def test_every_engine_answers_as_the_network(name: str, exported: Model, digits:
 
 
 def test_openvino_answers_for_more_sizes_of_batches_than_it_compiles(exported: Model, digits: Dataset) -> None:
-    images = load_split(digits, "test", limit=40).images
+    images = load_split(digits, "test", limit=40).inputs
     answer = registry.get("openvino").open(exported.onnx, 1)
     whole = answer(images)
     sizes = range(1, openvino.SHAPES + 4)

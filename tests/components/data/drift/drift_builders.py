@@ -50,9 +50,9 @@ def embed(images: Images) -> npt.NDArray[Any]:
 
 def told(rows: Arrays, classes: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
     """What is told of the rows' pictures, and of their targets, which are classes."""
-    height, width, channels = rows.images.shape[1:]
+    height, width, channels = rows.inputs.shape[1:]
     spec = ImageSpec(height=height, width=width, channels=channels, mean=(0.5,), std=(0.5,))
-    return INPUT.summary(rows.images, spec) | TARGET.summary(rows.targets, DatasetCard.model_construct(classes=classes))
+    return INPUT.summary(rows.inputs, spec) | TARGET.summary(rows.targets, DatasetCard.model_construct(classes=classes))
 
 
 def table(rows: Arrays, classes: tuple[str, ...]) -> pd.DataFrame:

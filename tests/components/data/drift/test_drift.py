@@ -73,22 +73,22 @@ def test_a_column_without_values_is_named(digits: tuple[Dataset, DatasetConfig])
 
 
 def shifted(rows: Arrays, by: float) -> Arrays:
-    return replace(rows, images=np.clip(rows.images.astype(np.int16) + int(by), 0, 255).astype(np.uint8))
+    return replace(rows, inputs=np.clip(rows.inputs.astype(np.int16) + int(by), 0, 255).astype(np.uint8))
 
 
 def noisy(rows: Arrays, deviation: float) -> Arrays:
-    noise = np.random.default_rng(9).normal(0, deviation, rows.images.shape)
-    return replace(rows, images=np.clip(np.rint(rows.images + noise), 0, 255).astype(np.uint8))
+    noise = np.random.default_rng(9).normal(0, deviation, rows.inputs.shape)
+    return replace(rows, inputs=np.clip(np.rint(rows.inputs + noise), 0, 255).astype(np.uint8))
 
 
 def blurred(rows: Arrays, sigma: float) -> Arrays:
-    soft = gaussian_filter(rows.images.astype(np.float32), (0, sigma, sigma, 0))
-    return replace(rows, images=np.rint(soft).astype(np.uint8))
+    soft = gaussian_filter(rows.inputs.astype(np.float32), (0, sigma, sigma, 0))
+    return replace(rows, inputs=np.rint(soft).astype(np.uint8))
 
 
 def mirrored(rows: Arrays, share: float) -> Arrays:
     turned = (np.arange(len(rows)) < share * len(rows))[:, None, None, None]
-    return replace(rows, images=np.where(turned, rows.images[:, :, ::-1], rows.images))
+    return replace(rows, inputs=np.where(turned, rows.inputs[:, :, ::-1], rows.inputs))
 
 
 def relabelled(rows: Arrays, share: float) -> Arrays:

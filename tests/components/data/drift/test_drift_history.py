@@ -43,7 +43,7 @@ def snapshots(history: History) -> list[Path]:
 
 def test_the_page_gives_the_reports_verdicts(digits: tuple[Dataset, DatasetConfig], tmp_path: Path) -> None:
     arrays, classes = load_split(digits[0], "train", limit=500), digits[0].card.classes
-    dark = replace(arrays, images=arrays.images // 2)
+    dark = replace(arrays, inputs=arrays.inputs // 2)
     unseen = seen(load_split(digits[0], "train", limit=700), embed)  # more rows than the others
     now, before = (
         pd.concat([describe(rows, told(rows, classes)), unseen], ignore_index=True) for rows in (dark, arrays)

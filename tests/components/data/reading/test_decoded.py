@@ -44,7 +44,7 @@ def states(folder: Path) -> dict[str, tuple[int, int]]:
 
 def assert_same(dataset: Dataset, cache: Path, split: Any = "train") -> None:
     mapped, loaded = map_split(dataset, split, cache), load_split(dataset, split)
-    for name in ("ids", "images", "targets"):
+    for name in ("ids", "inputs", "targets"):
         ours, theirs = getattr(mapped, name), getattr(loaded, name)
         assert ours.dtype == theirs.dtype
         assert np.array_equal(ours, theirs)
@@ -67,7 +67,7 @@ def test_a_split_is_decoded_once(digits: tuple[Dataset, DatasetConfig], tmp_path
 
 
 def test_what_is_mapped_cannot_be_written(digits: tuple[Dataset, DatasetConfig], tmp_path: Path) -> None:
-    images = map_split(digits[0], "train", tmp_path).images
+    images = map_split(digits[0], "train", tmp_path).inputs
     with pytest.raises(ValueError, match="read-only"):
         images[0] = 0
 
@@ -86,10 +86,10 @@ PROCESS = """
     map_split(dataset, "validation", cache)  # with all that is imported and allocated on the way
     sys.stdin.readline()
     before = anonymous()
-    images = map_split(dataset, "train", cache).images
+    images = map_split(dataset, "train", cache).inputs
     total = int(images.astype("u1", copy=False).sum())
     folder = next(cache.glob("*/train"))
-    print(json.dumps({"inode": (folder / "images.npy").stat().st_ino, "total": total, "kb": anonymous() - before}))
+    print(json.dumps({"inode": (folder / "inputs.npy").stat().st_ino, "total": total, "kb": anonymous() - before}))
 """
 
 
@@ -111,7 +111,7 @@ def test_processes_that_come_together_share_one_file_and_hold_no_copy(
     told = [json.loads(process.communicate("go\n")[0]) for process in started]
     assert len({each["inode"] for each in told}) == 1
     assert len({each["total"] for each in told}) == 1
-    pixels = load_split(dataset, "train").images.nbytes / 1024
+    pixels = load_split(dataset, "train").inputs.nbytes / 1024
     readers = sorted(each["kb"] for each in told)[:2]  # the third one decoded
     assert max(readers) < pixels / 4
 
@@ -126,7 +126,7 @@ def enlarged(dataset: Dataset, folder: Path, times: int) -> Dataset:
 
 
 def cut_off(folder: Path) -> None:
-    path = folder / "images.npy"
+    path = folder / "inputs.npy"
     path.write_bytes(path.read_bytes()[:-1])
 
 
@@ -148,7 +148,7 @@ def without_record(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (cut_off, r"images\.npy: expected \d+ bytes, found \d+"),
+        (cut_off, r"inputs\.npy: expected \d+ bytes, found \d+"),
         (changed, r"targets\.npy: expected the content that was written"),
         (lost, r"ids\.npy: expected a file, found none"),
         (without_record, r"decoded\.json: expected a readable DecodedCard"),
@@ -194,7 +194,7 @@ def test_other_data_under_the_same_name_is_decoded_anew(digits: tuple[Dataset, D
 
 def test_only_the_data_sets_used_last_are_kept(digits: tuple[Dataset, DatasetConfig], tmp_path: Path) -> None:
     first = replace(digits[0], digest="0")
-    images = map_split(first, "train", tmp_path).images
+    images = map_split(first, "train", tmp_path).inputs
     before = images.copy()
     oldest = folder_of(tmp_path).parent
     for number in range(1, KEPT + 1):

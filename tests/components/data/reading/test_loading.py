@@ -29,13 +29,13 @@ def test_a_limit_takes_a_seeded_subset_in_order(digits: tuple[Dataset, DatasetCo
     assert some.ids.tolist() != other.ids.tolist()
     positions = [everything.ids.tolist().index(sample) for sample in some.ids]
     assert positions == sorted(positions)
-    assert np.array_equal(some.images, everything.images[positions])
+    assert np.array_equal(some.inputs, everything.inputs[positions])
     assert np.array_equal(some.targets, everything.targets[positions])
 
 
 def test_masks_come_as_classes_a_pixel(scenes: tuple[Dataset, DatasetConfig]) -> None:
     arrays = load_split(scenes[0], "validation")
-    assert arrays.images.shape == (len(arrays), 32, 32, 1)
+    assert arrays.inputs.shape == (len(arrays), 32, 32, 1)
     assert arrays.targets.shape == (len(arrays), 32, 32)
     assert arrays.targets.dtype == np.uint8
     assert arrays.targets.max() <= 10
@@ -45,7 +45,7 @@ def test_files_of_other_encoders_are_decoded_alike(pictures: Callable[..., Path]
     folder = pictures(each=6)
     dataset, _ = build(tmp_path, "mine", **folder_entry(folder))
     arrays = load_split(dataset, "train")
-    for sample, image in zip(arrays.ids, arrays.images, strict=True):
+    for sample, image in zip(arrays.ids, arrays.inputs, strict=True):
         assert np.array_equal(image, np.asarray(Image.open(folder / sample)))
 
 

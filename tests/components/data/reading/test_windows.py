@@ -63,7 +63,7 @@ def test_every_row_is_read_once_with_its_own_picture_and_class(
     for piece in windows.pieces(windows.row_groups(sorted_by_class, "train"), 3, 0, ROWS, window_bytes=3000):
         for positions, part in windows.read(piece, sorted_by_class.card, layout_of(sorted_by_class, "train")):
             assert len(positions) <= 7
-            assert np.array_equal(part.images, everything.images[positions])
+            assert np.array_equal(part.inputs, everything.inputs[positions])
             assert np.array_equal(part.targets, everything.targets[positions])
             assert np.array_equal(part.ids, everything.ids[positions])
             seen += positions.tolist()
