@@ -57,6 +57,7 @@ from components.config.reading import (
     read_section,
     recipes,
 )
+from components.config.renamed import RenamedWarning
 from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import BY_CONTENT, ConfigurationError, Section
 from components.config.training import (
@@ -111,6 +112,7 @@ __all__ = [
     "PruneConfig",
     "QuantizeConfig",
     "Recipe",
+    "RenamedWarning",
     "Rounds",
     "SceneDeclaration",
     "ScenesSource",

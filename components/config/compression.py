@@ -21,9 +21,9 @@ class EnsembleConfig(Section):
     # soft and weighted are of boxes and scores place by place; nms: all boxes, each said once; wbf: weighted box
     # fusion, which cannot be exported and needs a student, so that auto never takes it.
     combiner: Literal["auto", "soft", "weighted", "hard", "stacking", "boosted", "soup", "nms", "wbf"] = "auto"
-    # Each member is asked about an image's mirror image as well, and says the mean of both: for what is the same in a
-    # mirror, and was trained with `flip`. Twice the operations.
-    mirror: bool = False
+    # Test-time augmentation. hflip: each member is asked about an image's mirror image as well, and says the mean of
+    # both: for what is the same in a mirror, and was trained with `flip`. Twice the operations.
+    tta: Literal["none", "hflip"] = "none"
     # How much of the primary metric it may lose against its best member on the validation split before the line stops.
     # Combiners are chosen by log loss, so a lucky member may be ahead by chance: by 1 pp on the digits' 270 samples.
     allowance: Share = 0.05

@@ -14,6 +14,7 @@ from components import texts
 from components.config.catalogue import DatasetConfig
 from components.config.line import LineConfig
 from components.config.plain_yaml import YamlError, read_yaml
+from components.config.renamed import Renamed, current
 from components.config.section import UNSHOWN, ConfigurationError, Section
 from components.secrecy import is_secret
 
@@ -59,13 +60,17 @@ class Layer(NamedTuple):
 
 
 def layers(root: Path, params: Mapping[str, Any], recipe: str | None, overrides: Sequence[str]) -> list[Layer]:
-    """What is laid over each other, the lowest first; `params` is `params.yaml`. Raises ConfigurationError."""
+    """What is laid over each other, the lowest first; `params` is `params.yaml`. Raises ConfigurationError.
+
+    Each with the present names of what was renamed; old ones are warned of (`RenamedWarning`).
+    """
     said = [Layer("params.yaml", params.get("line"))]
     if recipe is not None:
         path = _recipe_path(root, recipe)
         place = path.relative_to(root) if path.is_relative_to(root) else path
         said.append(Layer(place.as_posix(), _recipe_line(path)))
-    return [*said, *(Layer("-S", parse_override(override)) for override in overrides)]
+    said += [Layer("-S", parse_override(override)) for override in overrides]
+    return [Layer(layer.origin, current(layer.values)) for layer in said]
 
 
 def dataset_names(root: Path) -> list[str]:
@@ -82,9 +87,12 @@ def dataset_entry(root: Path, name: str) -> DatasetConfig:
     return parse_entry(name, datasets[name])
 
 
-def read_section(path: Path, kind: type[S]) -> S:
-    """A YAML file as one section; raises ConfigurationError with all its mistakes at once, and the file's name."""
-    values = _read(path)
+def read_section(path: Path, kind: type[S], names: Mapping[str, Renamed] | None = None) -> S:
+    """A YAML file as one section; raises ConfigurationError with all its mistakes at once, and the file's name.
+
+    `names` are what its keys were called, which is warned of.
+    """
+    values = current(_read(path), names or {})
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -20,7 +20,7 @@ from components.metrics.metric import SHARE, Metric, change, decimal
 MEMBER = "member-"
 FILES = ("chain.json", "chain.md", "pareto.png")  # that `write` leaves
 # Columns; the others say what a stage can do.
-COSTS = ("parameters", "multiply-adds", "size", "runtime", "ms at 1", "images/s at 64")
+COSTS = ("parameters", "MACs", "size", "runtime", "ms at 1", "images/s at 64")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _row(name: str, evidence: Evidence) -> dict[str, str]:
         "worst group": _shown(figures.get(f"worst_group_{primary}")),
         "corrupted": _shown(figures.get(f"robustness_{primary}")),
         "parameters": f"{parameters.value:,.0f}" if parameters else "–",
-        "multiply-adds": f"{macs.value / 1e6:,.2f} M" if macs else "–",
+        "MACs": f"{macs.value / 1e6:,.2f} M" if macs else "–",
         "size": f"{size.value / 1000:,.0f} kB" if size else "–",
         "runtime": evidence.runtime or "–",
         "ms at 1": f"{latency.value:.3f}" if latency else "–",
@@ -133,7 +133,7 @@ def _changed(before: Evidence, after: Evidence, metric: Metric) -> str:
     for key, what, unit in others:
         if key in before.figures and key in after.figures:
             parts.append(_change(before.figures[key], after.figures[key], what, unit))
-    for key, what in (("parameters", "parameters"), ("macs", "multiply-adds"), ("size_bytes", "size")):
+    for key, what in (("parameters", "parameters"), ("macs", "MACs"), ("size_bytes", "size")):
         if key in before.figures and key in after.figures:
             ratio = after.figures[key].value / before.figures[key].value
             parts += [f"{ratio:.2f}× the {what}"] if abs(ratio - 1) >= 0.005 else []
