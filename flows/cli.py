@@ -36,8 +36,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 all well; 1 a failure; 2 wrong usage or configuration; 3 findings (a rejected version, "
-    "faults in the data, something that `doctor` wants put right); 130 interrupted or terminated.",
+    epilog="Exit codes: 0 all well; 1 a failure; 2 wrong usage or configuration; 3 findings (a version that "
+    "failed a gate, errors in the data, something to fix that `doctor` found); 130 interrupted or terminated.",
     context_settings={"help_option_names": ["-h", "--help"]},  # of every command below it
 )
 
@@ -177,12 +177,15 @@ PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+for old, command in schedule_commands.RENAMED.items():
+    app.command(old, hidden=True)(command)
 app.command("open", rich_help_panel=RUN)(status_commands.open_page)
 app.command(cls=renamed.renaming(renamed.BACKFILL), rich_help_panel=OPERATE)(schedule_commands.backfill)
 
 
 def main() -> None:
     """The `convoy` command, once it is imported."""
+    renamed.watch_configuration()
     watch_streams()  # whatever is printed, and be it the story of an error that nobody has foreseen
     # SIGTERM, and a terminal that closes, end a command as Ctrl-C does: what it has open is closed.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -26,7 +26,7 @@ from flows.processes.progress import Reporter
 from flows.run import comparison, opening
 from flows.run.context import Done, Line, NotDone, Plan, Planned
 from flows.run.step import told_by
-from flows.schedules import notices
+from flows.schedules import notifications
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def recorded(project: Project, recipe: str, line: Found, reporter: Reporter) -> 
             return concluded(run, *line.handed_on)
     except BaseException as error:
         how = "failed" if isinstance(error, Exception) else "was interrupted"
-        notices.tell(project, "failure", f"line · {recipe} {how}", str(error) or how)
+        notifications.tell(project, "failure", f"line · {recipe} {how}", str(error) or how)
         raise
 
 

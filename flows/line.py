@@ -19,7 +19,7 @@ from flows.processes import progress
 from flows.run import opening, order, ways
 from flows.run.check import complete
 from flows.run.context import Line
-from flows.schedules import notices, schedules
+from flows.schedules import notifications, schedules
 
 _reporter: progress.Reporter = progress.Silent()
 
@@ -29,8 +29,8 @@ _reporter: progress.Reporter = progress.Silent()
     flow_run_name="{recipe}",
     persist_result=False,
     validate_parameters=True,
-    on_failure=[notices.of_failure],
-    on_crashed=[stopping.as_cancelled, notices.of_failure],
+    on_failure=[notifications.of_failure],
+    on_crashed=[stopping.as_cancelled, notifications.of_failure],
 )
 def line(
     recipe: str = "default",

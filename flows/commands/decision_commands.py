@@ -99,25 +99,25 @@ def rollback(
     """Put back into production what the production version took the place of."""
     with _deciding() as store:
         from components.registry import decisions
-        from flows.schedules import notices
+        from flows.schedules import notifications
 
         done = decisions.rollback(store, name, _who(by), reason)
         _tell(done, json=json)
-        notices.of_decision(find(), done)
+        notifications.of_decision(find(), done)
 
 
 def retire(name: NameArgument, reason: WhyOption, by: ByOption = None, json: JsonOption = False) -> None:
     """Take a version out of production with nothing in its place: where it is lost, or must not answer any more."""
     with _deciding() as store:
         from components.registry import decisions
-        from flows.schedules import notices
+        from flows.schedules import notifications
 
         done = decisions.retire(store, name, _who(by), reason)
         words = (
             f"{name}: version {done.version} is in production no longer, and nothing is ({texts.shown(done.reason)})"
         )
         _tell(done, words, json=json)
-        notices.of_decision(find(), done)
+        notifications.of_decision(find(), done)
 
 
 def ledger(

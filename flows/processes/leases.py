@@ -27,7 +27,7 @@ from filelock import FileLock
 from components.files import writing
 from flows.base.project import Project
 from flows.processes import family
-from flows.schedules import notices
+from flows.schedules import notifications
 
 BEAT_SECONDS = 5.0  # between two touches of a lease
 SILENCE_SECONDS = 95.0  # after so long without one, a line of another machine is gone; as `zombies.SILENCE`
@@ -185,7 +185,7 @@ def _closed_up(project: Project, left: list[Lease]) -> list[str]:
             continue
         what = f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})"
         if news:
-            notices.tell(project, "failure", f"a line of {lease.content['experiment']} was killed", what)
+            notifications.tell(project, "failure", f"a line of {lease.content['experiment']} was killed", what)
         told.append(what)
     return told
 

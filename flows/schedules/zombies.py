@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flows.schedules import notices
+from flows.schedules import notifications
 
 if TYPE_CHECKING:
     from flows.schedules.declared import Channel
@@ -39,7 +39,7 @@ def watch(channels: Sequence[Channel], silence: timedelta = SILENCE) -> str:
         ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=message),
         *(
             SendNotification(block_document_id=block, subject=subject, body=body)
-            for block in notices.saved(channels, "failure")
+            for block in notifications.saved(channels, "failure")
         ),
     ]
     trigger = EventTrigger(

@@ -177,7 +177,7 @@ def share_data(home: Home) -> None:
 
 def deploy(home: Home) -> None:
     """Tell Prefect what the worker runs and when; again at every `up`, so that a changed schedule is taken over."""
-    _once(home, "deploy", [sys.executable, "-m", "flows.cli", "deploy"], line_environment(home))
+    _once(home, "deploy", [sys.executable, "-m", "flows.cli", "schedule", "--register"], line_environment(home))
 
 
 def ray_head(home: Home) -> Server:

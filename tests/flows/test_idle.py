@@ -145,7 +145,7 @@ def test_what_ends_it_early_is_closed_and_told(
         raise error
 
     told: list[tuple[str, ...]] = []
-    monkeypatch.setattr("flows.schedules.notices.tell", lambda project, *words: told.append(words))
+    monkeypatch.setattr("flows.schedules.notifications.tell", lambda project, *words: told.append(words))
     monkeypatch.setattr(idle, "concluded", concluded)
     found = idle.found(Project(project), "digits", [])
     assert found is not None

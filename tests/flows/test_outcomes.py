@@ -26,8 +26,8 @@ from flows.base import stopping
 from flows.base.project import Project
 from flows.processes import leases
 from flows.run.step import LINE
-from flows.schedules import declared, deployments, notices, schedules
-from tests.flows.test_notices import WEBHOOK, Receiver, listening
+from flows.schedules import declared, deployments, notifications, schedules
+from tests.flows.test_notifications import WEBHOOK, Receiver, listening
 
 
 def interrupted() -> NoReturn:
@@ -113,7 +113,7 @@ def test_a_killed_line_is_closed_in_both_places_and_people_are_told_once(
     left.mkdir()
     file = place.root / declared.FILE
     file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump({"notices": [WEBHOOK]}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({"notifications": [WEBHOOK]}), encoding="utf-8")
     with listening(Receiver()) as receiver:
         monkeypatch.setenv("TEST_WEBHOOK_URL", receiver.url)
         leases.settle(place)
@@ -130,7 +130,7 @@ def test_a_killed_line_is_closed_in_both_places_and_people_are_told_once(
 def test_a_flow_that_fails_is_told_with_its_reason(
     place: Project, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @flow(name="line", flow_run_name="digits", on_failure=[notices.of_failure])
+    @flow(name="line", flow_run_name="digits", on_failure=[notifications.of_failure])
     def failing() -> None:
         raise ValueError("the data is spoilt")
 
@@ -138,7 +138,7 @@ def test_a_flow_that_fails_is_told_with_its_reason(
         (place.root / name).touch()
     file = place.root / declared.FILE
     file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump({"notices": [WEBHOOK]}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({"notifications": [WEBHOOK]}), encoding="utf-8")
     monkeypatch.setenv("CONVOY_ROOT", str(place.root))
     with listening(Receiver()) as receiver:
         monkeypatch.setenv("TEST_WEBHOOK_URL", receiver.url)

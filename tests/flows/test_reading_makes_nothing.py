@@ -24,6 +24,7 @@ READING = {
     "show": (["show", TYPO], 1, TYPO),
     "open": (["open", TYPO], 1, TYPO),
     "logs": (["logs", TYPO], 1, "none yet"),
+    "notifications": (["notifications"], 0, "webhook"),
     "notices": (["notices"], 0, "webhook"),
     "tasks": (["tasks"], 0, "judged by"),
     "predict": (["predict", TYPO, "params.yaml"], 1, "registered are: none"),
