@@ -20,7 +20,7 @@ from flows.course import Outcome
 from flows.line import line
 from flows.run import data_revisions
 from flows.run.check import complete
-from flows.schedules import notices
+from flows.schedules import notifications
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Dated:
     name="backfill",
     flow_run_name="{recipe} {since} to {until}",
     persist_result=False,
-    on_crashed=[stopping.as_cancelled, notices.of_failure],
+    on_crashed=[stopping.as_cancelled, notifications.of_failure],
 )
 def backfill(
     since: str, until: str, timezone: str = "UTC", recipe: str = "default", overrides: list[str] | None = None
@@ -102,5 +102,5 @@ def _dated(day: str, digest: str, result: Outcome | BaseException) -> Dated:
     if isinstance(result, BaseException):
         return Dated(day, digest, None, None, f"failed: {result}")
     ran = sum(not step.cached for step in result.done)
-    what = {"approve": "approved", "reject": "rejected"}.get(result.decision.action, result.decision.action)
+    what = {"pass": "passed", "fail": "failed the gates"}.get(result.decision.action, result.decision.action)
     return Dated(day, digest, result.run_id, result.decision.version, f"{what}; {ran} of {len(result.done)} steps done")

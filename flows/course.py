@@ -18,7 +18,7 @@ from components.registry.memory.store import MissingError
 from flows import steps
 from flows.run import comparison, ways
 from flows.run.context import Done, Line
-from flows.schedules import notices
+from flows.schedules import notifications
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
         compared=compared,
     )
     if any(step.step == "promote" and not step.cached for step in outcome.done):
-        notices.of_decision(run.project, decision)  # once: a run that finds it decided has no news
+        notifications.of_decision(run.project, decision)  # once: a run that finds it decided has no news
     metric, primary = tasks.of(data.card).spec.primary, assessment.evidence.primary
     run.tracking.log_note(run.run_id, f"{_note(run, outcome)}\n\n{chain.markdown(assessment.stages, metric)}")
     run.tracking.log_model_output(run.run_id, versions.logged_model(run.tracking, decision.name, decision.version))

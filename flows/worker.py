@@ -77,7 +77,7 @@ def line(task: Task) -> int:
     # Not broken into lines: it is copied.
     said = where_to_look(outcome, time.time() - task.arguments["began"])
     task.console.print(said, highlight=False, soft_wrap=True)
-    return terminal.REJECTED if outcome.decision.action == "reject" else 0
+    return terminal.FOUND if outcome.decision.action == "fail" else 0
 
 
 def _unchanged(task: Task) -> Outcome | None:

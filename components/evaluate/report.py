@@ -93,7 +93,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
             doubts=doubts.write(task, data.predictions, folder / doubts.REVIEW) if isinstance(task, Doubting) else (),
             processor=machine.said(evidence.processor) if evidence.processor else "",
             with_twins=evidence.figures.get(WITH_TWINS),
-            rejected=[verdict for verdict in data.verdicts if not verdict.passed],
+            failed=[verdict for verdict in data.verdicts if not verdict.passed],
         )
     )
     with writing(folder / "report.html") as temporary:

@@ -40,8 +40,8 @@ def approve(
 ) -> Decision:
     """Record that a person approves of the staged version for production.
 
-    `version` is the one that is meant, where another may have been staged meanwhile. Only what the gates have approved
-    can be approved. What came through the same `source` (a form that may be sent twice) is recorded once.
+    `version` is the one that is meant, where another may have been staged meanwhile. Only what has passed the gates can
+    be approved. What came through the same `source` (a form that may be sent twice) is recorded once.
     """
     return _state(tracking, name, "approve", by, reason, version, source)
 
@@ -87,7 +87,7 @@ def staged(named: Mapping[str, int]) -> int | None:
 
 def _waiting(tracking: Tracking, name: str, version: int, known: Sequence[Run] | None) -> Waiting | None:
     judgement = record.judgement(tracking, name, version, known)
-    if judgement is None or judgement.action != "approve" or judgement.evidence is None:
+    if judgement is None or judgement.action != "pass" or judgement.evidence is None:
         return None
     said = record.statements(tracking, name, version, judgement.evidence, known)
     gate = next((verdict for verdict in judgement.verdicts if verdict.gate == APPROVALS), None)
@@ -122,7 +122,7 @@ def _state(
             back = offered.command("convoy", "rollback", name, "--reason", "…")
             raise RegistryError(f"{name} version {version} is in production already; the way back is `{back}`")
         if action == "approve":
-            obstacles.approval(tracking, name, version)
+            obstacles.passed(tracking, name, version)
             obstacles.require_whole(tracking, name, version)
         decision = Decision(
             action=action,

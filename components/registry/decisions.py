@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from components import offered
 from components.artifacts import Decision, Verdict
+from components.artifacts.decision import GATES
 from components.config import Gate
 from components.registry import gates, obstacles, record
 from components.registry.gates.data import FRESHNESS
@@ -20,7 +21,6 @@ from components.registry.ledger import predecessor
 from components.registry.listing import within
 from components.registry.memory.store import explained
 from components.registry.memory.tracking import Tracking
-from components.registry.record import GATES
 from components.registry.versions import (
     EVIDENCE,
     PREVIOUS,
@@ -38,15 +38,15 @@ from components.registry.versions import (
 
 SUPERSEDED = "convoy.superseded"  # tag of a version in production: what it took the place of
 ROLLED_BACK = "convoy.rolled_back"  # tag of a version: when and why it was taken back
-APPROVED = "convoy.approved"  # tag of a version: "true" or "false", what the gates last said
+GATES_SAID = "convoy.gates"  # tag of a version: "passed" or "failed", what the gates last said
 
 
 def decide(
     tracking: Tracking, name: str, version: int, case: gates.Case, limits: Sequence[Gate], *, stage: bool = True
 ) -> Decision:
-    """Let the gates judge: the version is staged where every one passes, otherwise rejected; both are recorded.
+    """Let the gates judge: the version is staged where every one passes; a failure is recorded as well.
 
-    With `stage` false an approval is recorded and no alias moves. Tries are counted here, where nobody else can judge
+    With `stage` false a pass is recorded and no alias moves. Tries are counted here, where nobody else can judge
     meanwhile. The same verdicts on the same evidence are recorded once. RegistryError where the evidence is not the one
     the version was registered with, and where something else has come into production since the case was made.
     """
@@ -62,9 +62,9 @@ def decide(
             )
         tries = record.tries(tracking, name, case.test, evidence.model)
         verdicts = gates.judge(replace(case, tries=tries), limits)
-        passed = gates.approved(verdicts)
+        passed = gates.passed(verdicts)
         decision = Decision(
-            action="approve" if passed else "reject",
+            action="pass" if passed else "fail",
             name=name,
             version=version,
             alias=STAGING if passed and stage else None,
@@ -95,7 +95,7 @@ def promote(
 ) -> Decision:
     """Move the candidate to `staging`, or what is staged to `production`; what was in production becomes `previous`.
 
-    The gates' last word must be an approval of the evidence the version was registered with; for production in
+    The gates' last word must be a pass on the evidence the version was registered with; for production in
     comparison with what is there now, with people's approvals where a gate asks for them, and nobody's rejection.
     `version` is the one that is meant, where another may have taken its place. One that was rolled back needs
     `despite_rollback=True`. Raises RegistryError saying what is in the way.
@@ -106,7 +106,7 @@ def promote(
     with locked(tracking.root):
         settle(tracking, name)
         found = obstacles.to_promote(tracking, name, to, version)
-        judgement = obstacles.approval(tracking, name, found)
+        judgement = obstacles.passed(tracking, name, found)
         obstacles.require_whole(tracking, name, found)
         tags = version_tags(tracking, name, found)
         if tags.get(ROLLED_BACK) and not despite_rollback:
@@ -249,7 +249,7 @@ def _follow(tracking: Tracking, decision: Decision, before: int | None) -> None:
     """What a decision changes besides its alias. Doing it twice is the same as doing it once."""
     name, version = decision.name, decision.version
     if decision.by == GATES:
-        _tag(tracking, name, version, {APPROVED: "true" if decision.action == "approve" else "false"})
+        _tag(tracking, name, version, {GATES_SAID: "passed" if decision.action == "pass" else "failed"})
     if decision.alias != PRODUCTION:
         return
     if decision.action == "retire":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from mlflow.entities.model_registry import ModelVersion
 
 from components import machine, offered
+from components.artifacts.decision import gates_action
 from components.registry import decisions, listing, versions
 from components.registry.gates.cost import LATENCY
 from components.registry.memory.store import MissingError, TrackingError
@@ -241,7 +242,7 @@ def _line(place: Tracking, run: Run) -> Line:
         seconds=run.finished - run.started if run.finished else None,
         metric=primary[0] if primary else None,
         value=run.metrics[primary[0]] if primary else None,
-        decision=run.tags.get(DECISION),
+        decision=gates_action(run.tags[DECISION]) if DECISION in run.tags else None,
         version=int(version) if version else None,
         ran=steps(RAN),
         reused=steps(REUSED),

@@ -14,13 +14,13 @@ from typing import Literal
 
 from components import spelling, texts
 from components.artifacts import ArtifactError, Decision
+from components.artifacts.decision import GATES, gates_action
 from components.own_files import remove
 from components.registry.memory.store import MissingError
 from components.registry.memory.tracking import KIND, NOTE, Run, Tracking
 from components.registry.versions import RegistryError, UnreadableError
 
 FILE = "decision.json"
-GATES = "gates"  # who decides where nobody does
 PERSON, REASON = 100, 2000  # characters: MLflow keeps 8,000 of a description
 TAKEN_BACK = ("roll back", "retire")  # actions that take a version out of production
 # Tags of the record.
@@ -211,4 +211,4 @@ def statements(
 
 
 def _is_judgement(run: Run) -> bool:
-    return run.tags.get(ACTION) in {"approve", "reject"} and run.tags.get(BY) == GATES
+    return run.tags.get(BY) == GATES and gates_action(run.tags.get(ACTION, "")) in {"pass", "fail"}

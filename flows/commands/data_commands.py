@@ -107,7 +107,7 @@ def check(
             page = check_page(path, checked, console.width, everything=everything, kept=pictures)
             console.print(page, highlight=False)
             _next(console, following, "when that is put right" if checked.errors else "next")
-    raise typer.Exit(terminal.REJECTED if checked.errors else 0)
+    raise typer.Exit(terminal.FOUND if checked.errors else 0)
 
 
 @app.command(cls=renamed.renaming(renamed.ADD))

@@ -56,7 +56,7 @@ def doctor(
             console.print(line(each), soft_wrap=True)
         console.print(_sum(found), soft_wrap=True)
     if any(each.level == "error" for each in found):
-        sys.exit(terminal.REJECTED)
+        sys.exit(terminal.FOUND)
 
 
 def line(finding: Finding) -> Text:

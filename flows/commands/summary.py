@@ -39,7 +39,7 @@ def table(outcome: Outcome, width: int = 120) -> Group:
     for heading in ("gate", "verdict", "reason"):
         gates.add_column(heading)
     for verdict in outcome.decision.verdicts:
-        said = Text("passed", style="green") if verdict.passed else Text("rejected", style="red")
+        said = Text("passed", style="green") if verdict.passed else Text("failed", style="red")
         gates.add_row(verdict.gate, said, verdict.reason)
     return Group(*stage_tables(outcome.assessment.stages, title, width), changes, "", gates)
 
@@ -86,7 +86,7 @@ def where_to_look(outcome: Outcome, seconds: float) -> Text:
     if decision.alias:
         head, style = f"{decision.name} version {decision.version} is {decision.alias}", "bold green"
     else:
-        head, style = f"{decision.name} version {decision.version} is rejected", "bold red"
+        head, style = f"{decision.name} version {decision.version} failed the gates", "bold red"
     name, alias = decision.name, decision.alias
     served = f"models:/{name}@{alias or 'candidate'}"
     uri = "sqlite:///.convoy/mlflow.db"  # from the project's folder

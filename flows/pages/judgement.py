@@ -56,6 +56,6 @@ def _next(line: Line, failed: list[Verdict]) -> str:
         return f"\nthe report: {report}"
     keys = ", ".join(f"gates.{verdict.gate}" for verdict in failed)
     return (
-        f"\nrejected by {len(failed)} of the gates above. Where the version falls short, the report shows: {report}\n"
+        f"\nfailed {len(failed)} of the gates above. Where the version falls short, the report shows: {report}\n"
         f"limits are yours to set in the recipe: {keys}"
     )

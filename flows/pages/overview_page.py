@@ -128,7 +128,7 @@ def _runs(runs: Sequence[Line], mlflow: str) -> str:
     rows = []
     for run in runs:
         ended = status.outcome(run) if run.status == "FINISHED" else run.status.lower()
-        style = "warn" if run.decision == "reject" else ENDED.get(run.status, "")
+        style = "warn" if run.decision == "fail" else ENDED.get(run.status, "")
         if run.problem:
             ended, style = f"{ended}: {run.problem}", "bad"
         figure = f"{run.metric} {run.value:.4f}" if run.metric is not None and run.value is not None else ""

@@ -287,13 +287,13 @@ def _promote(
     run.show(run.folder / "report", "report")
     shared.tracking.log_metrics(run.id, {"tries": float(decision.tries or 0)})
     passed = sum(verdict.passed for verdict in verdicts)
-    outcome = {"reject": "is rejected", "approve": f"is {decision.alias} now"}[decision.action]
-    if decision.action == "approve" and decision.alias is None:
-        outcome = "is approved and stays where it is: it was made of past data"
+    outcome = {"fail": "failed", "pass": f"is {decision.alias} now"}[decision.action]
+    if decision.action == "pass" and decision.alias is None:
+        outcome = "passed and stays where it is: it was made of past data"
     tried = f"try {decision.tries} on this test split"
     run.summary = f"{passed} of {len(verdicts)} gates passed, {tried}; version {version} {outcome}"
     run.table = [
-        {"gate": each.gate, "verdict": "passed" if each.passed else "REJECTED", "reason": each.reason}
+        {"gate": each.gate, "verdict": "passed" if each.passed else "FAILED", "reason": each.reason}
         for each in verdicts
     ]
 

@@ -133,7 +133,7 @@ def test_a_line_goes_on_where_production_cannot_be_read_and_its_way_out_works(
 
     drift = next(done.summary for done in challenger.done if done.step == "drift")
     assert drift.startswith("there is no reference that can be read: digits version")
-    assert challenger.decision.action == "reject"
+    assert challenger.decision.action == "fail"
     failed = {verdict.gate: verdict.reason for verdict in challenger.decision.verdicts if not verdict.passed}
     assert "production" in failed and "cannot be read" in failed["production"]
 
@@ -144,5 +144,5 @@ def test_a_line_goes_on_where_production_cannot_be_read_and_its_way_out_works(
     assert versions.aliased(store, "digits", "production") is None
     assert ledger.history(store, "digits")[-1].action == "retire"
     again = line("digits", ["student.epochs=4"])
-    assert again.decision.action == "approve"
+    assert again.decision.action == "pass"
     assert again.decision.version == challenger.decision.version

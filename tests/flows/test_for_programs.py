@@ -29,7 +29,7 @@ FAILED = [TOLD[1], {"kind": "failed", "step": "train", "reason": "out of memory"
     ("records", "code", "outcome", "run", "last"),
     [
         (TOLD, 0, "staged", RUN, ("train", "done", "accuracy 0.9")),
-        (TOLD, 3, "rejected", RUN, ("train", "done", "accuracy 0.9")),
+        (TOLD, 3, "gates-failed", RUN, ("train", "done", "accuracy 0.9")),
         (FAILED, 1, "failed", None, ("train", "failed", "out of memory")),
         ([], 130, "interrupted", None, None),
     ],

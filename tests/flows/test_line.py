@@ -49,7 +49,7 @@ def step_run(outcome: Outcome, step: str) -> str:
 def test_the_line_ends_with_a_staged_int8_or_float_version_of_the_artifact_that_was_measured(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:
-    assert outcome.decision.action == "approve"
+    assert outcome.decision.action == "pass"
     staged = versions.aliased(store, "digits", "staging")
     assert staged == outcome.decision.version == 1
     assert versions.version_model(store, "digits", 1).digest == outcome.assessment.evidence.model
@@ -225,7 +225,7 @@ def test_a_changed_section_starts_exactly_the_steps_that_it_touches(outcome: Out
     assert {done.step for done in changed.done if not done.cached} == {"evaluate", "register", "promote"}
 
 
-def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
+def test_a_version_below_the_floor_fails_on_the_record_and_moves_nothing(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:
     from typer.testing import CliRunner
@@ -234,17 +234,17 @@ def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
 
     before = versions.aliased(store, "digits", "staging")
 
-    rejected = line("digits", ["gates.floor.limit=0.9999"])
+    failed = line("digits", ["gates.floor.limit=0.9999"])
 
-    assert rejected.decision.action == "reject"
-    assert rejected.decision.alias is None
-    assert [verdict.gate for verdict in rejected.decision.verdicts if not verdict.passed] == ["floor"]
+    assert failed.decision.action == "fail"
+    assert failed.decision.alias is None
+    assert [verdict.gate for verdict in failed.decision.verdicts if not verdict.passed] == ["floor"]
     assert versions.aliased(store, "digits", "staging") == before
-    assert ledger.history(store, "digits")[-1].action == "reject"
-    shown = CliRunner().invoke(app, ["show", rejected.run_id, "--json"]).output
+    assert ledger.history(store, "digits")[-1].action == "fail"
+    shown = CliRunner().invoke(app, ["show", failed.run_id, "--json"]).output
     told = json.loads(shown)["decision"]
     assert [each["gate"] for each in told["verdicts"] if not each["passed"]] == ["floor"]
-    page = CliRunner().invoke(app, ["show", rejected.run_id[:8]], env={"COLUMNS": "100"}).output
+    page = CliRunner().invoke(app, ["show", failed.run_id[:8]], env={"COLUMNS": "100"}).output
     assert "gates.floor" in page and "0.9999" in page
 
 
@@ -300,7 +300,7 @@ def test_segmentation_goes_down_the_same_line(project: Path, outcome: Outcome) -
 
     assert [done.step for done in scenes.done] == list(STEPS)
     assert scenes.assessment.evidence.primary == "mean_iou"
-    assert scenes.decision.action == "approve"
+    assert scenes.decision.action == "pass"
 
 
 def test_damaged_results_are_made_again_rather_than_believed(outcome: Outcome, store: tracking.Tracking) -> None:

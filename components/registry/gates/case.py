@@ -116,7 +116,7 @@ def judged(
 
 
 def refused(gate: str, limit: float, reason: str, figure: Figure | None = None) -> Verdict:
-    """A rejection for want of something to judge by."""
+    """A failure for want of something to judge by."""
     return Verdict(
         gate=gate,
         passed=False,

@@ -101,7 +101,16 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
     assert not re.search(r"https?://|url\(|@import", text)
     # and what matters is there
     primary = shown(evidence.figures[evidence.primary].value)
-    for said in (primary, "1.25 ms", "2.50 MB", "rejected", "0.8 < 0.9", "served (int8)", "abcdef", evidence.model):
+    for said in (
+        primary,
+        "1.25 ms",
+        "2.50 MB",
+        "1 of 2 gates did not pass",
+        "0.8 < 0.9",
+        "served (int8)",
+        "abcdef",
+        evidence.model,
+    ):
         assert said in page.text, said
 
 

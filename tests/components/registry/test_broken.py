@@ -211,7 +211,7 @@ def test_a_decision_whose_file_is_gone_is_told_by_its_tags_and_marked(
     told = ledger.ledger(tracking, "digits")
 
     (decision,) = told.decisions
-    assert (decision.action, decision.version, decision.alias, decision.by) == ("approve", version, "staging", "gates")
+    assert (decision.action, decision.version, decision.alias, decision.by) == ("pass", version, "staging", "gates")
     assert decision.reason.startswith("every gate passed")
     assert "decision.json" in told.problems[0]
     assert told.aliases["staging"].version == version
@@ -229,7 +229,7 @@ def test_what_is_judged_again_after_its_record_was_lost_counts(tracking: Trackin
 
     again = decisions.decide(tracking, "digits", version, build_case(evidence, test=TEST, at=NOW), LIMITS)
 
-    assert again.action == "approve" and again.tries == 1
+    assert again.action == "pass" and again.tries == 1
     assert approvals.approve(tracking, "digits", "ada", "good").action == "approve"
 
 
@@ -310,7 +310,7 @@ def test_a_production_version_that_cannot_be_read_fails_its_gate_with_the_way_ou
 
     decision = decisions.decide(tracking, "digits", second, case, LIMITS)
 
-    assert decision.action == "reject"
+    assert decision.action == "fail"
     failed = {verdict.gate: verdict.reason for verdict in decision.verdicts if not verdict.passed}
     assert failed.keys() == {"production", "drift"}
     assert "cannot be read" in failed["production"] and "`convoy retire digits --reason …`" in failed["production"]
@@ -333,7 +333,7 @@ def test_what_is_retired_leaves_production_on_the_record_and_comes_back_only_on_
     assert versions.aliases(tracking, "digits").keys() == {"candidate", "staging"}
     assert (decision.action, decision.alias, decision.version) == ("retire", "production", version)
     told = ledger.ledger(tracking, "digits")
-    assert [each.action for each in told.decisions] == ["approve", "promote", "retire"]
+    assert [each.action for each in told.decisions] == ["pass", "promote", "retire"]
     assert "production" not in told.aliases and "previous" not in told.aliases
     assert ledger.in_production(tracking, "digits", told.decisions[1].at) == version
     assert versions.version_tags(tracking, "digits", version)[decisions.ROLLED_BACK].endswith("its files are gone")

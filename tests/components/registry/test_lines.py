@@ -30,7 +30,7 @@ def write_line(
     tracking.finish(step)
     tracking.log_params(run, {"student.epochs": epochs, "seed": 0})
     done = {"convoy.ran.evaluate": step, **({"convoy.reused.distil": distil} if distil else {})}
-    tracking.log_tags(run, {"convoy.decision": "approve", "convoy.version": "1", "convoy.data": DATA, **done})
+    tracking.log_tags(run, {"convoy.decision": "pass", "convoy.version": "1", "convoy.data": DATA, **done})
     tracking.log_metrics(run, {"accuracy": accuracy, "seconds.evaluate": 1.0})
     tracking.finish(run)
     return run
@@ -48,7 +48,7 @@ def test_the_newest_lines_of_all_models_come_first_and_nothing_else_counts_as_on
     assert [line.id for line in lines.recent(tracking, 5, "letters")] == [second]
     assert len(lines.recent(tracking, 1)) == 1
     line = lines.find(tracking, first)
-    assert (line.metric, line.value, line.version, line.decision) == ("accuracy", 0.9, 1, "approve")
+    assert (line.metric, line.value, line.version, line.decision) == ("accuracy", 0.9, 1, "pass")
     assert line.origins == {"recipe": "digits", "data set": "digits", "data": DATA, "commit": "c0ffee"}
 
 
