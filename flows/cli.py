@@ -54,7 +54,7 @@ def begin(
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """A production line for convolutional networks: labelled data in, a promoted, compressed, audited network out."""
+    """An MLOps pipeline for convolutional networks: labelled data in, a promoted, compressed, audited network out."""
 
 
 RUN, DATA, MODELS, OPERATE = "Run", "Data", "Models", "Operate"  # the groups of `--help`
@@ -107,7 +107,7 @@ def run(
         log_commands.detached(project, ["run", "--recipe", recipe, *words])
         return
     arguments = {"recipe": recipe, "overrides": overrides or [], "fresh": again}
-    terminal.supervised(project, "line", recipe, arguments, json=json)
+    terminal.supervised(project, "run", recipe, arguments, json=json)
 
 
 @app.command(cls=renamed.renaming(renamed.TUNE), rich_help_panel=RUN)

@@ -63,13 +63,13 @@ def found(project: Project, recipe: str, overrides: Sequence[str]) -> Found | No
 def recorded(project: Project, recipe: str, line: Found, reporter: Reporter) -> Outcome:
     """What the line came to, on record as of one that Prefect has run; raises what keeping the record raises."""
     try:
-        with opening.opened(project, line.settings, recipe, "line", reporter, None) as run:
+        with opening.opened(project, line.settings, recipe, "pipeline", reporter, None) as run:
             for each in line.seen:
                 line.note(run, each)
             return concluded(run, *line.handed_on)
     except BaseException as error:
         how = "failed" if isinstance(error, Exception) else "was interrupted"
-        notifications.tell(project, "failure", f"line · {recipe} {how}", str(error) or how)
+        notifications.tell(project, "failure", f"pipeline · {recipe} {how}", str(error) or how)
         raise
 
 

@@ -25,7 +25,7 @@ _reporter: progress.Reporter = progress.Silent()
 
 
 @flow(
-    name="line",
+    name="pipeline",
     flow_run_name="{recipe}",
     persist_result=False,
     validate_parameters=True,
@@ -65,11 +65,11 @@ def opened(recipe: str, overrides: list[str], as_of: datetime | None = None) -> 
     project = find()
     enter(project)
     settings = complete(project, recipe, overrides)
-    with opening.opened(project, settings, recipe, "line", _reporter, this_flow_run.get_id(), as_of) as run:
+    with opening.opened(project, settings, recipe, "pipeline", _reporter, this_flow_run.get_id(), as_of) as run:
         try:
             if link := run.tracking.run_link(run.run_id):
                 about = "the same run in MLflow"
-                create_link_artifact(link, link_text=f"line · {recipe}", key="mlflow", description=about)
+                create_link_artifact(link, link_text=f"pipeline · {recipe}", key="mlflow", description=about)
             with stopping.cancellable(this_flow_run.get_id()):
                 yield run
         finally:
@@ -85,5 +85,5 @@ def _show(run: Line, outcome: Outcome) -> None:
     table = "\n".join([f"**{decision.action} version {decision.version}**", "", *ways.steps(run, outcome.done)])
     said = chain.markdown(outcome.assessment.stages, tasks.of(outcome.data.card).spec.primary)
     create_table_artifact(compared.table(), key="compared", description=compared.said())
-    create_markdown_artifact(key="line", markdown=table, description="the steps, and what came of them")
+    create_markdown_artifact(key="pipeline", markdown=table, description="the steps, and what came of them")
     create_markdown_artifact(key="chain", markdown=said, description="the stages: what each paid and bought")

@@ -33,7 +33,7 @@ from flows.run import opening
 from flows.run.check import complete
 from flows.run.context import Line, line
 from flows.run.known_by import flat, used
-from flows.run.step import LINE
+from flows.run.step import LEASE
 from flows.run.study import checked, recipe_file
 
 TRIAL = "convoy.trial"  # tag of a child run: how the trial ended
@@ -101,7 +101,7 @@ class Runs:
     def __call__(self, event: TrialEvent) -> None:
         tracking, number = self._run.tracking, event.number
         if number not in self.opened:
-            tags = {LINE: self._run.lease.id, memory.KIND: "trial"}
+            tags = {LEASE: self._run.lease.id, memory.KIND: "trial"}
             self.opened[number] = tracking.start_run(f"trial-{number}", parent=self._run.run_id, tags=tags)
             tracking.log_params(self.opened[number], self._params(event))
         run_id = self.opened[number]

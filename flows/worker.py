@@ -69,7 +69,7 @@ class Task:
 
 
 def line(task: Task) -> int:
-    """A run of the line."""
+    """A run of the pipeline."""
     from flows.commands.summary import table, where_to_look
 
     outcome = _unchanged(task) or _orchestrated(task)
@@ -152,7 +152,7 @@ def wait_for_prefect(task: Task) -> None:
         time.sleep(0.1)
 
 
-WORK: dict[str, Callable[[Task], int]] = {"line": line, "backfill": backfill, "tune": tune}
+WORK: dict[str, Callable[[Task], int]] = {"run": line, "backfill": backfill, "tune": tune}
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ DEFAULT = ROOT / ".convoy" / "servers"
 def up(
     names: Names = None,
     home: HomeOption = DEFAULT,
-    project: Annotated[Path | None, typer.Option(help="Whose lines the worker runs; by default this one.")] = None,
+    project: Annotated[Path | None, typer.Option(help="Whose runs the worker executes; by default this one.")] = None,
     port: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, kept from then on; again for others.")] = None,
     ray_address: Annotated[
         str | None,

@@ -115,7 +115,7 @@ def _state(
         named = aliases(tracking, name)
         version = named.get(STAGING)
         if version is None:
-            raise RegistryError(f"{name} has no staging version to {action}; run the line first")
+            raise RegistryError(f"{name} has no staging version to {action}; run the pipeline first")
         if meant not in (None, version):
             raise RegistryError(f"{name} version {meant} is not the one to {action}: staging is version {version}")
         if named.get(PRODUCTION) == version:

@@ -58,7 +58,7 @@ def decide(
         if case.production != (rival if rival != version else None):
             raise RegistryError(
                 f"{name} version {version} was compared with {obstacles.named(case.production)} in production, where "
-                f"{obstacles.named(rival)} is now; run the line again, which compares them"
+                f"{obstacles.named(rival)} is now; run the pipeline again, which compares them"
             )
         tries = record.tries(tracking, name, case.test, evidence.model)
         verdicts = gates.judge(replace(case, tries=tries), limits)
@@ -199,9 +199,9 @@ def way_out(tracking: Tracking, name: str) -> str:
     current = aliased(tracking, name, PRODUCTION)
     target = None if current is None else _predecessor(tracking, name, current)
     if target is None or problem(tracking, name, target):
-        return f"{_retiring(name)} takes it out of production, and the next line compares with nothing"
+        return f"{_retiring(name)} takes it out of production, and the next run compares with nothing"
     back = offered.command("convoy", "rollback", name, "--reason", "…")
-    return f"`{back}` puts version {target} back, and the next line compares with that"
+    return f"`{back}` puts version {target} back, and the next run compares with that"
 
 
 def settle(tracking: Tracking, name: str) -> list[str]:

@@ -83,7 +83,7 @@ def _of_run(tracking: Tracking, run_id: str, name: str | None) -> Found:
     if name is None and len(known) == 1:
         name = next(iter(known))
     if name not in known:
-        choice = ", ".join(f"{run_id}/{each}" for each in known) or "none; name a run of the line or of a step of it"
+        choice = ", ".join(f"{run_id}/{each}" for each in known) or "none; name a run of the pipeline or of a step"
         raise RegistryError(f"run {run_id}: expected one of its models, received {name or 'no name'}. It has: {choice}")
     model = known[name]
     weights = model if model.weights.is_file() else None
@@ -155,4 +155,4 @@ def _with_weights(folder: Path) -> Model | None:
 
 
 def _about(line: Run, run: Run) -> dict[str, str]:
-    return {"line": line.id, "run": run.id, **{key: line.tags[key] for key in _ORIGINS if key in line.tags}}
+    return {"pipeline_run": line.id, "run": run.id, **{key: line.tags[key] for key in _ORIGINS if key in line.tags}}

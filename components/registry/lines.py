@@ -13,11 +13,21 @@ from components.artifacts.decision import gates_action
 from components.registry import decisions, listing, versions
 from components.registry.gates.cost import LATENCY
 from components.registry.memory.store import MissingError, TrackingError
-from components.registry.memory.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking, deleted_experiment
+from components.registry.memory.tracking import (
+    COMMIT,
+    DATA,
+    DATASET,
+    KIND,
+    Run,
+    Tracking,
+    deleted_experiment,
+    of_pipeline,
+)
 from components.registry.versions import FILES, RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"
-FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.line"
+FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.lease"
+_EARLIER_LEASE = "convoy.line"  # as runs of earlier releases have it
 RAN, REUSED, SKIPPED = (
     "convoy.ran.",
     "convoy.reused.",
@@ -85,7 +95,7 @@ def experiments(tracking: Tracking) -> list[Tracking]:
 def recent(tracking: Tracking, limit: int, model: str | None = None) -> list[Line]:
     """The newest lines, of one model or of all, newest first; TrackingError where there were none of `model`."""
     places = experiments(tracking) if model is None else [listing.within(tracking, model)]
-    return [_line(place, run) for place, run in listing.runs(tracking, places, {KIND: "line"}, limit=limit)]
+    return [_line(place, run) for place, run in listing.runs(tracking, places, {}, limit=limit, pipelines=True)]
 
 
 def find(tracking: Tracking, text: str) -> Line:
@@ -96,7 +106,7 @@ def find(tracking: Tracking, text: str) -> Line:
     if text == "last":
         newest = recent(tracking, 1)
         if not newest:
-            raise RegistryError(f"no line has been run yet: `{offered.command('convoy', 'run')}` does it")
+            raise RegistryError(f"there are no runs yet: `{offered.command('convoy', 'run')}` starts one")
         return newest[0]
     by_version = _VERSION.match(text)
     if by_version is not None:
@@ -109,7 +119,7 @@ def find(tracking: Tracking, text: str) -> Line:
     found = [line for line in recent(tracking, 100_000) if line.id.startswith(text)]
     if len(found) != 1:
         known = ", ".join(line.id[:12] for line in found or recent(tracking, 5)) or "none"
-        what = "several lines" if found else "no line"
+        what = "several runs" if found else "no run"
         raise RegistryError(f"{text}: {what} of that id; {'they are' if found else 'the last ones are'}: {known}")
     return found[0]
 
@@ -134,7 +144,7 @@ def standings(tracking: Tracking) -> list[Standing]:
     found = [
         _standing(tracking, name, alias, version, known.get((name, version)), runs, gone.get(name, ""))
         if name in ours
-        else Standing(name, alias, version, None, None, None, None, None, problem="no line registered it", ours=False)
+        else Standing(name, alias, version, None, None, None, None, None, problem="no run registered it", ours=False)
         for name, named in models.items()
         for alias, version in named.items()
     ]
@@ -164,7 +174,7 @@ def _standing(
     experiment where that was deleted."""
     nothing = Standing(name, alias, version, None, None, None, None, None)
     if entry is None:
-        lost = "the alias names a version that was deleted, or that no line registered"
+        lost = "the alias names a version that was deleted, or that no run registered"
         return replace(nothing, problem=f"{lost}{_how(tracking, name, alias)}")
     tags = entry.tags
     run = runs.get(tags.get(RUN, ""))
@@ -199,7 +209,7 @@ def _how(tracking: Tracking, name: str, alias: str) -> str:
     """What can be done about a version that cannot be read."""
     if alias == versions.PRODUCTION:
         return f". Put its files back, or: {decisions.way_out(tracking, name)}"
-    return f". Put its files back, or run the line of {name} again, which registers a new version"
+    return f". Put its files back, or run the pipeline of {name} again, which registers a new version"
 
 
 def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | None) -> Line:
@@ -210,7 +220,7 @@ def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | 
         raise RegistryError(f"{name} has no alias {alias}; there are: {known}")
     run = versions.version_tags(tracking, name, version).get(RUN)
     if run is None:
-        raise RegistryError(f"{name} version {version} was not registered by a line: it has no tag {RUN}")
+        raise RegistryError(f"{name} version {version} was registered by no run of the pipeline: it has no tag {RUN}")
     return _above(tracking, run)
 
 
@@ -219,8 +229,10 @@ def _above(tracking: Tracking, run_id: str) -> Line:
     run = tracking.get(run_id)
     while run.parent is not None:
         run = tracking.get(run.parent)
-    if run.tags.get(KIND) != "line":
-        raise TrackingError(f"run {run_id} belongs to no line: it is of kind {run.tags.get(KIND, 'unknown')!r}")
+    if not of_pipeline(run):
+        raise TrackingError(
+            f"run {run_id} belongs to no run of the pipeline: it is of kind {run.tags.get(KIND, 'unknown')!r}"
+        )
     return _line(tracking.of_run(run.id), run)
 
 
@@ -249,6 +261,6 @@ def _line(place: Tracking, run: Run) -> Line:
         params=run.params,
         origins={what: run.tags[tag] for what, tag in ORIGINS.items() if tag in run.tags},
         flow_run=run.tags.get(FLOW_RUN),
-        lease=run.tags.get(LEASE),
+        lease=run.tags.get(LEASE) or run.tags.get(_EARLIER_LEASE),
         problem=problem,
     )

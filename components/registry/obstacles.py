@@ -30,7 +30,7 @@ FROM_ALIAS = {STAGING: CANDIDATE, PRODUCTION: STAGING}
 def require_whole(tracking: Tracking, name: str, version: int) -> None:
     """RegistryError where a file of the version is gone or not as it was registered: such a version goes nowhere."""
     if wrong := problem(tracking, name, version):
-        raise RegistryError(f"{wrong}. Run the line of {name} again, which registers a new version")
+        raise RegistryError(f"{wrong}. Run the pipeline of {name} again, which registers a new version")
 
 
 def own_evidence(tracking: Tracking, name: str, version: int, case: gates.Case) -> Evidence:
@@ -52,7 +52,7 @@ def to_promote(tracking: Tracking, name: str, to: str, meant: int | None) -> int
     named = aliases(tracking, name)
     found = named.get(FROM_ALIAS[to])
     if found is None:
-        raise RegistryError(f"{name} has no {FROM_ALIAS[to]} version to promote; run the line first")
+        raise RegistryError(f"{name} has no {FROM_ALIAS[to]} version to promote; run the pipeline first")
     if meant is not None and meant not in (found, named.get(to)):
         raise RegistryError(
             f"{name} version {meant} is not what would be promoted: {FROM_ALIAS[to]} is version {found}"
@@ -82,9 +82,9 @@ def passed(tracking: Tracking, name: str, version: int) -> Decision:
     try:
         judgement = record.judgement(tracking, name, version)
     except UnreadableError as error:
-        raise RegistryError(f"{error}. Run the line of {name} again, which judges it anew") from error
+        raise RegistryError(f"{error}. Run the pipeline of {name} again, which judges it anew") from error
     if judgement is None:
-        raise RegistryError(f"{name} version {version} was never judged by the gates; run the line, which judges it")
+        raise RegistryError(f"{name} version {version} was never judged; run the pipeline, which judges it")
     if judgement.action != "pass" or not gates.passed(judgement.verdicts):
         failed = ", ".join(verdict.gate for verdict in judgement.verdicts if not verdict.passed) or "no gate ran"
         raise RegistryError(
@@ -103,7 +103,7 @@ def for_production(tracking: Tracking, judgement: Decision) -> tuple[Verdict, ..
     if compared and rival not in (None, judgement.production):
         raise RegistryError(
             f"{name} version {version} was compared with {named(judgement.production)} in production, where "
-            f"{named(rival)} is now{_by_whom(tracking, name, PRODUCTION)}; run the line again, which compares them"
+            f"{named(rival)} is now{_by_whom(tracking, name, PRODUCTION)}; run the pipeline again, which compares them"
         )
     said = record.statements(tracking, name, version, judgement.evidence or "")
     against = [each for each in said if each.action == "reject"]

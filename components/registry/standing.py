@@ -19,14 +19,14 @@ from mlflow.entities.model_registry import ModelVersion
 
 from components.registry.lines import RAN, RECIPE, REUSED, VERSION, experiments
 from components.registry.memory.store import explained, local_uri
-from components.registry.memory.tracking import KIND, PARENT, Run, Tracking
+from components.registry.memory.tracking import EARLIER, KIND, PARENT, PIPELINE, Run, Tracking, of_pipeline
 from components.registry.record import now
 from components.registry.versions import RUN
 
 CLEANED = "convoy.cleaned"  # tag of a run: when its files were cleared away
 STEP = "convoy.step"  # tag: which step a run is
 ENDED = {"FINISHED", "FAILED", "KILLED"}
-RECORDS = ("decision", "line")  # kinds of runs that are never cleared
+RECORDS = ("decision", PIPELINE, EARLIER)  # kinds of runs that are never cleared
 PAGE = 1000  # versions that MLflow lists at a time
 
 
@@ -191,7 +191,7 @@ def _lines_that_count(known: Known, alive: set[tuple[str, str]]) -> list[Run]:
     found: list[Run] = []
     last: dict[tuple[str, str], Run] = {}
     for model, run in sorted(known.values(), key=lambda entry: entry[1].started):
-        if run.tags.get(KIND) != "line" or run.status != "FINISHED":
+        if not of_pipeline(run) or run.status != "FINISHED":
             continue
         last[model, run.tags.get(RECIPE, "")] = run
         if (model, run.tags.get(VERSION, "")) in alive:

@@ -238,7 +238,7 @@ def _read(tracking: Tracking, entry: ModelVersion, read: Callable[[], T]) -> T:
 def _model(tracking: Tracking, entry: ModelVersion) -> Model:
     expected = entry.tags.get(ARTIFACT)
     if expected is None:
-        raise UnreadableError(f"{_said(entry)} was not registered by a line: it has no tag {ARTIFACT}")
+        raise UnreadableError(f"{_said(entry)} was registered by no run of the pipeline: it has no tag {ARTIFACT}")
     try:
         model = Model.load(_package(tracking, entry) / "artifacts" / "model")
         found = model.digest

@@ -64,9 +64,9 @@ def _one(project: Project, each: Removable) -> str | None:
     try:
         with _undisturbed(each.lock):
             if each.kind in USED_BY_LINES and living(project):
-                return "a line has begun meanwhile"
+                return "a run has begun meanwhile"
             if each.runs and not _retired(project, each.runs):
-                return "a line has begun meanwhile, and may use it"
+                return "a run has begun meanwhile, and may use it"
             for path in each.paths:
                 _away(path)
     except Timeout:

@@ -60,7 +60,7 @@ def survey(
     stays: list[str] = []
     for kind in wanted:
         if lines and kind in USED_BY_LINES:
-            stays.append(f"{kind}: a line runs that may use them ({lines[0].said})")
+            stays.append(f"{kind}: a run is under way that may use them ({lines[0].said})")
             continue
         for each in _SEARCHES[kind](looking):
             if isinstance(each, Removable):
@@ -205,7 +205,7 @@ def _steps(looking: Looking) -> Iterator[Removable | str]:
     store = tracking.connect(project.root)
     lately = [each for each in lines.recent(store, LATELY) if each.started + (each.seconds or 0) >= looking.hour]
     if lately:
-        yield f"a line ended within the last hour ({lately[0].id[:8]}), and may be started again"
+        yield f"a run ended within the last hour ({lately[0].id[:8]}), and may be started again"
         return
     for each in standing.idle(store, looking.before):
         runs = (each.run, *each.below)

@@ -39,7 +39,7 @@ def clean(
 ) -> None:
     """Make room: show what the project could do without and what that costs, ask, and let it go.
 
-    Never what a registered version, an alias or the ledger stands on, and nothing that a running line uses.
+    Never what a registered version, an alias or the ledger stands on, and nothing that a run under way uses.
     """
     if json and not (dry_run or yes):
         terminal.stop(Screen(stderr=True), "--json: nobody is asked; say --dry-run or --yes", terminal.WRONG)
@@ -122,7 +122,7 @@ def _untouched(project: Project) -> list[str]:
         # no option of `dvc gc` keeps.
         said.append(
             f"DVC's cache, {_bytes(cache)}, stays: `convoy data restore` and `convoy backfill` take past versions from "
-            "it, and `dvc gc` does not know which of them a line worked on"
+            "it, and `dvc gc` does not know which of them a run worked on"
         )
     if kept := use(project.state / "mlartifacts").size:
         said.append(f"runs' files are {_bytes(kept)} now; those that versions and decisions stand on stay")

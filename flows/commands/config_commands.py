@@ -1,4 +1,4 @@
-"""`convoy config …`: what a line would be told, before it is. Imports no engine."""
+"""`convoy config …`: what a run would be told, before it is. Imports no engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flows.base.project import find
 from flows.base.screen import Screen, say_json
 from flows.commands import completion, terminal
 
-app = typer.Typer(help="See the configuration that a line would have.", no_args_is_help=True)
+app = typer.Typer(help="See the configuration that a run would have.", no_args_is_help=True)
 
 
 @app.command()

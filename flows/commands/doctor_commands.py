@@ -1,4 +1,4 @@
-"""`convoy doctor`: what is missing before a line starts, said in a second or two. Imports no engine for it."""
+"""`convoy doctor`: what is missing before a run starts, said in a second or two. Imports no engine for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def doctor(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False,
 ) -> None:
-    """Look at what a line needs: disk, memory, ports, libraries, store, Prefect, Ray, remote, clock. Starts nothing."""
+    """Look at what a run needs: disk, memory, ports, libraries, store, Prefect, Ray, remote, clock. Starts nothing."""
     try:
         project = find()
     except ConfigurationError as error:
@@ -114,7 +114,7 @@ def _of_store(project: Project) -> list[Finding]:
 def _sum(found: list[Finding]) -> Text:
     errors, warnings = (sum(each.level == level for each in found) for level in ("error", "warning"))
     if errors:
-        return Text(f"{errors} to be put right before a line can start, {warnings} to know of", style="bold red")
+        return Text(f"{errors} to fix before a run can start, {warnings} to know of", style="bold red")
     if warnings:
-        return Text(f"a line can start; {warnings} to know of", style="yellow")
-    return Text("a line can start", style="green")
+        return Text(f"a run can start; {warnings} to know of", style="yellow")
+    return Text("a run can start", style="green")

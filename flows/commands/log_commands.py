@@ -27,7 +27,7 @@ from flows.processes.progress import Display
 if TYPE_CHECKING:
     from flows.processes.leases import Lease
 
-KINDS = ("line", "tune", "backfill")  # commands that are supervised, as their logs are called
+KINDS = ("run", "tune", "backfill", "line")  # commands that are supervised, as their logs are called; `line`: earlier
 START_SECONDS = 30.0  # until a detached command has begun; Python itself takes most of a second
 COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as engines print it, whatever they print to
 STOP_SECONDS = 20.0  # until one that is asked to end is gone: it takes ten at most

@@ -111,7 +111,7 @@ def backfill(
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
 ) -> None:
-    """Run the line for past days, each on the data as it was at that day's end. Moves no alias."""
+    """Run the pipeline for past days, each on the data as it was at that day's end. Moves no alias."""
     project = terminal.project()
     days = {"since": since, "until": until, "timezone": timezone}
     terminal.supervised(project, "backfill", recipe, {**days, "recipe": recipe, "overrides": overrides or []})
@@ -163,7 +163,7 @@ def _channels(values: Deployments) -> Table:
 
 
 def days_table(days: list[Dated]) -> Table:
-    """A row a day: its data, and what the line came to."""
+    """A row a day: its data, and what the run came to."""
     table = Table("day", "data", "version", "outcome")
     for day in days:
         table.add_row(day.day, day.data[:12], "–" if day.version is None else str(day.version), day.outcome)

@@ -53,7 +53,7 @@ def runs(
     limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20,
     json: JsonOption = False,
 ) -> None:
-    """The runs of the line, newest first."""
+    """The runs of the pipeline, newest first."""
     with _asking() as (project, store):
         from components.registry import lines
         from flows.pages import status as said

@@ -90,7 +90,7 @@ def supervised(
     began = time.time()
     ready(project, recipe, arguments["overrides"])
     log = project.logs / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    called = "convoy" if kind == "line" else f"convoy {kind}"
+    called = "convoy" if kind == "run" else f"convoy {kind}"
     console = Screen(stderr=json)
     console.print(Text.assemble((called, "bold"), f" {texts.shown(recipe)} ", (f"· log {short(log)}", "dim")))
     with explained(console, log, interrupted):

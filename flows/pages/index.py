@@ -53,7 +53,7 @@ def page(
     elif experiments.value:
         # One by one: MLflow's own list opens them as those of chats.
         below = f"{engines['MLflow']}/"
-        models = [(f"{below}{address}", name, "its lines, step by step") for name, address in experiments.value.items()]
+        models = [(f"{below}{address}", name, "its runs, step by step") for name, address in experiments.value.items()]
         parts.append(overview_page.links("Models: one experiment each", models))
     docs, cards = _docs(project), _cards(project)
     if docs:

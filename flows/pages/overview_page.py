@@ -124,7 +124,7 @@ def _runs(runs: Sequence[Line], mlflow: str) -> str:
     from flows.pages import status
 
     if not runs:
-        return "<p>No line has been run yet: <code>convoy run</code> does it.</p>"
+        return "<p>There are no runs yet: <code>convoy run</code> starts one.</p>"
     rows = []
     for run in runs:
         ended = status.outcome(run) if run.status == "FINISHED" else run.status.lower()

@@ -109,7 +109,7 @@ def _how(standing: Standing, asked: approvals.Waiting | str | None) -> tuple[str
     if standing.problem is not None:
         return "", standing.problem
     if isinstance(asked, str):
-        return "run its line again, which judges it anew", asked
+        return "run its pipeline again, which judges it anew", asked
     if asked is None:
         return offered.command("convoy", "promote", name, "--to", "production"), None
     if asked.rejected_by:
@@ -141,7 +141,7 @@ def page(
         parts += _notes((f"{each.model} {each.alias}", each.problem) for each in ours)
     if others := sorted({each.model for each in standings if not each.ours}):
         few = ", ".join(others[:OTHERS]) + (" …" if len(others) > OTHERS else "")
-        parts.append(Text(f"{len(others)} more registered models, which no line made: {few}\n"))
+        parts.append(Text(f"{len(others)} more registered models, which no run made: {few}\n"))
     if wants:
         table = tables.table("waits for approval", "what", "")
         for want in wants:
@@ -186,7 +186,7 @@ def truly(project: Project, store: Tracking, found: Sequence[Line]) -> list[Line
 def runs_table(lines: Sequence[Line]) -> Table:
     """A row a line, newest first; fits 80 columns. The model has a column of its own where there are several."""
     models = {line.model for line in lines}
-    title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the line')}", False)
+    title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the pipeline')}", False)
     room = NARROW if several else NAME
     headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "figure", "came to")
     table = tables.table(title, *headings, no_wrap=True)
@@ -213,7 +213,7 @@ def runs_page(lines: Sequence[Line]) -> Group:
 
 def none_yet() -> str:
     """What is said where no line has been run."""
-    return f"no line has been run yet: `{offered.command('convoy', 'run')}` does it"
+    return f"there are no runs yet: `{offered.command('convoy', 'run')}` starts one"
 
 
 def outcome(line: Line) -> str:

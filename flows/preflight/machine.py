@@ -50,9 +50,9 @@ def memory(group: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/
     found = f"{size(available)} available, {whose}"
     way = "end what else uses memory, or give the container more; smaller batches (training.batch_size) need less"
     if available < LEAST_MEMORY:
-        return Finding("error", "memory", f"{found}; a small line needs {size(COMFORTABLE_MEMORY)}", way)
+        return Finding("error", "memory", f"{found}; a small run needs {size(COMFORTABLE_MEMORY)}", way)
     if available < COMFORTABLE_MEMORY:
-        return Finding("warning", "memory", f"{found}; a small line needs {size(COMFORTABLE_MEMORY)}", way)
+        return Finding("warning", "memory", f"{found}; a small run needs {size(COMFORTABLE_MEMORY)}", way)
     return Finding("ok", "memory", found)
 
 

@@ -183,9 +183,9 @@ def _closed_up(project: Project, left: list[Lease]) -> list[str]:
             continue  # a command's own: its line has another
         if lease.content.get("closed") and not news:
             continue
-        what = f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})"
+        what = f"closed {len(runs)} runs that were left open by a run that was killed (process {lease.content['pid']})"
         if news:
-            notifications.tell(project, "failure", f"a line of {lease.content['experiment']} was killed", what)
+            notifications.tell(project, "failure", f"a run of {lease.content['experiment']} was killed", what)
         told.append(what)
     return told
 
@@ -309,7 +309,8 @@ def close_runs(project: Project, lease: Lease) -> list[str]:
         return []  # it was deleted, and its runs with it: nothing of them is open
     connection = connection.within(experiment)
     decisions.settle(connection, experiment)
-    left = connection.runs_left_running({"convoy.line": lease.id})
+    # `convoy.line`: as an earlier release has tagged what it was killed in.
+    left = [run for tag in ("convoy.lease", "convoy.line") for run in connection.runs_left_running({tag: lease.id})]
     for run_id in left:
         connection.finish(run_id, "KILLED")
     return left

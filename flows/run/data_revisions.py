@@ -62,7 +62,7 @@ def as_of(root: Path, name: str, model: str, moment: datetime) -> str:
     if not known:
         raise ConfigurationError(
             f"{moment.isoformat()}: expected a version of {name} from before that moment, received none: no commit of "
-            f"dvc.lock has a valid one, and no line of {model} had run"
+            f"dvc.lock has a valid one, and no run of {model} had begun"
         )
     return max(known)[1]
 

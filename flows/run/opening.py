@@ -21,7 +21,7 @@ from flows.processes.progress import Reporter
 from flows.run.context import Line, running
 from flows.run.data_revisions import AS_OF
 from flows.run.known_by import flat
-from flows.run.step import LINE
+from flows.run.step import LEASE
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def opened(
     project: Project,
     settings: Recipe,
     recipe: str,
-    kind: Literal["line", "tune"],
+    kind: Literal["pipeline", "tune"],
     reporter: Reporter,
     flow_run: str | None,
     as_of: datetime | None = None,
@@ -53,7 +53,7 @@ def opened(
             origin = custody(project, settings, recipe)
             origin |= {} if flow_run is None else {"convoy.prefect_flow_run": flow_run}
             origin |= {} if as_of is None else {AS_OF: as_of.isoformat()}
-            tags = {LINE: lease.id, memory.KIND: kind, **origin}
+            tags = {LEASE: lease.id, memory.KIND: kind, **origin}
             run_id = connection.start_run(f"{kind} · {recipe}", tags=tags)
             connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
             with running(Line(project, settings, connection, run_id, lease, reporter, origin, as_of)) as run:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LINE = "convoy.line"  # tag: the lease under which a run was opened
+LEASE = "convoy.lease"  # tag: the lease under which a run was opened
 STEP = "convoy.step"  # tag: which step a child run is
 PART = "convoy.part."  # tags: the digests that a step's key is made of
 BECAUSE = "convoy.because"  # tag: why a step was done
@@ -227,7 +227,7 @@ class Step(Generic[P, T]):
     def _do(self, key: str, known: KnownBy, lost: str, *args: P.args, **kwargs: P.kwargs) -> str:
         shared = line()
         tracking = shared.tracking
-        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(known, lost)}
+        tags = {LEASE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(known, lost)}
         tags |= {PART + part: digest for part, digest in known.digests().items()}
         # The number keeps a line's steps in its order wherever MLflow lists them.
         run_id = tracking.start_run(f"{shared.begun:02d} {self.title}", parent=shared.run_id, tags=tags)
@@ -316,7 +316,7 @@ def _require_whole_inputs(step: str, cause: BaseException | None = None) -> None
             return  # MLflow cannot be asked: the error under way is the one to be told
         if wrong:
             raise ArtifactError(
-                f"{step}: the result of {done.step}, which it is built on, was damaged while the line ran (run "
+                f"{step}: the result of {done.step}, which it is built on, was damaged while the pipeline ran (run "
                 f"{done.run_id}): {manifest.said(wrong)}. Start the same command again: {done.step} is done anew"
             ) from cause
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "convoy: end runs that no longer answer"
 SILENCE = timedelta(seconds=95)  # three heartbeats of 30 s, and a little for the way
-FLOWS = ["line", "backfill", "promotion", "tune"]
+FLOWS = ["pipeline", "line", "backfill", "promotion", "tune"]  # `line`: as earlier releases have registered it
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # What a run does besides beating: it ends, or it rests without a process.
 _OTHERWISE = {"Completed", "Failed", "Cancelled", "Cancelling", "Crashed", "Paused", "Suspended", "AwaitingRetry"}

@@ -188,7 +188,7 @@ def _links(run_id: str) -> dict[str, str]:
     shared = line()
     made = {done.step: done.run_id for done in shared.done}
     places = {
-        "the line": (shared.run_id, ""),
+        "the run": (shared.run_id, ""),
         "every figure": (made["evaluate"], ""),
         "the whole card": (run_id, "result/card.md"),
     }

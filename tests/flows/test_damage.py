@@ -84,7 +84,7 @@ def test_what_is_damaged_while_the_line_runs_is_named_as_that_and_kept_out_of_wh
     monkeypatch.setattr(evaluate, "quality", spoiling)
     try:
         with pytest.raises(
-            ArtifactError, match=r"evaluate: the result of distil.*damaged while the line ran.*model\.saf"
+            ArtifactError, match=r"evaluate: the result of distil.*damaged while the pipeline ran.*model\.saf"
         ):
             line("digits", ["evaluate.bootstrap=203"])
     finally:
@@ -112,7 +112,7 @@ def test_a_judgement_whose_record_is_lost_is_given_again(
     version = line("digits").decision.version
     run = next(run for run in store.search({"kind": "decision", "convoy.version": str(version)}, "FINISHED"))
     store.artifact_folder(run.id, "decision.json").unlink()
-    with pytest.raises(RegistryError, match="Run the line of digits again, which judges it anew"):
+    with pytest.raises(RegistryError, match="Run the pipeline of digits again, which judges it anew"):
         approvals.approve(store, "digits", "a test", "it is good")
 
     again = line("digits")

@@ -38,7 +38,7 @@ def entry(**values: Any) -> dict[str, Any]:
 def test_the_projects_own_file_is_right() -> None:
     values = declared.read(ROOT)
     flows = deployments.checked(ROOT, values)
-    assert flows["nightly"].name == "line"
+    assert flows["nightly"].name == "pipeline"
     assert all(channel.address.isidentifier() for channel in values.notifications)  # a variable's name
 
 

@@ -56,7 +56,7 @@ def test_a_run_says_what_it_came_to(
     monkeypatch.setattr(supervision, "supervise", supervise)
     monkeypatch.setattr(terminal, "ready", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
-        terminal.supervised(project, "line", "digits", {"overrides": []}, json=True)
+        terminal.supervised(project, "run", "digits", {"overrides": []}, json=True)
     streams = capsys.readouterr()
     told = json.loads(streams.out)
     assert ended.value.code == told["exit_code"] == code

@@ -99,9 +99,9 @@ def test_docs_name_every_tag_that_a_line_writes_and_it_writes_every_one_they_pro
     tagged = [(run.tags["kind"], run.tags) for run in store.search() if run.status == "FINISHED"]
     tagged += [("version", tags) for tags in versions.versions(store, "digits").values()]
 
-    assert {kind for kind, _ in tagged} >= {"line", "step", "network", "decision", "version"}
+    assert {kind for kind, _ in tagged} >= {"pipeline", "step", "network", "decision", "version"}
     for kind, tags in tagged:
-        if kind not in ("line", "step", "network", "decision", "version"):
+        if kind not in ("pipeline", "step", "network", "decision", "version"):
             continue  # other commands' runs
         unknown = [tag for tag in tags if not any(re.fullmatch(pattern, tag) for pattern in known[kind])]
         assert unknown == [], kind
@@ -150,7 +150,7 @@ def test_every_step_leaves_its_story_on_prefects_page(outcome: Outcome, store: t
     assert set(STEPS) <= set(stories)
     assert step_run(outcome, "train") in stories["train"]
     assert outcome.run_id in stories["mlflow"]  # the link to the same run in MLflow
-    assert step_run(outcome, "promote") in stories["line"]
+    assert step_run(outcome, "promote") in stories["pipeline"]
 
 
 def test_prefects_graph_shows_the_steps_in_their_order(outcome: Outcome, store: tracking.Tracking) -> None:
@@ -197,7 +197,7 @@ def test_a_version_leaves_the_project_with_all_that_is_known_of_it(outcome: Outc
     assert done.exit_code == 0, done.output
     told = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert told["served"] == outcome.assessment.evidence.model
-    assert told["origin"]["line"] == outcome.run_id
+    assert told["origin"]["pipeline_run"] == outcome.run_id
     quick = ["--threads", "1", "--batch", "1", "--rounds", "1", "--runtime", "onnxruntime", "--json"]
     bench = CliRunner().invoke(app, ["bench", "digits:1", *quick])
     assert bench.exit_code == 0, bench.output

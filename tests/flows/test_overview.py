@@ -118,7 +118,7 @@ def test_a_run_whose_process_is_gone_is_told_as_dead(project: Project) -> None:
         content = {"pid": pid, "started": started, "host": socket.gethostname()}
         (project.leases / f"{name}.json").write_text(json.dumps(content))
         ids[name] = store.start_run(
-            "line · digits", tags={KIND: "line", "convoy.line": name, "convoy.recipe": "digits"}
+            "pipeline · digits", tags={KIND: "pipeline", "convoy.lease": name, "convoy.recipe": "digits"}
         )
 
     found = overview.Watch(project)()

@@ -74,7 +74,7 @@ def test_whatever_is_spoilt_the_same_command_goes_on_or_says_what_to_do(
     try:
         again = line("digits")
     except (DataError, ArtifactError, RegistryError, TrackingError, ConfigurationError) as error:
-        assert re.search(r"`[^`]+`|remove|run the line|again", str(error)), error
+        assert re.search(r"`[^`]+`|remove|run the pipeline|again", str(error)), error
         assert any(file.name in str(error) for file in files), error
         for file in files:
             if file.is_dir():

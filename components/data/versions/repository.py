@@ -200,7 +200,7 @@ def lock_file(root: Path) -> Mapping[str, Any]:
 
 def _without_lock(root: Path) -> str:
     """What can be done about a dvc.lock that is damaged: the data is found in DVC's cache, or made again."""
-    removed = f"`{offered.command('rm', '-r', 'dvc.lock')}`, after which the next line finds out what is done"
+    removed = f"`{offered.command('rm', '-r', 'dvc.lock')}`, after which the next run finds out what is done"
     if not (root / ".git").exists():
         return f"Remove it: {removed}"
     return f"Restore it: `{offered.command('git', 'checkout', '--', 'dvc.lock')}`; or remove it: {removed}"

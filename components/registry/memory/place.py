@@ -153,7 +153,7 @@ def _refuse_while_used(root: Path) -> None:
             continue  # just ended, or half written: the start-up room's business
         if isinstance(other, str) and Path(other) != root.resolve() and rested < IN_USE_SECONDS:
             raise TrackingError(
-                f"{lease}: a line uses this project's store from its other place, {other}, right now; wait until it "
+                f"{lease}: a run uses this project's store from its other place, {other}, right now; wait until it "
                 f"has ended. Where this is a copy of that project: wait {IN_USE_SECONDS:.0f} s, and start again"
             )
 

@@ -120,7 +120,7 @@ def test_a_deleted_experiment_hides_no_other_and_its_way_out_restores_it(
     tracking: Tracking, register_version: Register, tmp_path: Path
 ) -> None:
     other = tracking.within("letters")
-    run = other.start_run("line · letters", tags={KIND: "line"})
+    run = other.start_run("pipeline · letters", tags={KIND: "pipeline"})
     register_version(0)
     tracking.client.delete_experiment(str(tracking.experiment_id))
 
@@ -140,8 +140,8 @@ def test_a_deleted_experiment_hides_no_other_and_its_way_out_restores_it(
 
 def test_runs_without_tags_or_with_odd_ones_are_rows_or_none_but_never_an_error(tracking: Tracking) -> None:
     tracking.finish(tracking.start_run("somebody's own"))
-    bare = tracking.start_run("line", tags={KIND: "line"})
-    odd = tracking.start_run("line", tags={KIND: "line", "convoy.version": "latest"})
+    bare = tracking.start_run("line", tags={KIND: "pipeline"})
+    odd = tracking.start_run("line", tags={KIND: "pipeline", "convoy.version": "latest"})
 
     found = {line.id: line for line in lines.recent(tracking, 10)}
 
@@ -216,7 +216,7 @@ def test_a_decision_whose_file_is_gone_is_told_by_its_tags_and_marked(
     assert "decision.json" in told.problems[0]
     assert told.aliases["staging"].version == version
     assert "decision.json" in json.loads(json.dumps(told.to_json()))["decisions"][0]["problem"]
-    with pytest.raises(RegistryError, match="Run the line of digits again, which judges it anew"):
+    with pytest.raises(RegistryError, match="Run the pipeline of digits again, which judges it anew"):
         approvals.approve(tracking, "digits", "ada", "good")
     found = approvals.waiting_everywhere(tracking, lines.experiments(tracking), {"digits": {"staging": version}})
     assert "cannot be read" in str(found["digits"])
