@@ -1,6 +1,6 @@
 """The line for past days, each on the data as it was at that day's end.
 
-What the line did on such data before is found done. Versions are registered and judged like any other, and stay where
+Steps that an earlier run did on such data are cached. Versions are registered and judged like any other, and stay where
 they are: no alias moves for the past.
 """
 

@@ -1,6 +1,6 @@
 """What a line does and what it comes to, whoever orchestrates it: the chain of its steps, and its conclusion.
 
-`line` has Prefect run it, `plan` only looks each step up, `idle` records one of which every step was found done.
+`line` has Prefect run it, `plan` only looks each step up, `idle` records one of which every step is cached.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _note(run: Line, outcome: Outcome) -> str:
     # The page shows the first lines and folds the rest.
     why = texts.markdown(decision.reason)
     note = [ways.inside(run, decision), "", f"**{decision.action} version {decision.version}**: {why}", ""]
-    note += [*(["Nothing new: every step was found done.", ""] if outcome.unchanged else []), compared.said(), ""]
+    note += [*(["Nothing new: every step was cached.", ""] if outcome.unchanged else []), compared.said(), ""]
     return "\n".join([*note, texts.markdown_table(("step", "run", "", "done because"), rows)])
 
 

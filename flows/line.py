@@ -85,5 +85,5 @@ def _show(run: Line, outcome: Outcome) -> None:
     table = "\n".join([f"**{decision.action} version {decision.version}**", "", *ways.steps(run, outcome.done)])
     said = chain.markdown(outcome.assessment.stages, tasks.of(outcome.data.card).spec.primary)
     create_table_artifact(compared.table(), key="compared", description=compared.said())
-    create_markdown_artifact(key="pipeline", markdown=table, description="the steps, and what came of them")
-    create_markdown_artifact(key="chain", markdown=said, description="the stages: what each paid and bought")
+    create_markdown_artifact(key="pipeline", markdown=table, description="the steps and their results")
+    create_markdown_artifact(key="chain", markdown=said, description="the models: the trade-off of each")

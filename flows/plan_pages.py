@@ -39,7 +39,7 @@ def show(project: Project, recipe: str, overrides: list[str], fresh: list[str], 
         todo = [each.step for each in found if each.does in ("runs", "follows")]
         said = f"{done} of {done + len(todo)} steps are done"
         if any(each.does == "follows" for each in found):
-            said += "; one that follows is found done where what it stands on comes out as it was"
+            said += "; one that follows is cached where what it stands on comes out as it was"
         console.print(said, highlight=False)
 
 

@@ -45,7 +45,7 @@ class StructuredConfig(Rounds):
 
 
 class UnstructuredConfig(Rounds):
-    """Single weights, the smallest of all layers, become zeros (Han et al. 2015). Buys no speed here."""
+    """Single weights, the smallest of all layers, become zeros (Han et al. 2015). Gains no speed here."""
 
     kind: Literal["unstructured"]
     keep: Fraction = 0.5  # share of the weights of convolutions and matrix products that stay

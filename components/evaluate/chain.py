@@ -1,4 +1,4 @@
-"""The line as one table: what each stage is, what it can do and what it costs, and what it paid and bought.
+"""The line as one table: what each model is, how good it is, what it costs, and its trade-off against what it was made of.
 
 Reads Evidence only. A stage is compared with what it was made of: the ensemble with its best member, every other stage
 with the one before it.
@@ -40,7 +40,7 @@ def rows(stages: Mapping[str, Evidence]) -> list[dict[str, str]]:
 
 
 def changes(stages: Mapping[str, Evidence], metric: Metric) -> list[Change]:
-    """What each stage paid and bought; nothing for the members, which are made of the data alone."""
+    """The trade-off of each model; nothing for the members, which are made of the data alone."""
     found = []
     before: str | None = None
     for name, evidence in stages.items():

@@ -79,7 +79,7 @@ def check(
     pictures: Annotated[Path | None, typer.Option(help="Keep the findings and their sheets in this folder.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at data before anything is made of it. Nothing is written; exit code 3 where something must be put right."""
+    """Look at data before anything is made of it. Nothing is written; exit code 3 where something is to be fixed."""
     from components.data.checking.check import Wanted
 
     wanted = Wanted(
@@ -106,7 +106,7 @@ def check(
         else:
             page = check_page(path, checked, console.width, everything=everything, kept=pictures)
             console.print(page, highlight=False)
-            _next(console, following, "when that is put right" if checked.errors else "next")
+            _next(console, following, "when that is fixed" if checked.errors else "next")
     raise typer.Exit(terminal.FOUND if checked.errors else 0)
 
 
@@ -211,7 +211,7 @@ def diff(
     ids: Annotated[int, typer.Option(help="How many samples are named.", min=0)] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """What came, went and changed between two versions of a data set, by class, split and group."""
+    """What was added, removed and changed between two versions of a data set, by class, split and group."""
     with _in_project() as project:
         with Screen(stderr=True).status("comparing …"):
             from components.data import versions

@@ -310,7 +310,7 @@ def _more(hidden: int, kept: Path | None) -> Text:
 def _conclusion(checked: Checked, *, twins: bool, spellings: bool) -> Text:
     warnings = len(checked.findings) - checked.errors
     if checked.errors:
-        said = Text.assemble(("✗ ", "bold red"), f"{_number(checked.errors, 'error')} to be put right")
+        said = Text.assemble(("✗ ", "bold red"), f"{_number(checked.errors, 'error')} to fix")
     else:
         said = Text.assemble(("✓ ", "bold green"), "no errors" if warnings else "nothing is wrong")
     said.append(f", {_number(warnings, 'warning')}" if warnings else "")
@@ -326,7 +326,7 @@ def _conclusion(checked: Checked, *, twins: bool, spellings: bool) -> Text:
 
 
 def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[Text]:
-    """The keys that leave out what cannot be put right."""
+    """The keys that leave out what cannot be fixed."""
     source, classes = checked.looked.config.source, checked.looked.survey.classes
     said = []
     if (True, "corrupt") in found and getattr(source, "faulty", None) == "refuse":

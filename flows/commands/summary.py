@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def table(outcome: Outcome, width: int = 120) -> Group:
-    """Every stage with what it can do and what it costs, what it paid and bought, and every gate with its verdict."""
+    """Every model with its metrics and costs, the trade-off of each, and every gate with its verdict."""
     from components.evaluate import chain
     from components.tasks import registry as tasks
 
@@ -30,8 +30,8 @@ def table(outcome: Outcome, width: int = 120) -> Group:
     metric = tasks.of(outcome.data.card).spec.primary
     processor = outcome.assessment.evidence.processor
     on = f" on {machine.said(processor)}" if processor else ""
-    bought = f"paid and bought, one image at a time{on}"
-    changes = Table(title=bought, title_justify="left", box=None, padding=(0, 2, 0, 1))
+    title_of_changes = f"trade-offs, one input at a time{on}"
+    changes = Table(title=title_of_changes, title_justify="left", box=None, padding=(0, 2, 0, 1))
     for change in chain.changes(outcome.assessment.stages, metric):
         changes.add_row(change.stage, Text(f"of {change.of}", style="dim"), change.words)
     changes.show_header = False
@@ -91,7 +91,7 @@ def where_to_look(outcome: Outcome, seconds: float) -> Text:
     served = f"models:/{name}@{alias or 'candidate'}"
     uri = "sqlite:///.convoy/mlflow.db"  # from the project's folder
     why = "" if decision.alias else f": {decision.reason}"
-    nothing = "Nothing new: every step was found done." if outcome.unchanged else ""
+    nothing = "Nothing new: every step was cached." if outcome.unchanged else ""
     lines = "\n".join(
         [
             f"{why} after {seconds:.0f} s. {nothing}",

@@ -25,7 +25,7 @@ def page(line: Line, decision: Decision | None) -> Group:
         parts.append(Text(f"! {line.problem}\n", style="yellow"))
     if line.steps:
         parts.append(Text(f"done in this run: {', '.join(line.ran) or 'nothing'}"))
-        parts.append(Text(f"found done: {', '.join(line.reused) or 'nothing'}\n"))
+        parts.append(Text(f"cached: {', '.join(line.reused) or 'nothing'}\n"))
     if decision is None:
         parts.append(Text("no gate has judged it: it ended before there was a version to be judged"))
         return Group(*parts)  # type: ignore[arg-type]

@@ -139,7 +139,7 @@ class Done:
     cached: bool
     summary: str
     code: str  # digest of the code that did it
-    because: str  # why it was done; empty where it was found done
+    because: str  # why it was done; empty where it was cached
 
 
 _line: ContextVar[Line] = ContextVar("line")

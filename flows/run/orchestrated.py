@@ -18,7 +18,7 @@ from prefect.states import Completed
 from components import texts
 from components.registry.memory.store import TrackingError
 
-CACHED = "Cached"  # the state on Prefect's page of a step that was found done
+CACHED = "Cached"  # the state on Prefect's page of a step that need not be done again
 LONGEST = 4000  # characters of a summary in the log
 
 
@@ -60,7 +60,7 @@ def warn_done_again(title: str, why: str) -> None:
 
 def show(title: str, told: Mapping[str, Any], run_id: str, link: str | None, because: str | None) -> None:
     """The task's page: the step's summary, its table and the way to its MLflow run; `because` is None where it was
-    found done.
+    cached.
     """
     summary = texts.markdown(told["summary"])
     parts = [f"**{summary}**", f"MLflow run [{run_id}]({link})" if link else f"MLflow run {run_id}"]

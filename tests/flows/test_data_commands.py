@@ -133,8 +133,8 @@ def test_errors_are_named_with_their_files_and_end_in_3(shell: Shell, photos: Ca
         "dog/white.png",
     ):
         assert words in said(done), words
-    assert "✗ 2 errors to be put right, 1 warning" in said(done)
-    assert "when that is put right: convoy data add" in said(done)
+    assert "✗ 2 errors to fix, 1 warning" in said(done)
+    assert "when that is fixed: convoy data add" in said(done)
 
     for_programs = shell("check", str(base), "--json")
 
@@ -381,7 +381,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
 def test_two_runs_differ_by_the_data_they_worked_on(history: History) -> None:
     done = history.shell("diff", *history.runs)
     assert done.exit_code == 0, done.output
-    assert "30 → 26 samples: 1 came, 5 went, 5 changed (5 label)" in said(done)
+    assert "30 → 26 samples: 1 added, 5 removed, 5 changed (5 label)" in said(done)
     assert "+ new–ü.png" in said(done) and "class cat → dog" in said(done)
     assert "… 1 more samples" in said(done)
 
@@ -390,7 +390,7 @@ def test_the_difference_is_told_to_programs_whole(history: History) -> None:
     done = history.shell("diff", history.digests[0], "workspace", "--name", PETS, "--json")
     told = json.loads(done.stdout)
     assert told["samples"] == {"before": 30, "after": 26}
-    assert sorted(row["id"] for row in told["rows"] if row["change"] == "went") == [f"{n}.png" for n in range(25, 30)]
+    assert sorted(row["id"] for row in told["rows"] if row["change"] == "removed") == [f"{n}.png" for n in range(25, 30)]
     assert len(told["rows"]) == 11
 
 

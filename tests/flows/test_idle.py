@@ -73,7 +73,7 @@ def test_it_is_recorded_as_a_flow_records_it_and_imports_no_engine(usual: Outcom
         key: other.tags[key] for key in other.tags.keys() - varying
     }
     assert FLOW_RUN not in own.tags
-    assert "Nothing new: every step was found done." in own.tags[tracking.NOTE]
+    assert "Nothing new: every step was cached." in own.tags[tracking.NOTE]
     assert artifacts(store, run_id) == artifacts(store, usual.run_id)
     assert linked(store, run_id) == linked(store, usual.run_id)
     assert store.children(run_id) == []
@@ -184,7 +184,7 @@ def test_the_command_starts_no_server_and_says_what_it_always_says(finished: tup
             time.sleep(0.05)
         assert endings.left(root, scratch, time.monotonic() + SECONDS) == []
     assert (terminal.process.returncode, servers) == (0, []), terminal.text
-    assert "Nothing new: every step was found done." in terminal.text
+    assert "Nothing new: every step was cached." in terminal.text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
     assert all(f"= {step}" in plain for step in ("validation", "train", "evaluate", "promote")), terminal.text
     newest = tracking.connect(root, "digits").search({"kind": "pipeline"}, limit=1)[0]

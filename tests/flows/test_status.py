@@ -163,7 +163,7 @@ def test_one_run_is_shown_with_what_its_gates_found_the_failed_ones_first() -> N
         "version 11",
     ):
         assert words in " ".join(page.split())
-    for words in ("done in this run: promote, evaluate", "found done: train", "try 3", "gates.latency", "--report"):
+    for words in ("done in this run: promote, evaluate", "cached: train", "try 3", "gates.latency", "--report"):
         assert words in page
 
 

@@ -62,7 +62,7 @@ class PruningReport(Card):
         return found | ({} if each.untrained is None else {f"untrained_{self.metric}": each.untrained})
 
     def says(self) -> str:
-        """One line for people; what was not bought is said too."""
+        """One line for people; what was not gained is said too."""
         before, after = self.before, self.after
         lost = recorded(self.metric, True, self.unit).amount(abs(after.loss.value))
         change = "loses" if after.loss.value > 0 else "gains"
