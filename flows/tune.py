@@ -229,7 +229,7 @@ def _note(
     lines = [
         f"**{study.metric} {best.value:.4f}** in trial {best.number} ({opened[best.number][:8]}): {found}",
         "",
-        f"The recipe is {texts.markdown(target.name)}, also among the artifacts. The figure is the best of several on "
+        f"The recipe is {texts.markdown(target.name)}, also among the artifacts. Its metric is the best of several on "
         "the validation split, and so a flattering one.",
         "",
         texts.markdown_table(

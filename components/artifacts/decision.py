@@ -41,14 +41,15 @@ class Decision(Card):
     evidence: str | None  # digest of the Evidence
     verdicts: tuple[Verdict, ...] = ()
     production: int | None = None  # what the gates compared the version with: what was in production then
-    tries: int | None = None  # the version was the so-manieth that the gates judged on its test split
+    test_evaluations: int | None = None  # versions that the gates judged on its test split, this one included
 
     @model_validator(mode="before")
     @classmethod
     def _earlier(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and values.get("by") == GATES:
-            return {**values, "action": gates_action(str(values.get("action")))}
-        return values
+        if not isinstance(values, Mapping):
+            return values
+        known = {"test_evaluations" if key == "tries" else key: value for key, value in values.items()}
+        return known | ({"action": gates_action(str(known.get("action")))} if known.get("by") == GATES else {})
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

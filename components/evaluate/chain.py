@@ -1,4 +1,4 @@
-"""The line as one table: what each model is, how good it is, what it costs, and its trade-off against what it was made of.
+"""The chain as one table: what each model is, how good it is, what it costs, and its trade-off.
 
 Reads Evidence only. A stage is compared with what it was made of: the ensemble with its best member, every other stage
 with the one before it.

@@ -125,13 +125,13 @@ class Words:
     def meaning(self, name: str) -> str:
         """What a figure says, in one sentence; empty for one that is not known here."""
         if name.startswith("worst_group_"):
-            return f"the {'lowest' if self.spec.primary.more else 'highest'} of the groups' or slices' figures"
+            return f"the {'lowest' if self.spec.primary.more else 'highest'} of the groups' or slices' values"
         if name.startswith("robustness_"):
             return "mean on pictures with noise, blur, other light and other contrast"
         if name.endswith("_without_twins"):
             return "the same without samples that have a twin in what was learnt from"
         if name.endswith("_change_by_twins"):
-            return "what those samples add to the figure, or take from it"
+            return "what those samples add to the metric, or take from it"
         if name.startswith("corrupted_"):
             return f"the same with {readable(name.removeprefix('corrupted_').rpartition('_')[0])} alone"
         return COSTS.get(name) or next((metric.says for metric in self.spec.metrics if metric.name == name), "")

@@ -46,7 +46,7 @@ def decide(
 ) -> Decision:
     """Let the gates judge: the version is staged where every one passes; a failure is recorded as well.
 
-    With `stage` false a pass is recorded and no alias moves. Tries are counted here, where nobody else can judge
+    With `stage` false a pass is recorded and no alias moves. Evaluations are counted here, where nobody else can judge
     meanwhile. The same verdicts on the same evidence are recorded once. RegistryError where the evidence is not the one
     the version was registered with, and where something else has come into production since the case was made.
     """
@@ -60,8 +60,8 @@ def decide(
                 f"{name} version {version} was compared with {obstacles.named(case.production)} in production, where "
                 f"{obstacles.named(rival)} is now; run the pipeline again, which compares them"
             )
-        tries = record.tries(tracking, name, case.test, evidence.model)
-        verdicts = gates.judge(replace(case, tries=tries), limits)
+        evaluations = record.test_evaluations(tracking, name, case.test, evidence.model)
+        verdicts = gates.judge(replace(case, evaluations=evaluations), limits)
         passed = gates.passed(verdicts)
         decision = Decision(
             action="pass" if passed else "fail",
@@ -70,11 +70,11 @@ def decide(
             alias=STAGING if passed and stage else None,
             by=GATES,
             at=record.now(),
-            reason=f"{_what_failed(verdicts)} (try {tries} on this test split)",
+            reason=f"{_what_failed(verdicts)} (evaluation {evaluations} on this test split)",
             evidence=evidence.digest,
             verdicts=verdicts,
             production=case.production,
-            tries=tries,
+            test_evaluations=evaluations,
         )
         repeated = _known(tracking, name, version)
         if repeated is not None and _same(repeated, decision) and _in_force(tracking, repeated):
@@ -126,7 +126,7 @@ def promote(
             evidence=judgement.evidence,
             verdicts=verdicts,
             production=judgement.production,
-            tries=judgement.tries,
+            test_evaluations=judgement.test_evaluations,
         )
         carry_out(tracking, decision)
         return decision

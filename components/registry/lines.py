@@ -189,7 +189,7 @@ def _standing(
     except (RegistryError, MissingError) as error:
         return replace(nothing, problem=f"{error}{_how(tracking, name, alias)}")
     except KeyError as error:
-        return replace(nothing, problem=f"its evidence has no figure {error}{_how(tracking, name, alias)}")
+        return replace(nothing, problem=f"its evidence has no metric {error}{_how(tracking, name, alias)}")
     wrong = deleted_experiment(tracking.uri, name, deleted) if deleted else None
     wrong = f"{missing}{_how(tracking, name, alias)}" if missing else wrong
     latency = evidence.figures.get(LATENCY)

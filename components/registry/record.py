@@ -178,7 +178,7 @@ def judgement(tracking: Tracking, name: str, version: int, known: Sequence[Run] 
     return read(tracking, found[-1]) if found else None
 
 
-def tries(tracking: Tracking, name: str, test: str, artifact: str) -> int:
+def test_evaluations(tracking: Tracking, name: str, test: str, artifact: str) -> int:
     """The how-manieth artifact this is that the gates judge on that test split.
 
     What is judged again keeps its number, so that the same verdicts come out.

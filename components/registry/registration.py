@@ -298,7 +298,7 @@ def _registered(tracking: Tracking, name: str, artifact: str, evidence: str) -> 
 
 
 def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str]) -> dict[str, str]:
-    figures = {f"figure.{name}": f"{figure.value:.6g}" for name, figure in evidence.figures.items()}
+    figures = {f"metric.{name}": f"{figure.value:.6g}" for name, figure in evidence.figures.items()}
     return {
         **figures,
         **extra,

@@ -85,7 +85,7 @@ def bench(
         float | None, typer.Option(help="Of a busy core, where the processor's counters cannot be read.", min=0.0)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False,
-    log: Annotated[bool, typer.Option(help="Keep the figures and a picture as a run in MLflow.")] = True,
+    log: Annotated[bool, typer.Option(help="Keep the metrics and a picture as a run in MLflow.")] = True,
 ) -> None:
     """Latency percentiles, throughput, cold start, peak memory and energy of a model, by engine and threads."""
     project = terminal.project()

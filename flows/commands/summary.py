@@ -129,9 +129,7 @@ def ledger_tables(told: Ledger) -> Group:
     wrong = [*told.problems.values(), *told.lost]
     notes = [Text(f"! {each}\n", style="yellow") for each in wrong]
     if wrong:
-        notes.append(
-            Text("The other figures of such a decision are its run's tags in MLflow, which are still there.\n")
-        )
+        notes.append(Text("The other values of such a decision are its run's tags in MLflow, which are still there.\n"))
     return Group(decisions, *notes, standing)
 
 

@@ -33,8 +33,8 @@ def page(line: Line, decision: Decision | None) -> Group:
     parts.append(_gates([*failed, *(verdict for verdict in decision.verdicts if verdict.passed)]))
     if decision.production is not None:
         parts.append(Text(f"compared with version {decision.production}, which was in production then"))
-    if decision.tries is not None:
-        parts.append(Text(f"try {decision.tries} on this test split"))
+    if decision.test_evaluations is not None:
+        parts.append(Text(f"evaluation {decision.test_evaluations} on this test split"))
     parts.append(Text(_next(line, failed)))
     return Group(*parts)  # type: ignore[arg-type]
 

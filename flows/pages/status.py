@@ -131,7 +131,7 @@ def page(
     parts += _notes((line.id[:8], line.problem) for line in lines)
     ours = [each for each in standings if each.ours]
     if ours:
-        where = tables.table("what is where", "model", "alias", "version", "figure", "made by")
+        where = tables.table("what is where", "model", "alias", "version", "metric", "made by")
         for each in ours:
             mark = Text(" !", style="red") if each.problem else Text()
             said = Text(figure(each)).append(mark)
@@ -188,7 +188,7 @@ def runs_table(lines: Sequence[Line]) -> Table:
     models = {line.model for line in lines}
     title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the pipeline')}", False)
     room = NARROW if several else NAME
-    headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "figure", "came to")
+    headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "metric", "outcome")
     table = tables.table(title, *headings, no_wrap=True)
     for line in lines:
         value = f"{line.value:.4f}" if line.value is not None else "–"

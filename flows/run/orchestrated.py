@@ -25,7 +25,7 @@ LONGEST = 4000  # characters of a summary in the log
 def task_of(
     work: Callable[..., Any], name: str, about: Callable[..., Any], *, retries: int, delay: float, minutes: float
 ) -> Task[..., Any]:
-    """The task that does `work` and reads as `about`; `delay` in seconds, between two tries.
+    """The task that does `work` and reads as `about`; `delay` in seconds, between two attempts.
 
     Only passing troubles (a lost connection, a full disk) are tried again: a wrong input stays wrong.
     """

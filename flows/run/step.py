@@ -61,7 +61,7 @@ class StepRun:
 
     id: str  # its MLflow run
     folder: Path  # where it puts what it hands on; logged as a whole when the body returns
-    work: Path  # its own folder that survives a kill: the next try finds there what this one left
+    work: Path  # its own folder that survives a kill: the next attempt finds there what this one left
     datasets: tuple[Dataset, ...] = ()  # among its inputs
     summary: str = ""  # one line for the terminal and the pages
     table: list[dict[str, Any]] = field(default_factory=list)  # rows for the Prefect page
@@ -237,7 +237,7 @@ class Step(Generic[P, T]):
         try:
             if work.is_file():
                 work.unlink()
-            remove(folder)  # a half-written result of an earlier try
+            remove(folder)  # a half-written result of an earlier attempt
             folder.mkdir(parents=True)
             began = time.monotonic()
             step_run = StepRun(run_id, folder, work, datasets)

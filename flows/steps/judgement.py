@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from components.data.drift.rule import DriftReport
 
 
-SERVED, FLOAT = "served", "exported"
+DEPLOYABLE, FLOAT = "deployable", "exported"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Assessment:
     @property
     def evidence(self) -> Evidence:
         """Of the exact artifact that will be served."""
-        return self.stages[SERVED]
+        return self.stages[DEPLOYABLE]
 
     @property
     def digest(self) -> str:
@@ -73,7 +73,7 @@ def _evaluate(
     metric = tasks.of(dataset.card).spec.primary
     chain.write(stages, run.work / "chain", metric)
     run.show(run.work / "chain", "chain")
-    evidence = stages[SERVED]
+    evidence = stages[DEPLOYABLE]
     line().tracking.log_evidence(run.id, evidence)
     run.summary = f"{evidence.primary} {said(evidence)}"
     if (alike := evidence.figures.get(WITH_TWINS)) is not None:
@@ -99,7 +99,7 @@ def evaluate(
         **({"student": student} if student.digest != teacher.digest else {}),
         **({"pruned": pruned} if pruned.digest != student.digest else {}),
         FLOAT: quantized.float32,
-        SERVED: quantized.served,
+        DEPLOYABLE: quantized.served,
     }
     return _evaluate(tuple(stages.values()), tuple(stages), dataset, config)
 
@@ -189,7 +189,7 @@ def _links(run_id: str) -> dict[str, str]:
     made = {done.step: done.run_id for done in shared.done}
     places = {
         "the run": (shared.run_id, ""),
-        "every figure": (made["evaluate"], ""),
+        "every metric": (made["evaluate"], ""),
         "the whole card": (run_id, "result/card.md"),
     }
     if "validation" in made:  # data of the past was judged when it was made
@@ -271,7 +271,8 @@ def _promote(
     decision = decisions.decide(shared.tracking, name, version, case, limits, stage=stage)
     decision.save(run.folder)
     verdicts = decision.verdicts
-    about = {**shared.custody, "data": dataset.digest, "version": str(version), "try": str(decision.tries)}
+    counted = {"version": str(version), "evaluation on the test split": str(decision.test_evaluations)}
+    about = {**shared.custody, "data": dataset.digest, **counted}
     title = f"{name} version {version}"
     data = ReportData(
         title=title,
@@ -285,12 +286,12 @@ def _promote(
     )
     write_report(data, run.folder / "report")
     run.show(run.folder / "report", "report")
-    shared.tracking.log_metrics(run.id, {"tries": float(decision.tries or 0)})
+    shared.tracking.log_metrics(run.id, {"test_evaluations": float(decision.test_evaluations or 0)})
     passed = sum(verdict.passed for verdict in verdicts)
     outcome = {"fail": "failed", "pass": f"is {decision.alias} now"}[decision.action]
     if decision.action == "pass" and decision.alias is None:
         outcome = "passed and stays where it is: it was made of past data"
-    tried = f"try {decision.tries} on this test split"
+    tried = f"evaluation {decision.test_evaluations} on this test split"
     run.summary = f"{passed} of {len(verdicts)} gates passed, {tried}; version {version} {outcome}"
     run.table = [
         {"gate": each.gate, "verdict": "passed" if each.passed else "FAILED", "reason": each.reason}

@@ -390,7 +390,9 @@ def test_the_difference_is_told_to_programs_whole(history: History) -> None:
     done = history.shell("diff", history.digests[0], "workspace", "--name", PETS, "--json")
     told = json.loads(done.stdout)
     assert told["samples"] == {"before": 30, "after": 26}
-    assert sorted(row["id"] for row in told["rows"] if row["change"] == "removed") == [f"{n}.png" for n in range(25, 30)]
+    assert sorted(row["id"] for row in told["rows"] if row["change"] == "removed") == [
+        f"{n}.png" for n in range(25, 30)
+    ]
     assert len(told["rows"]) == 11
 
 

@@ -50,7 +50,7 @@ def test_a_table_of_runs_is_whole_in_80_columns(models: list[str]) -> None:
 
     page = shown(lines)
 
-    for words in ("75aa0a24", "599 s", "0.9423", "v12 passed the gates", "killed", "came to", "figure"):
+    for words in ("75aa0a24", "599 s", "0.9423", "v12 passed the gates", "killed", "outcome", "metric"):
         assert words in page
     assert ("runs of fashion-mnist" in page) == (len(models) == 1)
     assert ("model" in page) == (len(models) > 1)
@@ -143,7 +143,7 @@ def test_one_run_is_shown_with_what_its_gates_found_the_failed_ones_first() -> N
         evidence=None,
         verdicts=verdicts,
         production=11,
-        tries=3,
+        test_evaluations=3,
     )
     steps = {"ran": {"promote": "a", "evaluate": "b"}, "reused": {"train": "c"}}
     stream = io.StringIO()
@@ -163,7 +163,7 @@ def test_one_run_is_shown_with_what_its_gates_found_the_failed_ones_first() -> N
         "version 11",
     ):
         assert words in " ".join(page.split())
-    for words in ("done in this run: promote, evaluate", "cached: train", "try 3", "gates.latency", "--report"):
+    for words in ("done in this run: promote, evaluate", "cached: train", "evaluation 3", "gates.latency", "--report"):
         assert words in page
 
 

@@ -83,7 +83,7 @@ def _ways(checks: ChecksDeclaration, across: Across) -> str:
     left, moving, judged = (_samples(number) for number in (len(across.leaking), across.moving, across.judged))
     return (
         f"checks.leakage in params.yaml: `error` stops here, `drop` leaves {left} out of what is learnt from, `move` "
-        f"puts {moving} into the later split beside their twins, `keep` learns from them and gives the figure without "
+        f"puts {moving} into the later split beside their twins, `keep` learns from them and gives the metric without "
         f"{judged} of the test split too"
     )
 

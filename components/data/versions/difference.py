@@ -51,8 +51,8 @@ class Move:
 class Difference:
     """Two versions compared.
 
-    `rows` has a row a sample that is not the same in both, by `change` and `id`: `change` (added, removed, changed), what
-    changed (each of `changes`: booleans), and `class_*`, `split_*` and `GROUP_*` for `before` and
+    `rows` has one row per sample that is not the same in both, by `change` and `id`: `change` (added, removed,
+    changed), what changed (each of `changes`: booleans), and `class_*`, `split_*` and `GROUP_*` for `before` and
     `after`, null where there is none.
     """
 
@@ -179,7 +179,9 @@ def _tallies(by: str, before: pa.Table, after: pa.Table, rows: pa.Table, changes
     totals = [_counted(table.column(by)) for table in (before, after)]
     gone = pc.equal(rows.column("change"), "removed")
     value = pc.if_else(gone, rows.column(f"{by}_before"), rows.column(f"{by}_after"))
-    added, removed = (_counted(value.filter(pc.equal(rows.column("change"), change))) for change in ("added", "removed"))
+    added, removed = (
+        _counted(value.filter(pc.equal(rows.column("change"), change))) for change in ("added", "removed")
+    )
     told = {change: _counted(value.filter(rows.column(change))) for change in changes}
     # A class that everything was moved out of has no `after`.
     left = _counted(rows.filter(pc.not_equal(rows.column("change"), "added")).column(f"{by}_before"))

@@ -229,7 +229,7 @@ def test_what_is_judged_again_after_its_record_was_lost_counts(tracking: Trackin
 
     again = decisions.decide(tracking, "digits", version, build_case(evidence, test=TEST, at=NOW), LIMITS)
 
-    assert again.action == "pass" and again.tries == 1
+    assert again.action == "pass" and again.test_evaluations == 1
     assert approvals.approve(tracking, "digits", "ada", "good").action == "approve"
 
 

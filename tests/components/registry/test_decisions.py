@@ -87,11 +87,12 @@ def test_what_gates_said_in_the_words_of_earlier_releases_is_understood(
         place = local_path(run.artifacts)
         assert place is not None
         content = json.loads((place / record.FILE).read_text(encoding="utf-8"))
-        (place / record.FILE).write_text(json.dumps({**content, "action": earlier}), encoding="utf-8")
+        content |= {"action": earlier, "tries": content.pop("test_evaluations")}
+        (place / record.FILE).write_text(json.dumps(content), encoding="utf-8")
     assert [each.action for each in ledger.history(tracking, "digits")] == ["pass", "fail"]
     with pytest.raises(RegistryError, match="failed the gates"):
         decisions.promote(tracking, "digits", "staging", "Ada", "all the same")
-    assert judge(tracking, failed, bad).tries == 2  # both are counted, and the second is known
+    assert judge(tracking, failed, bad).test_evaluations == 2  # both are counted, and the second is known
     assert promote(tracking, version=version).version == version
 
 
@@ -137,18 +138,18 @@ def test_each_artifact_is_one_try_at_a_test_split_and_keeps_its_number(
     tracking: Tracking, register_version: Register
 ) -> None:
     first, evidence = register_version(0)
-    assert judge(tracking, first, evidence).tries == 1
+    assert judge(tracking, first, evidence).test_evaluations == 1
     failed, bad = register_version(1, accuracy=0.5)
-    assert judge(tracking, failed, bad).tries == 2  # failures count
+    assert judge(tracking, failed, bad).test_evaluations == 2  # failures count
     third, good = register_version(2)
     said = judge(tracking, third, good)
-    assert said.tries == 3 and "try 3 on this test split" in said.reason
+    assert said.test_evaluations == 3 and "evaluation 3 on this test split" in said.reason
     # judged again against another production, the first is still the first
     promote(tracking)
-    assert judge(tracking, first, evidence).tries == 1
+    assert judge(tracking, first, evidence).test_evaluations == 1
     # and other samples begin anew
     case = build_case(good, test="0" * 64)
-    assert decisions.decide(tracking, "digits", third, case, LIMITS).tries == 1
+    assert decisions.decide(tracking, "digits", third, case, LIMITS).test_evaluations == 1
 
 
 def test_a_comparison_with_what_is_not_in_production_any_more_is_not_a_judgement(
