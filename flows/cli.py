@@ -150,12 +150,12 @@ def tune(
 
 @app.command(rich_help_panel=OPERATE)
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the page that links to all.")] = INDEX_PORT,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.")] = MLFLOW_PORT,
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.")] = PREFECT_PORT,
-    evidently_port: Annotated[int, typer.Option(help="Port of Evidently's pages.")] = EVIDENTLY_PORT,
+    port: Annotated[int, typer.Option(help="Port of the overview, which links to all of them.")] = INDEX_PORT,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's web UI.")] = MLFLOW_PORT,
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's web UI.")] = PREFECT_PORT,
+    evidently_port: Annotated[int, typer.Option(help="Port of Evidently's web UI.")] = EVIDENTLY_PORT,
 ) -> None:
-    """Start the pages of MLflow, Prefect and Evidently on loopback, and one that links to all, until interrupted."""
+    """Start the web UIs of MLflow, Prefect and Evidently on loopback, and an overview of all, until interrupted."""
     project = terminal.project()
     from flows.pages import pages
 

@@ -27,9 +27,9 @@ def show(project: Project, recipe: str, overrides: list[str], fresh: list[str], 
     console = Console()
     with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended"):
         with terminal.wrong_is_told(project):
-            from flows import plan as room
+            from flows import plan as planning
 
-            found = room.plan(project, recipe, overrides, fresh)
+            found = planning.plan(project, recipe, overrides, fresh)
         if json:
             say_json({"recipe": recipe, "steps": [{key: getattr(each, key) for key in TOLD} for each in found]})
             return

@@ -1,7 +1,7 @@
 """`params.yaml`, a recipe and `-S key=value` → one frozen, typed configuration.
 
 Every key is checked before anything starts, unknown keys are refused, and all mistakes are reported together. What a
-key does is said beside its field; what a step does with it lives in that step's room.
+key does is said beside its field; what a step does with it lives in that step's package.
 """
 
 from components.config.catalogue import (

@@ -19,6 +19,7 @@ from pydantic_core import PydanticKnownError
 
 from components.config.inputs import ImageDeclaration, TextDeclaration
 from components.config.mask_values import Ignored, MaskValues, PixelValue, agreeing, alone
+from components.config.renamed import Renamed, current
 from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import Few, Fraction, Section, Seed, Share, ascending, different
 from components.members import SOURCES
@@ -336,18 +337,23 @@ Source = Annotated[
 
 
 class SplitDeclaration(Section):
-    """Shares of the samples that the source has not split itself; a published test split stays the test split."""
+    """Shares of the samples that the source has not split itself; a predefined test split stays the test split."""
 
     validation: Fraction = 0.1
-    test: Fraction = 0.2  # used only where the source publishes no test split
+    test: Fraction = 0.2  # used only where the source has no test split of its own
     seed: Seed = 0
-    published: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
+    predefined: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
     group: str | None = None  # a column `group_*` none of whose values may be in two splits, such as a patient
     order: Literal["random", "time"] = "random"  # time: the newest samples are tested on, the next ones validate
     folds: Annotated[int, Field(ge=2, le=20)] | None = None  # the training split in k parts, for stacking
     # Pictures that are (all but) the same go to one split and one fold. ignore: they are drawn like any others, which
     # suits sets in which different samples look the same, such as one part photographed in one place.
     twins: Literal["together", "ignore"] = "together"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        return current(given, {"published": Renamed("predefined")})
 
     @model_validator(mode="after")
     def _one_way(self) -> SplitDeclaration:

@@ -75,7 +75,7 @@ class StudentConfig(Section):
     # asked once for each, and not again in later epochs. None: all there are, (2·crop + 1)², twice with flip.
     views: Many | None = None
     distillation: DistillationConfig = DistillationConfig()
-    # Another data set of the catalogue, whose training images the student sees as well: by the teacher's answers alone,
+    # Another data set of the catalogue, whose training images the student sees as well: by the teacher's outputs alone,
     # whatever labels they have. An epoch is longer by them.
     unlabelled: str | None = None
     # Networks between the teacher and the student, each learning from the one before it (Mirzadeh et al. 2020).

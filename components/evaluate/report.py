@@ -32,7 +32,7 @@ from components.tasks.protocol import Task, TaskSpec
 
 COSTS = {
     "latency_ms": "time for one image on one thread: median, and the middle half of the rounds it was timed in",
-    "throughput_64": "images a second, 64 at a time, one thread",
+    "throughput_64": "images per second, 64 at a time, one thread",
     "size_bytes": "size of the file that is executed",
     "parameters": "numbers that were learnt",
     WITH_TWINS: "samples that are all but the same picture as one that was learnt from",

@@ -49,7 +49,7 @@ ResizeOption = Annotated[
 ]
 GroupOption = Annotated[str | None, typer.Option(help="No value of this column is in two splits, such as `patient`.")]
 ValidationOption = Annotated[float | None, typer.Option(help="Share of the samples to validate on.")]
-TestOption = Annotated[float | None, typer.Option(help="Share to test on, where no test split is published.")]
+TestOption = Annotated[float | None, typer.Option(help="Share to test on, where there is no predefined test split.")]
 SettingOption = Annotated[
     list[str] | None, typer.Option("--set", "-S", help="A key of `source:`, or SECTION.key, as key=value.")
 ]

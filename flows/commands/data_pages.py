@@ -120,7 +120,7 @@ def _counted(path: str, looked: Looked, width: int, *, everything: bool) -> list
     facts.add_column(overflow="fold")
     facts.add_row("kind", f"{looked.config.source.kind}: {looked.says}")
     facts.add_row("samples", f"{survey.samples:,} {survey.asked}, {_bytes(survey.inputs.size)}")
-    facts.add_row("published", _published(survey))
+    facts.add_row("predefined splits", _published(survey))
     for what, told in survey.inputs.told().items():
         facts.add_row(what, told)
     parts: list[Any] = [Text(shown(path), style="bold", overflow="fold"), facts, Text()]
@@ -146,7 +146,7 @@ def bars(
     everything: bool = False,
     ranked: bool = True,
 ) -> Table:
-    """A row a class or value, the most frequent first (or as they come, not `ranked`); the tail is folded.
+    """One row per class or value, the most frequent first (or as they come, not `ranked`); the tail is folded.
 
     Each has a bar, and how many there are in each split.
     """

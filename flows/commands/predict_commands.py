@@ -42,7 +42,7 @@ def predict(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="FILE|FOLDER…", help="Pictures, or files of texts, a line each.")
     ],
-    json: Annotated[bool, typer.Option("--json", help="An object a line on the standard output.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One object per line on the standard output.")] = False,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the answers as a table.")] = None,
     pictures: Annotated[
         Path | None, typer.Option("--drawn", metavar="FOLDER", help="Draw each answer on its picture, in a new folder.")

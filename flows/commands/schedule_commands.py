@@ -80,7 +80,7 @@ def schedule(
             say(sentence)
         for name, entry in values.deployments.items():
             say(f"{flows[name].name}/{name} runs at {deployments.said(entry)}")
-        say(f"their page is {address}/deployments{pages.login(project)}. Ctrl-C ends it.")
+        say(f"their web UI is {address}/deployments{pages.login(project)}. Ctrl-C ends it.")
         schedules.serve(values.deployments, flows)
 
 

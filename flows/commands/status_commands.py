@@ -102,10 +102,10 @@ def show(run: RunArgument = "last", json: JsonOption = False) -> None:
 
 def open_page(
     run: RunArgument = "last",
-    prefect: Annotated[bool, typer.Option("--prefect", help="Prefect's page of it instead of MLflow's.")] = False,
+    prefect: Annotated[bool, typer.Option("--prefect", help="In Prefect's web UI instead of MLflow's.")] = False,
     report: Annotated[bool, typer.Option("--report", help="The report, which needs no server.")] = False,
 ) -> None:
-    """Open a run's page in the browser. Where the pages are not up, the one that is needed is started meanwhile."""
+    """Open a run in the browser. Where its web UI is not up, it is started meanwhile."""
     with _asking() as (project, store), ExitStack() as stack:
         from components.registry import lines
         from components.registry.memory import addresses
@@ -118,7 +118,7 @@ def open_page(
             _browse(store.artifact_folder(line.steps["promote"], "report/report.html").as_uri())
             return
         if prefect and line.flow_run is None:
-            raise ValueError(f"run {line.id} had nothing to do, so it is no flow run: Prefect has no page of it")
+            raise ValueError(f"run {line.id} had nothing to do, so it is no flow run, and Prefect has none of it")
         up = pages.running(project)
         name = "Prefect" if prefect else "MLflow"
         started = name not in up

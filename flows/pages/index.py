@@ -47,7 +47,7 @@ def page(
         parts, at = overview_page.state(state.value, engines["MLflow"]), state.value.at
     elif state is not None:
         parts.append(overview_page.broken(state.problem or "nothing was answered"))
-    parts.append(overview_page.links("Pages", [(where, name, described[name]) for name, where in engines.items()]))
+    parts.append(overview_page.links("Web UIs", [(where, name, described[name]) for name, where in engines.items()]))
     if experiments.problem is not None:
         parts.append(overview_page.broken(experiments.problem))
     elif experiments.value:

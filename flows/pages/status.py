@@ -23,7 +23,7 @@ from flows.processes import leases
 
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", "DEAD": "red"}
 DEAD = "DEAD"  # MLflow knows no such status: it has these as running
-GONE = "its process is gone; the next start, of the pages too, closes it"
+GONE = "its process is gone; the next start, of the web UIs too, closes it"
 NAME = 24  # characters of a recipe's name
 NARROW = 12  # where models are named beside recipes
 OTHERS = 5  # models of other people that are named

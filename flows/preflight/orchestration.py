@@ -38,7 +38,7 @@ def _database(project: Project) -> Finding:
         return Finding("ok", CHECK, "a temporary server, for as long as a run lasts")
     here = texts.shell(str(file))
     # Of flow runs' history nothing is needed to go on: the steps are MLflow's to remember.
-    way = f"`mv {here} {here}.damaged; rm -f {here}-wal {here}-shm`: Prefect's pages forget earlier flow runs"
+    way = f"`mv {here} {here}.damaged; rm -f {here}-wal {here}-shm`: Prefect's web UI forgets earlier flow runs"
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=LOCKED_SECONDS)) as base:
             base.execute("SELECT count(*) FROM sqlite_master").fetchone()

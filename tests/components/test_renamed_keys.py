@@ -60,6 +60,13 @@ def test_a_mistake_below_an_old_key_is_told_by_the_new_one(root: Path) -> None:
     assert "ensemble.tta: expected" in str(told.value)
 
 
+def test_an_old_key_of_a_data_set_is_the_new_one_with_a_warning() -> None:
+    entry = {"task": "classification", "source": {"kind": "digits"}, "image": {"height": 8, "width": 8, "channels": 1}}
+    with pytest.warns(RenamedWarning, match="published is called predefined now"):
+        found = config.parse_entry("mine", {**entry, "split": {"published": "ignore"}})
+    assert found.split.predefined == "ignore"
+
+
 def test_our_own_recipes_have_the_present_names() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RenamedWarning)

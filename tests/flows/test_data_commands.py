@@ -89,7 +89,7 @@ def test_a_check_says_what_is_there_writes_nothing_and_names_the_next_command(
 
     assert done.exit_code == 0, done.output
     assert everything_below(tmp_path) == before
-    for words in ("folder: one folder a class", "45 in 2 classes", "12×10", "RGB", "✓ nothing is wrong"):
+    for words in ("folder: one folder per class", "45 in 2 classes", "12×10", "RGB", "✓ nothing is wrong"):
         assert words in done.output, words
     assert re.search(r"cat +█+ +25\n", re.sub(r" +\n", "\n", done.output))
     assert done.output.rstrip().endswith(f"next: convoy data add photos {base} --kind folder")
@@ -181,8 +181,8 @@ def test_twins_stop_nothing_where_splits_are_drawn_and_are_dealt_with_where_they
     emptied = shell("check", str(base), "-S", "checks.leakage=move")
     assert emptied.exit_code == 3
     assert "received none of 'cat' for train" in said(emptied)
-    assert "-S split.published=ignore" in said(emptied)
-    drawn = shell("check", str(base), "-S", "checks.leakage=move", "-S", "split.published=ignore")
+    assert "-S split.predefined=ignore" in said(emptied)
+    drawn = shell("check", str(base), "-S", "checks.leakage=move", "-S", "split.predefined=ignore")
     assert drawn.exit_code == 0, drawn.output
 
 

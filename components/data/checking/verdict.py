@@ -73,8 +73,8 @@ def _none_of(lacking: Mapping[str, Sequence[str]], config: DatasetConfig) -> str
     told = [f"{name!r} for {' and '.join(parts)}" for name, parts in lacking.items()]
     more = f", and of {len(told) - MOST_CLASSES} classes more" if len(told) > MOST_CLASSES else ""
     ways = f"set {other}other shares (split.validation, split.test)"
-    if config.checks.leakage == "move" and config.split.published == "keep":
-        ways = f"twins have been moved out of it: {ways}, or draw all splits anew (-S split.published=ignore)"
+    if config.checks.leakage == "move" and config.split.predefined == "keep":
+        ways = f"twins have been moved out of it: {ways}, or draw all splits anew (-S split.predefined=ignore)"
     return (
         f"split: expected samples of every class in every split, received none of {', '.join(told[:MOST_CLASSES])}"
         f"{more}; {ways}"

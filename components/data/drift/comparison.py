@@ -1,4 +1,4 @@
-"""Is this still the data the production model was trained on? The one room of Evidently.
+"""Is this still the data the production model was trained on? The one package of Evidently.
 
 Two profiles (`profile`) are compared column by column with Evidently's tests, the families of columns decide
 (`rule`), and the comparison is kept as a page and as a run in Evidently's history. What to do about drift, and

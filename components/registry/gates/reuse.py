@@ -3,9 +3,10 @@
 The n-th evaluation on a split is judged by the interval of confidence 1 - 2(1 - c) / (n(n + 1)), c being that of the
 first. One end of such an interval is passed by luck with probability (1 - c) / (n(n + 1)); over all n these add up to
 1 - c (Bonferroni, spent unequally). So at 95 % the probability that any of a row of challengers that are no better than
-the limit passes is at most 5 %, however long the row and whatever they have in common; the first is judged by the interval
-as it was measured. Equal shares (1 - c) / n would not do: nobody knows beforehand how many evaluations there will be,
-and the sum over n grows without end. It does not hold for challengers made by looking at the test split's samples.
+the limit passes is at most 5 %, however long the row and whatever they have in common; the first is judged by the
+interval as it was measured. Equal shares (1 - c) / n would not do: nobody knows beforehand how many evaluations there
+will be, and the sum over n grows without end. It does not hold for challengers made by looking at the test split's
+samples.
 
 Intervals come from a thousand resamples, which cannot tell a quantile of 0.0003 from none: the ends are moved away
 from the figure by the ratio of the normal distribution's quantiles, which keeps an interval's skewness.
