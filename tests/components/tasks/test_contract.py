@@ -43,7 +43,7 @@ class Sample:
 
     task: Task
     card: DatasetCard
-    images: np.ndarray  # uint8 (N, H, W, C)
+    inputs: np.ndarray  # uint8 (N, H, W, C)
     batch: Batch
     config: NetworkConfig
     given: Given
