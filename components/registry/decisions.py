@@ -15,7 +15,7 @@ from components import offered
 from components.artifacts import Decision, Verdict
 from components.artifacts.decision import GATES
 from components.config import Gate
-from components.registry import gates, obstacles, record
+from components.registry import chain, gates, obstacles, record, verification
 from components.registry.gates.data import FRESHNESS
 from components.registry.ledger import predecessor
 from components.registry.listing import within
@@ -105,6 +105,7 @@ def promote(
     tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
+        verification.require_whole(tracking, name)
         found = obstacles.to_promote(tracking, name, to, version)
         judgement = obstacles.passed(tracking, name, found)
         obstacles.require_whole(tracking, name, found)
@@ -194,6 +195,30 @@ def retire(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
         return decision
 
 
+def acknowledge(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
+    """Put on record that a person has seen all that `verification` finds now; RegistryError where it finds nothing."""
+    tracking = within(tracking, name)
+    with locked(tracking.root):
+        settle(tracking, name)
+        found = verification.verify(tracking, name).findings
+        if not found:
+            raise RegistryError(f"{name}: its ledger is whole; there is nothing to acknowledge")
+        named = aliases(tracking, name)
+        decision = Decision(
+            action="acknowledge",
+            name=name,
+            version=named.get(PRODUCTION) or named.get(STAGING) or max(versions(tracking, name), default=0),
+            alias=None,
+            by=record.person(by),
+            at=record.now(),
+            reason=record.worded(reason),
+            evidence=None,
+        )
+        seen = verification.LISTED.join(finding.key for finding in found)
+        carry_out(tracking, decision, {record.ACKNOWLEDGED: seen})
+        return decision
+
+
 def way_out(tracking: Tracking, name: str) -> str:
     """What can be done about a production version that cannot be read: the command, for people."""
     current = aliased(tracking, name, PRODUCTION)
@@ -218,11 +243,13 @@ def settle(tracking: Tracking, name: str) -> list[str]:
             else:
                 moved = now is not None and str(now) == run.tags.get(record.VERSION) != run.tags.get(record.FROM)
             decision, _ = record.told(tracking, run)
-            if moved and decision is not None:
+            done = moved and decision is not None and record.complete(run)
+            if decision is not None and done:
                 _follow(tracking, decision, _number(run.tags.get(record.FROM)))
-                tracking.finish(run.id, "FINISHED")
-            else:
-                tracking.finish(run.id, "KILLED")
+            if record.complete(run):
+                record.keep(tracking, name, run)
+            tracking.finish(run.id, "FINISHED" if done else "KILLED")
+            chain.closed(tracking, name, run.id, "FINISHED" if done else "KILLED")
             settled.append(run.id)
     return settled
 
@@ -241,8 +268,10 @@ def carry_out(tracking: Tracking, decision: Decision, tags: Mapping[str, str] | 
         # The record stays RUNNING where the alias may have moved; `settle` looks which it is.
         if decision.alias is None:
             tracking.finish(run_id, "FAILED")
+            chain.closed(tracking, decision.name, run_id, "FAILED")
         raise
     tracking.finish(run_id, "FINISHED")
+    chain.closed(tracking, decision.name, run_id, "FINISHED")
 
 
 def _follow(tracking: Tracking, decision: Decision, before: int | None) -> None:
