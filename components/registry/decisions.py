@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from components import offered
+from components import offered, texts
 from components.artifacts import Decision, Verdict
 from components.artifacts.decision import GATES
 from components.config import Gate
@@ -38,6 +38,7 @@ from components.registry.versions import (
 
 SUPERSEDED = "convoy.superseded"  # tag of a version in production: what it took the place of
 ROLLED_BACK = "convoy.rolled_back"  # tag of a version: when and why it was taken back
+OVERRIDES = "convoy.overrides"  # tag of a version, from its run: the `-S` that it was made with
 GATES_SAID = "convoy.gates"  # tag of a version: "passed" or "failed", what the gates last said
 
 
@@ -63,6 +64,7 @@ def decide(
         evaluations = record.test_evaluations(tracking, name, case.test, evidence.model)
         verdicts = gates.judge(replace(case, evaluations=evaluations), limits)
         passed = gates.passed(verdicts)
+        overridden = _overridden(tracking, name, version)
         decision = Decision(
             action="pass" if passed else "fail",
             name=name,
@@ -70,7 +72,7 @@ def decide(
             alias=STAGING if passed and stage else None,
             by=GATES,
             at=record.now(),
-            reason=f"{_what_failed(verdicts)} (evaluation {evaluations} on this test split)",
+            reason=f"{_what_failed(verdicts)} (evaluation {evaluations} on this test split{overridden})",
             evidence=evidence.digest,
             verdicts=verdicts,
             production=case.production,
@@ -345,6 +347,12 @@ def _retiring(name: str) -> str:
 def _what_failed(verdicts: Sequence[Verdict]) -> str:
     failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
     return f"failed: {'; '.join(failed)}" if failed else "every gate passed" if verdicts else "no gate ran"
+
+
+def _overridden(tracking: Tracking, name: str, version: int) -> str:
+    """What the run that made the version was told on its command line, for the record."""
+    said = version_tags(tracking, name, version).get(OVERRIDES)
+    return f"; with -S {texts.shown(said)}" if said else ""
 
 
 def _same(one: Decision, other: Decision) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from components import offered, texts
 from components.artifacts import ArtifactError, Decision
@@ -49,6 +50,14 @@ class Verified:
     @property
     def whole(self) -> bool:
         return not self.findings
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        told = {
+            key: [{"key": each.key, "says": each.says} for each in found]
+            for key, found in (("findings", self.findings), ("acknowledged", self.acknowledged))
+        }
+        return {"model": self.name, "whole": self.whole, "records": self.records, "earlier": self.earlier, **told}
 
 
 def verify(tracking: Tracking, name: str) -> Verified:
