@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flows.run.context import Planned
 
 MARKS = {"done": ("✓", "green"), "runs": ("●", "yellow"), "follows": ("○", "yellow"), "skipped": ("–", "dim")}
-WIDTH = 14  # of the longest step's name, and a blank
+WIDTH = 16  # of the longest step's name, and a blank
 
 
 TOLD = ("step", "does", "why", "run")  # of a step, to programs

@@ -27,6 +27,7 @@ from components.registry.versions import FILES, RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"
 FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.lease"
+STEPS_RENAMED = {"validation": "data-validation"}  # as runs of earlier releases have them
 _EARLIER_LEASE = "convoy.line"  # as runs of earlier releases have it
 RAN, REUSED, SKIPPED = (
     "convoy.ran.",
@@ -238,7 +239,8 @@ def _above(tracking: Tracking, run_id: str) -> Line:
 
 def _line(place: Tracking, run: Run) -> Line:
     def steps(prefix: str) -> dict[str, str]:
-        return {key.removeprefix(prefix): value for key, value in run.tags.items() if key.startswith(prefix)}
+        named = {key.removeprefix(prefix): value for key, value in run.tags.items() if key.startswith(prefix)}
+        return {STEPS_RENAMED.get(step, step): value for step, value in named.items()}
 
     primary = [name for name in run.metrics if not name.startswith(SECONDS)]
     version, problem = run.tags.get(VERSION), None

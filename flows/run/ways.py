@@ -16,7 +16,7 @@ FILES = {
     "model card": ("register", "result/card.md"),
     "accuracy against cost": ("evaluate", "chain/pareto.png"),
     "augmented samples": ("augmentation", "augmentation/augmentation.png"),
-    "data docs": ("validation", "validation/docs/index.html"),
+    "data docs": ("data-validation", "data-validation/docs/index.html"),
     "drift": ("drift", "drift/drift.html"),
 }
 

@@ -195,8 +195,8 @@ def _links(run_id: str) -> dict[str, str]:
         "every metric": (made["evaluate"], ""),
         "the whole card": (run_id, "result/card.md"),
     }
-    if "validation" in made:  # data of the past was judged when it was made
-        places["its data, judged"] = (made["validation"], "validation/docs/index.html")
+    if "data-validation" in made:  # data of the past was judged when it was made
+        places["its data, judged"] = (made["data-validation"], "data-validation/docs/index.html")
     return {said: shared.tracking.inside(*place) for said, place in places.items()}
 
 
