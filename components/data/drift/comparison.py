@@ -173,7 +173,7 @@ def _harmless(page: str) -> str:
     mended, lines = _DATA.subn(lambda found: f"{found['name']}{texts.script(found['json'])};", page)
     if not lines:
         raise DataError(
-            "drift: expected Evidently's page to have its data in lines of JSON, received another form of page"
+            "drift: expected Evidently's report to have its data in lines of JSON, received another form of report"
         )
     return mended
 
