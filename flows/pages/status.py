@@ -220,7 +220,7 @@ def outcome(line: Line) -> str:
     """What was decided about the version that a line ended with."""
     if line.version is None:
         return "–"
-    return f"v{line.version} {'failed' if line.decision == 'fail' else 'passed'} the gates"
+    return f"v{line.version} {'failed' if line.decision == 'fail' else 'passed'}"
 
 
 def figure(standing: Standing) -> str:
