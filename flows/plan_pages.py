@@ -1,4 +1,4 @@
-"""`convoy run --plan`: what a line would do, as lines on the terminal. Imports no engine until it is asked."""
+"""`convoy run --plan`: what a run would do, as lines on the terminal. Imports no engine until it is asked."""
 
 from __future__ import annotations
 

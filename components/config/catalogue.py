@@ -369,11 +369,11 @@ class ChecksDeclaration(Section):
     """What is looked for in the data beyond its form, and what happens to what is found.
 
     keep: it is reported. drop: it leaves the training split (never the test split: a test that is rid of what is hard
-    flatters), and the data set's card lists it. review: the line stops until `reviewed` has a person's verdict on it;
+    flatters), and the data set's card lists it. review: the run stops until `reviewed` has a person's verdict on it;
     what a person drops leaves whichever split it is in.
     """
 
-    # Near-duplicates in two splits. error: the line stops. drop: the one that would be learnt from leaves. move: it
+    # Near-duplicates in two splits. error: the pipeline stops. drop: the one that would be learnt from leaves. move: it
     # joins the other in the later split. keep: it is learnt from, and the report has the figure without its twins too.
     leakage: Literal["error", "drop", "move", "keep"] = "error"
     outliers: Handling = "keep"

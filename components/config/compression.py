@@ -24,7 +24,7 @@ class EnsembleConfig(Section):
     # Test-time augmentation. hflip: each member is asked about an image's mirror image as well, and says the mean of
     # both: for what is the same in a mirror, and was trained with `flip`. Twice the operations.
     tta: Literal["none", "hflip"] = "none"
-    # How much of the primary metric it may lose against its best member on the validation split before the line stops.
+    # How much of the primary metric it may lose against its best member on the validation split before the run stops.
     # Combiners are chosen by log loss, so a lucky member may be ahead by chance: by 1 pp on the digits' 270 samples.
     allowance: Share = 0.05
 
@@ -84,7 +84,7 @@ class StudentConfig(Section):
     # the generation that is best on the validation split goes on.
     generations: Few = 1
     control: bool = False  # train the same student without a teacher as well, and say what the teacher was worth
-    # How much of the primary metric it may lose against its teacher on the validation split before the line stops: a
+    # How much of the primary metric it may lose against its teacher on the validation split before the run stops: a
     # student that loses this much was trained too short or is too small (those of the recipes lose up to 1 pp).
     allowance: Share = 0.1
 

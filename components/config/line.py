@@ -86,7 +86,7 @@ class EvaluateConfig(Section):
 
 
 class TuneConfig(Section):
-    """`convoy tune`: which keys of `line:` are searched, where, and for how long. The line itself does not read it."""
+    """`convoy tune`: which keys of `line:` are searched, where, and for how long. A run does not read it."""
 
     # Dotted key of `line:` → "low..high", "low..high:log" (both ends included; of whole numbers, where both ends are
     # written as such), or a list of choices.
@@ -102,7 +102,7 @@ class TuneConfig(Section):
 
 
 class LineConfig(Section):
-    """What the line does with one data set: a recipe."""
+    """What the pipeline does with one data set: a recipe."""
 
     dataset: str
     # Name in the registry, of the experiment, and of what is exported.

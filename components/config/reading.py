@@ -24,7 +24,7 @@ MOST = 20  # mistakes that are listed: a screen of them
 
 
 class Recipe(Section):
-    """The whole configuration of one run: the data set's catalogue entry and the line."""
+    """The whole configuration of one run: the data set's catalogue entry and the pipeline."""
 
     dataset: DatasetConfig
     line: LineConfig

@@ -33,7 +33,7 @@ class Change:
 
 
 def rows(stages: Mapping[str, Evidence]) -> list[dict[str, str]]:
-    """A row a stage, in the line's order; a column is there where any stage has a value for it."""
+    """A row a stage, in the pipeline's order; a column is there where any stage has a value for it."""
     table = [_row(name, evidence) for name, evidence in stages.items()]
     columns = [column for column in table[0] if any(row[column] != "–" for row in table)]
     return [{column: row[column] for column in columns} for row in table]

@@ -212,7 +212,7 @@ def runs_page(lines: Sequence[Line]) -> Group:
 
 
 def none_yet() -> str:
-    """What is said where no line has been run."""
+    """What is said where there are no runs."""
     return f"there are no runs yet: `{offered.command('convoy', 'run')}` starts one"
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while the line runs: the step, the epoch, images a second, the time that remains.
+"""What a person sees while the pipeline runs: the step, the epoch, images a second, the time that remains.
 
 The engines' chatter goes to a log file. On a terminal the display is live; elsewhere it is a line a step.
 """

@@ -24,9 +24,9 @@ DEPLOYABLE, FLOAT = "deployable", "exported"
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was measured on the test split: every stage of the line, and the answers of what is served."""
+    """What was measured on the test split: every stage of the pipeline, and the answers of what is served."""
 
-    # In the order of the line: members, ensemble, student, pruned, its float graph, what is served.
+    # In the order of the pipeline: members, ensemble, student, pruned, its float graph, what is served.
     stages: dict[str, Evidence]
     predictions: Predictions
 

@@ -2,7 +2,7 @@
 
 Two profiles (`profile`) are compared column by column with Evidently's tests, the families of columns decide
 (`rule`), and the comparison is kept as a page and as a run in Evidently's history. What to do about drift, and
-where the reference comes from, is for the line to say.
+where the reference comes from, is for the pipeline to say.
 """
 
 from __future__ import annotations
