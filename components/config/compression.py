@@ -65,7 +65,7 @@ class DistillationConfig(Section):
 
 
 class StudentConfig(Section):
-    """The one network that is served: it learns from the labels and from the ensemble."""
+    """The one network that is deployed: it learns from the labels and from the ensemble."""
 
     network: NetworkConfig
     epochs: Epochs
@@ -97,11 +97,11 @@ class AwareConfig(Section):
 
 
 class QuantizeConfig(Section):
-    """What the network may be served as beside float32, and when it is."""
+    """The precisions in which the network may be deployed beside float32, and which one is."""
 
     # int8: static QDQ, per channel, arithmetic in integers. The others are stored so and computed in float32.
     candidates: tuple[Literal["int8", "int8-weights", "int4-weights", "float16", "bfloat16"], ...] = ("int8",)
-    # Which of those within the allowance is served: the fastest, if measurably faster than float32, or the smallest.
+    # Which of those within the allowance is deployed: the fastest, if measurably faster than float32, or the smallest.
     goal: Literal["speed", "size"] = "speed"
     calibration_samples: Many = 512  # of the training split
     # How the ranges of activations are taken. auto: in all three ways, and the one is kept whose answers are closest to

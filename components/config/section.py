@@ -31,7 +31,7 @@ BY_CONTENT = {"by": "content"}
 
 
 class ConfigurationError(ValueError):
-    """Everything that is wrong with the configuration, one line a key."""
+    """Everything that is wrong with the configuration, one line per key."""
 
     def __init__(self, message: str) -> None:
         super().__init__(texts.printable(message))

@@ -144,7 +144,7 @@ def parse_domain(key: str, written: str | list[Any]) -> Domain:
 
 
 def with_values(line: LineConfig, values: Mapping[str, Value]) -> LineConfig:
-    """The section with these keys set; raises ConfigurationError where a key does not exist or a value is not allowed."""
+    """`line:` with these keys set; raises ConfigurationError where a key does not exist or a value is not allowed."""
     content = line.model_dump(mode="json")
     for key, value in values.items():
         _set(content, key, value)
