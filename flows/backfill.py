@@ -1,4 +1,4 @@
-"""The line for past days, each on the data as it was at that day's end.
+"""The pipeline for past days, each on the data as it was at that day's end.
 
 Steps that an earlier run did on such data are cached. Versions are registered and judged like any other, and stay where
 they are: no alias moves for the past.
@@ -25,7 +25,7 @@ from flows.schedules import notifications
 
 @dataclass(frozen=True)
 class Dated:
-    """What the line came to for one day."""
+    """What the run came to for one day."""
 
     day: str
     data: str  # the digest it was pinned to
@@ -43,7 +43,7 @@ class Dated:
 def backfill(
     since: str, until: str, timezone: str = "UTC", recipe: str = "default", overrides: list[str] | None = None
 ) -> list[Dated]:
-    """Run the line for every day from `since` to `until`, both 2026-01-31 and included, oldest first.
+    """Run the pipeline for every day from `since` to `until`, both 2026-01-31 and included, oldest first.
 
     A day's data is what was last committed in dvc.lock, or last worked on by a line, before the day ended on the clock
     of `timezone`. Every day's is known before the first is begun. A day that fails does not keep the next from running.

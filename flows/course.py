@@ -1,4 +1,4 @@
-"""What a line does and what it comes to, whoever orchestrates it: the chain of its steps, and its conclusion.
+"""What a run does and what it comes to, whoever orchestrates it: the chain of its steps, and its conclusion.
 
 `line` has Prefect run it, `plan` only looks each step up, `idle` records one of which every step is cached.
 """
@@ -23,7 +23,7 @@ from flows.schedules import notifications
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the line came to."""
+    """What a run of the pipeline came to."""
 
     model: str
     run_id: str  # MLflow's parent run

@@ -1,4 +1,4 @@
-"""The line as a flow of Prefect's: raw images go in, a promoted int8 network comes out."""
+"""The pipeline as a flow of Prefect's: raw images go in, a promoted int8 network comes out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def reporting_to(reporter: progress.Reporter) -> None:
 
 @contextmanager
 def opened(recipe: str, overrides: list[str], as_of: datetime | None = None) -> Iterator[Line]:
-    """Check the configuration, tidy up after killed lines, and open the parent run; close it however the block ends."""
+    """Check the configuration, tidy up after killed runs, and open the parent run; close it however the block ends."""
     project = find()
     enter(project)
     settings = complete(project, recipe, overrides)

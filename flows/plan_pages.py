@@ -1,4 +1,4 @@
-"""`convoy run --plan`: what a line would do, as lines on the terminal. Imports no engine until it is asked."""
+"""`convoy run --plan`: what a run would do, as lines on the terminal. Imports no engine until it is asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flows.run.context import Planned
 
 MARKS = {"done": ("✓", "green"), "runs": ("●", "yellow"), "follows": ("○", "yellow"), "skipped": ("–", "dim")}
-WIDTH = 14  # of the longest step's name, and a blank
+WIDTH = 16  # of the longest step's name, and a blank
 
 
 TOLD = ("step", "does", "why", "run")  # of a step, to programs

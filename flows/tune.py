@@ -148,7 +148,7 @@ def table(study: Study, findings: Findings) -> list[dict[str, Any]]:
 
 @contextmanager
 def _opened(recipe: str, overrides: list[str], output: str | None, *, force: bool) -> Iterator[tuple[Line, Study]]:
-    """Check everything, tidy up after killed lines, and open the parent run; close it however the block ends."""
+    """Check everything, tidy up after killed runs, and open the parent run; close it however the block ends."""
     project = find()
     enter(project)
     study = checked(project, recipe, overrides, output, force=force)

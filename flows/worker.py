@@ -81,9 +81,9 @@ def line(task: Task) -> int:
 
 
 def _unchanged(task: Task) -> Outcome | None:
-    """What the line came to, where it has nothing to do."""
+    """What the run came to, where it has nothing to do."""
     if not task.own_server or task.arguments["fresh"]:
-        return None  # a server that stays is to know of every line
+        return None  # a server that stays is to know of every run
     task.reporter.started("looking at what is done")
     from flows import idle
 
@@ -95,7 +95,7 @@ def _unchanged(task: Task) -> Outcome | None:
 
 
 def _orchestrated(task: Task) -> Outcome:
-    """What the line came to, as a flow of Prefect's."""
+    """What the run came to, as a flow of Prefect's."""
     task.check()
     wait_for_prefect(task)
     from flows import line as flow
@@ -105,7 +105,7 @@ def _orchestrated(task: Task) -> Outcome:
 
 
 def backfill(task: Task) -> int:
-    """The line for past days."""
+    """The pipeline for past days."""
     task.check()
     wait_for_prefect(task)
     from flows import backfill as flow

@@ -1,4 +1,4 @@
-"""The line's real servers on one machine, without containers: PostgreSQL, an S3 store, MLflow, Prefect and Ray.
+"""The pipeline's real servers on one machine, without containers: PostgreSQL, an S3 store, MLflow, Prefect and Ray.
 
 `python infra/servers.py up`, then `eval "$(python infra/servers.py env)"`: from then on `convoy` runs on them. All
 listen on the loopback alone and ask who one is; secrets are drawn on the first start (docs/operations.md).
@@ -81,7 +81,7 @@ def status(home: HomeOption = DEFAULT) -> None:
 
 @app.command()
 def env(home: HomeOption = DEFAULT) -> None:
-    """Print the `export` lines with which a line runs on these servers. They hold secrets: for `eval`, not for eyes."""
+    """Print the `export` lines with which a run uses these servers. They hold secrets: for `eval`, not for eyes."""
     with told():
         for name, value in engines.variables(existing(home)).items():
             typer.echo(f"export {name}={shlex.quote(value)}")

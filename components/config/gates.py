@@ -64,7 +64,7 @@ class BaselineGate(Section):
 
 
 class Int8DropGate(Section):
-    """What is served loses at most so much of the primary metric against its float parent."""
+    """The deployable artifact loses at most so much of the primary metric against its float parent."""
 
     gate: Literal["int8_drop"]
     limit: Share = 0.01
@@ -85,7 +85,7 @@ class LatencyGate(Section):
 
 
 class SizeGate(Section):
-    """Of the file that is served."""
+    """Of the deployable file."""
 
     gate: Literal["size"]
     limit: PositiveFloat  # MB

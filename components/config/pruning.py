@@ -18,7 +18,7 @@ class Rounds(Section):
     # None: the training's own rate and schedule once more, which does as well as or better than a low rate that is
     # tuned for it (learning-rate rewinding, Renda et al. 2020). A number: that rate, falling as a cosine.
     learning_rate: PositiveFloat | None = None
-    # How much of the primary metric it may lose against the unpruned network on the validation split before the line
+    # How much of the primary metric it may lose against the unpruned network on the validation split before the run
     # stops. Half of what a student may lose against its teacher: pruning changes less.
     allowance: Share = 0.05
 

@@ -26,7 +26,7 @@ MOST = 20  # mistakes that are listed: a screen of them
 
 
 class Recipe(Section):
-    """The whole configuration of one run: the data set's catalogue entry and the line."""
+    """The whole configuration of one run: the data set's catalogue entry and the pipeline."""
 
     dataset: DatasetConfig
     line: LineConfig
@@ -240,7 +240,7 @@ def _unknown_dataset(values: Mapping[str, Any]) -> list[str]:
 
 
 def _explain(error: ValidationError, values: Any, prefix: str = "") -> list[str]:
-    """A line a key: where a value may be of several types, pydantic reports one mistake once for each of them."""
+    """One line per key: where a value may be of several types, pydantic reports one mistake once for each of them."""
     mistakes: dict[tuple[str, str], list[str]] = {}
     for item in error.errors(include_url=False):
         if item["type"] == "too_short" and item["ctx"]["actual_length"] < len(item["input"]):

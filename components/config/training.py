@@ -128,7 +128,7 @@ NATURAL = "natural"
 
 
 class TrainingConfig(Section):
-    """How every network on the line is trained: members and student alike."""
+    """How every network of the pipeline is trained: members and student alike."""
 
     batch_size: Batch = 128  # over all workers together
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"

@@ -25,7 +25,7 @@ COSTS = ("parameters", "MACs", "size", "runtime", "ms at 1", "images/s at 64")
 
 @dataclass(frozen=True)
 class Change:
-    """What a stage made of another."""
+    """What a variant of the model is against the one that it was made of."""
 
     stage: str
     of: str
@@ -33,7 +33,7 @@ class Change:
 
 
 def rows(stages: Mapping[str, Evidence]) -> list[dict[str, str]]:
-    """A row a stage, in the line's order; a column is there where any stage has a value for it."""
+    """A row a stage, in the pipeline's order; a column is there where any stage has a value for it."""
     table = [_row(name, evidence) for name, evidence in stages.items()]
     columns = [column for column in table[0] if any(row[column] != "–" for row in table)]
     return [{column: row[column] for column in columns} for row in table]
@@ -66,7 +66,7 @@ def markdown(stages: Mapping[str, Evidence], metric: Metric) -> str:
 
 
 def write(stages: Mapping[str, Evidence], folder: Path, metric: Metric) -> None:
-    """`chain.json`, every figure of every stage; `chain.md`, the table; `pareto.png`, accuracy against cost."""
+    """`chain.json`, every metric of every variant; `chain.md`, the table; `pareto.png`, accuracy against cost."""
     from components.evaluate.pareto import draw
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,8 +85,8 @@ def write(stages: Mapping[str, Evidence], folder: Path, metric: Metric) -> None:
         "data": first.data,
         "split": first.split,
         "primary": first.primary,
-        "stages": figures,
-        "changes": [vars(change) for change in changes(stages, metric)],
+        "variants": figures,
+        "changes": [{"variant": each.stage, "of": each.of, "words": each.words} for each in changes(stages, metric)],
     }
     with writing(folder / "chain.json") as temporary:
         temporary.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, the size of its file, and its speed, of all stages of a line in one go.
+"""What a model costs: parameters, the size of its file, and its speed, of all stages of a run in one go.
 
 Each stage is timed in what executes it: networks in PyTorch, graphs in the engine that serves them. That is said beside
 the figure, for a network that becomes a graph grows faster without becoming another.

@@ -1,8 +1,8 @@
-"""What a person calls a model → its files: `NAME`, `NAME@alias`, `NAME:version`, a run of the line, or a folder.
+"""What a person calls a model → its files: `NAME`, `NAME@alias`, `NAME:version`, a run of the pipeline, or a folder.
 
 `NAME/version`, as MLflow's own addresses have it, is `NAME:version`.
 
-Reading only. A version holds what is served; the weights that it was made of are looked up in the line that made it.
+Reading only. A version holds what is served; the weights that it was made of are looked up in the run that made it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Found:
     said: str  # how to speak of it: `digits version 3`, `student of run 0123abcd`
     served: Model
     weights: Model | None = None  # what it was made of, in float32
-    run_id: str | None = None  # the line that made it
+    run_id: str | None = None  # the run that made it
     experiment: str | None = None  # name of the model in the registry, where it has one
     about: dict[str, str] = field(default_factory=dict)  # where it comes from
 
@@ -118,7 +118,7 @@ def _of_version(tracking: Tracking, name: str, version: int) -> Found:
         run = tracking.get(versions.version_tags(tracking, name, version)[RUN])
         line = _line_of(tracking, run)
         folder = _quantized(tracking, line)
-        # The line's own, or one that made the same artifact: an artifact of another digest was made of other weights.
+        # The run's own, or one that made the same artifact: an artifact of another digest was made of other weights.
         made = folder is not None and Model.load(_deployable(folder)).digest == served.digest
     except (KeyError, TrackingError, ArtifactError):  # its runs were deleted, or their files
         return Found(f"{name} version {version}", served, None, None, name, about)
@@ -127,7 +127,7 @@ def _of_version(tracking: Tracking, name: str, version: int) -> Found:
 
 
 def _quantized(tracking: Tracking, run: Run) -> Path | None:
-    """What the step `quantize` left, of the step's own run or of the line that ran or reused it."""
+    """What the step `quantize` left, of the step's own run or of the pipeline run that ran or reused it."""
     step = run.tags.get("convoy.ran.quantize") or run.tags.get("convoy.reused.quantize") or run.id
     try:
         found = tracking.artifact_folder(step, "result/quantized")

@@ -1,6 +1,6 @@
 """A whole store, looked at file by file: results of steps, versions, decisions, aliases. Reading only.
 
-What becomes of damage is not decided here: steps are done again by the next line that needs them, and a version that
+What becomes of damage is not decided here: steps are done again by the next run that needs them, and a version that
 is damaged goes nowhere until another takes its place.
 """
 

@@ -27,13 +27,14 @@ from components.registry.versions import FILES, RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"
 FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.lease"
+STEPS_RENAMED = {"validation": "data-validation"}  # as runs of earlier releases have them
 _EARLIER_LEASE = "convoy.line"  # as runs of earlier releases have it
 RAN, REUSED, SKIPPED = (
     "convoy.ran.",
     "convoy.reused.",
     "convoy.skipped.",
 )  # and the step: its run, or why it had none
-SECONDS = "seconds."  # and the part of the line: its wall time
+SECONDS = "seconds."  # and the part of the pipeline: its wall time
 ORIGINS = {"recipe": RECIPE, "data set": DATASET, "data": DATA, "commit": COMMIT, "libraries": LOCK}
 
 _ID = re.compile(r"^[0-9a-f]{4,32}$")
@@ -42,7 +43,7 @@ _VERSION = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<alias>[A-Za-
 
 @dataclass(frozen=True)
 class Line:
-    """One run of the line, as MLflow tells it."""
+    """One run of the pipeline, as MLflow tells it."""
 
     id: str
     model: str  # the experiment
@@ -93,13 +94,13 @@ def experiments(tracking: Tracking) -> list[Tracking]:
 
 
 def recent(tracking: Tracking, limit: int, model: str | None = None) -> list[Line]:
-    """The newest lines, of one model or of all, newest first; TrackingError where there were none of `model`."""
+    """The newest runs, of one model or of all, newest first; TrackingError where there were none of `model`."""
     places = experiments(tracking) if model is None else [listing.within(tracking, model)]
     return [_line(place, run) for place, run in listing.runs(tracking, places, {}, limit=limit, pipelines=True)]
 
 
 def find(tracking: Tracking, text: str) -> Line:
-    """The line that `text` names: `last`, the first characters of a run's id, `NAME@alias` or `NAME:version`.
+    """The run that `text` names: `last`, the first characters of a run's id, `NAME@alias` or `NAME:version`.
 
     A run of a step names the line that it belongs to. RegistryError says what there is.
     """
@@ -225,7 +226,7 @@ def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | 
 
 
 def _above(tracking: Tracking, run_id: str) -> Line:
-    """The line that a run belongs to."""
+    """The pipeline run that a run belongs to."""
     run = tracking.get(run_id)
     while run.parent is not None:
         run = tracking.get(run.parent)
@@ -238,7 +239,8 @@ def _above(tracking: Tracking, run_id: str) -> Line:
 
 def _line(place: Tracking, run: Run) -> Line:
     def steps(prefix: str) -> dict[str, str]:
-        return {key.removeprefix(prefix): value for key, value in run.tags.items() if key.startswith(prefix)}
+        named = {key.removeprefix(prefix): value for key, value in run.tags.items() if key.startswith(prefix)}
+        return {STEPS_RENAMED.get(step, step): value for step, value in named.items()}
 
     primary = [name for name in run.metrics if not name.startswith(SECONDS)]
     version, problem = run.tags.get(VERSION), None

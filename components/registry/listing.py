@@ -87,7 +87,7 @@ def models(tracking: Tracking) -> dict[str, dict[str, int]]:
 
 
 def versions(tracking: Tracking) -> Versions:
-    """Every version that a line has registered, of all models."""
+    """Every version that a run has registered, of all models."""
     ours = f"tags.`{ARTIFACT}` LIKE '%'"
     with explained(tracking.uri, "reading the versions"):
         found = every(lambda token: tracking.client.search_model_versions(ours, page_token=token))

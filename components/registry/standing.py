@@ -1,8 +1,8 @@
 """On which runs something stands, and on which nothing does: what may be cleared out of the project's own store.
 
-Never cleared: the line that made a registered version with its steps and what is below them, whatever alias the
-version has or had; every decision; every line; the steps of lines that came to a version that still exists, and of each
-recipe's last line, since the next run finds them done. Files are `flows.cleaning`'s to remove; here runs are only
+Never cleared: the run that made a registered version with its steps and what is below them, whatever alias the
+version has or had; every decision; every run; the steps of runs that came to a version that still exists, and of each
+recipe's last run, since the next run finds them done. Files are `flows.cleaning`'s to remove; here runs are only
 asked for, and deleted or restored in MLflow.
 """
 
@@ -104,7 +104,7 @@ def deleted_models(tracking: Tracking, before: float) -> list[str]:
 
 
 def retire(tracking: Tracking, runs: Sequence[str]) -> None:
-    """Delete runs in MLflow: from now on no line finds them done. Their figures stay, and so does a way back."""
+    """Delete runs in MLflow: from now on no run finds them done. Their figures stay, and so does a way back."""
     with explained(tracking.uri, "deleting runs"):
         for run in runs:
             tracking.client.set_tag(run, CLEANED, now())
@@ -187,7 +187,7 @@ def _tags_of(tracking: Tracking, run: str) -> dict[str, str]:
 
 
 def _lines_that_count(known: Known, alive: set[tuple[str, str]]) -> list[Run]:
-    """Finished lines that came to a version that is still there, and the last finished one of each recipe."""
+    """Finished runs that came to a version that is still there, and the last finished one of each recipe."""
     found: list[Run] = []
     last: dict[tuple[str, str], Run] = {}
     for model, run in sorted(known.values(), key=lambda entry: entry[1].started):

@@ -10,7 +10,7 @@ from flows.processes import leases
 
 @dataclass(frozen=True)
 class Living:
-    """A line that runs, or that has to be taken for one that does."""
+    """A run under way, or one that has to be taken for one that does."""
 
     id: str
     said: str  # why it counts as running

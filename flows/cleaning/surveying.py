@@ -28,7 +28,7 @@ DVC_HALF = re.compile(r"^\.[A-Za-z0-9_-]{22}\.tmp$")  # `dvc_objects.fs.utils.tm
 # Names that `tempfile` gives to ours, and what is left of a cleaning or a look; nobody chooses them by hand.
 TEMPORARY = re.compile(r"^\.?convoy-((ray|chain|check|bench|range|apt)-[a-z0-9_]{8}|writes-here)(\.[0-9a-f]{8})?$")
 LOGS = ("*.log", "*.jsonl", "detached-*.txt")  # of commands, what they showed, and what was printed unseen
-LATELY = 20  # lines that are looked at for one that has just ended
+LATELY = 20  # runs that are looked at for one that has just ended
 USED_BY_LINES = {"decoded", "work", "downloads", "steps", "deleted"}
 
 
@@ -138,7 +138,7 @@ def _in_temporary_folder(looking: Looking) -> Iterator[Removable]:
 
 
 def _restored(looking: Looking) -> Iterator[Removable | str]:
-    """`work/data-LEASE` of lines that are over."""
+    """`work/data-LEASE` of runs that are over."""
     alive = {each.id for each in looking.lines}
     for place in sorted(looking.project.work.glob("data-*")):
         found = use(place)

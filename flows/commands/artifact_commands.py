@@ -193,7 +193,7 @@ def _measured(
 
 
 def _remember(connection: Tracking, found: Found | None, done: Bench, said: str) -> str:
-    """Figures, table and picture as a run, below the line that made the model; returns the run's id."""
+    """Figures, table and picture as a run, below the run that made the model; returns the run's id."""
     from components.evaluate.bench_picture import draw
     from components.registry.memory import tracking
 

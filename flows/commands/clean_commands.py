@@ -118,7 +118,7 @@ def _untouched(project: Project) -> list[str]:
     said = []
     cache = use(project.root / ".dvc" / "cache").size
     if cache:
-        # `dvc gc --workspace` would take every version but the present one; and what a line worked on without a commit,
+        # `dvc gc --workspace` would take every version but the present one; and what a run worked on without a commit,
         # no option of `dvc gc` keeps.
         said.append(
             f"DVC's cache, {_bytes(cache)}, stays: `convoy data restore` and `convoy backfill` take past versions from "

@@ -105,7 +105,7 @@ def _of_store(project: Project) -> list[Finding]:
     if not problems:
         return [Finding("ok", "store", "every version, decision and finished step has its files, as they were written")]
     return [
-        # What is damaged of a step is done again by the next line: nobody has to do anything.
+        # What is damaged of a step is done again by the next run: nobody has to do anything.
         Finding("warning" if each.kind == "step" else "error", "store", f"{each.name}: {each.problem}", each.way_out)
         for each in problems
     ]

@@ -102,7 +102,7 @@ def learning_rate(
 
 
 def _job(settings: Recipe) -> Job:
-    """The first member's training: what the line does most of."""
+    """The first member's training: what the pipeline does most of."""
     from components.training.jobs.job import Job
 
     line = settings.line

@@ -68,7 +68,7 @@ def runs(
 
 
 def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> None:
-    """What differs between two runs: origin, parameters, steps and figures; what is the same is left out."""
+    """What differs between two runs: origin, parameters, steps and metrics; what is the same is left out."""
     with _asking() as (project, store):
         from components.registry import comparing, lines
         from components.registry.memory import addresses

@@ -1,4 +1,4 @@
-"""What a person reads when the line has ended: the chain in one table, and where to look."""
+"""What a person reads when the pipeline has ended: the chain in one table, and where to look."""
 
 from __future__ import annotations
 

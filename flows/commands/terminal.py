@@ -26,7 +26,7 @@ from flows.base.screen import Screen, say_json
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
 OURS = ("components.", "flows.")  # whose errors are sentences
-LITTLE_ROOM = 50 * 2**20  # bytes: a line writes about that much besides its data
+LITTLE_ROOM = 50 * 2**20  # bytes: a run writes about that much besides its data
 WRONG, FOUND, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes; 3 is whatever is found, and is no failure of the command
 OUTCOMES = {0: "staged", FOUND: "gates-failed", WRONG: "wrong", FAILED: "failed", INTERRUPTED: "interrupted"}
 GOES_ON = "interrupted; the same command goes on from the last finished step"

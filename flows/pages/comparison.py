@@ -1,4 +1,4 @@
-"""What `convoy compare` says: what differs between two lines, and nothing else."""
+"""What `convoy compare` says: what differs between two runs, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.pages.status import outcome
 
 
 def page(found: Comparison) -> Group:
-    """What differs between two lines: nothing that is the same is told, but what times were taken on."""
+    """What differs between two runs: nothing that is the same is told, but what times were taken on."""
     head = [line.id[:8] for line in (found.one, found.other)]
     parts: list[object] = []
     for title, differences in (("where they came from", found.origins), ("parameters", found.params)):

@@ -85,7 +85,7 @@ def served(
 ) -> Iterator[str]:
     """Answer on the loopback until the block ends; the address. OSError where the port is taken.
 
-    `experiments` and `state` are asked at every visit, since lines go on meanwhile.
+    `experiments` and `state` are asked at every visit, since runs go on meanwhile.
     """
 
     class Handler(_Handler):

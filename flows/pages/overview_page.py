@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flows.pages.status import Planned, Waiting
 
 T = TypeVar("T")
-REFRESH_SECONDS = 30  # the browser asks again; a step of a line takes about that long
+REFRESH_SECONDS = 30  # the browser asks again; a step of a run takes about that long
 STYLE = """
 :root{color-scheme:light dark;--ink:#1f2933;--soft:#52606d;--line:#d9e2ec;--box:#fff;--page:#f7f9fb;--link:#0b69a3;
 --good:#0a6c3b;--bad:#b42318;--warn:#8a5a00;--hover:#f0f4f8}

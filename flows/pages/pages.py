@@ -224,7 +224,7 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
                 if note.is_dir():
                     own_files.remove(note)
                 notes.write(note, project, url, process.pid)
-        os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
+        os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the runs that a schedule starts
         with asked_for(url, project):
             yield url.removesuffix("/api")
 

@@ -212,7 +212,7 @@ def runs_page(lines: Sequence[Line]) -> Group:
 
 
 def none_yet() -> str:
-    """What is said where no line has been run."""
+    """What is said where there are no runs."""
     return f"there are no runs yet: `{offered.command('convoy', 'run')}` starts one"
 
 
@@ -220,7 +220,7 @@ def outcome(line: Line) -> str:
     """What was decided about the version that a line ended with."""
     if line.version is None:
         return "–"
-    return f"v{line.version} {'failed' if line.decision == 'fail' else 'passed'} the gates"
+    return f"v{line.version} {'failed' if line.decision == 'fail' else 'passed'}"
 
 
 def figure(standing: Standing) -> str:

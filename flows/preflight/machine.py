@@ -22,7 +22,7 @@ PYTHON = (3, 11)  # as in pyproject.toml
 # Measured on `convoy run --recipe digits`: 2.7 GB at most, all processes together (PSS). Below the second
 # the kernel ends one of them.
 COMFORTABLE_MEMORY, LEAST_MEMORY = 3 * 2**30, 2**30
-LEAST_FILES = 128  # with so many a line was seen to work
+LEAST_FILES = 128  # with so many a run was seen to work
 UNLIMITED = 2**60  # cgroup v1 has no word for it, but a number as large as the address space
 
 

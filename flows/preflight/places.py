@@ -14,9 +14,9 @@ from components import texts
 from flows.base.project import Project
 from flows.preflight.finding import Finding, size
 
-# A line writes about 50 MB beside its data; Fashion-MNIST with everything that is made of it is 400 MB.
+# A run writes about 50 MB beside its data; Fashion-MNIST with everything that is made of it is 400 MB.
 LEAST_ROOM, COMFORTABLE_ROOM = 50 * 2**20, 2**30
-LEAST_INODES, COMFORTABLE_INODES = 1_000, 10_000  # a first line makes about 650 files, DVC's cache included
+LEAST_INODES, COMFORTABLE_INODES = 1_000, 10_000  # a first run makes about 650 files, DVC's cache included
 SHARED_MEMORY = 256 * 2**20  # what Ray is told to take for its object store
 LOOKED_AT = 2_000  # files of .convoy at most: a check of a second
 

@@ -12,7 +12,7 @@ from components.config import ConfigurationError, dataset_names, load
 from components.data import places
 from components.data.errors import check_name
 
-AS_OF = "convoy.as_of"  # tag of a line's run: the past moment whose data it worked on
+AS_OF = "convoy.as_of"  # tag of a pipeline run: the past moment whose data it worked on
 _HEX = re.compile(r"[0-9a-f]{32}")  # an MLflow run's id, or a digest of DVC's without its `.dir`
 
 

@@ -1,4 +1,4 @@
-"""The parent run of a line or a study: opened under a lease, told where everything came from, and always closed."""
+"""The run of the pipeline, or of a study: opened under a lease, told where everything came from, and always closed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def opened(
     flow_run: str | None,
     as_of: datetime | None = None,
 ) -> Iterator[Line]:
-    """Settle what killed lines have left, and open the run; it is FINISHED, FAILED or KILLED as the block ends.
+    """Settle what killed runs have left, and open the run; it is FINISHED, FAILED or KILLED as the block ends.
 
     Without a `flow_run` there is no Prefect to be asked: nothing is settled, and whoever calls has looked
     (`leases.tidy`).

@@ -1,4 +1,4 @@
-"""A part of the line as a task of Prefect's: its retries and its timeout, its state, and what its page says.
+"""A part of the pipeline as a task of Prefect's: its retries and its timeout, its state, and what its page says.
 
 Imported by a part that is run; one that is only looked up needs no orchestration.
 """

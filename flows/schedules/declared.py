@@ -91,7 +91,7 @@ def read(root: Path) -> Deployments:
 
 
 def single(recipe: str, overrides: list[str], cron: str, timezone: str) -> Deployments:
-    """As a file would be that has the line for one recipe, on one cron expression."""
+    """As a file would be that has the pipeline for one recipe, on one cron expression."""
     entry = Entry(
         entrypoint=LINE,
         parameters={"recipe": recipe, "overrides": overrides},

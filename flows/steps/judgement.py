@@ -24,9 +24,9 @@ DEPLOYABLE, FLOAT = "deployable", "exported"
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was measured on the test split: every stage of the line, and the answers of what is served."""
+    """What was measured on the test split: every stage of the pipeline, and the answers of what is served."""
 
-    # In the order of the line: members, ensemble, student, pruned, its float graph, what is served.
+    # In the order of the pipeline: members, ensemble, student, pruned, its float graph, what is served.
     stages: dict[str, Evidence]
     predictions: Predictions
 
@@ -195,8 +195,8 @@ def _links(run_id: str) -> dict[str, str]:
         "every metric": (made["evaluate"], ""),
         "the whole card": (run_id, "result/card.md"),
     }
-    if "validation" in made:  # data of the past was judged when it was made
-        places["its data, judged"] = (made["validation"], "validation/docs/index.html")
+    if "data-validation" in made:  # data of the past was judged when it was made
+        places["its data, judged"] = (made["data-validation"], "data-validation/docs/index.html")
     return {said: shared.tracking.inside(*place) for said, place in places.items()}
 
 

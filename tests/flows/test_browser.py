@@ -129,7 +129,7 @@ def test_a_lines_run_leads_to_its_report_and_its_steps_in_order(
     page.get_by_role("link", name="report", exact=True).wait_for()
     page.get_by_role("link", name=re.compile(r"^\d\d \w+$")).first.wait_for()
     steps = [link.inner_text() for link in page.get_by_role("link", name=re.compile(r"^\d\d \w+$")).all()]
-    assert sorted(steps)[0] == "02 validation" and len(steps) == 10
+    assert sorted(steps)[0] == "02 data-validation" and len(steps) == 10
     browser.picture("mlflow")
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="report", exact=True).click()
@@ -172,7 +172,7 @@ def test_a_flow_run_shows_its_steps_and_artifacts_and_the_way_to_mlflow(
     known_as = base64.b64encode(account(site).encode()).decode()  # as the page keeps it after a login
     page.add_init_script(f"localStorage.setItem('prefect-password', '{known_as}')")
     page.goto(f"{up['Prefect']}/runs/flow-run/{line.flow_run}")
-    for step in ("validation", "train", "promote"):
+    for step in ("data-validation", "train", "promote"):
         page.get_by_text(step, exact=True).first.wait_for()
     browser.picture("prefect")
     page.get_by_text("Artifacts", exact=True).click()

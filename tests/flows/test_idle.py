@@ -186,7 +186,7 @@ def test_the_command_starts_no_server_and_says_what_it_always_says(finished: tup
     assert (terminal.process.returncode, servers) == (0, []), terminal.text
     assert "Nothing new: every step was cached." in terminal.text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
-    assert all(f"= {step}" in plain for step in ("validation", "train", "evaluate", "promote")), terminal.text
+    assert all(f"= {step}" in plain for step in ("data-validation", "train", "evaluate", "promote")), terminal.text
     newest = tracking.connect(root, "digits").search({"kind": "pipeline"}, limit=1)[0]
     assert (newest.status, FLOW_RUN in newest.tags) == ("FINISHED", False)
     # The same command with something to do has a flow again.

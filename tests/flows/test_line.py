@@ -24,7 +24,7 @@ from flows.line import Outcome, line
 from tests.flows.conftest import ROOT
 
 STEPS = (
-    "validation",
+    "data-validation",
     "drift",
     "augmentation",
     "train",
@@ -126,7 +126,7 @@ def test_everything_worth_a_look_is_one_click_away_from_the_lines_run(
 @pytest.mark.parametrize(
     ("step", "artifact"),
     [
-        ("validation", "validation/docs/index.html"),
+        ("data-validation", "data-validation/docs/index.html"),
         ("drift", "drift/drift.json"),
         ("augmentation", "augmentation/augmentation.png"),
         ("evaluate", "chain/chain.json"),
@@ -169,7 +169,7 @@ def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome,
         assert known | {"parameters", "size_bytes", "latency_ms", "throughput_64"} <= evidence.figures.keys()
         assert evidence.runtime in ("pytorch", "onnxruntime", "openvino", "onnxruntime, openvino")
     told = json.loads(store.artifact_folder(outcome.run_id, "chain/chain.json").read_text())
-    assert list(told["stages"]) == stages and told["data"] == outcome.data.digest
+    assert list(told["variants"]) == stages and told["data"] == outcome.data.digest
     assert "| served |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
 
 

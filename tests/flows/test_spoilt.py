@@ -34,7 +34,7 @@ AREAS = {  # what a run writes for itself, and where
     "raw": ".convoy/data/ingested/digits/*",
     "inspected": ".convoy/data/inspected/digits/*",
     "prepared": ".convoy/data/prepared/digits/*",
-    "validation": ".convoy/data/validated/digits/*.*",
+    "data-validation": ".convoy/data/validated/digits/*.*",
     "DVC's lock": "dvc.lock",
     "DVC's temporary files": ".dvc/tmp/*",
     "DVC's runs": ".dvc/cache/runs/*/*/*",

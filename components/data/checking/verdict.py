@@ -1,4 +1,4 @@
-"""Which findings the line's rules would stop over, and what is told of rules that no finding explains."""
+"""Which findings the pipeline's rules would stop over, and what is told of rules that no finding explains."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Rows = Sequence[Mapping[str, Any]]  # columns of `inspection.findings.SCHEMA`
 
 
 class Verdict(NamedTuple):
-    """Of each finding whether it stops the line, and what else does, a sentence each."""
+    """Of each finding whether it stops the pipeline, and what else does, a sentence each."""
 
     stopping: list[bool]
     refusals: tuple[str, ...]
 
 
 def of_refusal(said: str, rows: Rows, config: DatasetConfig) -> Verdict:
-    """Where the line stops before its rules are asked: what it says, unless findings say it sample by sample."""
+    """Where the pipeline stops before its rules are asked: what it says, unless findings say it sample by sample."""
     told = any(row["kind"] == "missing-group" and row["other"] == config.split.group for row in rows)
     return Verdict([row["kind"] in ERRORS for row in rows], () if told else (said,))
 

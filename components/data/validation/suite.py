@@ -1,6 +1,6 @@
 """What every prepared data set must hold to, whatever its task: expectations by the names of Great Expectations.
 
-An `error` stops the line; a `warning` is recorded and the line goes on. The rows they speak of are those of `tables`.
+An `error` stops the run; a `warning` is recorded and it goes on. The rows they speak of are those of `tables`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _of_content(config: DatasetConfig, across: Across) -> list[Expectation]:
 
 
 def _ways(checks: ChecksDeclaration, across: Across) -> str:
-    """What `checks.leakage` says, and what it could say where that stops the line."""
+    """What `checks.leakage` says, and what it could say where that stops the pipeline."""
     if checks.leakage != "error" or not across.leaking:
         return f"checks.leakage: {checks.leakage}"
     left, moving, judged = (_samples(number) for number in (len(across.leaking), across.moving, across.judged))

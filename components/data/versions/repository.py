@@ -130,7 +130,7 @@ def alone(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def talking_to(log: Path) -> Iterator[None]:
-    """DVC's messages go to the log, not through the line's display."""
+    """DVC's messages go to the log, not through the pipeline's display."""
     # DVC sets up its loggers when it is imported: that must have happened before they are turned to a file.
     import dvc.repo  # noqa: F401
 

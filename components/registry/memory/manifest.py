@@ -2,7 +2,7 @@
 
 The manifest lies among the run's artifacts, outside of what it speaks of, and its own digest is a tag of the run; so a
 manifest that was lost or changed is known from a result that is older than manifests. What becomes of a damaged result
-is for the line to say.
+is for the pipeline to say.
 """
 
 from __future__ import annotations

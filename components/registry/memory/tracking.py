@@ -1,4 +1,4 @@
-"""What the line remembers: runs, their figures and files, in MLflow.
+"""What the pipeline remembers: runs, their figures and files, in MLflow.
 
 A plain interface for flows, which never import MLflow: text, numbers and paths go in and come out. Every call names its
 run; MLflow's "active run" and its global address are not used, so threads and several stores in one process are safe.
@@ -44,7 +44,7 @@ from components.registry.memory.store import (
 from components.secrecy import scrub
 
 KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
-DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a line's run: the data set's name, and DVC's digest of it
+DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a pipeline run: the data set's name, and DVC's digest of it
 KIND = "kind"  # tag: what a run is: pipeline, step, network, decision, tune, trial, bench or range-test
 PIPELINE, EARLIER = "pipeline", "line"  # the kind of a pipeline's run, now and in stores of earlier releases
 COMMIT = "mlflow.source.git.commit"
@@ -282,7 +282,7 @@ class Tracking:
     def data_of(self, run_id: str) -> tuple[str, str]:
         """Name and digest of the data set that a line, or a step of one, worked on; TrackingError where none is known.
 
-        Both are tags of the line's run; a step's run is below it, however deep.
+        Both are tags of the pipeline run; a step's run is below it, however deep.
         """
         run = self.get(run_id)
         while DATA not in run.tags and run.parent is not None:

@@ -63,9 +63,9 @@ def test_a_table_has_a_column_where_any_stage_has_a_value() -> None:
 def test_everything_is_written_for_people_and_for_programs(tmp_path: Path) -> None:
     chain.write(STAGES, tmp_path, ACCURACY)
     told = json.loads((tmp_path / "chain.json").read_text())
-    assert list(told["stages"]) == list(STAGES)
-    assert told["stages"]["deployable"]["figures"]["accuracy"]["value"] == 0.905
-    assert [change["stage"] for change in told["changes"]] == ["ensemble", "student", "exported", "deployable"]
+    assert list(told["variants"]) == list(STAGES)
+    assert told["variants"]["deployable"]["figures"]["accuracy"]["value"] == 0.905
+    assert [change["variant"] for change in told["changes"]] == ["ensemble", "student", "exported", "deployable"]
     page = (tmp_path / "chain.md").read_text()
     assert page.count("\n| ") == len(STAGES) + 1 and "**served**, of exported" in page
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")

@@ -396,6 +396,6 @@ def test_a_look_at_the_whole_store_names_each_damaged_thing_once(
 
     assert [(each.kind, each.name) for each in found] == [
         ("version", f"digits version {version}"),
-        ("decision", f"approve digits v{version}"),
+        ("decision", f"pass digits v{version}"),
     ]
     assert all(each.problem and each.way_out and each.run_id for each in found)

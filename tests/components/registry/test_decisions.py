@@ -167,7 +167,7 @@ def test_who_means_another_version_than_the_one_that_is_staged_is_told(
 ) -> None:
     judge(tracking, *register_version(0))
     judge(tracking, *register_version(1))
-    with pytest.raises(RegistryError, match=r"version 1 is not what would be promoted: staging is version 2 \(approve"):
+    with pytest.raises(RegistryError, match=r"version 1 is not what would be promoted: staging is version 2 \(pass"):
         promote(tracking, version=1)
     assert promote(tracking, version=2).version == 2
 

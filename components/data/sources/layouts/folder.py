@@ -124,7 +124,7 @@ def _pictures_alone(contents: Contents, top: Folder) -> Iterator[Told]:
     if named is not None:
         name = next(iter(named))
         yield Told(
-            f"these pictures' names seem to begin with their classes ({some(named)}): put them into one folder a "
+            f"these pictures' names seem to begin with their classes ({some(named)}): put them into one folder per "
             "class, "
             f"for example by `mkdir {texts.shell(name)} && mv {texts.shell(name)}*.* {texts.shell(name)}/`"
         )
