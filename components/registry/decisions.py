@@ -107,9 +107,9 @@ def promote(
     tracking = within(tracking, name)
     with locked(tracking.root):
         settle(tracking, name)
-        verification.require_whole(tracking, name)
         found = obstacles.to_promote(tracking, name, to, version)
         judgement = obstacles.passed(tracking, name, found)
+        verification.require_whole(tracking, name)
         obstacles.require_whole(tracking, name, found)
         tags = version_tags(tracking, name, found)
         if tags.get(ROLLED_BACK) and not despite_rollback:

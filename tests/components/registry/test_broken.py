@@ -250,7 +250,7 @@ def test_asking_after_a_model_that_is_not_there_makes_nothing(tracking: Tracking
         lambda: decisions.retire(tracking, "TYPO", "ada", "why"),
     ]
     for ask in asked:
-        with pytest.raises(TrackingError, match=r"TYPO: expected a model that there were lines of.*there are: digits"):
+        with pytest.raises(TrackingError, match=r"TYPO: expected a model that there were runs of.*there are: digits"):
             ask()
     assert approvals.waiting(tracking, "TYPO") is None
     assert tracking.client.get_experiment_by_name("TYPO") is None
