@@ -170,7 +170,7 @@ def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome,
         assert evidence.runtime in ("pytorch", "onnxruntime", "openvino", "onnxruntime, openvino")
     told = json.loads(store.artifact_folder(outcome.run_id, "chain/chain.json").read_text())
     assert list(told["variants"]) == stages and told["data"] == outcome.data.digest
-    assert "| served |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
+    assert "| artifact |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
 
 
 def test_a_stage_beyond_its_allowance_stops_the_line_with_that_figure(
