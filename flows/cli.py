@@ -66,10 +66,15 @@ app.add_typer(config_commands.app, name="config", rich_help_panel=RUN)
 RecipeOption = Annotated[
     str,
     typer.Option(
-        "--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.", autocompletion=completion.recipes
+        "--recipe",
+        "-r",
+        help="`default` (params.yaml) or the name of a file in recipes/.",
+        autocompletion=completion.recipes,
     ),
 ]
-SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as KEY=VALUE. May be repeated.")
+]
 
 
 @app.command(rich_help_panel=RUN)
@@ -78,20 +83,22 @@ def run(
     overrides: SetOption = None,
     detach: Annotated[
         bool,
-        typer.Option("--detach", "-d", help="Without this terminal: `convoy logs -f` shows it, `convoy stop` ends it."),
+        typer.Option(
+            "--detach", "-d", help="Run in the background: `convoy logs -f` follows it, `convoy stop` ends it."
+        ),
     ] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Start nothing: say which steps are done, which will run, and why.")
+        bool, typer.Option("--plan", help="Start nothing; show which steps are cached, which will run, and why.")
     ] = False,
     fresh: Annotated[
         list[str] | None,
-        typer.Option("--fresh", metavar="STEP", help="Do this step anew, whether or not it is done."),
+        typer.Option("--fresh", metavar="STEP", help="Run this step again even where it is cached."),
     ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="What it came to as JSON on the standard output, all else on the other.")
+        bool, typer.Option("--json", help="Print the outcome as JSON on stdout, everything else on stderr.")
     ] = False,
 ) -> None:
-    """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
+    """Run a recipe's pipeline, from its data set to a promoted network. Finished steps of earlier runs are cached."""
     project = terminal.project()
     again = fresh or []
     if plan:
@@ -114,19 +121,20 @@ def run(
 def tune(
     recipe: RecipeOption = "default",
     search: Annotated[
-        list[str] | None, typer.Option(help="KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C; a key of `line:`.")
+        list[str] | None,
+        typer.Option(help="A key of `line:` to search: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C."),
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="How many are tried at most; by default 20.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="After which no trial goes on.")] = None,
-    max_concurrent: Annotated[int | None, typer.Option(help="Trials side by side; by default 1.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the suggestions; by default 0.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials at most; by default 20.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time budget in seconds, after which all trials end.")] = None,
+    max_concurrent: Annotated[int | None, typer.Option(help="Trials that run at the same time; by default 1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the search; by default 0.")] = None,
     output: Annotated[
-        str | None, typer.Option(help="The recipe to write; by default recipes/RECIPE-tuned.yaml.")
+        str | None, typer.Option(help="Recipe file to write; by default recipes/RECIPE-tuned.yaml.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the recipe where it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing recipe.")] = False,
     overrides: SetOption = None,
 ) -> None:
-    """Search settings with which a member network does best on the validation split; the best becomes a recipe.
+    """Search hyperparameters of a member network on the validation split, and write the best ones as a recipe.
 
     Ray Tune, Optuna and ASHA. `tune:` of a recipe says the same as the options.
     """

@@ -241,7 +241,7 @@ class VocSource(Located):
 
 
 class YoloSource(Located):
-    """YOLO's text files: one text per picture, in `labels/` for one in `images/`, or beside it; `PATH` may be the YAML."""
+    """YOLO's text files: one per picture, in `labels/` for one in `images/`, or beside it; `PATH` may be the YAML."""
 
     kind: Literal["yolo"]
     data: str | None = None  # below `path`: the YAML with names and splits; None: the only one there, if there is one

@@ -20,7 +20,7 @@ from components.registry.versions import PRODUCTION, RUN, STAGING, RegistryError
 
 _RUN_ID = re.compile(r"^(?P<run>[0-9a-f]{32})(/(?P<model>[A-Za-z0-9][A-Za-z0-9._-]*))?$")
 # The artifact to be deployed, as the step `quantize` names it; the second name is that of earlier releases.
-DEPLOYABLES = ("deployable", "served")
+ARTIFACTS = ("artifact", "served")
 _VERSION = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<alias>[A-Za-z0-9._-]+)|[:/](?P<version>[0-9]+))?$")
 
 _ORIGINS = (
@@ -67,24 +67,24 @@ def find_version(tracking: Tracking, text: str) -> tuple[str, int]:
 
 
 def _in_folder(folder: Path) -> Found:
-    if (deployable := _deployable(folder)).is_dir():  # what the step `quantize` leaves
-        return Found(str(folder), Model.load(deployable), _with_weights(folder / "float32"))
+    if (artifact := _artifact(folder)).is_dir():  # what the step `quantize` leaves
+        return Found(str(folder), Model.load(artifact), _with_weights(folder / "float32"))
     model = Model.load(folder)
     return Found(str(folder), model, model if model.weights.is_file() else None)
 
 
-def _deployable(folder: Path) -> Path:
+def _artifact(folder: Path) -> Path:
     """Where the step `quantize` has left the artifact that is deployed."""
-    return next((folder / name for name in DEPLOYABLES if (folder / name).is_dir()), folder / DEPLOYABLES[0])
+    return next((folder / name for name in ARTIFACTS if (folder / name).is_dir()), folder / ARTIFACTS[0])
 
 
 def _of_run(tracking: Tracking, run_id: str, name: str | None) -> Found:
     run = tracking.get(run_id)
     line = _line_of(tracking, run)
     folder = _quantized(tracking, run)
-    if folder is not None and name in (None, *DEPLOYABLES, "float32", "int8"):
-        served = Model.load(_deployable(folder) if name in (None, *DEPLOYABLES) else folder / name)
-        said = f"{name or DEPLOYABLES[0]} of run {run_id[:8]}"
+    if folder is not None and name in (None, *ARTIFACTS, "float32", "int8"):
+        served = Model.load(_artifact(folder) if name in (None, *ARTIFACTS) else folder / name)
+        said = f"{name or ARTIFACTS[0]} of run {run_id[:8]}"
         return Found(said, served, _with_weights(folder / "float32"), line.id, about=_about(line, run))
     known = _trained(tracking, run_id)
     if name is None and len(known) == 1:
@@ -119,7 +119,7 @@ def _of_version(tracking: Tracking, name: str, version: int) -> Found:
         line = _line_of(tracking, run)
         folder = _quantized(tracking, line)
         # The run's own, or one that made the same artifact: an artifact of another digest was made of other weights.
-        made = folder is not None and Model.load(_deployable(folder)).digest == served.digest
+        made = folder is not None and Model.load(_artifact(folder)).digest == served.digest
     except (KeyError, TrackingError, ArtifactError):  # its runs were deleted, or their files
         return Found(f"{name} version {version}", served, None, None, name, about)
     weights = _with_weights(folder / "float32") if made and folder is not None else None

@@ -31,13 +31,16 @@ def clean(
         ),
     ] = None,
     older_than: Annotated[
-        float, typer.Option(help="Days for which it was not used. In any case an hour.", min=0.0)
+        float,
+        typer.Option(
+            help="Only what was not used for so many days; never what was used within the last hour.", min=0.0
+        ),
     ] = 30.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say it, thing by thing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on the standard output; with --dry-run or --yes.")] = False,
 ) -> None:
-    """Make room: show what the project could do without and what that costs, ask, and let it go.
+    """Free disk space: list what can be removed and what that costs, ask, and remove it.
 
     Never what a registered version, an alias or the ledger stands on, and nothing that a run under way uses.
     """

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 NameArgument = Annotated[str, typer.Argument(help="The registered model.")]
 ByOption = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
-WhyOption = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+ReasonOption = Annotated[str, typer.Option(help="Reason, which is recorded.")]
+WhyOption = Annotated[str, typer.Option("--reason", help="Reason, which is recorded.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on the standard output.")]
-VersionOption = Annotated[int | None, typer.Option(help="The version that is meant; refused where it is another.")]
+VersionOption = Annotated[int | None, typer.Option(help="The version you mean; refused where another one is staged.")]
 
 
 def promote(
@@ -41,7 +41,7 @@ def promote(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Move a version on: the candidate to staging, or what is staged to production."""
+    """Promote a version: the candidate to staging, or the staged one to production."""
     with _deciding() as store:
         from components.registry import decisions
 
@@ -58,7 +58,7 @@ def approve(
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Approve of the staged version, so that it may go into production."""
+    """Approve the staged version for production."""
     with _deciding() as store:
         from components.registry import approvals
 
@@ -84,7 +84,7 @@ def reject(
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Reject the staged version: it does not go into production."""
+    """Reject the staged version, which keeps it out of production."""
     with _deciding() as store:
         from components.registry import approvals
 
@@ -96,7 +96,7 @@ def reject(
 def rollback(
     name: NameArgument, by: ByOption = None, reason: ReasonOption = "rolled back by hand", json: JsonOption = False
 ) -> None:
-    """Put back into production what the production version took the place of."""
+    """Roll production back to the version before the present one."""
     with _deciding() as store:
         from components.registry import decisions
         from flows.schedules import notifications
@@ -107,7 +107,7 @@ def rollback(
 
 
 def retire(name: NameArgument, reason: WhyOption, by: ByOption = None, json: JsonOption = False) -> None:
-    """Take a version out of production with nothing in its place: where it is lost, or must not answer any more."""
+    """Take a version out of production with nothing in its place, where it is lost or must not be used any more."""
     with _deciding() as store:
         from components.registry import decisions
         from flows.schedules import notifications
@@ -133,7 +133,7 @@ def ledger(
     reason: Annotated[str, typer.Option(help="With --acknowledge: what happened; it is recorded.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Who decided what about a model's versions and why, and which version was what: today, or on a day."""
+    """Show who decided what about a model's versions and why, and which version had which alias, now or on a day."""
     with _deciding() as store:
         from components.registry import decisions, verification
         from components.registry import ledger as replayed

@@ -25,18 +25,19 @@ NAME = 20  # characters of what was looked at
 def doctor(
     recipe: Annotated[
         str,
-        typer.Option("--recipe", "-r", help="Looks at what this one needs besides.", autocompletion=completion.recipes),
+        typer.Option("--recipe", "-r", help="Also check what this recipe needs.", autocompletion=completion.recipes),
     ] = "default",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")
+        list[str] | None,
+        typer.Option("--set", "-S", help="Override one key of `line:`, as KEY=VALUE. May be repeated."),
     ] = None,
-    remote: Annotated[bool, typer.Option("--remote", help="Ask a DVC remote that is behind a network, too.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", help="Also contact a DVC remote across the network.")] = False,
     store: Annotated[
-        bool, typer.Option("--store", help="Look through the whole store: every version, decision and finished step.")
+        bool, typer.Option("--store", help="Verify the whole store: every version, decision and finished step.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False,
 ) -> None:
-    """Look at what a run needs: disk, memory, ports, libraries, store, Prefect, Ray, remote, clock. Starts nothing."""
+    """Check what a run needs: disk, memory, ports, libraries, store, Prefect, Ray, remote, clock. Starts nothing."""
     try:
         project = find()
     except ConfigurationError as error:

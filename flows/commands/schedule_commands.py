@@ -24,29 +24,39 @@ if TYPE_CHECKING:
 RecipeOption = Annotated[
     str,
     typer.Option(
-        "--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.", autocompletion=completion.recipes
+        "--recipe",
+        "-r",
+        help="`default` (params.yaml) or the name of a file in recipes/.",
+        autocompletion=completion.recipes,
     ),
 ]
-SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as KEY=VALUE. May be repeated.")
+]
 NIGHTLY = "0 3 * * *"
-PortOption = Annotated[int, typer.Option(help="Port of the Prefect server that is started where none is named.")]
+PortOption = Annotated[int, typer.Option(help="Port of the Prefect server to start where PREFECT_API_URL names none.")]
 
 
 def schedule(
-    cron: Annotated[str | None, typer.Option(help="Only one recipe, at: minute hour day month weekday.")] = None,
-    timezone: Annotated[str, typer.Option(help="Whose clock `--cron` is on.")] = "UTC",
+    cron: Annotated[
+        str | None, typer.Option(help="Cron expression for one recipe: minute hour day month weekday.")
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of `--cron`.")] = "UTC",
     recipe: Annotated[
         str | None,
         typer.Option(
             "--recipe",
             "-r",
-            help="Only this recipe, nightly or by `--cron`.",
+            help="Schedule only this recipe, nightly or by `--cron`.",
             autocompletion=completion.recipes,
         ),
     ] = None,
     overrides: SetOption = None,
     register: Annotated[
-        bool, typer.Option("--register", help="Register it with a Prefect server, whose workers run it, and end.")
+        bool,
+        typer.Option(
+            "--register", help="Register the deployments with a Prefect server, whose workers run them, and exit."
+        ),
     ] = False,
     prefect_port: PortOption = PREFECT_PORT,
 ) -> None:
@@ -105,9 +115,9 @@ def _register(project: Project, prefect_port: int) -> None:
 
 
 def backfill(
-    since: Annotated[str, typer.Option("--since", help="The first day, as 2026-01-31.")],
-    until: Annotated[str, typer.Option("--until", help="The last day.")],
-    timezone: Annotated[str, typer.Option(help="Whose days.")] = "UTC",
+    since: Annotated[str, typer.Option("--since", help="First day, such as 2026-01-31.")],
+    until: Annotated[str, typer.Option("--until", help="Last day, included.")],
+    timezone: Annotated[str, typer.Option(help="Time zone of the days.")] = "UTC",
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
 ) -> None:
@@ -118,9 +128,9 @@ def backfill(
 
 
 def notifications(
-    test: Annotated[bool, typer.Option("--test", help="Send one by every channel that is set up.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a test notification by every configured channel.")] = False,
 ) -> None:
-    """Who is told what, and by which channel; addresses are not shown."""
+    """Show which notifications are sent by which channel; addresses are not shown."""
     project = terminal.project()
     from flows.schedules import declared
 
@@ -132,7 +142,7 @@ def notifications(
 
 
 def notices(
-    test: Annotated[bool, typer.Option("--test", help="Send one by every channel that is set up.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a test notification by every configured channel.")] = False,
 ) -> None:
     """`convoy notifications`, by the name it had."""
     renamed.told("notices", "notifications")

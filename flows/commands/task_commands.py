@@ -23,7 +23,7 @@ WAYS = {"more": "more is better", "less": "less is better"}
 
 
 def tasks(json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False) -> None:
-    """What can be learnt: each task with its data, metrics, networks and recipes, and which steps it takes part in."""
+    """List the tasks with their data, metrics, networks and recipes, and the steps that each takes part in."""
     try:
         project = find()
     except ConfigurationError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from components.data.drift.rule import DriftReport
 
 
-DEPLOYABLE, FLOAT = "deployable", "exported"
+ARTIFACT, FLOAT = "artifact", "exported"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Assessment:
     @property
     def evidence(self) -> Evidence:
         """Of the exact artifact that will be served."""
-        return self.stages[DEPLOYABLE]
+        return self.stages[ARTIFACT]
 
     @property
     def digest(self) -> str:
@@ -67,7 +67,7 @@ def _evaluate(
         line().reporter.advanced(f"evaluate {name}", number, len(names))
         stages[name], predictions = quality(model, dataset, config)
     beside = baselines(predictions, dataset, config)  # of what is served, which comes last
-    stages[DEPLOYABLE] = stages[DEPLOYABLE].model_copy(update={"figures": stages[DEPLOYABLE].figures | beside})
+    stages[ARTIFACT] = stages[ARTIFACT].model_copy(update={"figures": stages[ARTIFACT].figures | beside})
     line().reporter.advanced("time all of them in turn", len(names), len(names))
     stages = timed(dict(zip(names, models, strict=True)), stages)
     for number, (name, each) in enumerate(stages.items()):
@@ -76,7 +76,7 @@ def _evaluate(
     metric = tasks.of(dataset.card).spec.primary
     chain.write(stages, run.work / "chain", metric)
     run.show(run.work / "chain", "chain")
-    evidence = stages[DEPLOYABLE]
+    evidence = stages[ARTIFACT]
     line().tracking.log_evidence(run.id, evidence)
     run.summary = f"{evidence.primary} {said(evidence)}"
     if (alike := evidence.figures.get(WITH_TWINS)) is not None:
@@ -102,7 +102,7 @@ def evaluate(
         **({"student": student} if student.digest != teacher.digest else {}),
         **({"pruned": pruned} if pruned.digest != student.digest else {}),
         FLOAT: quantized.float32,
-        DEPLOYABLE: quantized.served,
+        ARTIFACT: quantized.served,
     }
     return _evaluate(tuple(stages.values()), tuple(stages), dataset, config)
 

@@ -33,8 +33,8 @@ def test_what_is_damaged_is_done_again_and_named_and_what_comes_out_the_same_is_
     project: Path, outcome: Outcome, store: tracking.Tracking
 ) -> None:
     weights = result(store, outcome, "train") / "models" / "member-1" / "model.safetensors"
-    graph = result(store, outcome, "quantize") / "quantized" / "deployable" / "model.onnx"
-    evidence = next(result(store, outcome, "evaluate").glob("stages/*served/evidence.json"))
+    graph = result(store, outcome, "quantize") / "quantized" / "artifact" / "model.onnx"
+    evidence = next(result(store, outcome, "evaluate").glob("stages/*artifact/evidence.json"))
     cut(weights)
     flip(graph)
     evidence.write_text(evidence.read_text().replace('"samples": ', '"samples": 1'))

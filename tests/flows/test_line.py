@@ -162,7 +162,7 @@ def test_prefects_graph_shows_the_steps_in_their_order(outcome: Outcome, store: 
 
 
 def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome, store: tracking.Tracking) -> None:
-    stages = ["member-0", "member-1", "member-2", "ensemble", "student", "exported", "deployable"]
+    stages = ["member-0", "member-1", "member-2", "ensemble", "student", "exported", "artifact"]
     assert list(outcome.assessment.stages) == stages
     for evidence in outcome.assessment.stages.values():
         known = {"accuracy", "calibration_error", "worst_group_accuracy", "robustness_accuracy"}
@@ -170,7 +170,7 @@ def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome,
         assert evidence.runtime in ("pytorch", "onnxruntime", "openvino", "onnxruntime, openvino")
     told = json.loads(store.artifact_folder(outcome.run_id, "chain/chain.json").read_text())
     assert list(told["variants"]) == stages and told["data"] == outcome.data.digest
-    assert "| served |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
+    assert "| artifact |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
 
 
 def test_a_stage_beyond_its_allowance_stops_the_line_with_that_figure(
@@ -196,7 +196,7 @@ def test_a_version_leaves_the_project_with_all_that_is_known_of_it(outcome: Outc
     done = CliRunner().invoke(app, ["export", "digits:1", "--output", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     told = json.loads((tmp_path / "out" / "provenance.json").read_text())
-    assert told["deployable"] == outcome.assessment.evidence.model
+    assert told["artifact"] == outcome.assessment.evidence.model
     assert told["origin"]["pipeline_run"] == outcome.run_id
     quick = ["--threads", "1", "--batch", "1", "--rounds", "1", "--runtime", "onnxruntime", "--json"]
     bench = CliRunner().invoke(app, ["bench", "digits:1", *quick])
@@ -286,7 +286,7 @@ def test_one_member_starts_from_an_earlier_runs_model_and_goes_on_alone(project:
     alone = line("digits", ["members.count=1", "members.epochs=1", "student=null", weights])
 
     assert [done.step for done in alone.done] == [step for step in STEPS if step not in ("ensemble", "distil")]
-    assert list(alone.assessment.stages) == ["member-0", "exported", "deployable"]
+    assert list(alone.assessment.stages) == ["member-0", "exported", "artifact"]
     (member,) = store.children(next(done.run_id for done in alone.done if done.step == "train"))
     assert "100% of the features from" in member.tags["convoy.note"]
     # One epoch more of what has been trained.

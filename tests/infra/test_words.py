@@ -84,11 +84,11 @@ def documentation() -> Iterator[Text]:
 def messages() -> Iterator[Text]:
     """Every text with a blank in it that code says; no docstrings, which are for readers of code."""
     for path in sorted([*ROOT.glob("components/**/*.py"), *ROOT.glob("flows/**/*.py"), *ROOT.glob("infra/**/*.py")]):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-        plain = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
-            if (said := _said(node)) is not None and " " in said and id(node) not in parts | plain:
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        apart = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        apart |= {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+        for node in nodes:
+            if (said := _said(node)) is not None and " " in said and id(node) not in apart:
                 yield Text(f"{path.relative_to(ROOT)}:{node.lineno}", said)  # type: ignore[attr-defined]
 
 

@@ -21,7 +21,7 @@ def line(tracking: Tracking, tmp_path: Path) -> dict[str, str]:
     """A line as it is recorded: its run, that of quantize with what it left, and a version made of that."""
     parent = tracking.start_run("line", tags={"convoy.recipe": "digits", "mlflow.source.git.commit": "abc"})
     quantize = tracking.start_run("quantize", parent=parent)
-    served = build_model(tmp_path / "quantized" / "served")
+    served = build_model(tmp_path / "quantized" / "artifact")
     trained = build_model(tmp_path / "quantized" / "float32", seed=1)
     trained.weights.write_bytes(b"weights")
     tracking.log_artifacts(quantize, tmp_path / "quantized", "result/quantized")
@@ -57,6 +57,17 @@ def test_a_name_alone_is_what_is_in_production_or_else_staged(
     tracking.client.set_registered_model_alias("digits", "staging", "2")
     assert find(tracking, "digits").said == "digits version 1"
     assert find(tracking, "digits@staging").said == "digits version 2"
+
+
+@pytest.mark.parametrize("name", ["artifact", "served"])
+def test_what_quantize_left_is_found_by_the_name_that_earlier_releases_gave_it_too(
+    tracking: Tracking, tmp_path: Path, name: str
+) -> None:
+    made, run = build_model(tmp_path / "quantized" / name), tracking.start_run("quantize")
+    tracking.log_artifacts(run, tmp_path / "quantized", "result/quantized")
+    assert find(tracking, str(tmp_path / "quantized")).served.digest == made.digest
+    for text in (run, f"{run}/artifact", f"{run}/served"):
+        assert find(tracking, text).served.digest == made.digest
 
 
 def test_a_version_of_no_known_line_is_its_graph_alone(tracking: Tracking, register_version: Register) -> None:
