@@ -21,7 +21,7 @@ endif
 # Without the name of a place in it, an environment is moved and copied with its project; again after each `pip install`.
 HERE = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); $(BIN)/python infra/portable.py $(VENV)
 
-.PHONY: help setup here run ui test test-slow test-browser fuzz lint format lock bench clean
+.PHONY: help setup here run ui test test-slow test-browser fuzz lint format references lock bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -49,16 +49,20 @@ test-browser: here $(VENV)/.installed-dev  ## the web UIs, looked at with the sy
 fuzz: here $(VENV)/.installed-fuzz  ## coverage-guided fuzzing of every reader (ARGS="zip --seconds 600")
 	$(BIN)/python -m tests.fuzzing $(ARGS)
 
-lint: here $(VENV)/.installed-dev  ## style, types, the import contract, and the container files
+lint: here $(VENV)/.installed-dev  ## style, types, the import contract, the container files, and docs/reference
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python infra/check.py
+	$(BIN)/python -m infra.references --check
 
 format: here $(VENV)/.installed-dev  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+references: here $(VENV)/.installed-dev  ## write docs/reference from the code
+	$(BIN)/python -m infra.references
 
 bench: setup  ## the benchmarks, one after the other; nothing else should run meanwhile
 	$(BIN)/python -m benchmarks.training
