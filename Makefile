@@ -46,7 +46,7 @@ test-slow: here $(VENV)/.installed-dev  ## the tests that take longer than the s
 	$(BIN)/python -m pytest -m slow $(TIMES) $(ARGS)
 
 test-slice: here $(VENV)/.installed-dev  ## a third of those: SLICE=0, 1 or 2, by default the one whose turn it is
-	files=$$($(BIN)/python infra/slices.py $(SLICE)) && $(BIN)/python -m pytest -m slow $(TIMES) $(ARGS) $$files
+	files=$$($(BIN)/python -m tests.slices $(SLICE)) && $(BIN)/python -m pytest -m slow $(TIMES) $(ARGS) $$files
 
 test-browser: here $(VENV)/.installed-dev  ## the pages, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
 	$(BIN)/python -m pytest -m slow tests/flows/test_browser.py $(ARGS)

@@ -7,8 +7,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests import slices
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
 
 # Two processes that compute with two threads each on two cores wait for each other at every barrier: the suite takes
 # much longer. PyTorch reads this when it is imported, here and in what the tests start.
@@ -24,6 +30,52 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+
+
+# Files whose tests stand on one finished line, or on Ray: one process has them all, so that both are started once.
+TOGETHER = (
+    "tests/flows/test_idle.py",
+    "tests/flows/test_line.py",
+    "tests/flows/test_plan.py",
+    "tests/flows/test_tune.py",
+    "tests/components/training/test_cluster.py",
+    "tests/components/training/test_tuning.py",
+)
+
+
+def unit(nodeid: str) -> str:
+    """What a process has as a whole: a file, or all of those that belong together."""
+    file = nodeid.split("::", 1)[0]
+    return TOGETHER[0] if file in TOGETHER else file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take longest come first where two processes share the tests, so that both end at about one time."""
+    unknown = {item.nodeid.split("::")[0] for item in items if item.get_closest_marker("slow")}
+    if unknown := unknown - set(slices.slow_files()):
+        raise pytest.UsageError(f"tests/slices.py finds slow tests by `mark.slow`, which {min(unknown)} does not say")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    seconds: dict[str, float] = {}
+    for file, measured in slices.recorded()["quick"].items():
+        seconds[unit(file)] = seconds.get(unit(file), 0.0) + measured
+    items.sort(key=lambda item: -seconds.get(unit(item.nodeid), 0.0))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """With `--dist loadfile`, units in the order they are collected in; xdist itself begins with the most tests."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Units(config, log)
 
 
 @pytest.fixture(scope="session")

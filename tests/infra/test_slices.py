@@ -1,17 +1,19 @@
-"""infra/slices.py deals the slow tests out: each is in one slice, the slices are alike, and all have their turn."""
+"""tests/slices.py deals the slow tests out: each is in one slice, the slices are alike, and all have their turn."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from infra import slices
+from tests import conftest, slices
 
+ROOT = Path(__file__).parents[2]
 MINUTES = 20  # for a slice, on two cores
 
 
@@ -22,6 +24,13 @@ def git(folder: Path, *arguments: str) -> None:
 
 def commit(folder: Path) -> None:
     git(folder, "commit", "--allow-empty", "--message", "a change")
+
+
+def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The tests of a project, without any plugin that is not asked for."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", ".", *arguments, "tests"]
+    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -42,7 +51,7 @@ def test_every_file_with_slow_tests_is_in_one_slice_and_none_is_too_long() -> No
     assert sorted(file for hand in hands for file in hand) == files
     sums = [sum(seconds.get(file, 0.0) for file in hand) for hand in hands]
     assert max(sums) <= 60 * MINUTES, "take a test out, or have one slice more"
-    assert set(seconds) <= set(files), "infra/slices.py record slow REPORT takes out what is not there any more"
+    assert set(seconds) <= set(files), "python -m tests.slices record slow REPORT takes out what is not there any more"
 
 
 def test_the_longest_are_dealt_first_and_who_is_not_on_record_counts_as_the_mean() -> None:
@@ -76,8 +85,7 @@ def test_the_record_takes_what_pytest_has_measured(project: Path) -> None:
         "import time\ndef test_one(): time.sleep(0.6)\ndef test_other(): time.sleep(0.6)\n"
     )
     report = project / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", f"--junitxml={report}"]
-    subprocess.run([*command, "tests"], cwd=project, check=True, capture_output=True)
+    pytest_in(project, f"--junitxml={report}")
     # when
     seconds = slices.measured([report], project)["tests/room/test_slow.py"]
     slices.record("slow", [report], project)
@@ -95,3 +103,34 @@ def test_what_is_no_slice_is_refused(said: list[str], capsys: pytest.CaptureFixt
 def test_a_slice_is_printed_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert slices.main(["0"]) == 0
     assert set(capsys.readouterr().out.split()) <= set(slices.slow_files())
+
+
+def test_two_processes_begin_with_the_longest_and_one_has_what_belongs_together(tmp_path: Path) -> None:
+    # given files that note which process takes them up, the longest last by name and by the number of tests
+    seconds = {"tests/room/test_c.py": 9, conftest.TOGETHER[1]: 8, "tests/room/test_a.py": 2}
+    files = [*seconds, conftest.TOGETHER[0], "tests/room/test_b.py"]
+    for number, name in enumerate(files):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            "import os, pathlib, pytest, time\n"
+            f"@pytest.mark.parametrize('number', range({1 + number}))\n"
+            "def test_it(number):\n"
+            "    with pathlib.Path('order.txt').open('a') as file:\n"
+            f"        file.write(os.environ['PYTEST_XDIST_WORKER'] + ' {name}\\n')\n"
+            "    time.sleep(0.2)\n"
+        )
+    for name in ("tests/conftest.py", "tests/slices.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / slices.RECORD).write_text(json.dumps({"quick": seconds, "slow": {}}))
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = --import-mode=importlib\n")
+    # when
+    done = pytest_in(tmp_path, "-p", "xdist", "-n", "2", "--dist", "loadfile")
+    # then
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [line.split() for line in (tmp_path / "order.txt").read_text().splitlines()]
+    first = {worker: conftest.unit(name) for worker, name in reversed(told)}
+    assert sorted(first.values()) == sorted(["tests/room/test_c.py", conftest.TOGETHER[0]])
+    assert len({worker for worker, name in told if name in conftest.TOGETHER}) == 1
+    begun = list(dict.fromkeys(name for _, name in told))
+    assert begun.index("tests/room/test_a.py") < begun.index("tests/room/test_b.py")

@@ -1,7 +1,7 @@
 """The slow tests in slices, of which each run of CI takes one; three runs in a row take all.
 
-    python infra/slices.py [NUMBER]                        the files of a slice, by default of that whose turn it is
-    python infra/slices.py record quick|slow REPORT …      put on record what `pytest --junitxml=REPORT` has measured
+    python -m tests.slices [NUMBER]                        the files of a slice, by default of that whose turn it is
+    python -m tests.slices record quick|slow REPORT …      put on record what `pytest --junitxml=REPORT` has measured
 
 Files are dealt out by the seconds that are on record in tests/durations.json; `make test` begins with those that take
 longest by the same record.
