@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +34,38 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
-# Files whose tests stand on one finished line, or on Ray: one process has them all, so that both are started once.
+def pytest_configure(config: pytest.Config) -> None:
+    """Whatever the tests and what they start put into the temporary folder goes with the session.
+
+    At a short name, which leaves room for Ray's sockets. The tests' own folders stay where pytest has them.
+    """
+    if hasattr(config, "workerinput"):  # one of several processes, which has the folder from the first
+        return
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="t-")
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+    def clean() -> None:
+        tempfile.tempdir = None
+        if before is None:
+            os.environ.pop("TMPDIR")
+        else:
+            os.environ["TMPDIR"] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+    config.add_cleanup(clean)
+
+
+# Files whose tests stand on one finished line, Ray or Prefect's server: one process has them all and starts each once.
 TOGETHER = (
+    "tests/flows/test_changes.py",
+    "tests/flows/test_deployments.py",
     "tests/flows/test_idle.py",
     "tests/flows/test_line.py",
+    "tests/flows/test_outcomes.py",
     "tests/flows/test_plan.py",
+    "tests/flows/test_promotion.py",
     "tests/flows/test_tune.py",
     "tests/components/training/test_cluster.py",
     "tests/components/training/test_tuning.py",

@@ -1,4 +1,4 @@
-"""tests/slices.py deals the slow tests out: each is in one slice, the slices are alike, and all have their turn."""
+"""How the tests are run: every slow one is in a slice and has its turn, the longest come first, and nothing is left."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def commit(folder: Path) -> None:
     git(folder, "commit", "--allow-empty", "--message", "a change")
 
 
-def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def pytest_in(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The tests of a project, without any plugin that is not asked for."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", ".", *arguments, "tests"]
-    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | variables
     return subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)
 
 
@@ -105,7 +105,7 @@ def test_a_slice_is_printed_for_a_shell(capsys: pytest.CaptureFixture[str]) -> N
     assert set(capsys.readouterr().out.split()) <= set(slices.slow_files())
 
 
-def test_two_processes_begin_with_the_longest_and_one_has_what_belongs_together(tmp_path: Path) -> None:
+def test_two_processes_begin_with_the_longest_share_no_engine_and_leave_nothing(tmp_path: Path) -> None:
     # given files that note which process takes them up, the longest last by name and by the number of tests
     seconds = {"tests/room/test_c.py": 9, conftest.TOGETHER[1]: 8, "tests/room/test_a.py": 2}
     files = [*seconds, conftest.TOGETHER[0], "tests/room/test_b.py"]
@@ -113,19 +113,21 @@ def test_two_processes_begin_with_the_longest_and_one_has_what_belongs_together(
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            "import os, pathlib, pytest, time\n"
+            "import os, pathlib, pytest, tempfile, time\n"
             f"@pytest.mark.parametrize('number', range({1 + number}))\n"
             "def test_it(number):\n"
             "    with pathlib.Path('order.txt').open('a') as file:\n"
             f"        file.write(os.environ['PYTEST_XDIST_WORKER'] + ' {name}\\n')\n"
+            "    tempfile.mkdtemp()\n"
             "    time.sleep(0.2)\n"
         )
+    (tmp_path / "temporary").mkdir()
     for name in ("tests/conftest.py", "tests/slices.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / slices.RECORD).write_text(json.dumps({"quick": seconds, "slow": {}}))
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = --import-mode=importlib\n")
     # when
-    done = pytest_in(tmp_path, "-p", "xdist", "-n", "2", "--dist", "loadfile")
+    done = pytest_in(tmp_path, "-p", "xdist", "-n", "2", "--dist", "loadfile", TMPDIR=str(tmp_path / "temporary"))
     # then
     assert done.returncode == 0, done.stdout + done.stderr
     told = [line.split() for line in (tmp_path / "order.txt").read_text().splitlines()]
@@ -134,3 +136,4 @@ def test_two_processes_begin_with_the_longest_and_one_has_what_belongs_together(
     assert len({worker for worker, name in told if name in conftest.TOGETHER}) == 1
     begun = list(dict.fromkeys(name for _, name in told))
     assert begun.index("tests/room/test_a.py") < begun.index("tests/room/test_b.py")
+    assert list((tmp_path / "temporary").iterdir()) == []  # with what the tests have left there
