@@ -45,7 +45,7 @@ test: here $(VENV)/.installed-dev  ## the test suite
 test-slow: here $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
 	$(BIN)/python -m pytest -m slow $(TIMES) $(ARGS)
 
-test-slice: here $(VENV)/.installed-dev  ## a third of those: SLICE=0, 1 or 2, by default the one whose turn it is
+test-slice: here $(VENV)/.installed-dev  ## twenty minutes of those: SLICE=NUMBER, by default the slice whose turn it is
 	files=$$($(BIN)/python -m tests.slices $(SLICE)) && $(BIN)/python -m pytest -m slow $(TIMES) $(ARGS) $$files
 
 test-browser: here $(VENV)/.installed-dev  ## the pages, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)

@@ -1,10 +1,10 @@
-"""The slow tests in slices, of which each run of CI takes one; three runs in a row take all.
+"""The slow tests in slices, of which each run of CI takes one; as many runs in a row as there are slices take all.
 
     python -m tests.slices [NUMBER]                        the files of a slice, by default of that whose turn it is
     python -m tests.slices record quick|slow REPORT …      put on record what `pytest --junitxml=REPORT` has measured
 
-Files are dealt out by the seconds that are on record in tests/durations.json; `make test` begins with those that take
-longest by the same record.
+Files are dealt out by the seconds that are on record in tests/durations.json, into as few slices as keep each below
+twenty minutes; `make test` begins with the files that take longest by the same record.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = "tests/durations.json"
-SLICES = 3
+MINUTES = 20  # that a slice may take
 Seconds = dict[str, float]  # of files, by their path below the project
 
 
@@ -36,28 +36,40 @@ def slow_files(root: Path = ROOT) -> list[str]:
     return [str(path.relative_to(root)) for path in files if "mark.slow" in path.read_text(encoding="utf-8")]
 
 
-def dealt(files: Iterable[str], seconds: Mapping[str, float], slices: int = SLICES) -> list[list[str]]:
-    """Every file in one slice: the longest first, each into the slice that is shortest so far.
+def slices(root: Path = ROOT) -> list[list[str]]:
+    """The files with slow tests, in as few slices as keep to the time; one that is longer by itself has its own."""
+    files, seconds = slow_files(root), recorded(root)["slow"]
+    for number in range(1, len(files) + 1):
+        hands = dealt(files, seconds, number)
+        if max(map(sum, ([counted(file, files, seconds) for file in hand] for hand in hands))) <= 60 * MINUTES:
+            return hands
+    return [[file] for file in files]
 
-    A file that is not on record counts as the mean of those that are.
-    """
+
+def dealt(files: Iterable[str], seconds: Mapping[str, float], number: int) -> list[list[str]]:
+    """Every file in one slice: the longest first, each into the slice that is shortest so far."""
     given = sorted(files)
-    mean = fmean([seconds[file] for file in given if file in seconds] or [1.0])
-    hands: list[list[str]] = [[] for _ in range(slices)]
-    sums = [0.0] * slices
-    for file in sorted(given, key=lambda file: -seconds.get(file, mean)):
+    cost = {file: counted(file, given, seconds) for file in given}
+    hands: list[list[str]] = [[] for _ in range(number)]
+    sums = [0.0] * number
+    for file in sorted(given, key=lambda file: -cost[file]):
         shortest = sums.index(min(sums))
         hands[shortest].append(file)
-        sums[shortest] += seconds.get(file, mean)
+        sums[shortest] += cost[file]
     return hands
 
 
-def turn(root: Path = ROOT) -> int:
-    """The slice whose turn it is: by the number of commits, and the first where the history is not there or cut."""
+def counted(file: str, files: Iterable[str], seconds: Mapping[str, float]) -> float:
+    """Seconds of a file; one that is not on record counts as the mean of those that are."""
+    return seconds[file] if file in seconds else fmean([seconds[each] for each in files if each in seconds] or [1.0])
+
+
+def turn(number: int, root: Path = ROOT) -> int:
+    """Which of so many slices has its turn: by the number of commits; the first where the history is missing or cut."""
     if _git(root, "rev-parse", "--is-shallow-repository") != "false":
         return 0
     count = _git(root, "rev-list", "--count", "HEAD")
-    return int(count) % SLICES if count else 0
+    return int(count) % number if count else 0
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -88,23 +100,19 @@ def record(kind: str, reports: list[Path], root: Path = ROOT) -> None:
     (root / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def told(number: int) -> None:
-    """The files of a slice, for a shell."""
-    sys.stdout.write(" ".join(dealt(slow_files(), recorded()["slow"])[number]) + "\n")
-
-
 def main(arguments: list[str]) -> int:
-    """The files of a slice, or new entries of the record; 2 where the arguments are neither."""
+    """The files of a slice, for a shell, or new entries of the record; 2 where the arguments are neither."""
+    hands = slices()
     match arguments:
         case ["record", ("quick" | "slow") as kind, report, *more]:
             record(kind, [Path(report), *map(Path, more)])
-        case [] | [""]:
-            told(turn())
-        case [number] if number.isdecimal() and int(number) < SLICES:
-            told(int(number))
+        case []:
+            sys.stdout.write(" ".join(hands[turn(len(hands))]) + "\n")
+        case [number] if number.isdecimal() and int(number) < len(hands):
+            sys.stdout.write(" ".join(hands[int(number)]) + "\n")
         case _:
-            said = " ".join(arguments)
-            sys.stderr.write(f"expected a slice below {SLICES}, or `record quick|slow REPORT …`, received {said!r}\n")
+            said = f"expected a slice below {len(hands)}, or `record quick|slow REPORT …`"
+            sys.stderr.write(f"{said}, received {' '.join(arguments)!r}\n")
             return 2
     return 0
 

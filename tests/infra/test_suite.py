@@ -14,7 +14,7 @@ import pytest
 from tests import conftest, slices
 
 ROOT = Path(__file__).parents[2]
-MINUTES = 20  # for a slice, on two cores
+MARK = "mark." + "slow"  # in two pieces, or this would be a file of slow tests
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -37,7 +37,7 @@ def pytest_in(folder: Path, *arguments: str, **variables: str) -> subprocess.Com
 def project(tmp_path: Path) -> Path:
     """One with a slow file, a quick one, and a record of the slow one and of a third that has gone."""
     (tmp_path / "tests" / "room").mkdir(parents=True)
-    (tmp_path / "tests" / "room" / "test_slow.py").write_text("@pytest.mark.slow\ndef test_it(): ...\n")
+    (tmp_path / "tests" / "room" / "test_slow.py").write_text(f"@pytest.{MARK}\ndef test_it(): ...\n")
     (tmp_path / "tests" / "room" / "test_quick.py").write_text("def test_it(): ...\n")
     content = {"quick": {}, "slow": {"tests/room/test_gone.py": 9, "tests/room/test_slow.py": 7}}
     (tmp_path / slices.RECORD).write_text(json.dumps(content))
@@ -46,38 +46,52 @@ def project(tmp_path: Path) -> Path:
 
 def test_every_file_with_slow_tests_is_in_one_slice_and_none_is_too_long() -> None:
     files, seconds = slices.slow_files(), slices.recorded()["slow"]
-    hands = slices.dealt(files, seconds)
-    assert len(hands) == slices.SLICES
+    hands = slices.slices()
     assert sorted(file for hand in hands for file in hand) == files
-    sums = [sum(seconds.get(file, 0.0) for file in hand) for hand in hands]
-    assert max(sums) <= 60 * MINUTES, "take a test out, or have one slice more"
+    assert max(sum(seconds.get(file, 0.0) for file in hand) for hand in hands) <= 60 * slices.MINUTES
     assert set(seconds) <= set(files), "python -m tests.slices record slow REPORT takes out what is not there any more"
 
 
+def test_slices_are_as_many_as_the_time_asks_for(project: Path) -> None:
+    def given(*minutes: float) -> list[list[str]]:
+        names = [f"tests/room/test_{number}.py" for number in range(len(minutes))]
+        for name in names:
+            (project / name).write_text(f"pytestmark = pytest.{MARK}\n")
+        content = {"quick": {}, "slow": dict(zip(names, (60 * each for each in minutes), strict=True))}
+        (project / slices.RECORD).write_text(json.dumps(content))
+        return slices.slices(project)
+
+    (project / "tests" / "room" / "test_slow.py").unlink()
+    assert len(given(10, 5, 5)) == 1
+    assert len(given(10, 5, 6)) == 2
+    assert len(given(12, 12, 12)) == 3  # two of them are too long
+    assert sorted(map(len, given(30, 1, 1))) == [1, 1, 1]  # one is by itself
+
+
 def test_the_longest_are_dealt_first_and_who_is_not_on_record_counts_as_the_mean() -> None:
-    assert slices.dealt("abcdef", dict(zip("abcdef", (9, 8, 7, 3, 2, 1), strict=True))) == [
+    assert slices.dealt("abcdef", dict(zip("abcdef", (9, 8, 7, 3, 2, 1), strict=True)), 3) == [
         ["a", "f"], ["b", "e"], ["c", "d"],
     ]  # fmt: skip
     assert slices.dealt(["a", "b", "new"], {"a": 9, "b": 1}, 2) == [["a"], ["new", "b"]]
     assert slices.dealt(["x", "y"], {}, 2) == [["x"], ["y"]]
 
 
-def test_three_commits_in_a_row_have_all_slices_and_a_cut_history_the_first(tmp_path: Path) -> None:
-    assert slices.turn(tmp_path) == 0  # no history
+def test_commits_in_a_row_have_all_slices_and_a_cut_history_the_first(tmp_path: Path) -> None:
+    assert slices.turn(3, tmp_path) == 0  # no history
     git(tmp_path, "init", "--quiet")
-    assert slices.turn(tmp_path) == 0  # no commit
+    assert slices.turn(3, tmp_path) == 0  # no commit
     turns = []
     for _ in range(4):
         commit(tmp_path)
-        turns.append(slices.turn(tmp_path))
+        turns.append(slices.turn(3, tmp_path))
     assert turns == [1, 2, 0, 1]
     git(tmp_path, "clone", "--quiet", "--depth", "2", tmp_path.as_uri(), "cut")
-    assert slices.turn(tmp_path / "cut") == 0
+    assert slices.turn(3, tmp_path / "cut") == 0
 
 
 def test_without_git_the_first_has_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert slices.turn(tmp_path) == 0
+    assert slices.turn(3, tmp_path) == 0
 
 
 def test_the_record_takes_what_pytest_has_measured(project: Path) -> None:
@@ -94,10 +108,10 @@ def test_the_record_takes_what_pytest_has_measured(project: Path) -> None:
     assert slices.recorded(project) == {"quick": {}, "slow": {"tests/room/test_slow.py": round(seconds)}}
 
 
-@pytest.mark.parametrize("said", [["3"], ["-1"], ["last"], ["0", "1"], ["record", "slow"], ["record", "all", "r.xml"]])
+@pytest.mark.parametrize("said", [["99"], ["-1"], ["last"], ["0", "1"], ["record", "slow"], ["record", "all", "r.xml"]])
 def test_what_is_no_slice_is_refused(said: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert slices.main(said) == 2
-    assert "expected a slice below 3" in capsys.readouterr().err
+    assert "expected a slice below" in capsys.readouterr().err
 
 
 def test_a_slice_is_printed_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
