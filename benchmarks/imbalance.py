@@ -1,4 +1,4 @@
-"""What helps against classes of very different sizes: the line's own loop on long-tailed Fashion-MNIST.
+"""What helps against classes of very different sizes: the pipeline's own loop on long-tailed Fashion-MNIST.
 
     python -m benchmarks.imbalance [--output FOLDER] [--processes N]
 
@@ -84,7 +84,7 @@ class Samples:
     """Images `(N, H, W, C)` and their classes `(N,)`."""
 
     ids: np.ndarray[Any, Any]
-    images: np.ndarray[Any, Any]
+    inputs: np.ndarray[Any, Any]
     targets: np.ndarray[Any, Any]
     groups: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # nobody is compared
 

@@ -1,7 +1,7 @@
 """What a step's result depends on, part by part and by name: the key that it is known by, and why it is another.
 
 Inputs, settings, code, the libraries that run and, for what is measured, the kind of machine. Each is kept beside the
-result, so that a later line can say which key, module or version has changed rather than that something has.
+result, so that a later run can say which key, module or version has changed rather than that something has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from components.artifacts import DatasetCard, ModelCard
 from components.config import BY_CONTENT, NetworkConfig, Section
 from components.files import digest_values
-from components.members import FAMILIES, INPUTS, READERS, TASKS, Member
+from components.members import BASELINES, FAMILIES, INPUTS, READERS, TASKS, Member
 
 KINDS = ("inputs", "settings", "code", "libraries", "machine")
 FILE = "known-by.json"
@@ -103,7 +103,7 @@ def used(value: Any) -> set[Member]:
         return set().union(*(used(item) for item in value))
     if isinstance(value, ModelCard | DatasetCard):
         networks = [value.network, *value.members] if isinstance(value, ModelCard) else []
-        given = {Member(registry, value.input.kind) for registry in (INPUTS, READERS)}
+        given = {Member(registry, value.input.kind) for registry in (INPUTS, READERS, BASELINES)}
         return {Member(TASKS, value.task)} | given | used(networks)
     if is_dataclass(value) and not isinstance(value, type):
         return used([getattr(value, each.name) for each in fields(value)])

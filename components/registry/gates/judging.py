@@ -8,6 +8,7 @@ from typing import Any
 from components.artifacts import Decision, Verdict
 from components.config.gates import (
     ApprovalsGate,
+    BaselineGate,
     CalibrationGate,
     CeilingGate,
     DriftGate,
@@ -32,6 +33,7 @@ JUDGES: dict[type[Any], Callable[[Case, Any], Verdict]] = {
     CalibrationGate: quality.calibration,
     RobustnessGate: quality.robustness,
     ProductionGate: quality.production,
+    BaselineGate: quality.baseline,
     Int8DropGate: cost.int8_drop,
     ParityGate: cost.parity,
     LatencyGate: cost.latency,
@@ -47,8 +49,8 @@ def judge(case: Case, gates: Sequence[Gate]) -> tuple[Verdict, ...]:
     return tuple(JUDGES[type(gate)](case, gate) for gate in gates)
 
 
-def approved(verdicts: Sequence[Verdict]) -> bool:
-    """Whether every gate passed. No verdict at all is no approval."""
+def passed(verdicts: Sequence[Verdict]) -> bool:
+    """Whether every gate passed. No verdict at all is no pass."""
     return bool(verdicts) and all(verdict.passed for verdict in verdicts)
 
 

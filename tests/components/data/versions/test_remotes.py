@@ -34,7 +34,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def project(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose remote is that store, as docs/data.md says: the place in config.local, the key around it."""
+    """A project whose remote is that store, as docs/data/versions.md says: place in config.local, key around it."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "convoy")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -71,7 +71,7 @@ def test_versions_go_to_s3_and_come_back(project: Path) -> None:
     assert digest_folder(folder) == contents[1]
     assert digest_folder(versions.restore(project, NAME, digests[0][:9])) == contents[0]
     shutil.rmtree(project / ".dvc" / "cache")
-    assert versions.diff(project, NAME, digests[0], digests[1]).counts["came"] == 3
+    assert versions.diff(project, NAME, digests[0], digests[1]).counts["added"] == 3
 
 
 def test_a_bucket_that_is_not_there_is_named(project: Path, address: str) -> None:
