@@ -31,7 +31,7 @@ class Decision(Card):
     """What was decided about a version, by whom or which gates, when, and on which evidence."""
 
     # Gates pass or fail a version; people approve or reject it.
-    action: Literal["pass", "fail", "approve", "reject", "promote", "roll back", "retire"]
+    action: Literal["pass", "fail", "approve", "reject", "promote", "roll back", "retire", "acknowledge"]
     name: str
     version: int
     alias: str | None  # the alias that moves (that goes, where a version is retired), None where none does

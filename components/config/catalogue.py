@@ -44,7 +44,7 @@ class DigitScenesSource(Section):
     """Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks and boxes."""
 
     kind: Literal["digit-scenes"]
-    scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 600  # how many
     size: Annotated[int, Field(ge=16, le=512)] = 32  # side of the square scene, pixels
     digits: Annotated[tuple[Few, Few], AfterValidator(ascending)] = (2, 4)  # fewest, most a scene
     noise: Share = 0.15  # standard deviation of the background noise, as a share of full scale
@@ -52,7 +52,7 @@ class DigitScenesSource(Section):
     # many digits there are, how large they are, how far they are tilted.
     take: Literal["masks", "boxes", "values"] = "masks"
     tilt: Annotated[float, Field(ge=0.0, le=90.0)] = 0.0  # ± degrees by which all digits of a scene are turned
-    seed: Seed = 0
+    seed: Seed = 0  # of all that is drawn by chance
 
 
 class Located(Section):
@@ -120,10 +120,12 @@ class ManifestSource(Located):
     # Columns of a box, four: a row is an object then, of the class in `target`, and a picture has as many rows as
     # objects, or one whose box is empty. Or a column of lists: each object has a class and a box.
     box: tuple[str, str, str, str] | tuple[()] = Field(default=(), exclude_if=operator.not_)
+    # column: a list of the objects of a picture, each with a class and a box
     objects: str | None = Field(default=None, exclude_if=operator.not_)
-    # None: of columns, and of objects whose keys say so, xyxy; of lists of four numbers COCO's own, xywh. In pixels.
+    # How boxes are written. None: of columns, and of objects whose keys say so, xyxy; of lists of four numbers COCO's
+    # own, xywh. In pixels.
     boxes: BoxForm | None = Field(default=None, exclude_if=operator.not_)
-    unit: BoxUnit | None = Field(default=None, exclude_if=operator.not_)
+    unit: BoxUnit | None = Field(default=None, exclude_if=operator.not_)  # of boxes; None: pixels
     # Of the classes that masks (by pixel value, the background first) or targets number; None: the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     # Of masks whose pixels are other numbers than 0, 1, 2, …: the value of each of `names`, such as [0, 255], or
@@ -166,12 +168,13 @@ class MasksSource(Located):
 
     kind: Literal["masks"]
     images: str | OfSplits = "images"  # folder below `path`, or one a split; what lies in folders in it counts too
-    masks: str | OfSplits = "masks"  # likewise; may be the same
+    masks: str | OfSplits = "masks"  # folder of the masks, or one a split; may be the same
     picture: str = ""  # what a picture's name ends with before its suffix, and its mask's does not
     mask: str = ""  # what a mask's name ends with, and its picture's does not, such as `_mask`
-    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # as in `ManifestSource`
-    values: MaskValues | None = None  # likewise
-    ignore: Ignored = Field(default=(), exclude_if=operator.not_)  # likewise
+    # Of the classes, by pixel value, the background first.
+    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    values: MaskValues | None = None  # of each of `names`, where they are not 0, 1, 2, …; several of one, or colours
+    ignore: Ignored = Field(default=(), exclude_if=operator.not_)  # values whose pixels are neither learnt nor judged
     faulty: Faulty = "refuse"  # pictures without a mask, masks without a picture, masks that do not fit
 
     @model_validator(mode="after")
@@ -195,12 +198,14 @@ class CocoSource(Located):
 
     kind: Literal["coco"]
     annotations: str | OfSplits | None = None  # below `path`: the JSON, or one a split; None: the only one there is
-    images: str | OfSplits | None = None  # folder of the images, likewise; None: the JSON's own, or `images` beside it
+    # Folder of the images, or one a split; None: the JSON's own, or `images` beside it.
+    images: str | OfSplits | None = None
     prefix: str | None = None  # what file names start with and files here do not, such as another machine's folder
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
     # splits). masks: every image is a sample, and its target a mask of the objects. boxes: likewise, their boxes.
     take: Literal["crops", "masks", "boxes"] = "crops"
-    # None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is declared is believed.
+    # How boxes are written. None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is
+    # declared is believed.
     boxes: BoxForm | None = None
     unit: BoxUnit | None = None  # of boxes and polygons; run lengths always count pixels
     # Of masks: categories whose pixels are neither learnt nor judged.
@@ -220,16 +225,16 @@ class VocSource(Located):
     """Pascal VOC's folder: `JPEGImages`, `Annotations`, `ImageSets`, `SegmentationClass`."""
 
     kind: Literal["voc"]
-    take: Literal["crops", "masks", "boxes"] = "crops"  # as in `CocoSource`
+    take: Literal["crops", "masks", "boxes"] = "crops"  # crops: each object; masks, boxes: each image
     images: str | OfSplits = "JPEGImages"  # folder below `path`, or one a split
-    annotations: str | OfSplits = "Annotations"  # likewise; may be the same
+    annotations: str | OfSplits = "Annotations"  # folder of the XML files, or one a split; may be the same
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     # Of masks: a pixel value, or several, that are neither learnt nor judged; 255 is the border, else the background's.
     ignore: Annotated[tuple[PixelValue, ...], BeforeValidator(alone), AfterValidator(different)] = Field(
         default=(), exclude_if=operator.not_
     )
-    unit: BoxUnit | None = None  # of boxes, as in `CocoSource`
+    unit: BoxUnit | None = None  # of boxes; None: pixels
     faulty: Faulty = "refuse"  # pictures, objects and masks
 
     @model_validator(mode="after")
@@ -256,10 +261,10 @@ class IdxSource(Located):
     """Images and labels as LeCun's idx files, packed by gzip or not, below the folder `path`."""
 
     kind: Literal["idx"]
-    images: str = "train-images-idx3-ubyte"
-    labels: str = "train-labels-idx1-ubyte"
+    images: str = "train-images-idx3-ubyte"  # file of the images, with `.gz` behind it or without
+    labels: str = "train-labels-idx1-ubyte"  # file of their labels
     test_images: str | None = "t10k-images-idx3-ubyte"  # None, or not there: no split is published
-    test_labels: str | None = "t10k-labels-idx1-ubyte"
+    test_labels: str | None = "t10k-labels-idx1-ubyte"  # of the labels, likewise
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # of the classes; None: 0, 1, 2, …
 
 
@@ -272,8 +277,8 @@ class ArraysSource(Located):
     """
 
     kind: Literal["arrays"]
-    images: str | OfSplits = "images"
-    labels: str | OfSplits = "labels"
+    images: str | OfSplits = "images"  # array of the images, or one a split
+    labels: str | OfSplits = "labels"  # array of their labels, or one a split
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # of the classes; None: as labelled
 
     @model_validator(mode="after")
@@ -339,9 +344,9 @@ Source = Annotated[
 class SplitDeclaration(Section):
     """Shares of the samples that the source has not split itself; a predefined test split stays the test split."""
 
-    validation: Fraction = 0.1
+    validation: Fraction = 0.1  # used where the source has no validation split of its own
     test: Fraction = 0.2  # used only where the source has no test split of its own
-    seed: Seed = 0
+    seed: Seed = 0  # of the draw
     predefined: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
     group: str | None = None  # a column `group_*` none of whose values may be in two splits, such as a patient
     order: Literal["random", "time"] = "random"  # time: the newest samples are tested on, the next ones validate
@@ -376,8 +381,8 @@ class ChecksDeclaration(Section):
     # Near-duplicates in two splits. error: the pipeline stops. drop: the one that would be learnt from leaves. move: it
     # joins the other in the later split. keep: it is learnt from, and the report has the metric without its twins too.
     leakage: Literal["error", "drop", "move", "keep"] = "error"
-    outliers: Handling = "keep"
-    label_noise: Handling = "keep"
+    outliers: Handling = "keep"  # pictures or texts that are far from all others
+    label_noise: Handling = "keep"  # samples whose label is probably wrong
     reviewed: str | None = None  # a CSV `id,verdict` with verdicts keep and drop, in the project
     # How much of what is unknown about the class a group may tell (Goodman and Kruskal's lambda): above it, a network
     # can learn the group instead of the class.
@@ -388,8 +393,8 @@ class ChecksDeclaration(Section):
 class DatasetConfig(Section):
     """One entry of the catalogue: one instance of each DVC stage."""
 
-    task: str
-    source: Source
+    task: str  # what is learnt: a name that `convoy tasks` lists
+    source: Source  # where the data comes from
     # What is given: one of these.
     image: ImageDeclaration | None = Field(default=None, exclude_if=lambda declared: declared is None)
     text: TextDeclaration | None = Field(default=None, exclude_if=lambda declared: declared is None)

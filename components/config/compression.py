@@ -51,7 +51,7 @@ class RelationConfig(Section):
 class ContrastiveConfig(Section):
     """The two embeddings of an image are to find each other in the batch (Tian et al. 2020, without a memory bank)."""
 
-    weight: NonNegativeFloat = 0.2
+    weight: NonNegativeFloat = 0.2  # of the contrastive loss
     temperature: PositiveFloat = 0.1  # the paper's 0.07–0.1
 
 
@@ -68,7 +68,7 @@ class StudentConfig(Section):
     """The one network that is deployed: it learns from the labels and from the ensemble."""
 
     network: NetworkConfig
-    epochs: Epochs
+    epochs: Epochs  # of a training
     temperature: PositiveFloat = 3.0  # softens both distributions (Hinton et al. 2015 used 1–20)
     teacher_weight: Share = 0.7  # share of the loss that the teacher's soft targets have
     # Of each image that the student is shown at most, where augmentation has no more than crop and flip: the teacher is
@@ -92,7 +92,7 @@ class StudentConfig(Section):
 class AwareConfig(Section):
     """Quantization-aware training: some more epochs for the network, in which it feels int8's rounding."""
 
-    epochs: Epochs
+    epochs: Epochs  # of training with rounding, after all others
     learning_rate: PositiveFloat  # low: the network is to be moved off a step, not to be learnt anew
 
 

@@ -30,12 +30,12 @@ class StructuredConfig(Rounds):
     # Of what a share is to be left. macs: multiply-accumulates of convolutions and matrix products, of which FLOPs are
     # about twice as many; latency: of one image in the float32 graph, on one thread of ONNX Runtime on this machine.
     target: Literal["parameters", "macs", "latency"] = "macs"
-    keep: Fraction = 0.5
+    keep: Fraction = 0.5  # share of `target` that is to be left
     # Which channels go first. magnitude: of the least weights (Li et al. 2017), with all that depends on them; taylor:
     # whose weights times gradients, on `samples` of the training split, are least (Molchanov et al. 2019); random: the
     # control that the others have to beat.
     importance: Literal["magnitude", "taylor", "random"] = "magnitude"
-    samples: Many = 512
+    samples: Many = 512  # of the training split, for `importance: taylor`
     # global: all layers' channels compete; layer: every layer gives the same share.
     ranking: Literal["global", "layer"] = "global"
     # Channels of a layer. 8 or 16 fill vectors, without which half of a network is no faster than the whole

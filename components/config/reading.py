@@ -8,12 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from components import texts
+from components.config import policy
 from components.config.catalogue import DatasetConfig
 from components.config.line import LineConfig
 from components.config.plain_yaml import YamlError, read_yaml
+from components.config.policy import PolicyConfig
 from components.config.renamed import Renamed, current
 from components.config.section import UNSHOWN, ConfigurationError, Section
 from components.secrecy import is_secret
@@ -28,6 +30,8 @@ class Recipe(Section):
 
     dataset: DatasetConfig
     line: LineConfig
+    # The `-S` that it was read with: what holds is above, so they are in no digest.
+    overrides: tuple[str, ...] = Field(default=(), exclude=True)
 
 
 class Params(Section):
@@ -35,6 +39,7 @@ class Params(Section):
 
     datasets: dict[str, DatasetConfig]
     line: LineConfig
+    policy: PolicyConfig = PolicyConfig()
 
 
 def load(root: Path, recipe: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -49,7 +54,9 @@ def load(root: Path, recipe: str | None = None, overrides: Sequence[str] = ()) -
     for layer in others:
         line = merge(line if isinstance(line, Mapping) else {}, layer.values)
     checked = check({**params, "line": line})
-    return Recipe(dataset=checked.datasets[checked.line.dataset], line=checked.line)
+    if wrong := policy.problems(checked.policy, checked.line.gates):
+        raise ConfigurationError("\n".join(wrong))
+    return Recipe(dataset=checked.datasets[checked.line.dataset], line=checked.line, overrides=tuple(overrides))
 
 
 class Layer(NamedTuple):

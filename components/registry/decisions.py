@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from components import offered
+from components import offered, texts
 from components.artifacts import Decision, Verdict
 from components.artifacts.decision import GATES
 from components.config import Gate
-from components.registry import gates, obstacles, record
+from components.registry import chain, gates, obstacles, record, verification
 from components.registry.gates.data import FRESHNESS
 from components.registry.ledger import predecessor
 from components.registry.listing import within
@@ -38,6 +38,7 @@ from components.registry.versions import (
 
 SUPERSEDED = "convoy.superseded"  # tag of a version in production: what it took the place of
 ROLLED_BACK = "convoy.rolled_back"  # tag of a version: when and why it was taken back
+OVERRIDES = "convoy.overrides"  # tag of a version, from its run: the `-S` that it was made with
 GATES_SAID = "convoy.gates"  # tag of a version: "passed" or "failed", what the gates last said
 
 
@@ -63,6 +64,7 @@ def decide(
         evaluations = record.test_evaluations(tracking, name, case.test, evidence.model)
         verdicts = gates.judge(replace(case, evaluations=evaluations), limits)
         passed = gates.passed(verdicts)
+        overridden = _overridden(tracking, name, version)
         decision = Decision(
             action="pass" if passed else "fail",
             name=name,
@@ -70,7 +72,7 @@ def decide(
             alias=STAGING if passed and stage else None,
             by=GATES,
             at=record.now(),
-            reason=f"{_what_failed(verdicts)} (evaluation {evaluations} on this test split)",
+            reason=f"{_what_failed(verdicts)} (evaluation {evaluations} on this test split{overridden})",
             evidence=evidence.digest,
             verdicts=verdicts,
             production=case.production,
@@ -107,6 +109,7 @@ def promote(
         settle(tracking, name)
         found = obstacles.to_promote(tracking, name, to, version)
         judgement = obstacles.passed(tracking, name, found)
+        verification.require_whole(tracking, name)
         obstacles.require_whole(tracking, name, found)
         tags = version_tags(tracking, name, found)
         if tags.get(ROLLED_BACK) and not despite_rollback:
@@ -194,6 +197,30 @@ def retire(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
         return decision
 
 
+def acknowledge(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
+    """Put on record that a person has seen all that `verification` finds now; RegistryError where it finds nothing."""
+    tracking = within(tracking, name)
+    with locked(tracking.root):
+        settle(tracking, name)
+        found = verification.verify(tracking, name).findings
+        if not found:
+            raise RegistryError(f"{name}: its ledger is whole; there is nothing to acknowledge")
+        named = aliases(tracking, name)
+        decision = Decision(
+            action="acknowledge",
+            name=name,
+            version=named.get(PRODUCTION) or named.get(STAGING) or max(versions(tracking, name), default=0),
+            alias=None,
+            by=record.person(by),
+            at=record.now(),
+            reason=record.worded(reason),
+            evidence=None,
+        )
+        seen = verification.LISTED.join(finding.key for finding in found)
+        carry_out(tracking, decision, {record.ACKNOWLEDGED: seen})
+        return decision
+
+
 def way_out(tracking: Tracking, name: str) -> str:
     """What can be done about a production version that cannot be read: the command, for people."""
     current = aliased(tracking, name, PRODUCTION)
@@ -218,11 +245,13 @@ def settle(tracking: Tracking, name: str) -> list[str]:
             else:
                 moved = now is not None and str(now) == run.tags.get(record.VERSION) != run.tags.get(record.FROM)
             decision, _ = record.told(tracking, run)
-            if moved and decision is not None:
+            done = moved and decision is not None and record.complete(run)
+            if decision is not None and done:
                 _follow(tracking, decision, _number(run.tags.get(record.FROM)))
-                tracking.finish(run.id, "FINISHED")
-            else:
-                tracking.finish(run.id, "KILLED")
+            if record.complete(run):
+                record.keep(tracking, name, run)
+            tracking.finish(run.id, "FINISHED" if done else "KILLED")
+            chain.closed(tracking, name, run.id, "FINISHED" if done else "KILLED")
             settled.append(run.id)
     return settled
 
@@ -241,8 +270,10 @@ def carry_out(tracking: Tracking, decision: Decision, tags: Mapping[str, str] | 
         # The record stays RUNNING where the alias may have moved; `settle` looks which it is.
         if decision.alias is None:
             tracking.finish(run_id, "FAILED")
+            chain.closed(tracking, decision.name, run_id, "FAILED")
         raise
     tracking.finish(run_id, "FINISHED")
+    chain.closed(tracking, decision.name, run_id, "FINISHED")
 
 
 def _follow(tracking: Tracking, decision: Decision, before: int | None) -> None:
@@ -316,6 +347,12 @@ def _retiring(name: str) -> str:
 def _what_failed(verdicts: Sequence[Verdict]) -> str:
     failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
     return f"failed: {'; '.join(failed)}" if failed else "every gate passed" if verdicts else "no gate ran"
+
+
+def _overridden(tracking: Tracking, name: str, version: int) -> str:
+    """What the run that made the version was told on its command line, for the record."""
+    said = version_tags(tracking, name, version).get(OVERRIDES)
+    return f"; with -S {texts.shown(said)}" if said else ""
 
 
 def _same(one: Decision, other: Decision) -> bool:

@@ -123,20 +123,41 @@ def retire(name: NameArgument, reason: WhyOption, by: ByOption = None, json: Jso
 def ledger(
     name: NameArgument,
     at: Annotated[str | None, typer.Option(help="A date or a moment, ISO 8601 (UTC); by default now.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only whether it is as it was written; ends with 3 where it is not.")
+    ] = False,
+    acknowledge: Annotated[
+        bool, typer.Option("--acknowledge", help="Record that you have seen what `--verify` finds, with a reason.")
+    ] = False,
+    by: ByOption = None,
+    reason: Annotated[str, typer.Option(help="With --acknowledge: what happened; it is recorded.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Show who decided what about a model's versions and why, and which version had which alias, now or on a day."""
     with _deciding() as store:
+        from components.registry import decisions, verification
         from components.registry import ledger as replayed
-
-        told = replayed.ledger(store, name, at)
-        if json:
-            say_json(told.to_json())
-            return
-        from flows.commands.summary import ledger_tables
+        from flows.commands.summary import ledger_tables, verified_lines
         from flows.pages.status import show
 
-        show(Screen(), ledger_tables(told))
+        if acknowledge:
+            said = decisions.acknowledge(store, name, _who(by), reason)
+            _tell(said, f"{name}: seen by {said.by} ({texts.shown(said.reason)}); promotion is open again", json=json)
+            return
+        found = verification.verify(store, name)
+        if verify:
+            if json:
+                say_json(found.to_json())
+            else:
+                show(Screen(), verified_lines(found))
+            if not found.whole:
+                raise typer.Exit(terminal.FOUND)
+            return
+        told = replayed.ledger(store, name, at)
+        if json:
+            say_json({**told.to_json(), "verified": found.to_json()})
+        else:
+            show(Screen(), ledger_tables(told, found))
 
 
 COMMANDS: tuple[Callable[..., Any], ...] = (promote, approve, reject, rollback, retire, ledger)

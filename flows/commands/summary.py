@@ -18,6 +18,7 @@ LONGEST_REASON = 2000  # characters: nothing of what was said is left out
 
 if TYPE_CHECKING:
     from components.registry.ledger import Ledger
+    from components.registry.verification import Verified
     from flows.course import Outcome
 
 
@@ -107,8 +108,22 @@ def where_to_look(outcome: Outcome, seconds: float) -> Text:
     return Text.assemble((head, style), lines)
 
 
-def ledger_tables(told: Ledger) -> Group:
-    """Who decided what, when and why, and which version was what after it."""
+def verified_lines(found: Verified) -> Group:
+    """Whether a ledger is what was written, and what is not."""
+    count = f"{found.records} {'decision' if found.records == 1 else 'decisions'}"
+    before = f", {found.earlier} more from before there was a chain" if found.earlier else ""
+    head = f"{found.name}: {count} in the chain{before}; " + ("all as written" if found.whole else "not as written:")
+    lines = [Text(f"{head}\n")]
+    lines += [Text(f"! {texts.shown(each.says)}\n", style="yellow") for each in found.findings]
+    lines += [Text(f"  acknowledged: {texts.shown(each.says)}\n", style="dim") for each in found.acknowledged]
+    if not found.whole:
+        say = offered.command("convoy", "ledger", found.name, "--acknowledge", "--reason", "…")
+        lines.append(Text(f"Nothing is promoted until a person has looked into it and says so: {say}\n"))
+    return Group(*lines)
+
+
+def ledger_tables(told: Ledger, found: Verified) -> Group:
+    """Who decided what, when and why, and which version was what after it; and what shows that it was changed."""
     until = f" up to {told.at}" if told.at else ""
     decisions = _rows(f"decisions about {told.name}{until} (UTC)")
     for number, each in enumerate(told.decisions):
@@ -130,7 +145,8 @@ def ledger_tables(told: Ledger) -> Group:
     notes = [Text(f"! {each}\n", style="yellow") for each in wrong]
     if wrong:
         notes.append(Text("The other values of such a decision are its run's tags in MLflow, which are still there.\n"))
-    return Group(decisions, *notes, standing)
+    changed = [] if found.whole else [verified_lines(found)]
+    return Group(decisions, *notes, *changed, standing)
 
 
 def _rows(title: str) -> Table:

@@ -82,6 +82,7 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
         "convoy.recipe": recipe,
         "convoy.dataset": settings.line.dataset,
         "convoy.parameters": settings.digest(),
+        **({"convoy.overrides": scrub(" ".join(map(texts.shell, settings.overrides)))} if settings.overrides else {}),
         "convoy.lock": digest_values(provenance.libraries(project.root)),
         "mlflow.source.git.commit": provenance.git_commit(project.root),
         "mlflow.source.name": f"convoy run --recipe {texts.shell(recipe)}",

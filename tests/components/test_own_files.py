@@ -40,7 +40,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @SPOILT
-@pytest.mark.parametrize("name", ["images.npy", "targets.npy", "ids.npy", "decoded.json"])
+@pytest.mark.parametrize("name", ["inputs.npy", "targets.npy", "ids.npy", "decoded.json"])
 def test_a_decoded_split_is_decoded_again(dataset: Dataset, tmp_path: Path, name: str, spoil: Spoil) -> None:
     map_split(dataset, "validation", tmp_path)
     (file,) = tmp_path.glob(f"*/validation/{name}")

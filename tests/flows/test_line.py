@@ -17,11 +17,10 @@ from components.compress.allowance import AllowanceError
 from components.data import versions as data_versions
 from components.data.drift.comparison import History
 from components.data.errors import DataError
-from components.registry import approvals, decisions, ledger, versions
+from components.registry import approvals, decisions, ledger, names, versions
 from components.registry.memory import tracking
 from components.training.jobs.job import TrainingError
 from flows.line import Outcome, line
-from tests.flows.conftest import ROOT
 
 STEPS = (
     "data-validation",
@@ -83,18 +82,15 @@ def test_each_member_has_a_curve_with_a_point_an_epoch(outcome: Outcome, store: 
         assert member.status == "FINISHED"
 
 
-def test_docs_name_every_tag_that_a_line_writes_and_it_writes_every_one_they_promise(
+def test_every_tag_that_a_line_writes_is_promised_and_it_writes_every_one_that_is(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:
-    rows = re.findall(
-        r"^\| `([\w.]+)` \| ?([^|]*?) ?\| ?([^|]*?) ?\| [^|]+ \|$", (ROOT / "docs" / "mlflow.md").read_text(), re.M
-    )
     always, known = defaultdict(set), defaultdict(set)
-    for tag, every, some in rows:
-        for kind in filter(None, every.split(", ")):
-            always[kind].add(tag)
-        for kind in filter(None, f"{every}, {some}".split(", ")):
-            known[kind].add(re.sub(r"\\\.(STEP|NAME)$", r"\\..+", re.escape(tag)))
+    for tag in names.TAGS:
+        for kind in tag.every:
+            always[kind].add(tag.name)
+        for kind in (*tag.every, *tag.some):
+            known[kind].add(re.sub(r"\\\.(STEP|NAME)$", r"\\..+", re.escape(tag.name)))
 
     tagged = [(run.tags["kind"], run.tags) for run in store.search() if run.status == "FINISHED"]
     tagged += [("version", tags) for tags in versions.versions(store, "digits").values()]

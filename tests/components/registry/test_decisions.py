@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.artifacts import Decision, Evidence, Figure
-from components.registry import decisions, ledger, record
+from components.registry import chain, decisions, ledger, record
 from components.registry.memory.store import local_path
 from components.registry.memory.tracking import Tracking
 from components.registry.versions import RegistryError, aliases, production_reference, version_tags
@@ -89,6 +89,11 @@ def test_what_gates_said_in_the_words_of_earlier_releases_is_understood(
         content = json.loads((place / record.FILE).read_text(encoding="utf-8"))
         content |= {"action": earlier, "tries": content.pop("test_evaluations")}
         (place / record.FILE).write_text(json.dumps(content), encoding="utf-8")
+        for tag in (chain.NUMBER, chain.BEFORE, chain.ENTRY):  # they had no chain
+            tracking.client.delete_tag(run.id, tag)
+    for tag in (chain.LEDGER, chain.HEAD):
+        tracking.client.delete_registered_model_tag("digits", tag)
+    (tracking.root / chain.SEEN).unlink()
     assert [each.action for each in ledger.history(tracking, "digits")] == ["pass", "fail"]
     with pytest.raises(RegistryError, match="failed the gates"):
         decisions.promote(tracking, "digits", "staging", "Ada", "all the same")
