@@ -120,7 +120,7 @@ def write(tracking: Tracking, decision: Decision, before: int | None, tags: dict
         covered = covers(labels)
         found = chain.Head(last.number + 1, chain.entry(ledger, run_id, last.number + 1, last.entry, content, covered))
         tracking.log_tags(run_id, {chain.ENTRY: found.entry})
-        chain.keep(tracking, decision.name, ledger, found, run_id)
+        chain.keep(tracking, decision.name, ledger, found, run_id, _said(labels))
     except BaseException:
         tracking.finish(run_id, "FAILED")
         raise
@@ -136,7 +136,11 @@ def keep(tracking: Tracking, name: str, run: Run) -> None:
     """Remember a record whose writer was killed before it could (`chain.keep`)."""
     number, entry = chain.number(run), run.tags.get(chain.ENTRY)
     if number is not None and entry:
-        chain.keep(tracking, name, chain.begun(tracking, name), chain.Head(number, entry), run.id)
+        chain.keep(tracking, name, chain.begun(tracking, name), chain.Head(number, entry), run.id, _said(run.tags))
+
+
+def _said(tags: Mapping[str, str]) -> str:
+    return f"{tags.get(ACTION, '?')} version {tags.get(VERSION, '?')} by {tags.get(BY, '?')}"
 
 
 def every(tracking: Tracking, name: str) -> list[Run]:

@@ -67,12 +67,12 @@ def test_what_nobody_touched_is_whole(decided: Tracking) -> None:
 
 def an_approval_is_deleted(tracking: Tracking) -> str:
     tracking.client.delete_run(records(tracking)[3].id)
-    return "decision 4 is gone"
+    return "decision 4 (approve version 2 by Grace) is gone"
 
 
 def the_last_decision_is_deleted(tracking: Tracking) -> str:
     tracking.client.delete_run(records(tracking)[4].id)
-    return "decision 5 is gone"
+    return "decision 5 (promote version 2 by Ada) is gone"
 
 
 def a_reason_is_edited(tracking: Tracking) -> str:
@@ -202,7 +202,9 @@ def test_a_store_that_was_put_back_is_told_and_not_blamed(decided: Tracking, reg
     # The next number is not one that was used before, and the gap stays on record.
     decisions.acknowledge(again, NAME, "Ada", "restored from Monday's back-up")
     assert chain.number(records(again)[-1]) == 7
-    assert says(again) == ["decision 6 is gone: its run was deleted, or the store is incomplete"]
+    assert says(again) == [
+        "decision 6 (roll back version 1 by Ada) is gone: its run was deleted, or the store is incomplete"
+    ]
 
 
 def test_two_that_go_on_from_one_copy_are_each_whole_and_not_one(
