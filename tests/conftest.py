@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(clean)
 
 
-# Files whose tests stand on one finished line, Ray or Prefect's server: one process has them all and starts each once.
+# Files whose tests stand on one finished run, Ray or Prefect's server: one process has them all and starts each once.
 TOGETHER = (
     "tests/flows/test_changes.py",
     "tests/flows/test_deployments.py",

@@ -67,11 +67,13 @@ def waiting_everywhere(
 ) -> dict[str, Waiting | str]:
     """Model → what `waiting` says, or why that is not known; for models by their aliases, in one request for all."""
     open_ones = {name: version for name, named in models.items() if (version := staged(named)) is not None}
-    known = [run for _, run in runs(tracking, places, {KIND: "decision"}, "FINISHED")] if open_ones else []
+    known: dict[str, list[Run]] = {name: [] for name in open_ones}
+    for _, run in runs(tracking, places, {KIND: "decision"}, "FINISHED") if open_ones else []:
+        known.setdefault(run.tags.get(record.MODEL, ""), []).append(run)
     found: dict[str, Waiting | str] = {}
     for name, version in open_ones.items():
         try:
-            said = _waiting(tracking, name, version, known)
+            said = _waiting(tracking, name, version, known[name])
         except RegistryError as error:
             found[name] = str(error)
         else:
