@@ -34,7 +34,7 @@ here: $(VENV)/.installed
 run: setup  ## the default recipe, from raw images to a staged int8 network (ARGS="--recipe digits" for another)
 	$(BIN)/convoy run $(ARGS)
 
-ui: setup  ## the pages on loopback: MLflow, Prefect, Evidently, and one before them
+ui: setup  ## the web UIs on loopback: MLflow, Prefect, Evidently, and an overview
 	$(BIN)/convoy ui $(ARGS)
 
 test: here $(VENV)/.installed-dev  ## the test suite
@@ -43,7 +43,7 @@ test: here $(VENV)/.installed-dev  ## the test suite
 test-slow: here $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-browser: here $(VENV)/.installed-dev  ## the pages, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
+test-browser: here $(VENV)/.installed-dev  ## the web UIs, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
 	$(BIN)/python -m pytest -m slow tests/flows/test_browser.py $(ARGS)
 
 fuzz: here $(VENV)/.installed-fuzz  ## coverage-guided fuzzing of every reader (ARGS="zip --seconds 600")

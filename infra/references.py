@@ -279,7 +279,10 @@ def _default(field: FieldInfo) -> str:
 def configuration() -> str:
     from components.config.catalogue import DatasetConfig
     from components.config.line import LineConfig
+    from components.config.policy import PolicyConfig
 
+    policy = Sections()
+    policy.add(PolicyConfig, "", "policy")
     line = Sections()
     line.add(LineConfig, "", "line")
     entry = Sections()
@@ -293,6 +296,7 @@ def configuration() -> str:
         "What `source:` of a data set may say: [Sources](sources.md).",
         "\n\n".join(line.parts),
         "\n\n".join(entry.parts),
+        "\n\n".join(policy.parts),
     )
 
 
@@ -475,19 +479,19 @@ def _annotated(annotation: Any) -> str:
 
 
 def mlflow() -> str:
-    from components.registry.names import FIGURES, FILES, RUNS, TAGS
+    from components.registry.names import FILES, METRICS, RUNS, TAGS
 
     tags = [(f"`{each.name}`", ", ".join(each.every), ", ".join(each.some), sentence(each.says)) for each in TAGS]
     return page(
         "Names in MLflow",
-        "What is called how in MLflow. Programs may rely on these names: a test holds them against what a real line "
+        "What is called how in MLflow. Programs may rely on these names: a test holds them against what a real run "
         "has written. What is meant by them, and\nwhere to look: [What MLflow holds](../mlflow.md).",
         "## Runs\n\nEach model has an experiment of its name. The tag `kind` says what a run is:\n\n"
         + table(("`kind`", "is", "named"), [(f"`{kind}`", sentence(says), cell(named)) for kind, says, named in RUNS]),
         "## Tags\n\n`version` means a version of a registered model, which has tags as well.\n\n"
         + table(("tag", "on every", "on some", "what it says"), tags),
-        "## Metrics\n\nThe figures of each task: [Metrics](metrics.md).\n\n"
-        + table(("metric", "of", "what"), [(cell(name), cell(of), sentence(says)) for name, of, says in FIGURES]),
+        "## Metrics\n\nOf each task: [Metrics](metrics.md).\n\n"
+        + table(("metric", "of", "what"), [(cell(name), cell(of), sentence(says)) for name, of, says in METRICS]),
         "## Artifacts\n\n"
         + table(("file", "of", "what"), [(cell(name), cell(of), sentence(says)) for name, of, says in FILES]),
     )

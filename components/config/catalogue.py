@@ -19,6 +19,7 @@ from pydantic_core import PydanticKnownError
 
 from components.config.inputs import ImageDeclaration, TextDeclaration
 from components.config.mask_values import Ignored, MaskValues, PixelValue, agreeing, alone
+from components.config.renamed import Renamed, current
 from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import Few, Fraction, Section, Seed, Share, ascending, different
 from components.members import SOURCES
@@ -76,7 +77,7 @@ OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(mi
 
 
 class ClassFolders(Located):
-    """A source of one folder a class."""
+    """A source of one folder per class."""
 
     # Folders in a class's folder. join: their files are the class's too, and the folder's name is `group_folder`.
     nested: Literal["refuse", "join"] = "refuse"
@@ -84,7 +85,7 @@ class ClassFolders(Located):
 
 
 class FolderSource(ClassFolders):
-    """One folder a class: `PATH/CLASS/*.png`, with folders of splits above or below them where there are some."""
+    """One folder per class: `PATH/CLASS/*.png`, with folders of splits above or below them where there are some."""
 
     kind: Literal["folder"]
 
@@ -99,7 +100,7 @@ BoxUnit = Literal["pixels", "shares", "percent"]  # of the picture's width and h
 
 
 class ManifestSource(Located):
-    """A table with a row a sample (CSV, TSV, JSON or Parquet). Columns `group_*` are groups without being named."""
+    """A table with one row per sample (CSV, TSV, JSON or Parquet). Columns `group_*` are groups without being named."""
 
     kind: Literal["manifest"]
     table: str | OfSplits | None = None  # below `path`: the table, or one a split; None: the only one there is
@@ -110,7 +111,7 @@ class ManifestSource(Located):
     image: str = "path"  # column: a path below `root`, or the encoded bytes themselves (Parquet)
     text: str | None = Field(default=None, exclude_if=lambda name: name is None)  # column of texts, instead of `image`
     encoding: Literal["base64"] | None = None  # of a column of texts that are the pictures themselves
-    # Column: the class's name or number. Several: a column a class, of which one is 1 and the others are 0.
+    # Column: the class's name or number. Several: one column per class, of which one is 1 and the others are 0.
     target: str | Annotated[tuple[str, ...], AfterValidator(different)] = "target"
     mask: str | None = None  # column: a path to a PNG mask (or its bytes), instead of `target`
     # Columns of numbers that are to be answered, instead of `target`: each with its unit, "" where it has none. A list
@@ -187,7 +188,7 @@ class MasksSource(Located):
 
 
 class CutOutsSource(Located, SceneDeclaration):
-    """Scenes of pictures with transparency, over textured backgrounds: `PATH/CLASS/*.png`, one folder a class."""
+    """Scenes as of `ScenesSource`, of pictures with transparency: `PATH/CLASS/*.png`, one folder per class."""
 
     kind: Literal["cut-outs"]
 
@@ -245,7 +246,7 @@ class VocSource(Located):
 
 
 class YoloSource(Located):
-    """YOLO's text files: a text a picture, in `labels/` for one in `images/`, or beside it; `PATH` may be the YAML."""
+    """YOLO's text files: one per picture, in `labels/` for one in `images/`, or beside it; `PATH` may be the YAML."""
 
     kind: Literal["yolo"]
     data: str | None = None  # below `path`: the YAML with names and splits; None: the only one there, if there is one
@@ -270,7 +271,7 @@ class IdxSource(Located):
 class ArraysSource(Located):
     """NumPy arrays: an `.npz`, or a folder of `.npy`: images (N, H, W) or (N, H, W, 3), uint8, and labels (N,).
 
-    Labels may also be (N, 1), or (N, K) with a column a class, of which one is 1. Arrays of splits publish these.
+    Labels may also be (N, 1), or (N, K) with one column per class, of which one is 1. Arrays of splits publish these.
 
     Beside them, where they are there: `id` (N,), `split` (N,), `time` (N,), and any `group_*` (N,).
     """
@@ -341,18 +342,23 @@ Source = Annotated[
 
 
 class SplitDeclaration(Section):
-    """Shares of the samples that the source has not split itself; a published test split stays the test split."""
+    """Shares of the samples that the source has not split itself; a predefined test split stays the test split."""
 
-    validation: Fraction = 0.1  # used where the source publishes no validation split
-    test: Fraction = 0.2  # used only where the source publishes no test split
+    validation: Fraction = 0.1  # used where the source has no validation split of its own
+    test: Fraction = 0.2  # used only where the source has no test split of its own
     seed: Seed = 0  # of the draw
-    published: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
+    predefined: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
     group: str | None = None  # a column `group_*` none of whose values may be in two splits, such as a patient
     order: Literal["random", "time"] = "random"  # time: the newest samples are tested on, the next ones validate
     folds: Annotated[int, Field(ge=2, le=20)] | None = None  # the training split in k parts, for stacking
     # Pictures that are (all but) the same go to one split and one fold. ignore: they are drawn like any others, which
     # suits sets in which different samples look the same, such as one part photographed in one place.
     twins: Literal["together", "ignore"] = "together"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        return current(given, {"published": Renamed("predefined")})
 
     @model_validator(mode="after")
     def _one_way(self) -> SplitDeclaration:
@@ -368,12 +374,12 @@ class ChecksDeclaration(Section):
     """What is looked for in the data beyond its form, and what happens to what is found.
 
     keep: it is reported. drop: it leaves the training split (never the test split: a test that is rid of what is hard
-    flatters), and the data set's card lists it. review: the line stops until `reviewed` has a person's verdict on it;
+    flatters), and the data set's card lists it. review: the run stops until `reviewed` has a person's verdict on it;
     what a person drops leaves whichever split it is in.
     """
 
-    # Near-duplicates in two splits. error: the line stops. drop: the one that would be learnt from leaves. move: it
-    # joins the other in the later split. keep: it is learnt from, and the report has the figure without its twins too.
+    # Near-duplicates in two splits. error: the pipeline stops. drop: the one that would be learnt from leaves. move: it
+    # joins the other in the later split. keep: it is learnt from, and the report has the metric without its twins too.
     leakage: Literal["error", "drop", "move", "keep"] = "error"
     outliers: Handling = "keep"  # pictures or texts that are far from all others
     label_noise: Handling = "keep"  # samples whose label is probably wrong

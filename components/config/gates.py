@@ -64,7 +64,7 @@ class BaselineGate(Section):
 
 
 class Int8DropGate(Section):
-    """What is served loses at most so much of the primary metric against its float parent."""
+    """The deployable artifact loses at most so much of the primary metric against its float parent."""
 
     gate: Literal["int8_drop"]
     limit: Share = 0.01  # a difference where the primary metric is a share, else parts of the parent's
@@ -85,7 +85,7 @@ class LatencyGate(Section):
 
 
 class SizeGate(Section):
-    """The file that is served is within the limit."""
+    """The deployable file is within the limit."""
 
     gate: Literal["size"]
     limit: PositiveFloat  # in MB

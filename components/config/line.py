@@ -24,7 +24,7 @@ class DriftConfig(Section):
     """How the data is compared with what the production model was trained on (Evidently)."""
 
     sample: Many = 2000  # rows of each side: with more, ever smaller changes count (`benchmarks/drift.md`)
-    # Of comparisons of unchanged data, the share that may report drift at most. A line a night on new data each time
+    # Of comparisons of unchanged data, the share that may report drift at most. One run per night on new data each time
     # then cries wolf three or four times a year.
     false_alarms: Fraction = 0.01
 
@@ -72,7 +72,7 @@ class CorruptionsConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How sure the figures are, and for whom they are given."""
+    """How sure the metrics are, and for which groups they are given."""
 
     bootstrap: Annotated[int, Field(ge=100, le=1_000_000)] = 1000  # resamples that the intervals are of
     confidence: Fraction = 0.95  # of the intervals
@@ -80,14 +80,14 @@ class EvaluateConfig(Section):
         4  # quantile slices of brightness and contrast, where no groups are declared
     )
     corruptions: CorruptionsConfig | None = CorruptionsConfig()  # None: robustness is not measured
-    # Simple models that learn from the same samples and are measured beside what is served: `prior` has no input at
-    # all, `linear` is a linear model of thumbnails or of n-grams (`components/evaluate/baselines/`).
+    # Simple models that learn from the same samples and are measured beside the deployable artifact: `prior` has no
+    # input at all, `linear` is a linear model of thumbnails or of n-grams (`components/evaluate/baselines/`).
     baselines: Annotated[tuple[str, ...], AfterValidator(different)] = ()
     seed: Seed = 0  # of the resamples and of the corruptions
 
 
 class TuneConfig(Section):
-    """`convoy tune`: which keys of `line:` are searched, where, and for how long. The line itself does not read it."""
+    """`convoy tune`: which keys of `line:` are searched, where, and for how long. A run does not read it."""
 
     # Dotted key of `line:` → "low..high", "low..high:log" (both ends included; of whole numbers, where both ends are
     # written as such), or a list of choices.
@@ -104,10 +104,10 @@ class TuneConfig(Section):
 
 
 class LineConfig(Section):
-    """What the line does with one data set: a recipe."""
+    """What the pipeline does with one data set: a recipe."""
 
     dataset: str  # a name of `datasets:`
-    # Name in the registry, of the experiment, and of what is exported.
+    # Name in the registry, of the experiment, and of the deployable artifact.
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100), AfterValidator(_not_mlflows)]
     seed: Seed = 0  # of everything that is drawn by chance; members and student have seeds of their own after it
     drift: DriftConfig = DriftConfig()

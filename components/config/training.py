@@ -129,7 +129,7 @@ NATURAL = "natural"
 
 
 class TrainingConfig(Section):
-    """How every network on the line is trained: members and student alike."""
+    """How every network of the pipeline is trained: members and student alike."""
 
     batch_size: Batch = 128  # over all workers together
     # muon: orthogonal steps for convolutions, Adam's for all else (Jordan et al. 2024); sgd: with Nesterov momentum
@@ -167,9 +167,9 @@ class TrainingConfig(Section):
     imbalance: ImbalanceConfig = ImbalanceConfig()
     transfer: TransferConfig = TransferConfig()
     max_failures: Failures = 2  # worker crashes after which training goes on from its checkpoint
-    # How often a loss that is no number sends training back to the last stored epoch, with half the rate from there on;
-    # 0: it ends the training.
-    rollbacks: Failures = 0
+    # How often, after a loss that is not a number, training restores the checkpoint of its last epoch and goes on with
+    # half the rate; 0: such a loss ends the training.
+    checkpoint_restores: Failures = 0
     # Epochs in a row without a better primary metric on the validation split after which training ends, with the
     # weights of its best epoch; None: never.
     patience: Epochs | None = None

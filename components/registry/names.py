@@ -1,5 +1,5 @@
 """What is called how in MLflow: a contract with whoever reads it. docs/reference/mlflow.md is written from here, and a
-test holds what a real line has written against it.
+test holds what a real run of the pipeline has written against it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Tag:
 
 
 RUNS = (  # `kind`, what it is, how it is named
-    ("line", "one run of the line", "`line · RECIPE`"),
-    ("step", "a step, below its line, in the line's order", "`02 validation`, `05 train`, …"),
-    ("network", "a network in training, below its step, a point an epoch", "`member-0`, `student`, …"),
-    ("decision", "what the gates or a person decided, beside the lines", "`approve NAME v3`"),
+    ("pipeline", "one run of the pipeline", "`pipeline · RECIPE`"),
+    ("step", "a step, below its pipeline run, in the order of the steps", "`02 data-validation`, `05 train`, …"),
+    ("network", "a network in training, below its step, one point per epoch", "`member-0`, `student`, …"),
+    ("decision", "what the gates or a person decided, beside the pipeline runs", "`pass NAME v3`, `approve NAME v3`"),
     ("tune", "one search by `convoy tune`", "`tune · RECIPE`"),
     ("trial", "a trial of it, below it", "`trial-N`"),
     ("bench", "what `convoy bench` has measured", "`bench · NAME`"),
@@ -32,31 +32,35 @@ RUNS = (  # `kind`, what it is, how it is named
 )
 
 TAGS = (
-    Tag("kind", ("line", "step", "network", "decision"), (), "what the run is"),
-    Tag("convoy.recipe", ("line",), (), "the recipe's name"),
-    Tag("convoy.dataset", ("line", "version"), (), "name of the data set"),
-    Tag("convoy.data", ("version",), ("line",), "DVC's digest of the prepared data: once the line has got as far"),
+    Tag("kind", ("pipeline", "step", "network", "decision"), (), "what the run is"),
+    Tag("convoy.recipe", ("pipeline",), (), "the recipe's name"),
+    Tag("convoy.dataset", ("pipeline", "version"), (), "name of the data set"),
+    Tag("convoy.data", ("version",), ("pipeline",), "DVC's digest of the prepared data: once the run has got as far"),
     Tag(
         "convoy.unlabelled",
         (),
-        ("line",),
+        ("pipeline",),
         "digest of the data set that the student learns from without labels, where there is one",
     ),
-    Tag("convoy.parameters", ("line",), (), "digest of the whole configuration"),
-    Tag("convoy.lock", ("line",), (), "digest of the installed versions of the locked libraries"),
-    Tag("convoy.code", (), ("line",), "digest of the code of its steps"),
-    Tag("convoy.as_of", (), ("line",), "the past moment whose data it worked on"),
+    Tag("convoy.parameters", ("pipeline",), (), "digest of the whole configuration"),
+    Tag("convoy.lock", ("pipeline",), (), "digest of the installed versions of the locked libraries"),
+    Tag("convoy.overrides", (), ("pipeline", "version"), "the `-S` that the run was started with"),
+    Tag("convoy.code", (), ("pipeline",), "digest of the code of its steps"),
+    Tag("convoy.as_of", (), ("pipeline",), "the past moment whose data it worked on"),
     Tag(
-        "convoy.prefect_flow_run", (), ("line",), "Prefect's id of the same run; a line that had nothing to do has none"
+        "convoy.prefect_flow_run",
+        (),
+        ("pipeline",),
+        "Prefect's id of the same run; a pipeline that had nothing to do has none",
     ),
-    Tag("convoy.decision", (), ("line",), "`approve` or `reject`: what the gates said at its end"),
-    Tag("convoy.version", ("decision",), ("line",), "the version that it is about"),
-    Tag("convoy.ran.STEP", (), ("line",), "the run in which this line did the step"),
-    Tag("convoy.reused.STEP", (), ("line",), "the earlier run that had done it"),
-    Tag("convoy.skipped.STEP", (), ("line",), "why the step was left out"),
+    Tag("convoy.decision", (), ("pipeline",), "`pass` or `fail`: what the gates said at its end"),
+    Tag("convoy.version", ("decision",), ("pipeline",), "the version that it is about"),
+    Tag("convoy.ran.STEP", (), ("pipeline",), "the run in which this pipeline did the step"),
+    Tag("convoy.reused.STEP", (), ("pipeline",), "the earlier run that had done it"),
+    Tag("convoy.skipped.STEP", (), ("pipeline",), "why the step was left out"),
     Tag(
-        "convoy.line",
-        ("line", "step", "network"),
+        "convoy.lease",
+        ("pipeline", "step", "network"),
         (),
         "the lease under which it was opened: who closes it after a kill",
     ),
@@ -78,15 +82,25 @@ TAGS = (
     Tag("convoy.note", (), ("network",), "what training had to say"),
     Tag("convoy.warning", (), ("network",), "what it warned of"),
     Tag("convoy.model", ("decision",), (), "the registered model"),
-    Tag("convoy.action", ("decision",), (), "`approve`, `reject`, `promote`, `roll back` or `retire`"),
+    Tag(
+        "convoy.action",
+        ("decision",),
+        (),
+        "`pass`, `fail` of the gates; of people `approve`, `reject`, `promote`, `roll back`, `retire`, `acknowledge`",
+    ),
     Tag("convoy.alias", ("decision",), (), "the alias that moved, or went; empty where none did"),
     Tag("convoy.from_version", ("decision",), (), "what the alias named before; empty where nothing"),
     Tag("convoy.by", ("decision",), (), "`gates`, or a person"),
     Tag("convoy.at", (), ("decision",), "when"),
-    Tag("convoy.test_split", (), ("decision",), "digest of the samples that the gates' figures are of"),
+    Tag("convoy.test_split", (), ("decision",), "digest of the samples that the gates' metrics are of"),
     Tag("convoy.source", (), ("decision",), "what a person's word came through"),
-    Tag("convoy.artifact", ("version",), ("decision",), "digest of the folder that is served"),
-    Tag("convoy.evidence", ("version",), (), "digest of the figures it was registered with"),
+    Tag("convoy.number", ("decision",), (), "its place in the ledger's chain, from 1 on"),
+    Tag("convoy.entry_before", ("decision",), (), "the entry of the decision before it"),
+    Tag("convoy.entry", ("decision",), (), "digest of this decision, its number and the entry before"),
+    Tag("convoy.acknowledged", (), ("decision",), "which findings about the ledger a person has seen"),
+    Tag("convoy.artifact", ("version",), ("decision",), "digest of the deployable artifact"),
+    Tag("convoy.evidence", ("version",), (), "digest of the metrics it was registered with"),
+    Tag("convoy.package", ("version",), (), "digest of the manifest of all that is loaded and run where it is served"),
     Tag("convoy.run", ("version",), (), "the run that registered it"),
     Tag(
         "convoy.files",
@@ -96,7 +110,7 @@ TAGS = (
     ),
     Tag("convoy.task", ("version",), (), "the task"),
     Tag("convoy.precision", ("version",), (), "`int8`, `float32` …"),
-    Tag("convoy.processor", ("version",), ("step",), "the kind of processor that figures were measured on"),
+    Tag("convoy.processor", ("version",), ("step",), "the kind of processor that metrics were measured on"),
     Tag(
         "convoy.int8_sums",
         (),
@@ -104,26 +118,26 @@ TAGS = (
         "how int8 was added up in what was judged: `either`, `as run`, `saturating`",
     ),
     Tag("convoy.network", ("version",), (), "the network's family"),
-    Tag("figure.NAME", ("version",), (), "each figure that gates may judge"),
-    Tag("convoy.approved", (), ("version",), "`true` or `false`: the gates' last word"),
+    Tag("metric.NAME", ("version",), (), "each metric that gates may judge"),
+    Tag("convoy.gates", (), ("version",), "`passed` or `failed`: the gates' last word"),
     Tag("convoy.superseded", (), ("version",), "the version whose place it took in production"),
     Tag("convoy.rolled_back", (), ("version",), "when and why it was taken back"),
-    Tag("mlflow.runName", ("line", "step", "network", "decision"), (), "the name"),
+    Tag("mlflow.runName", ("pipeline", "step", "network", "decision"), (), "the name"),
     Tag("mlflow.parentRunId", ("step", "network"), (), "the run above"),
-    Tag("mlflow.note.content", ("line", "step", "decision"), (), "the description"),
-    Tag("mlflow.source.git.commit", ("line",), (), "the commit, `+changes` where there were some"),
-    Tag("mlflow.source.name", ("line",), (), "the command"),
-    Tag("mlflow.source.type", ("line",), (), "`LOCAL`"),
-    Tag("mlflow.user", ("line",), (), "who ran it"),
+    Tag("mlflow.note.content", ("pipeline", "step", "decision"), (), "the description"),
+    Tag("mlflow.source.git.commit", ("pipeline",), (), "the commit, `+changes` where there were some"),
+    Tag("mlflow.source.name", ("pipeline",), (), "the command"),
+    Tag("mlflow.source.type", ("pipeline",), (), "`LOCAL`"),
+    Tag("mlflow.user", ("pipeline",), (), "who ran it"),
 )
 
-FIGURES = (  # name, of which runs, what it is
-    ("the primary metric (`accuracy`, `mean_iou`)", "line", "of what would be served, on the test split"),
-    ("`seconds.PART`", "line", "wall time of each part"),
+METRICS = (  # name, of which runs, what it is
+    ("the primary metric (`accuracy`, `mean_iou`)", "pipeline", "of the deployable artifact, on the test split"),
+    ("`seconds.PART`", "pipeline", "wall time of each part"),
     (
         "`test.NAME`, `.low`, `.high`",
         "`evaluate`, `register`, model",
-        "each figure and its interval; `test.COLUMN.GROUP.NAME` for groups",
+        "each metric and its interval; `test.COLUMN.GROUP.NAME` for groups",
     ),
     (
         "`test.METRIC_without_twins`, `test.METRIC_change_by_twins`, `test.samples_with_twins`",
@@ -132,22 +146,26 @@ FIGURES = (  # name, of which runs, what it is
     ),
     (
         "`moved`, `judged_with_twins`",
-        "`validation`",
+        "`data-validation`",
         "samples put beside their twins; samples judged although their twin was learnt from",
     ),
-    ("`train_loss`, `validation_…`, `learning_rate`", "network", "a point an epoch"),
+    ("`train_loss`, `validation_…`, `learning_rate`", "network", "one point per epoch"),
     ("`images_per_second`, `epoch_seconds`, `waiting_seconds`", "network", "what an epoch cost"),
     ("`seconds`", "step", "wall time"),
 )
 
 FILES = (  # artifact, of which runs, what it is
-    ("`result/`", "step", "what it hands on; the line reads it from there"),
+    ("`result/`", "step", "what it hands on; the pipeline reads it from there"),
     ("`report/report.html`", "`promote`", "the report, one page that needs nothing else"),
     ("`result/card.md`", "`register`", "the model card"),
-    ("`chain/chain.json`, `chain/pareto.png`", "line, `evaluate`", "every stage, and accuracy against cost"),
+    (
+        "`chain/chain.json`, `chain/pareto.png`",
+        "pipeline, `evaluate`",
+        "every variant of the model, and accuracy against cost",
+    ),
     ("`plots/ensemble.png`", "`ensemble`", "members and combiners"),
-    ("`validation/docs/index.html`", "`validation`", "Great Expectations' data docs"),
-    ("`drift/drift.html`", "`drift`", "Evidently's page, where there was something to compare with"),
+    ("`data-validation/docs/index.html`", "`data-validation`", "Great Expectations' data docs"),
+    ("`drift/drift.html`", "`drift`", "Evidently's report, where there was something to compare with"),
     ("`augmentation/augmentation.png`", "`augmentation`", "samples as training sees them"),
     ("`decision.json`", "decision", "the decision with every verdict"),
 )

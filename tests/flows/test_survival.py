@@ -46,7 +46,7 @@ def ended(process: subprocess.Popen[bytes], root: Path) -> int:
     try:
         return process.wait(timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        newest = max((root / ".convoy" / "logs").glob("line-*.log"), key=lambda path: path.stat().st_mtime)
+        newest = max((root / ".convoy" / "logs").glob("run-*.log"), key=lambda path: path.stat().st_mtime)
         told = [path.read_text(errors="replace")[-5000:] for path in (root / "output.txt", newest)]
         raise AssertionError("it took too long\n" + "\n".join(told)) from None
 

@@ -84,7 +84,7 @@ class Stand:
 
     def start_line(self) -> str:
         """A run of the deployment; its id."""
-        deployment = self.prefect("deployments/name/line/nightly")["id"]
+        deployment = self.prefect("deployments/name/pipeline/nightly")["id"]
         parameters = {"recipe": "digits", "overrides": OVERRIDES}
         return str(self.prefect(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])
 

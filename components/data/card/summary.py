@@ -75,7 +75,7 @@ def summarise(root: Path, name: str) -> Summary:
     if not (folder / "dataset.json").is_file():
         raise DataError(
             f"{name}: expected prepared data in {folder}, received none; "
-            f"`{offered.command('dvc', 'repro', f'validate@{name}')}` makes it, and so does the line: "
+            f"`{offered.command('dvc', 'repro', f'validate@{name}')}` makes it, and so does a run: "
             f"`{offered.command('convoy', 'run', '-S', f'dataset={name}', '-S', f'model={name}')}`"
         )
     dataset = Dataset.load(folder, _digest(root, name))

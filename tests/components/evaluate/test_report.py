@@ -87,7 +87,7 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
     cost = {"latency_ms": Figure(value=1.25, unit="ms"), "size_bytes": Figure(value=2_500_000, unit="bytes")}
     evidence = evidence.model_copy(update={"figures": evidence.figures | cost})
     verdict = Verdict(gate="floor", passed=False, value=0.8, limit=0.9, reason="0.8 < 0.9")
-    stages = {"member 1": evidence, "served (int8)": evidence}
+    stages = {"member 1": evidence, "artifact (int8)": evidence}
     data = ReportData("Digits", evidence, predictions, tasks.get(task), stages, [verdict], {"git commit": "abcdef"})
     path = write_report(data, tmp_path)
     text = path.read_text(encoding="utf-8")
@@ -101,7 +101,16 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
     assert not re.search(r"https?://|url\(|@import", text)
     # and what matters is there
     primary = shown(evidence.figures[evidence.primary].value)
-    for said in (primary, "1.25 ms", "2.50 MB", "rejected", "0.8 < 0.9", "served (int8)", "abcdef", evidence.model):
+    for said in (
+        primary,
+        "1.25 ms",
+        "2.50 MB",
+        "gates did not pass",
+        "0.8 < 0.9",
+        "artifact (int8)",
+        "abcdef",
+        evidence.model,
+    ):
         assert said in page.text, said
 
 
@@ -163,7 +172,7 @@ def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(tmp_path:
     page = write_report(ReportData("Bare", evidence, predictions, bare), tmp_path).read_text("utf-8")
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"groups"}
     assert not any(said in page for said in ("What is taken for what", "as sure as it is right", "Class by class"))
-    assert "Group by group" in page and "All figures" in page
+    assert "Group by group" in page and "All metrics" in page
 
 
 def test_detections_are_shown_in_their_pictures_beside_what_goes_wrong(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_what_was_found_and_what_was_left_out_is_on_the_page(spoilt: Path) -> No
 @pytest.mark.parametrize(
     ("leakage", "said"),
     [
-        ("move", "1 sample is in a later split than drawn or published, beside its twin"),
+        ("move", "1 sample is in a later split than drawn or predefined, beside its twin"),
         ("keep", "1 sample of validation and test has a twin in an earlier split"),
     ],
 )
