@@ -17,11 +17,13 @@ locked = $(PIP) --no-deps $(FROM) $$(grep -E '$(TORCH)' $(1)) && echo "$(TORCH_I
 	&& grep -vE '$(TORCH)|$(CUDA)' $(1) > $(VENV)/.locked && $(PIP) -r $(VENV)/.locked
 endif
 
+TIMES := --durations=0 --durations-min=1
+
 .DEFAULT_GOAL := help
 # Without the name of a place in it, an environment is moved and copied with its project; again after each `pip install`.
 HERE = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); $(BIN)/python infra/portable.py $(VENV)
 
-.PHONY: help setup here run ui test test-slow test-browser fuzz lint format references docs lock bench clean
+.PHONY: help setup here run ui test test-slow test-slice test-browser fuzz lint format references docs lock bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,7 +43,10 @@ test: here $(VENV)/.installed-dev  ## the test suite
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-slow: here $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow $(TIMES) $(ARGS)
+
+test-slice: here $(VENV)/.installed-dev  ## twenty minutes of those: SLICE=NUMBER, by default the slice whose turn it is
+	files=$$($(BIN)/python -m tests.slices $(SLICE)) && $(BIN)/python -m pytest -m slow $(TIMES) $(ARGS) $$files
 
 test-browser: here $(VENV)/.installed-dev  ## the web UIs, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
 	$(BIN)/python -m pytest -m slow tests/flows/test_browser.py $(ARGS)

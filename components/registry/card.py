@@ -186,8 +186,7 @@ def _gates(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "Not judged when this card was written; see the decisions recorded for this version."
     rows = [
-        (v.gate, "passed" if v.passed else "**not passed**", decimal(v.limit), texts.markdown(v.reason))
-        for v in verdicts
+        (v.gate, "passed" if v.passed else "**failed**", decimal(v.limit), texts.markdown(v.reason)) for v in verdicts
     ]
     return texts.markdown_table(("gate", "verdict", "limit", "why"), rows)
 

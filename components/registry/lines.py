@@ -128,8 +128,7 @@ def find(tracking: Tracking, text: str) -> Line:
 def standings(tracking: Tracking) -> list[Standing]:
     """Every alias of every registered model: what is in production, what is staged, what would be put back.
 
-    One that cannot be read has its problem beside it. Asks MLflow five times, however many models there are, and
-    where the store is local once more for each version of ours.
+    One that cannot be read has its problem beside it. Asks MLflow five times, however many models there are.
     """
     models, known = listing.models(tracking), listing.versions(tracking)
     places, deleted = listing.places(tracking), listing.places(tracking, deleted=True)

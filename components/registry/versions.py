@@ -140,8 +140,9 @@ def missing_model(tracking: Tracking, entry: ModelVersion) -> str | None:
     """What is said of a version of a local store whose model is not there; what is in it is not looked at."""
     if is_server(tracking.uri):
         return None
+    place = local_path(str(entry.source))  # as it was registered; asking MLflow costs four requests a version
     try:
-        folder = _package(tracking, entry) / "artifacts" / "model"
+        folder = (place if place is not None and place.is_dir() else _package(tracking, entry)) / "artifacts" / "model"
     except ArtifactError as error:
         return f"its model is gone: {error}"
     return None if (folder / "model.json").is_file() else f"its model is gone: expected one in {folder}, found none"

@@ -270,7 +270,7 @@ def _verdict(report: ValidationReport | None) -> str:
         return "not validated"
     failed = sum(not result.success and result.severity == "error" for result in report.results)
     said = f"{len(report.results)} expectations, {_number(len(report.warnings), 'warning')}"
-    return f"passed, {said}" if report.passed else f"not passed: {failed} of {said}"
+    return f"passed, {said}" if report.passed else f"failed: {failed} of {said}"
 
 
 # -- findings --------------------------------------------------------------------------------------------------------

@@ -57,9 +57,9 @@ def page(
         parts.append(overview_page.links("Models: one experiment each", models))
     docs, cards = _docs(project), _cards(project)
     if docs:
-        parts.append(overview_page.links("Great Expectations: is the data valid?", docs))
+        parts.append(overview_page.links("Great Expectations: data validation", docs))
     if cards:
-        parts.append(overview_page.links("Data sets in pictures", cards))
+        parts.append(overview_page.links("Data set cards", cards))
     if not docs:
         parts.append("<p>No data set has been validated yet: <code>convoy run</code> does it.</p>")
     return overview_page.document(project.root.name, str(project.root), parts, at)

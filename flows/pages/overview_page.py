@@ -57,8 +57,8 @@ def state(found: Overview, mlflow: str) -> list[str]:
     """The parts of the page that say how things are; `mlflow` is the address of MLflow's pages."""
     return [
         _section("Models", _part(found.models, lambda each: _models(each, mlflow))),
-        _section("Waits for somebody", _part(found.waiting, _waiting)),
-        _section("Next", _part(found.plans, _plans)),
+        _section("Waiting for approval", _part(found.waiting, _waiting)),
+        _section("Schedule", _part(found.plans, _plans)),
         _section("Runs", _part(found.runs, lambda each: _runs(each, mlflow))),
         _section("Disk", _part(found.disk, _disk)),
     ]
@@ -106,7 +106,7 @@ def _broken(problem: str | None) -> str:
 
 def _waiting(wants: Sequence[Waiting]) -> str:
     if not wants:
-        return "<p>Nothing waits for anybody.</p>"
+        return "<p>Nothing waits for approval.</p>"
     return _rows([f"<span>{_text(e.what)}</span><small>{_text(e.since)}</small>{_how(e.how)}" for e in wants])
 
 

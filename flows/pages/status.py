@@ -131,7 +131,7 @@ def page(
     parts += _notes((line.id[:8], line.problem) for line in lines)
     ours = [each for each in standings if each.ours]
     if ours:
-        where = tables.table("what is where", "model", "alias", "version", "metric", "made by")
+        where = tables.table("aliases", "model", "alias", "version", "metric", "made by")
         for each in ours:
             mark = Text(" !", style="red") if each.problem else Text()
             said = Text(figure(each)).append(mark)

@@ -43,14 +43,14 @@ print(json.dumps([outcome.run_id, outcome.unchanged, sorted(set(sys.modules) & s
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def usual(project: Path, outcome: Outcome) -> Outcome:
     """The line that has nothing to do as Prefect runs it, whatever other tests have done before."""
     line("digits")
     return line("digits")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store(project: Path, outcome: Outcome) -> tracking.Tracking:
     return tracking.connect(project, "digits")
 

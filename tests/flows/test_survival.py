@@ -139,6 +139,7 @@ def test_mlflow_away_for_half_a_minute_changes_nothing(tmp_path: Path, outcome: 
         os.killpg(server.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_interrupted_it_closes_its_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
     root = make_project(tmp_path / "interrupted")
     process = start(root)

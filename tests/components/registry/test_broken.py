@@ -172,6 +172,23 @@ def test_models_of_other_people_are_told_apart_and_asked_about_no_further(
     assert len(after) == len(before), "the number of requests must not grow with other people's models"
 
 
+def test_versions_of_ones_own_are_told_in_as_many_requests_however_many_they_are(
+    tracking: Tracking, register_version: Register
+) -> None:
+    register_version(0)
+    with statements() as one:
+        lines.standings(tracking)
+    register_version(1)
+    for number in range(5):
+        tracking.client.set_registered_model_alias("digits", f"kept-{number}", str(1 + number % 2))
+
+    with statements() as many:
+        rows = lines.standings(tracking)
+
+    assert len(rows) == 6 and not any(row.problem for row in rows)
+    assert len(many) == len(one)
+
+
 def test_many_staged_models_of_ones_own_are_asked_about_at_once(tracking: Tracking, register_version: Register) -> None:
     staged(tracking, register_version)
     named = lines.aliases(lines.standings(tracking))
