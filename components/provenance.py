@@ -22,6 +22,8 @@ from components.members import Member
 from components.parsed import PACKAGES, Parsed, parsed
 
 CODE = Path(__file__).resolve().parent.parent
+LOCK = "requirements.lock"
+SHIPPED = Path(__file__).with_name(LOCK)
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^;\s]+)\s*(;\s*(?P<marker>[^#]+?))?\s*(#.*)?$")
 
 
@@ -45,11 +47,17 @@ def code_parts(modules: Iterable[str], used: Iterable[Member] = ()) -> dict[str,
 def libraries(root: Path) -> dict[str, str]:
     """Locked library → the version that is installed, which is what runs; `none` where it is not.
 
-    By content: comments, order and line ends of the lock do not count. Raises FileNotFoundError where it is gone.
+    By content: comments, order and line ends of the lock do not count.
     """
-    text = (root / "requirements.lock").read_text(encoding="utf-8")
+    text = lock(root).read_text(encoding="utf-8")
     there = installed()
     return {name: there.get(name, "none") for name in sorted(pins(text))}
+
+
+def lock(root: Path) -> Path:
+    """The file with the locked libraries: the project's own, where it has one, or what this release brings along."""
+    own = root / LOCK
+    return own if own.is_file() else SHIPPED
 
 
 @cache
