@@ -15,6 +15,8 @@ from pathlib import Path
 from components import texts
 from components.config import ConfigurationError
 from components.environment import keep_inside, prepare_environment, who
+from components.extensions import Extension, ExtensionError
+from components.members import OPEN, added
 from components.release import CODE, cloned
 from components.secrecy import part_accounts, watch_logs, watch_streams
 
@@ -108,9 +110,11 @@ def check_place(root: Path) -> None:
 def enter(project: Project) -> None:
     """Make the project's folders, and set what the engines read at import. What the user has set is kept.
 
-    Raises ConfigurationError where the state cannot be written, and where this is the code of another project.
+    Raises ConfigurationError where the state cannot be written, where this is the code of another project, and where
+    an installed package adds what cannot be used.
     """
     _check_code(project)
+    check_extensions()
     part_accounts()
     watch_logs()
     watch_streams()
@@ -141,6 +145,14 @@ def enter(project: Project) -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     _share_code()
+
+
+def check_extensions() -> list[Extension]:
+    """What other installed packages add; raises ConfigurationError where one adds what cannot be used."""
+    try:
+        return [extension for registry in OPEN for extension in added(registry).values()]
+    except ExtensionError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _check_code(project: Project) -> None:

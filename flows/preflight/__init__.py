@@ -34,6 +34,7 @@ def check(project: Project, recipe: Recipe | None = None, *, ask_remote: bool = 
     checks: dict[str, Check] = {
         "Python": machine.python,
         "libraries": lambda: libraries.versions(project.root),
+        "extensions": libraries.added,
         "project": lambda: places.project_folder(project),
         "state": lambda: places.own_state(project),
         "temporary folder": places.temporary_folder,

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from components import offered, provenance
-from components.config import Located, Recipe
+from components.config import ConfigurationError, Located, Recipe
 from components.provenance import installed, pins
 from components.release import cloned
+from flows.base.project import check_extensions
 from flows.preflight.finding import Finding
 
 NAMED = 4  # libraries that differ and are named; how many more there are is told
@@ -55,6 +56,16 @@ def extras(recipe: Recipe) -> Finding:
         return Finding("ok", "extras", "everything that the recipe asks for is installed")
     names = sorted({extra for extra, package in wanted(recipe).values() if find_spec(package) is None})
     return Finding("error", "extras", "; ".join(missing), f"`{offered.installing(*names)}`")
+
+
+def added() -> Finding:
+    """What other installed packages add to the tasks, networks, sources, … of this one."""
+    try:
+        found = check_extensions()
+    except ConfigurationError as error:
+        return Finding("error", "extensions", str(error), "`python -m pip uninstall` that package, or correct it")
+    said = ", ".join(f"{each.group}.{each.name} of {each.package}" for each in found)
+    return Finding("ok", "extensions", said or "none is installed")
 
 
 def wanted(recipe: Recipe) -> Mapping[str, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Convoy as those have it who never saw its repository: a wheel, a project."""
+"""Convoy as those have it who never saw its repository: a wheel, a project, and a package of their own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,25 @@ import yaml
 
 from components.config import merge
 from components.data.versions import repository
+from tests import extending
 from tests.flows.conftest import ROOT, SMALL
 
 BUILT = ("components", "flows", "recipes", ".dvc", "pyproject.toml", "README.md", "LICENSE", "dvc.yaml", ".dvcignore")
+ENTRY = """  digit-sheets:
+    task: multilabel
+    source: {kind: digit-sheets, sheets: 300}
+    image: {height: 16, width: 16, channels: 1}
+"""
+RECIPE = """line:
+  dataset: digit-sheets
+  model: sheets
+  training: {batch_size: 32, cpus_per_worker: 1}
+  members: {count: 1, networks: [{name: residual, arguments: {width: 8}}], epochs: 1}
+  student: null
+  evaluate: {bootstrap: 100}
+  gates: {floor: {limit: 0.0}, worst_group: {limit: 0.0}, robustness: {limit: 0.0}, calibration: null, size: null}
+"""
+
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -142,3 +158,26 @@ def test_what_is_staged_goes_into_production(elsewhere: Elsewhere, project: Path
     elsewhere.run(project, "convoy", "promote", "digits", "--to", "production")
     assert "production" in elsewhere.run(project, "convoy", "status")
     assert "digits" in elsewhere.run(project, "convoy", "data", "list")
+
+
+def test_a_task_with_its_data_from_a_package_of_ones_own_goes_the_whole_way(
+    elsewhere: Elsewhere, project: Path
+) -> None:
+    elsewhere.install(extending.example(elsewhere.place))
+    params = project / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("datasets:\n", f"datasets:\n{ENTRY}", 1))
+    (project / "recipes" / "sheets.yaml").write_text(RECIPE, encoding="utf-8")
+    assert "multilabel" in elsewhere.run(project, "convoy", "tasks")
+    assert "convoy.sources.digit_sheets of my-labels 1.0" in elsewhere.run(project, "convoy", "doctor")
+    assert "sheets version 1 is staging" in elsewhere.run(project, "convoy", "run", "-r", "sheets")
+    assert not elsewhere.waiting(project, "sheets")
+
+    file = elsewhere.site / "my_labels" / "multilabel.py"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(f"# a comment\n{text}", encoding="utf-8")
+    assert not elsewhere.waiting(project, "sheets")
+    file.write_text(text.replace("SAID = 0.5", "SAID = 0.4"), encoding="utf-8")
+    assert list(elsewhere.waiting(project, "sheets")) == ["train"]
+    (elsewhere.site / "my_labels" / "digit_sheets.py").write_text("MORE = 1\n", encoding="utf-8")
+    told = elsewhere.run(project, "convoy", "tasks", code=2, error=True)
+    assert "convoy.sources.digit_sheets of my-labels 1.0: expected a module with a line" in told
