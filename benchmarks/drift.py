@@ -59,7 +59,7 @@ class Pool:
     """Images to draw from; a row is in a trial at most once. The first `fitted` are those the model was fitted to."""
 
     name: str
-    images: Bytes  # (N, H, W, C)
+    inputs: Bytes  # (N, H, W, C)
     targets: npt.NDArray[Any]
     classes: tuple[str, ...]
     embed: Embed

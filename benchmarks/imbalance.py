@@ -84,7 +84,7 @@ class Samples:
     """Images `(N, H, W, C)` and their classes `(N,)`."""
 
     ids: np.ndarray[Any, Any]
-    images: np.ndarray[Any, Any]
+    inputs: np.ndarray[Any, Any]
     targets: np.ndarray[Any, Any]
     groups: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)  # nobody is compared
 

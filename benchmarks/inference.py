@@ -1,4 +1,4 @@
-"""Images a second of the int8 artifact: against PyTorch eager, and against OpenVINO + NNCF; one at a time and 64.
+"""Inputs a second of the int8 artifact: against PyTorch eager, and against OpenVINO + NNCF; one at a time and 64.
 
     python -m benchmarks.inference [--recipe NAME] [--threads N]
 
@@ -29,7 +29,7 @@ from components.environment import prepare_environment
 from components.inputs.registry import noise
 from components.models.network import save_weights, untrained
 from components.runtimes import registry
-from components.runtimes.execution import Answerer, Images, compare_calls, open_model
+from components.runtimes.execution import Answerer, Inputs, compare_calls, open_model
 
 ROUNDS = 31
 ARTIFACT = "the int8 artifact"
@@ -110,7 +110,7 @@ def _compiled(path: Path, batch: int, threads: int) -> Answerer:
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
-    def answer(images: Images) -> dict[str, object]:
+    def answer(images: Inputs) -> dict[str, object]:
         return {output.get_any_name(): value for output, value in request.infer({"image": images}).items()}
 
     return answer

@@ -118,6 +118,7 @@ ANSWERS = Registry("registry.registration", "registry.answers", "OUTPUTS = ", "c
 INPUTS = Registry("inputs.registry", "inputs", "INPUT = ")
 EYES = Registry("data.inspection.eyes.registry", "data.inspection.eyes", "EYE = ")
 SURVEYS = Registry("data.checking.survey", "data.checking.surveys", "SURVEY = ")
+BASELINES = Registry("evaluate.baselines.registry", "evaluate.baselines", "BASELINES: ")
 VIEWS = Registry("data.card.views.registry", "data.card.views", "VIEW = ")
 TARGETS = Registry("targets.registry", "targets", "TARGET = ", "convoy.targets")
 FAMILIES = Registry("models.registry", "models.families", r"@register\(", "convoy.families")
@@ -125,8 +126,8 @@ SOURCES = Registry("data.sources.registry", "data.sources", r"def read\(source: 
 GATES = Registry(
     *("registry.gates.judging", "registry.gates", r"def judge\(case: Case, gate: \w+Gate\)", "convoy.gates"),
     taken=(
-        *("approvals", "calibration", "ceiling", "drift", "floor", "freshness", "int8_drop", "latency", "parity"),
-        *("production", "robustness", "size", "worst_group"),
+        *("approvals", "baseline", "calibration", "ceiling", "drift", "floor", "freshness", "int8_drop", "latency"),
+        *("parity", "production", "robustness", "size", "worst_group"),
     ),
 )
 OPEN = (TASKS, TARGETS, ANSWERS, FAMILIES, SOURCES, GATES)  # those that other packages may add to

@@ -1,4 +1,4 @@
-"""What docs/operations.md and docs/data.md promise, as a table: each promise beside what its tests came to.
+"""What docs/operations.md and the pages of docs/data/ promise, as a table: each promise beside what its tests came to.
 
 `python -m tests.promises` runs all of them, the slow ones too (an hour, and alone on the machine); words in its
 arguments choose promises by name. Exit code 1 where one is not kept.

@@ -66,6 +66,14 @@ class ProductionGate(Section):
     margin: NonNegativeFloat = 0.0  # absolute where the primary metric is a share, else in parts of production's
 
 
+class BaselineGate(Section):
+    """On the same samples the version is better than a simple model, at the worse end of the interval."""
+
+    gate: Literal["baseline"]
+    baseline: str = "linear"  # one of `evaluate.baselines`
+    margin: NonNegativeFloat = 0.0  # absolute where the primary metric is a share, else in parts of the baseline's
+
+
 class Int8DropGate(Section):
     """What is served loses at most so much of the primary metric against its float parent."""
 
@@ -139,6 +147,7 @@ Gate = Annotated[
     | CalibrationGate
     | RobustnessGate
     | ProductionGate
+    | BaselineGate
     | Int8DropGate
     | ParityGate
     | LatencyGate
@@ -154,6 +163,8 @@ Gate = Annotated[
 
 def label(gate: Gate) -> str:
     """What a gate's verdict is called: its name, and the metric where it names one."""
+    if isinstance(gate, BaselineGate):
+        return f"{gate.gate} {gate.baseline}"
     return f"{gate.gate} {gate.metric}" if isinstance(gate, FloorGate | CeilingGate) and gate.metric else gate.gate
 
 

@@ -79,6 +79,9 @@ class EvaluateConfig(Section):
         4  # quantile slices of brightness and contrast, where no groups are declared
     )
     corruptions: CorruptionsConfig | None = CorruptionsConfig()  # None: robustness is not measured
+    # Simple models that learn from the same samples and are measured beside what is served: `prior` has no input at
+    # all, `linear` is a linear model of thumbnails or of n-grams (`components/evaluate/baselines/`).
+    baselines: Annotated[tuple[str, ...], AfterValidator(different)] = ()
     seed: Seed = 0
 
 

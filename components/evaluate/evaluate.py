@@ -220,8 +220,12 @@ def paired_difference(
 
 def against(rival: Model, predictions: Predictions, dataset: Dataset, config: EvaluateConfig) -> Figure:
     """The primary metric behind `predictions` less the rival's, which answers for the same samples now."""
-    task = tasks.of(dataset.card)
     other = at_its_worst(rival, dataset, "test", config.slices).predictions
+    return paired(predictions, other, tasks.of(dataset.card), config)
+
+
+def paired(predictions: Predictions, other: Predictions, task: Task, config: EvaluateConfig) -> Figure:
+    """`paired_difference` of the primary metric, resampled as `config` says."""
     return paired_difference(
         predictions,
         other,

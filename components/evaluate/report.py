@@ -124,16 +124,22 @@ class Words:
 
     def meaning(self, name: str) -> str:
         """What a figure says, in one sentence; empty for one that is not known here."""
-        if name.startswith("worst_group_"):
-            return f"the {'lowest' if self.spec.primary.more else 'highest'} of the groups' or slices' figures"
-        if name.startswith("robustness_"):
-            return "mean on pictures with noise, blur, other light and other contrast"
+        worst = "lowest" if self.spec.primary.more else "highest"
+        said = {
+            "worst_group_": f"the {worst} of the groups' or slices' figures",
+            "robustness_": "mean on pictures with noise, blur, other light and other contrast",
+            "corrupted_": "the same with {} alone",
+            "baseline_": "what a simple model reaches that has learnt from the same samples: {}",
+            "ahead_of_": "how much better the answers are than those of baseline {}, on the same samples",
+        }
+        for prefix, words in said.items():
+            if name.startswith(prefix):
+                rest = name.removeprefix(prefix)
+                return words.format(readable(rest.rpartition("_")[0] if prefix == "corrupted_" else rest))
         if name.endswith("_without_twins"):
             return "the same without samples that have a twin in what was learnt from"
         if name.endswith("_change_by_twins"):
             return "what those samples add to the figure, or take from it"
-        if name.startswith("corrupted_"):
-            return f"the same with {readable(name.removeprefix('corrupted_').rpartition('_')[0])} alone"
         return COSTS.get(name) or next((metric.says for metric in self.spec.metrics if metric.name == name), "")
 
     def _unit(self, figure: Figure, name: str) -> str:

@@ -6,14 +6,14 @@ the configuration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from components.artifacts import Predictions
+from components.artifacts import DatasetCard, Predictions
 from components.config import ImbalanceConfig
 from components.tasks.answers import Answers
 from components.tasks.protocol import Batch, Ignoring
@@ -185,6 +185,15 @@ class Deciding(Protocol):
         ...
 
 
+@runtime_checkable
+class Fitting(Protocol):
+    """Answers that a linear model can learn to give: a baseline for networks."""
+
+    def fitted(self, features: Any, targets: npt.NDArray[Any], card: DatasetCard) -> Callable[[Any], Answers]:
+        """What answers for features `(N, F)`, once it has learnt from those, dense or sparse, and their targets."""
+        ...
+
+
 # -- choices of losses ------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +316,7 @@ SAYS = {  # each capability, and what can be done with a task that has it
     WithMarks: "pictures of answers beside truths",
     Doubting: "labels that are doubted after training",
     Deciding: "agreement of two executions",
+    Fitting: "baselines (evaluate.baselines)",
     Ignoring: "parts that are neither learnt nor judged (source.ignore)",
     SeveralLosses: "a choice of losses (training.loss)",
     Combinable: "ensembles",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from components.artifacts import Predictions
+from components.artifacts import DatasetCard, Predictions
 from components.metrics import calibration, confusion
 from components.metrics.metric import Metric
 from components.models.forms import VECTOR
 from components.targets import class_
+from components.tasks import linear
 from components.tasks.answers import Answers
 from components.tasks.capabilities import Doubt
 from components.tasks.protocol import Batch, Columns, TaskSpec
@@ -110,6 +111,16 @@ class Classification(OneLabel):
             )
             for one in doubted[np.argsort(-margin[doubted], kind="stable")]
         ]
+
+    def fitted(self, features: Any, targets: npt.NDArray[Any], card: DatasetCard) -> Callable[[Any], Answers]:
+        """Logistic regression."""
+        probabilities = linear.logistic(features, targets.astype(np.int64), len(card.classes))
+
+        def answer(asked: Any) -> Answers:
+            found = probabilities(asked)
+            return {"probabilities": found.astype(np.float32), "prediction": found.argmax(axis=1)}
+
+        return answer
 
     def likelihoods(self, answer: Answers, targets: npt.NDArray[Any]) -> Floats:
         return np.asarray(answer["probabilities"][np.arange(len(targets)), targets], dtype=np.float64)

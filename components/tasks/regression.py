@@ -16,6 +16,7 @@ from components.metrics import errors
 from components.metrics.metric import Metric
 from components.models.forms import VECTOR
 from components.targets import values
+from components.tasks import linear
 from components.tasks.answers import Answers
 from components.tasks.capabilities import Compared, Loss, Told
 from components.tasks.protocol import Batch, Columns, Output, TaskSpec
@@ -176,6 +177,19 @@ class Regression:
         value = answer["value"].astype(np.float64)
         numbers = np.concatenate([answer["value"], answer["low"], answer["high"]], axis=1).astype(np.float32)
         return Told((value - targets) / std, (value - mean) / std, numbers)
+
+    def fitted(self, features: Any, targets: npt.NDArray[Any], card: DatasetCard) -> Callable[[Any], Answers]:
+        """Ridge regression; its intervals are the same for all samples, as wide as its errors over what it learnt."""
+        values = linear.ridge(features, targets.astype(np.float64))
+        apart = targets - values(features)
+        low, high = np.quantile(apart, ((1 - INTERVAL) / 2, (1 + INTERVAL) / 2), axis=0)
+
+        def answer(asked: Any) -> Answers:
+            found = values(asked)
+            told = {"value": found, "low": found + low, "high": found + high}
+            return {name: each.astype(np.float32) for name, each in told.items()}
+
+        return answer
 
     def compared(self, predictions: Predictions) -> dict[str, Compared]:
         """Of each value, by its name."""

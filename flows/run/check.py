@@ -12,6 +12,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
     from components.compress.ensembling import problems as ensembling
     from components.compress.pruning import prune
     from components.evaluate import robustness
+    from components.evaluate.baselines import asked as baselines
     from components.inputs import registry as inputs
     from components.models import registry as models
     from components.models import weights
@@ -34,6 +35,7 @@ def complete(project: Project, recipe: str, overrides: list[str]) -> Recipe:
         wrong += imbalance.problems(settings.line.training.imbalance, task, "line.training.imbalance")
         wrong += gated.problems(settings.line.gates, task, "line.gates")
         wrong += objective.problems(settings.line.training, task, "line.training")
+        wrong += baselines.problems(settings.line, task, given)
         split = settings.dataset.split
         wrong += members.problems(settings.line, task, grouped=split.group is not None and split.folds is None)
         wrong += ensembling.problems(settings.line, task)

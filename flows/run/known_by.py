@@ -14,7 +14,7 @@ from typing import Any
 from components.artifacts import DatasetCard, ModelCard
 from components.config import BY_CONTENT, NetworkConfig, Section
 from components.files import digest_values
-from components.members import ANSWERS, FAMILIES, GATES, INPUTS, READERS, TASKS, Member
+from components.members import ANSWERS, BASELINES, FAMILIES, GATES, INPUTS, READERS, TASKS, Member
 from components.tasks import registry as tasks
 
 KINDS = ("inputs", "settings", "code", "libraries", "machine")
@@ -105,7 +105,7 @@ def used(value: Any) -> set[Member]:
         return set().union(*(used(item) for item in value))
     if isinstance(value, ModelCard | DatasetCard):
         networks = [value.network, *value.members] if isinstance(value, ModelCard) else []
-        given = {Member(registry, value.input.kind) for registry in (INPUTS, READERS)}
+        given = {Member(registry, value.input.kind) for registry in (INPUTS, READERS, BASELINES)}
         asked = {Member(TASKS, value.task), Member(ANSWERS, tasks.get(value.task).spec.written)}
         return asked | given | used(networks)
     if is_dataclass(value) and not isinstance(value, type):

@@ -50,7 +50,7 @@ def _assessment(folder: Path) -> Assessment:
 @step(
     "evaluate",
     load=_assessment,
-    code=["components.evaluate.evaluate", "components.evaluate.chain"],
+    code=["components.evaluate.evaluate", "components.evaluate.chain", "components.evaluate.baselines.judging"],
     measures=True,
 )
 def _evaluate(
@@ -58,6 +58,7 @@ def _evaluate(
 ) -> None:
     """Measure every stage on the test split; the last is the artifact that will be served."""
     from components.evaluate import chain
+    from components.evaluate.baselines.judging import baselines
     from components.evaluate.evaluate import quality, timed
     from components.tasks import registry as tasks
 
@@ -65,6 +66,8 @@ def _evaluate(
     for number, (name, model) in enumerate(zip(names, models, strict=True)):
         line().reporter.advanced(f"evaluate {name}", number, len(names))
         stages[name], predictions = quality(model, dataset, config)
+    beside = baselines(predictions, dataset, config)  # of what is served, which comes last
+    stages[SERVED] = stages[SERVED].model_copy(update={"figures": stages[SERVED].figures | beside})
     line().reporter.advanced("time all of them in turn", len(names), len(names))
     stages = timed(dict(zip(names, models, strict=True)), stages)
     for number, (name, each) in enumerate(stages.items()):

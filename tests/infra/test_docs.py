@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("infra/*.md"), *ROOT.glob("benchmarks/*.md")])
+PAGES = sorted(page for place in ("*", "docs/**/*", "infra/*", "benchmarks/*") for page in ROOT.glob(f"{place}.md"))
+INDEX = ROOT / "docs" / "README.md"
 
 
 @cache
@@ -45,6 +46,11 @@ def test_each_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 def test_each_page_is_reached_from_the_index() -> None:
-    index = ROOT / "docs" / "README.md"
-    reached = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
-    assert {page for page in PAGES if page.parent.name == "docs"} - {index} <= reached
+    reached = {(INDEX.parent / link.partition("#")[0]).resolve() for link in links(INDEX)}
+    assert {page for page in PAGES if page.is_relative_to(INDEX.parent)} - {INDEX} <= reached
+
+
+def test_no_page_on_data_is_too_long_to_be_read() -> None:
+    lengths = {page.name: len(page.read_text(encoding="utf-8").splitlines()) for page in ROOT.glob("docs/data/*.md")}
+    assert len(lengths) > 5
+    assert {name: lines for name, lines in lengths.items() if lines > 250} == {}

@@ -8,6 +8,7 @@ from typing import Any
 from components.artifacts import Decision, Verdict
 from components.config.gates import (
     ApprovalsGate,
+    BaselineGate,
     CalibrationGate,
     CeilingGate,
     DriftGate,
@@ -33,6 +34,7 @@ JUDGES: dict[type[Any], Callable[[Case, Any], Verdict]] = {
     CalibrationGate: quality.calibration,
     RobustnessGate: quality.robustness,
     ProductionGate: quality.production,
+    BaselineGate: quality.baseline,
     Int8DropGate: cost.int8_drop,
     ParityGate: cost.parity,
     LatencyGate: cost.latency,

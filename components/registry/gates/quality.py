@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.artifacts import Figure, Verdict
 from components.config.gates import (
+    BaselineGate,
     CalibrationGate,
     CeilingGate,
     FloorGate,
@@ -77,6 +78,17 @@ def production(case: Case, gate: ProductionGate) -> Verdict:
         return refused(gate.gate, limit, reason)
     return _bound(
         case, gate.gate, figure, limit, f"the difference from version {case.production}", case.higher_is_better
+    )
+
+
+def baseline(case: Case, gate: BaselineGate) -> Verdict:
+    """What the network has learnt is worth more than what a simple model learns from the same samples."""
+    name = f"ahead_of_{gate.baseline}"
+    figure = measured(case, name)
+    if isinstance(figure, str):
+        return refused(label(gate), gate.margin, f"{figure}: name {gate.baseline} among line.evaluate.baselines")
+    return _bound(
+        case, label(gate), figure, gate.margin, f"how far it is ahead of baseline {gate.baseline}", above=True
     )
 
 

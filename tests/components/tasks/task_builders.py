@@ -21,7 +21,7 @@ CLASSES = ("first", "second", "third")
 class Given:
     """A few pictures with targets of one kind, a small network for them, and who knows them."""
 
-    images: np.ndarray  # uint8 (N, H, W)
+    inputs: np.ndarray  # uint8 (N, H, W)
     targets: np.ndarray
     config: NetworkConfig
     classes: tuple[str, ...]

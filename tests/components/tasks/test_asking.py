@@ -16,7 +16,7 @@ import pytest
 from components.artifacts import DatasetCard, ImageSpec
 from components.data.reading.loading import Arrays
 from components.tasks import registry
-from components.tasks.answers import Answerer, Answers, Images
+from components.tasks.answers import Answerer, Answers, Inputs
 from components.tasks.asking import Asked, Samples, ask, asked, gathered, label, primary, rows_of
 
 CLASSES = ("dark", "middle", "bright")
@@ -37,7 +37,7 @@ def samples(count: int = 23, groups: dict[str, Any] | None = None) -> Arrays:
     )
 
 
-def by_brightness(images: Images) -> Answers:
+def by_brightness(images: Inputs) -> Answers:
     level = images.mean(axis=(1, 2, 3)) / 255.0
     probabilities = np.stack([1 - level, np.full(len(level), 0.5), level], axis=1).astype(np.float32)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -75,7 +75,7 @@ def test_no_more_than_one_batch_of_answers_is_held() -> None:
 
     alive: list[weakref.ref[Any]] = []
 
-    def answerer(images: Images) -> Answers:
+    def answerer(images: Inputs) -> Answers:
         gc.collect()
         assert sum(each() is not None for each in alive) <= 1  # the one before, until this one takes its place
         answer = by_brightness(images)

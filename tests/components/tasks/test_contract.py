@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from components.artifacts import DatasetCard, ImageSpec, Model, ModelCard, Predictions, write_model
 from components.augment.policy import Transform, Views
@@ -43,7 +44,7 @@ class Sample:
 
     task: Task
     card: DatasetCard
-    images: np.ndarray  # uint8 (N, H, W, C)
+    inputs: np.ndarray  # uint8 (N, H, W, C)
     batch: Batch
     config: NetworkConfig
     given: Given
@@ -502,6 +503,19 @@ def decides_alike_or_not(task: Any, given: Sample) -> None:
     assert task.agreement(right, wrong).shape == (len(targets),)
 
 
+def is_learnt_by_a_linear_model(task: Any, given: Sample) -> None:
+    """From features that tell the targets, as nearly as a linear model can; and its answer is a network's."""
+    flat = given.targets.reshape(len(given.targets), -1)
+    whole = np.issubdtype(flat.dtype, np.integer)
+    told = np.eye(int(flat.max()) + 1)[flat[:, 0]] * 30 if whole else (flat - flat.mean(0)) / flat.std(0)
+    for features in (told.astype(np.float32), csr_matrix(told.astype(np.float32))):
+        answer = task.fitted(features, given.targets, given.card)(features)
+        assert set(answer) == {output.name for output in task.spec.outputs}
+        value = measured(task, judged(task, given, answer))[task.spec.primary_metric][0]
+        right, wrong = marks(task, given)
+        assert abs(value - right) < 0.1 * abs(wrong - right)
+
+
 def has_one_class_a_sample(task: Any, given: Sample) -> None:
     labels = task.labels(given.targets)
     assert labels.shape == (len(given.inputs),) and labels.dtype == np.int64
@@ -576,6 +590,7 @@ CAPABILITIES: dict[type, tuple[Callable[[Any, Sample], None], ...]] = {
     capabilities.WithConfusion: (counts_every_unit_once,),
     capabilities.WithReliability: (is_as_sure_as_it_is_right,),
     capabilities.Deciding: (decides_alike_or_not,),
+    capabilities.Fitting: (is_learnt_by_a_linear_model,),
     capabilities.Labels: (has_one_class_a_sample,),
     capabilities.Each: (has_a_loss_that_is_a_mean_of_each_samples,),
     capabilities.Moving: (follows_its_images,),

@@ -29,7 +29,7 @@ VALIDATION = 101  # odd, so that two workers have parts of different sizes
 @dataclass(frozen=True)
 class Samples:
     ids: np.ndarray[Any, Any]
-    images: np.ndarray[Any, Any]
+    inputs: np.ndarray[Any, Any]
     targets: np.ndarray[Any, Any]
 
 

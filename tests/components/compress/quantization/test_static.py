@@ -89,5 +89,5 @@ def test_a_layer_can_stay_float_or_be_the_only_one_that_does_not(prepared: Path,
     assert quantized_operators(onnx.load(kept)) == 1
     with pytest.raises(CompressionError, match="expected Conv, Gemm, MatMul to quantize"):
         to_int8(prepared, kept, IMAGES, kept=[*parts[convolution], *parts[product]])
-    with pytest.raises(CompressionError, match="expected calibration images, received none"):
+    with pytest.raises(CompressionError, match="expected calibration inputs, received none"):
         to_int8(prepared, kept, IMAGES[:0])

@@ -820,7 +820,7 @@ def test_several_masks_a_picture_are_told(tmp_path: Path) -> None:
 
 
 def test_every_layout_is_on_the_page() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "data" / "layouts.md").read_text(encoding="utf-8")
     every: list[Layout] = list(registry.layouts())
     assert len(every) > 20
     for layout in every:

@@ -1,4 +1,4 @@
-"""The examples of docs/data.md, "## Sources": each is built as it stands there, and read by the entry beside it."""
+"""The examples of the pages on sources: each is built as it stands there, and read by the entry beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from components.data.sources.folder import SUFFIXES
 from components.targets import registry as targets
 from tests.components.data.sources.source_builders import SCENE, idx_bytes, pixels
 
-PAGE = Path(__file__).parents[4] / "docs" / "data.md"
+FOLDER = Path(__file__).parents[4] / "docs" / "data"
+PAGES = [FOLDER / f"{name}.md" for name in ("sources", "tables", "masks", "objects")]
 BRIEF = {"task": "classification"}
 IMAGE = {"image": {"height": 30, "width": 40, "channels": 3}}
 
@@ -54,7 +55,7 @@ EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
 
 @dataclass
 class Section:
-    """One `###` of the page: what its fenced blocks hold."""
+    """One `##` of a page: what its fenced blocks hold."""
 
     title: str
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -64,9 +65,7 @@ class Section:
 
 
 def _sections() -> Iterator[Section]:
-    text = PAGE.read_text(encoding="utf-8")
-    text = re.search(r"^## Sources\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)[1]  # type: ignore[index]
-    for part in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
+    for part in [part for page in PAGES for part in re.split(r"^## ", page.read_text("utf-8"), flags=re.MULTILINE)[1:]]:
         section = Section(part.partition("\n")[0])
         for language, name, content in re.findall(r"^```(\w+) ?(.*?)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE):
             if name:
@@ -120,7 +119,7 @@ def _build(section: Section, base: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             Image.fromarray(pixels(number, SCENE)).save(path)
 
 
-def test_the_page_has_an_example_of_every_kind_that_lies_somewhere() -> None:
+def test_the_pages_have_an_example_of_every_kind_that_lies_somewhere() -> None:
     kinds = {
         member.model_fields["kind"].annotation.__args__[0]
         for member in Source.__args__[0].__args__

@@ -34,7 +34,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def project(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose remote is that store, as docs/data.md says: the place in config.local, the key around it."""
+    """A project whose remote is that store, as docs/data/versions.md says: place in config.local, key around it."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "convoy")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
