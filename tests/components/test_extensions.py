@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -146,6 +150,31 @@ def test_a_gate_of_another_package_says_what_it_takes_and_judges(
 def test_the_gates_that_there_are_have_names_that_nobody_else_may_have() -> None:
     declared = {get_args(kind.model_fields["gate"].annotation)[0] for kind in judging.JUDGES}
     assert declared == set(GATES.taken)
+
+
+@pytest.mark.slow
+def test_the_contract_tests_of_a_clone_walk_over_them(package: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    for name in ("components", "tests/components"):
+        shutil.copytree(extending.ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "tests/conftest.py"):
+        shutil.copy(extending.ROOT / name, clone / name)
+    for kind in ("targets", "tasks"):
+        given = (extending.EXAMPLE / "tests/components" / kind / "given/labels.py").read_text(encoding="utf-8")
+        own = given.replace("from components.targets.labels import", "from my_labels.labels import")
+        (clone / "tests/components" / kind / "given/labels.py").write_text(own, encoding="utf-8")
+    (command,) = re.findall(r"^python -m (pytest .*)$", extending.PAGE, re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command), "-vv", "-p", "no:cacheprovider"],
+        cwd=clone,
+        env={**os.environ, "PYTHONPATH": f"{clone}:{package.parent}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "test_one_batch_can_be_learned_by_heart[multilabel] PASSED" in done.stdout
+    assert re.search(r"test_targets.py::test_\w+\[labels\] PASSED", done.stdout)
 
 
 TASK = "TASK = None\n"
