@@ -15,7 +15,7 @@ import pytest
 from components import config
 from flows import preflight
 from flows.base.project import Project
-from flows.preflight import libraries, machine, network, places
+from flows.preflight import libraries, machine, network, places, stages
 from tests.flows.conftest import make_project
 from tests.flows.test_cli import ENGINES, convoy
 
@@ -277,6 +277,19 @@ def test_what_differs_from_the_lock_is_named(fresh: Path, tmp_path: Path) -> Non
     (tmp_path / "requirements.lock").unlink()  # then what the release brings along counts
     found = libraries.versions(tmp_path)
     assert found.level == "ok" and found.found.endswith("components/requirements.lock")
+
+
+def test_stages_of_another_release_are_told_and_a_persons_own_are_not(fresh: Path, tmp_path: Path) -> None:
+    text = (fresh / "dvc.yaml").read_text(encoding="utf-8")
+    for level, content in (
+        ("ok", f"# a comment\n{text}  mine:\n    cmd: 'true'\n"),
+        ("warning", text.replace("stages inspect", "stages look")),
+        ("warning", "stages: {}\n"),
+        ("error", "stages: [\n"),
+    ):
+        (tmp_path / "dvc.yaml").write_text(content, encoding="utf-8")
+        found = stages.stages(Project(tmp_path))
+        assert found.level == level and ("inspect" in found.found or level == "error")
 
 
 def test_what_a_recipe_needs_besides_is_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
