@@ -5,6 +5,7 @@ What a clone has too is linked to from here (`given/`), so that both have the sa
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from contextlib import suppress
@@ -90,7 +91,10 @@ def _repository(root: Path, *, wanted: bool, made: list[Path]) -> tuple[Path | N
         return around, False
     _folders(root, made)
     made.append(root / ".git")
-    done = subprocess.run(["git", "init", "--quiet", str(root)], capture_output=True, text=True, check=False)
+    # Within a hook these name another repository, which would be begun anew.
+    own = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    command = ["git", "init", "--quiet", str(root)]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(0, texts.shown(done.stderr.strip()))
     return root, True

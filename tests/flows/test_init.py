@@ -49,6 +49,14 @@ def test_git_leaves_out_what_is_made_and_nothing_is_committed(tmp_path: Path) ->
     assert git(root, "rev-parse", "HEAD") is None
 
 
+def test_within_a_hook_the_repository_that_it_names_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))
+    started = starting.start(tmp_path / "project")
+    assert started.new and (tmp_path / "project" / ".git" / "HEAD").is_file() and not (tmp_path / "another").exists()
+
+
 @pytest.mark.parametrize("around", [".", "project"])
 def test_a_repository_that_is_there_is_left_as_it_is(around: str, tmp_path: Path) -> None:
     repository = tmp_path / around
