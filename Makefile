@@ -17,11 +17,13 @@ locked = $(PIP) --no-deps $(FROM) $$(grep -E '$(TORCH)' $(1)) && echo "$(TORCH_I
 	&& grep -vE '$(TORCH)|$(CUDA)' $(1) > $(VENV)/.locked && $(PIP) -r $(VENV)/.locked
 endif
 
+TIMES := --durations=0 --durations-min=1
+
 .DEFAULT_GOAL := help
 # Without the name of a place in it, an environment is moved and copied with its project; again after each `pip install`.
 HERE = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); $(BIN)/python infra/portable.py $(VENV)
 
-.PHONY: help setup here run ui wheel test test-slow test-browser fuzz lint format lock bench clean
+.PHONY: help setup here run ui wheel test test-slow test-slice test-browser fuzz lint format references lock bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -34,7 +36,7 @@ here: $(VENV)/.installed
 run: setup  ## the default recipe, from raw images to a staged int8 network (ARGS="--recipe digits" for another)
 	$(BIN)/convoy run $(ARGS)
 
-ui: setup  ## the pages on loopback: MLflow, Prefect, Evidently, and one before them
+ui: setup  ## the web UIs on loopback: MLflow, Prefect, Evidently, and an overview
 	$(BIN)/convoy ui $(ARGS)
 
 wheel: setup  ## the package, to be installed elsewhere: dist/convoy_cnn-….whl
@@ -45,24 +47,31 @@ test: here $(VENV)/.installed-dev  ## the test suite
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-slow: here $(VENV)/.installed-dev  ## the tests that take longer than the suite allows
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow $(TIMES) $(ARGS)
 
-test-browser: here $(VENV)/.installed-dev  ## the pages, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
+test-slice: here $(VENV)/.installed-dev  ## twenty minutes of those: SLICE=NUMBER, by default the slice whose turn it is
+	files=$$($(BIN)/python -m tests.slices $(SLICE)) && $(BIN)/python -m pytest -m slow $(TIMES) $(ARGS) $$files
+
+test-browser: here $(VENV)/.installed-dev  ## the web UIs, looked at with the system's Chromium (CONVOY_PICTURES=FOLDER keeps pictures)
 	$(BIN)/python -m pytest -m slow tests/flows/test_browser.py $(ARGS)
 
 fuzz: here $(VENV)/.installed-fuzz  ## coverage-guided fuzzing of every reader (ARGS="zip --seconds 600")
 	$(BIN)/python -m tests.fuzzing $(ARGS)
 
-lint: here $(VENV)/.installed-dev  ## style, types, the import contract, and the container files
+lint: here $(VENV)/.installed-dev  ## style, types, the import contract, the container files, and docs/reference
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python infra/check.py
+	$(BIN)/python -m infra.references --check
 
 format: here $(VENV)/.installed-dev  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+references: here $(VENV)/.installed-dev  ## write docs/reference from the code
+	$(BIN)/python -m infra.references
 
 bench: setup  ## the benchmarks, one after the other; nothing else should run meanwhile
 	$(BIN)/python -m benchmarks.training

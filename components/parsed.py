@@ -1,6 +1,6 @@
 """What a source file of this project means and what it names, parsed once for as long as the file stays as it is.
 
-Parsing all that a line's steps are made of takes a second; `remembering` keeps what it came to in a file of the
+Parsing all that a run's steps are made of takes a second; `remembering` keeps what it came to in a file of the
 project's cache. A file is the same where its size, its times and its inode are; one that was written a moment ago may
 be written again within the clock's tick, and is not remembered yet.
 """

@@ -26,7 +26,7 @@ class FloorGate(Section):
     """The worse end of a metric's interval reaches the limit."""
 
     gate: Literal["floor"]
-    limit: float
+    limit: float  # in the metric's unit
     metric: str | None = None  # of which more is better; None: the task's primary one, whichever way it counts
 
 
@@ -34,8 +34,8 @@ class CeilingGate(Section):
     """The worse end of the interval of a metric of which less is better is within the limit."""
 
     gate: Literal["ceiling"]
-    limit: float
-    metric: str
+    limit: float  # in the metric's unit
+    metric: str  # of which less is better
 
 
 class WorstGroupGate(Section):
@@ -49,7 +49,7 @@ class CalibrationGate(Section):
     """The worse end of the expected calibration error's interval is within the limit."""
 
     gate: Literal["calibration"]
-    limit: Share
+    limit: Share  # of the gap between how sure answers are and how often they are right
 
 
 class RobustnessGate(Section):
@@ -75,31 +75,31 @@ class BaselineGate(Section):
 
 
 class Int8DropGate(Section):
-    """What is served loses at most so much of the primary metric against its float parent."""
+    """The deployable artifact loses at most so much of the primary metric against its float parent."""
 
     gate: Literal["int8_drop"]
-    limit: Share = 0.01
+    limit: Share = 0.01  # a difference where the primary metric is a share, else parts of the parent's
 
 
 class ParityGate(Section):
     """PyTorch's and the float ONNX graph's answers differ by no more: probabilities, or parts of an interval."""
 
     gate: Literal["parity"]
-    limit: PositiveFloat = 1e-3
+    limit: PositiveFloat = 1e-3  # largest difference
 
 
 class LatencyGate(Section):
-    """Median for one sample, one thread."""
+    """The median for one sample, on one thread, is within the limit."""
 
     gate: Literal["latency"]
-    limit: PositiveFloat  # ms
+    limit: PositiveFloat  # in milliseconds
 
 
 class SizeGate(Section):
-    """Of the file that is served."""
+    """The deployable file is within the limit."""
 
     gate: Literal["size"]
-    limit: PositiveFloat  # MB
+    limit: PositiveFloat  # in MB
 
 
 class DriftGate(Section):
@@ -113,7 +113,7 @@ class FreshnessGate(Section):
     """The newest sample is recent, when the version is judged and when it goes into production."""
 
     gate: Literal["freshness"]
-    days: PositiveFloat
+    days: PositiveFloat  # largest age of the newest sample
 
 
 class ApprovalsGate(Section):

@@ -47,7 +47,7 @@ class Project:
 
     @property
     def leases(self) -> Path:
-        """One file a running line, so that the next start can tidy up after one that was killed."""
+        """One file a run under way, so that the next start can tidy up after one that was killed."""
         return self.state / "lines"
 
     @property
@@ -137,7 +137,7 @@ def enter(project: Project) -> None:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         **PREFECT_EARLY,
         "CONVOY_MLFLOW_UI": f"http://{LOOPBACK}:{MLFLOW_PORT}",
-        # The pages of the server that is named now; one that a line starts for itself is gone when somebody looks.
+        # The pages of the server that is named now; one that a run starts for itself is gone when somebody looks.
         "CONVOY_PREFECT_UI": os.environ.get("PREFECT_API_URL", f"http://{LOOPBACK}:{PREFECT_PORT}").removesuffix(
             "/api"
         ),

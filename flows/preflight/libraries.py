@@ -14,7 +14,7 @@ from flows.base.project import check_extensions
 from flows.preflight.finding import Finding
 
 NAMED = 4  # libraries that differ and are named; how many more there are is told
-# Without one of these no line starts.
+# Without one of these no run starts.
 NEEDED = {"prefect", "mlflow", "dvc", "torch", "ray", "great-expectations", "evidently", "onnxruntime", "pydantic"}
 # Protocol of a source's address → extra, and the package that must be there.
 PROTOCOLS = {

@@ -1,7 +1,7 @@
 """What a step's result depends on, part by part and by name: the key that it is known by, and why it is another.
 
 Inputs, settings, code, the libraries that run and, for what is measured, the kind of machine. Each is kept beside the
-result, so that a later line can say which key, module or version has changed rather than that something has.
+result, so that a later run can say which key, module or version has changed rather than that something has.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def deploy(root: Path) -> list[str]:
         made.job_variables = {"env": PREFECT_EARLY}  # a run of `serve` has the environment of `convoy schedule`
         made.apply(work_pool_name=entry.work_pool)
         told.append(f"{flows[name].name}/{name} in the pool {entry.work_pool}: {said(entry)}")
-    told.append(zombies.watch(values.notices))
+    told.append(zombies.watch(values.notifications))
     left = _registered() - {f"{flows[name].name}/{name}" for name in flows}
     return [*told, *(f"{name} is registered and no longer in {FILE}: delete it on its page" for name in sorted(left))]
 

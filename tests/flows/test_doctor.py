@@ -70,7 +70,7 @@ def test_what_is_wrong_is_a_line_with_a_way_on_and_exit_3(fresh: Path) -> None:
     assert done.returncode == 3
     (line,) = [each for each in done.stdout.splitlines() if each.startswith("✗")]
     assert "Ray Client" in line and "`export RAY_ADDRESS=head:6379`" in line
-    assert "1 to be put right before a line can start" in done.stdout
+    assert "1 to fix before a run can start" in done.stdout
 
 
 @pytest.mark.parametrize("address", ["auto", "ray://head:10001"])

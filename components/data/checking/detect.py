@@ -32,7 +32,7 @@ LAYOUTS = {
     "folder": "PATH/CLASS/*.png, or PATH/{train,validation,test}/CLASS/*.png",
     "cut-outs": "PATH/CLASS/*.png with transparency, which are composed to scenes",
     "texts": "PATH/CLASS/*.txt, or PATH/{train,validation,test}/CLASS/*.txt",
-    "manifest": "a .csv, .tsv, .jsonl or .parquet: a row an image or a text, columns path or text, and target",
+    "manifest": "a .csv, .tsv, .jsonl or .parquet: one row per image or text, columns path or text, and target",
     "masks": "images/*.jpg and masks/*.png of the same names",
     "coco": "COCO's JSON: images, annotations, categories",
     "voc": "pictures with Pascal VOC's XML, or JPEGImages with SegmentationClass (PNG)",

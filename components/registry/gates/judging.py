@@ -50,8 +50,8 @@ def judge(case: Case, gates: Sequence[Gate]) -> tuple[Verdict, ...]:
     return tuple((JUDGES.get(type(gate)) or GATES.load(gate.gate).judge)(case, gate) for gate in gates)
 
 
-def approved(verdicts: Sequence[Verdict]) -> bool:
-    """Whether every gate passed. No verdict at all is no approval."""
+def passed(verdicts: Sequence[Verdict]) -> bool:
+    """Whether every gate passed. No verdict at all is no pass."""
     return bool(verdicts) and all(verdict.passed for verdict in verdicts)
 
 

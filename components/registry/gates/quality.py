@@ -1,4 +1,7 @@
-"""Gates on how good the answers are. All but the worst group judge intervals, corrected for tries: a point is luck."""
+"""Gates on how good the answers are.
+
+All but the worst group judge intervals, corrected for reuse of the test split: a point is luck.
+"""
 
 from __future__ import annotations
 
