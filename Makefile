@@ -23,7 +23,7 @@ TIMES := --durations=0 --durations-min=1
 # Without the name of a place in it, an environment is moved and copied with its project; again after each `pip install`.
 HERE = test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); $(BIN)/python infra/portable.py $(VENV)
 
-.PHONY: help setup here run ui test test-slow test-slice test-browser fuzz lint format references docs lock bench clean
+.PHONY: help setup here run ui wheel test test-slow test-slice test-browser fuzz lint format references docs lock bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -38,6 +38,10 @@ run: setup  ## the default recipe, from raw images to a staged int8 network (ARG
 
 ui: setup  ## the web UIs on loopback: MLflow, Prefect, Evidently, and an overview
 	$(BIN)/convoy ui $(ARGS)
+
+wheel: setup  ## the package, to be installed elsewhere: dist/convoy_cnn-….whl
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 
 test: here $(VENV)/.installed-dev  ## the test suite
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
