@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
@@ -56,6 +56,7 @@ class Seen:
     number: int
     entry: str
     run: str
+    says: str  # what was decided, for people
     outcome: str | None = None  # how the run was closed, once it was
 
 
@@ -113,11 +114,11 @@ def begun(tracking: Tracking, name: str) -> str:
     return ledger
 
 
-def keep(tracking: Tracking, name: str, ledger: str, head: Head, run_id: str) -> None:
-    """Remember a record at the two other places. Doing it twice is the same as doing it once."""
+def keep(tracking: Tracking, name: str, ledger: str, head: Head, run_id: str, says: str) -> None:
+    """Remember a record at the two other places, and what it says. Doing it twice is the same as doing it once."""
     known = seen(tracking, name)
     if not any((each.ledger, each.number, each.entry) == (ledger, head.number, head.entry) for each in known):
-        _append(tracking, name, Seen(ledger, head.number, head.entry, run_id))
+        _append(tracking, name, Seen(ledger, head.number, head.entry, run_id, says))
     _, there = named(tracking, name)
     if there is None or there.number <= head.number:
         _tag(tracking, name, HEAD, str(head))
@@ -127,7 +128,7 @@ def closed(tracking: Tracking, name: str, run_id: str, outcome: str) -> None:
     """Remember how a record that this project has written was closed."""
     mine = next((each for each in seen(tracking, name) if each.run == run_id), None)
     if mine is not None:
-        _append(tracking, name, Seen(mine.ledger, mine.number, mine.entry, run_id, outcome))
+        _append(tracking, name, replace(mine, outcome=outcome))
 
 
 def _tag(tracking: Tracking, name: str, key: str, value: str) -> None:
@@ -149,7 +150,8 @@ def seen(tracking: Tracking, name: str) -> list[Seen]:
             said = json.loads(line)
             if (said.pop("store"), said.pop("model")) != (_store(tracking), name):
                 continue
-            one = Seen(str(said["ledger"]), int(said["number"]), str(said["entry"]), str(said["run"]), said["outcome"])
+            ledger, entry, run, says = (str(said[key]) for key in ("ledger", "entry", "run", "says"))
+            one = Seen(ledger, int(said["number"]), entry, run, says, said["outcome"])
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
         found[one.ledger, one.number, one.entry] = one

@@ -62,7 +62,8 @@ def decide(
                 f"{obstacles.named(rival)} is now; run the pipeline again, which compares them"
             )
         evaluations = record.test_evaluations(tracking, name, case.test, evidence.model)
-        verdicts = gates.judge(replace(case, evaluations=evaluations), limits)
+        challenges = record.challenges(tracking, name, case.production, evidence.model)
+        verdicts = gates.judge(replace(case, evaluations=evaluations, challenges=challenges), limits)
         passed = gates.passed(verdicts)
         overridden = _overridden(tracking, name, version)
         decision = Decision(
@@ -81,7 +82,14 @@ def decide(
         repeated = _known(tracking, name, version)
         if repeated is not None and _same(repeated, decision) and _in_force(tracking, repeated):
             return repeated
-        carry_out(tracking, decision, {record.TEST: case.test, record.ARTIFACT: evidence.model})
+        counted = {
+            record.TEST: case.test,
+            record.ARTIFACT: evidence.model,
+            record.EVALUATION: str(evaluations),
+            record.AGAINST: "" if case.production is None else str(case.production),
+            record.CHALLENGE: str(challenges),
+        }
+        carry_out(tracking, decision, {tag: value for tag, value in counted.items() if value})
         return decision
 
 

@@ -30,9 +30,21 @@ BY, AT = "convoy.by", "convoy.at"
 FROM = "convoy.from_version"  # what the alias named before
 TEST = "convoy.test_split"  # digest of the samples that the gates' figures are of
 ARTIFACT = "convoy.artifact"  # digest of what the gates judged
+EVALUATION = "convoy.evaluation"  # the how-manieth artifact that was on that test split
+AGAINST = "convoy.against"  # the version in production that the gates compared it with
+CHALLENGE = "convoy.challenge"  # the how-manieth artifact that was against that version, on whichever test split
 SOURCE = "convoy.source"  # what a person's statement came through, where it may come twice
 ACKNOWLEDGED = "convoy.acknowledged"  # which findings about the ledger a person has seen
-COVERED = (FROM, TEST, ARTIFACT, SOURCE, ACKNOWLEDGED)  # by a record's entry, beside the decision's file
+COVERED = (
+    FROM,
+    TEST,
+    ARTIFACT,
+    EVALUATION,
+    AGAINST,
+    CHALLENGE,
+    SOURCE,
+    ACKNOWLEDGED,
+)  # by a record's entry, beside the decision's file
 
 
 def now() -> str:
@@ -108,7 +120,7 @@ def write(tracking: Tracking, decision: Decision, before: int | None, tags: dict
         covered = covers(labels)
         found = chain.Head(last.number + 1, chain.entry(ledger, run_id, last.number + 1, last.entry, content, covered))
         tracking.log_tags(run_id, {chain.ENTRY: found.entry})
-        chain.keep(tracking, decision.name, ledger, found, run_id)
+        chain.keep(tracking, decision.name, ledger, found, run_id, _said(labels))
     except BaseException:
         tracking.finish(run_id, "FAILED")
         raise
@@ -124,7 +136,11 @@ def keep(tracking: Tracking, name: str, run: Run) -> None:
     """Remember a record whose writer was killed before it could (`chain.keep`)."""
     number, entry = chain.number(run), run.tags.get(chain.ENTRY)
     if number is not None and entry:
-        chain.keep(tracking, name, chain.begun(tracking, name), chain.Head(number, entry), run.id)
+        chain.keep(tracking, name, chain.begun(tracking, name), chain.Head(number, entry), run.id, _said(run.tags))
+
+
+def _said(tags: Mapping[str, str]) -> str:
+    return f"{tags.get(ACTION, '?')} version {tags.get(VERSION, '?')} by {tags.get(BY, '?')}"
 
 
 def every(tracking: Tracking, name: str) -> list[Run]:
@@ -217,6 +233,7 @@ def runs(
 ) -> list[Run]:
     """The records of a model's decisions, oldest first; out of those that are `known`, where they are at hand."""
     named = {"version": VERSION, "action": ACTION, "source": SOURCE, "test": TEST, "before": FROM, "alias": ALIAS}
+    named["against"] = AGAINST
     wanted = {KIND: "decision", MODEL: name} | {named[key]: value for key, value in tags.items()}
     if known is None:
         found = tracking.search(wanted, status)
@@ -236,11 +253,28 @@ def test_evaluations(tracking: Tracking, name: str, test: str, artifact: str) ->
 
     What is judged again keeps its number, so that the same verdicts come out.
     """
-    judged = dict.fromkeys(
-        run.tags.get(ARTIFACT, run.id) for run in runs(tracking, name, "FINISHED", test=test) if _is_judgement(run)
-    )
-    order = list(judged)
-    return order.index(artifact) + 1 if artifact in judged else len(order) + 1
+    return _counted(runs(tracking, name, "FINISHED", test=test), EVALUATION, artifact)
+
+
+def challenges(tracking: Tracking, name: str, production: int | None, artifact: str) -> int:
+    """The how-manieth artifact this is that the gates judge against that version in production; 1 against nothing."""
+    if production is None:
+        return 1
+    return _counted(runs(tracking, name, "FINISHED", against=str(production)), CHALLENGE, artifact)
+
+
+def _counted(judged: Sequence[Run], tag: str, artifact: str) -> int:
+    """The number of an artifact among judgements, oldest first: its own, where it has one, else the next.
+
+    Each says its number: a run that was deleted since does not lower the next one's.
+    """
+    numbers: dict[str, int] = {}
+    for run in judged:
+        if _is_judgement(run):
+            said = run.tags.get(tag, "")
+            next_one = max(numbers.values(), default=0) + 1
+            numbers.setdefault(run.tags.get(ARTIFACT, run.id), int(said) if said.isdigit() else next_one)
+    return numbers.get(artifact) or max(numbers.values(), default=0) + 1
 
 
 def statements(

@@ -182,7 +182,7 @@ def _order(numbered: Sequence[Run], seen: Sequence[chain.Seen], ledger: str | No
                 says = f"{_said(run)} is another than this project has written under that number"
                 found.append(Finding(f"another {number} {run.id}", says))
     last = max(by_number, default=0)
-    return found + [_missing(number) for number in range(1, last) if number not in by_number]
+    return found + [_missing(number, mine) for number in range(1, last) if number not in by_number]
 
 
 def _end(
@@ -192,14 +192,15 @@ def _end(
     last = max((chain.number(run) or 0 for run in numbered), default=0)
     done = max((chain.number(run) or 0 for run in numbered if run.status != "RUNNING"), default=0)
     told = head.number if head else 0
-    mine = max((each.number for each in seen if each.ledger == ledger), default=0)
-    found = [_missing(number) for number in range(last + 1, told + 1)]
-    if mine > max(last, told):
+    mine = {each.number: each for each in seen if each.ledger == ledger}
+    most = max(mine, default=0)
+    found = [_missing(number, mine) for number in range(last + 1, told + 1)]
+    if most > max(last, told):
         says = (
-            f"the store ends with decision {max(last, told)}, and this project has written {mine}: it was put "
+            f"the store ends with decision {max(last, told)}, and this project has written {most}: it was put "
             "back to an earlier state (a back-up), or is a copy that others go on with"
         )
-        found.append(Finding(f"earlier state {max(last, told)} {mine}", says))
+        found.append(Finding(f"earlier state {max(last, told)} {most}", says))
     if (head.number if head else 0) < done:
         ends = f"decision {head.number}" if head else "nothing"
         says = f"the model's tag {chain.HEAD} names {ends} as the last, where decision {done} is"
@@ -241,8 +242,11 @@ def _aliases(tracking: Tracking, name: str, carried: Sequence[Run]) -> list[Find
     return found
 
 
-def _missing(number: int) -> Finding:
-    return Finding(f"missing {number}", f"decision {number} is gone: its run was deleted, or the store is incomplete")
+def _missing(number: int, mine: Mapping[int, chain.Seen]) -> Finding:
+    """A number without a record, and what this project knows of it."""
+    known = f" ({mine[number].says})" if number in mine else ""
+    says = f"decision {number}{known} is gone: its run was deleted, or the store is incomplete"
+    return Finding(f"missing {number}", says)
 
 
 def _said(run: Run) -> str:

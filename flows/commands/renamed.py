@@ -37,14 +37,15 @@ def told(old: str, new: str) -> None:
 
 
 def watch_configuration() -> None:
-    """From now on what is said of renamed keys of the configuration (`RenamedWarning`) is told as options are."""
-    others = warnings.showwarning
+    """From now on what is said of renamed keys of the configuration (`RenamedWarning`) is told as options are, once."""
+    others, said = warnings.showwarning, set[str]()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, RenamedWarning):
-            _warn(str(message))
-        else:
+        if not issubclass(category, RenamedWarning):
             others(message, category, *place, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            _warn(str(message))
 
     warnings.showwarning = show
 

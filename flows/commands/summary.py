@@ -113,12 +113,12 @@ def verified_lines(found: Verified) -> Group:
     count = f"{found.records} {'decision' if found.records == 1 else 'decisions'}"
     before = f", {found.earlier} more from before there was a chain" if found.earlier else ""
     head = f"{found.name}: {count} in the chain{before}; " + ("all as written" if found.whole else "not as written:")
-    lines = [Text(f"{head}\n")]
-    lines += [Text(f"! {texts.shown(each.says)}\n", style="yellow") for each in found.findings]
-    lines += [Text(f"  acknowledged: {texts.shown(each.says)}\n", style="dim") for each in found.acknowledged]
+    lines = [Text(head)]
+    lines += [Text(f"! {texts.shown(each.says)}", style="yellow") for each in found.findings]
+    lines += [Text(f"  acknowledged: {texts.shown(each.says)}", style="dim") for each in found.acknowledged]
     if not found.whole:
         say = offered.command("convoy", "ledger", found.name, "--acknowledge", "--reason", "…")
-        lines.append(Text(f"Nothing is promoted until a person has looked into it and says so: {say}\n"))
+        lines.append(Text(f"Nothing is promoted until a person has looked into it and says so:\n  {say}\n"))
     return Group(*lines)
 
 

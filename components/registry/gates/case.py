@@ -38,6 +38,7 @@ class Case:
     at: float  # the moment of the judgement, seconds since 1970
     unreadable: str | None = None  # why production's files cannot be compared with, and what can be done
     evaluations: int = 1  # versions that were judged on that test split, this one included
+    challenges: int = 1  # versions that were judged against what is in production, on any test split; likewise
     metric: Metric = field(default=Metric("primary"))  # the task's primary metric
 
     @property
@@ -74,23 +75,29 @@ def finite(evidence: Evidence, name: str) -> Figure | str:
     return figure
 
 
-def bounded(case: Case, figure: Figure, what: str, *, above: bool) -> tuple[Figure, float] | str:
-    """The metric with its interval corrected for reuse of the test split, and its worse end; or why it has none."""
+def bounded(case: Case, figure: Figure, what: str, *, above: bool, number: int = 1) -> tuple[Figure, float] | str:
+    """The metric with its interval corrected for reuse of the test split, and its worse end; or why it has none.
+
+    `number` is that of the attempt, where attempts are counted otherwise as well: the larger one counts.
+    """
     if not math.isfinite(figure.value):
         return f"{what} is {figure.value}, not a number"
     if figure.low is None or figure.high is None or not math.isfinite(figure.low + figure.high):
         return f"{what} has no interval"
-    corrected = stretched(figure, case.confidence, case.evaluations)
+    corrected = stretched(figure, case.confidence, max(number, case.evaluations))
     end = corrected.low if above else corrected.high
     return f"{what} has no interval" if end is None else (corrected, end)
 
 
-def said(case: Case) -> str:
-    """What a reader must know about an interval that was corrected."""
-    if case.evaluations == 1:
+def said(case: Case, number: int = 1) -> str:
+    """What a reader must know about an interval that was corrected; `number` as of `bounded`."""
+    most = max(number, case.evaluations)
+    if most == 1:
         return added_up(case)
-    confidence = confidence_of(case.confidence, case.evaluations)
-    return f"{added_up(case)} (evaluation {case.evaluations} on this test split: the interval of {confidence:.3%})"
+    counted = f"evaluation {case.evaluations} on this test split"
+    if number > case.evaluations:
+        counted = f"challenger {number} of version {case.production}"
+    return f"{added_up(case)} ({counted}: the interval of {confidence_of(case.confidence, most):.3%})"
 
 
 def added_up(case: Case) -> str:

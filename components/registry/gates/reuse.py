@@ -8,6 +8,12 @@ interval as it was measured. Equal shares (1 - c) / n would not do: nobody knows
 will be, and the sum over n grows without end. It does not hold for challengers made by looking at the test split's
 samples.
 
+The comparison with production is counted otherwise as well: the n-th challenger of one version in production is judged
+as an n-th evaluation whatever its test split is. A loop that trains on new data every night has a new test split each
+time, and would be a first evaluation each time; so its chances of luck add up to 1 - c over all nights in which that
+version is in production. Procedures for the false discovery rate (LORD, SAFFRON; Ramdas et al. 2017) would spend
+more on each, and control another thing: a share of promotions that are false. Here one false promotion is the harm.
+
 Intervals come from a thousand resamples, which cannot tell a quantile of 0.0003 from none: the ends are moved away
 from the figure by the ratio of the normal distribution's quantiles, which keeps an interval's skewness.
 """

@@ -71,6 +71,19 @@ def test_the_first_interval_stays_and_later_ones_grow_on_both_sides() -> None:
     assert stretched(Figure(value=1.0), 0.95, 3) == Figure(value=1.0)
 
 
+def test_a_new_test_split_each_night_is_no_way_to_begin_at_one() -> None:
+    figure = Figure(value=0.002, low=0.0005, high=0.0035)
+    first, tenth = (
+        gates.judge(build_case(EVIDENCE, production=1, against_production=figure, challenges=number), [EQUAL])[0]
+        for number in (1, 10)
+    )
+    assert first.passed and not tenth.passed
+    assert "challenger 10 of version 1: the interval of 99.909%" in tenth.reason
+    # Other gates compare with nobody.
+    floor = FloorGate(gate="floor", limit=0.875)
+    assert gates.judge(build_case(EVIDENCE, challenges=10), [floor])[0].passed
+
+
 def test_a_late_try_is_told_why_its_limit_is_harder() -> None:
     gate = FloorGate(gate="floor", limit=0.875)
     first, tenth = (gates.judge(build_case(EVIDENCE, evaluations=evaluations), [gate])[0] for evaluations in (1, 10))

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from mlflow.entities import RunTag
 
-from components.artifacts import Decision, Evidence
+from components.artifacts import Decision, Evidence, Figure
 from components.registry import chain, decisions, record
 from components.registry.approvals import approve, reject
 from components.registry.memory.store import local_path
 from components.registry.memory.tracking import KIND, Run, Tracking, connect
 from components.registry.verification import verify
 from components.registry.versions import RegistryError
+from tests.components.registry.registry_builders import LIMITS, build_case
 from tests.components.registry.test_decisions import Register, judge, promote
 
 NAME = "digits"
@@ -66,12 +67,12 @@ def test_what_nobody_touched_is_whole(decided: Tracking) -> None:
 
 def an_approval_is_deleted(tracking: Tracking) -> str:
     tracking.client.delete_run(records(tracking)[3].id)
-    return "decision 4 is gone"
+    return "decision 4 (approve version 2 by Grace) is gone"
 
 
 def the_last_decision_is_deleted(tracking: Tracking) -> str:
     tracking.client.delete_run(records(tracking)[4].id)
-    return "decision 5 is gone"
+    return "decision 5 (promote version 2 by Ada) is gone"
 
 
 def a_reason_is_edited(tracking: Tracking) -> str:
@@ -201,7 +202,9 @@ def test_a_store_that_was_put_back_is_told_and_not_blamed(decided: Tracking, reg
     # The next number is not one that was used before, and the gap stays on record.
     decisions.acknowledge(again, NAME, "Ada", "restored from Monday's back-up")
     assert chain.number(records(again)[-1]) == 7
-    assert says(again) == ["decision 6 is gone: its run was deleted, or the store is incomplete"]
+    assert says(again) == [
+        "decision 6 (roll back version 1 by Ada) is gone: its run was deleted, or the store is incomplete"
+    ]
 
 
 def test_two_that_go_on_from_one_copy_are_each_whole_and_not_one(
@@ -227,6 +230,28 @@ def test_whose_word_was_last_is_not_decided_by_a_clock(
     reject(decided, NAME, "Grace", "on second thoughts, no")
     assert [each.action for each in record.statements(decided, NAME, version, evidence.digest)] == ["reject"]
     assert verify(decided, NAME).whole
+
+
+def test_challengers_of_one_version_are_counted_whatever_their_test_split(
+    tracking: Tracking, register_version: Register
+) -> None:
+    judge(tracking, *register_version(0))
+    promote(tracking)
+    numbers = []
+    for night in range(1, 4):
+        version, evidence = register_version(night)
+        even = Figure(value=0.0, low=-0.001, high=0.001)
+        case = build_case(evidence, test=f"{night}" * 64, production=1, against_production=even)
+        decisions.decide(tracking, NAME, version, case, LIMITS)
+        numbers.append(records(tracking)[-1].tags)
+    assert [tags[record.CHALLENGE] for tags in numbers] == ["1", "2", "3"]
+    assert [tags[record.EVALUATION] for tags in numbers] == ["1", "1", "1"]
+    # The same artifact keeps its number, and a run that was deleted makes no room.
+    version, evidence = register_version(2)
+    assert record.challenges(tracking, NAME, 1, evidence.model) == 2
+    tracking.client.delete_run(records(tracking)[-2].id)
+    assert record.challenges(tracking, NAME, 1, "f" * 64) == 4
+    assert record.challenges(tracking, NAME, 2, "f" * 64) == record.challenges(tracking, NAME, None, "f" * 64) == 1
 
 
 def test_records_from_before_are_what_a_chain_begins_on(tracking: Tracking, register_version: Register) -> None:
