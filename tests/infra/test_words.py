@@ -66,7 +66,7 @@ WORDS = {
         Word(r"(?i)\bfind themselves\b", "hyperparameter tuning"),
         Word(r"(?i)\bone in a thousand\b", "relative to the 99.9th percentile"),
         Word(
-            r"(?i)\b(an?|one) (row|column|folder|table|object|point|label|box|value|verdict|scale|step|class|mask|process) "
+            r"(?i)\b(an?|one) (row|column|folder|table|object|point|label|box|value|verdict|scale|step|class|mask) "
             r"an? (image|text|sample|class|split|row|line|epoch|network|step|picture|round|column|channel)\b",
             "one … per …",
         ),
