@@ -107,7 +107,7 @@ def added(registry: Registry) -> Mapping[str, Extension]:
         if name in registry.taken or Member(registry, name)._file.is_file():
             raise extension.wrong("a name that is free", f"one of Convoy's own, {extension.name}")
         if not registry.marks(extension.file):
-            expected = f"a module with a run that begins as {registry.mark!r} does"
+            expected = f"a module of which a line begins as {registry.mark!r} does"
             raise extension.wrong(expected, f"{extension.file}, which has none")
     return found
 

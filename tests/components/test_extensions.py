@@ -157,7 +157,7 @@ def test_the_contract_tests_of_a_clone_walk_over_them(package: Path, tmp_path: P
     clone = tmp_path / "clone"
     for name in ("components", "tests/components"):
         shutil.copytree(extending.ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "tests/conftest.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/slices.py", "tests/durations.json"):
         shutil.copy(extending.ROOT / name, clone / name)
     for kind in ("targets", "tasks"):
         given = (extending.EXAMPLE / "tests/components" / kind / "given/labels.py").read_text(encoding="utf-8")
@@ -196,7 +196,7 @@ TASK = "TASK = None\n"
         ),
         ({"convoy.tasks": {"odd": "nowhere_at_all.task"}}, "a module that is installed"),
         ({"convoy.gates": {"floor": "odd.task"}}, "a name that is free, received one of Convoy's own, floor"),
-        ({"convoy.targets": {"odd": "odd.task"}}, r"a module with a line that begins as 'TARGET = ' does"),
+        ({"convoy.targets": {"odd": "odd.task"}}, r"a module of which a line begins as 'TARGET = ' does"),
     ],
 )
 def test_what_cannot_be_used_is_told_with_its_package_before_anything_is_run(
