@@ -1,4 +1,4 @@
-"""Builds the documentation as a site, `.site/html`: `make docs`, which needs `pip install 'convoy[docs]'` (Zensical).
+"""Builds the documentation as a site, `.site/html`: `make docs`, which installs Zensical, the extra `docs`.
 
 The pages are those that are read in the repository. A link from one to a file that is no page leads to a copy of that
 file, so that no link of the site is dead, wherever it lies.
