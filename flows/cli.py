@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 
+from components.release import VERSION
 from components.secrecy import watch_streams
 from flows import plan_pages
 from flows.base.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT
@@ -22,6 +22,7 @@ from flows.commands import (
     decision_commands,
     doctor_commands,
     find_commands,
+    init_commands,
     log_commands,
     predict_commands,
     renamed,
@@ -44,7 +45,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        say(f"convoy {version('convoy')}")
+        say(f"convoy {VERSION}")
         raise typer.Exit
 
 
@@ -173,6 +174,7 @@ def ui(
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     RUN: (
+        init_commands.init,
         *(status_commands.status, status_commands.runs, status_commands.show, status_commands.compare),
         *(log_commands.logs, log_commands.stop, task_commands.tasks, doctor_commands.doctor),
     ),

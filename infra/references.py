@@ -22,6 +22,8 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from components.members import Member, Registry
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
 WRITTEN = "<!-- Written by `python -m infra.references` from the code; change it there. -->"
@@ -307,7 +309,7 @@ def sources() -> str:
     shared = Sections()
     shared.add(Located, "source", "Every source that lies somewhere")
     parts, rows = [], []
-    for file in SOURCES.names():
+    for file in own(SOURCES):
         owner: type[Any] = get_type_hints(SOURCES.load(file).read)["source"]
         (kind,) = get_args(owner.model_fields["kind"].annotation)
         located = issubclass(owner, Located)
@@ -326,6 +328,11 @@ def sources() -> str:
         *shared.parts,
         *parts,
     )
+
+
+def own(registry: Registry) -> list[str]:
+    """The names of the members that are files here; those of other packages stand in their own documentation."""
+    return [name for name in registry.names() if Member(registry, name).extension is None]
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -405,10 +412,11 @@ def _given(parameter: Any) -> str:
 
 
 def metrics() -> str:
+    from components.members import TASKS
     from components.tasks import registry
 
     parts = []
-    for name in registry.names():
+    for name in own(TASKS):
         task = registry.get(name)
         rows = [
             (f"`{each.name}`", each.better, each.unit or "–", sentence(each.says.removesuffix("; less is better")))
@@ -429,24 +437,25 @@ def metrics() -> str:
 
 
 def networks() -> str:
+    from components.members import FAMILIES
     from components.models import registry
     from components.models.parts.layers import Parts
 
     shared = of_fields(Parts)
     parts, rows = [], []
-    for name in registry.names():
+    for name in own(FAMILIES):
         entry = getattr(sys.modules[registry.home(name)], name)
-        own = of_arguments(entry)
+        said = of_arguments(entry)
         with_parts = "parts" in inspect.signature(entry).parameters
         told = [
             (
                 f"`{key}`",
                 _annotated(annotation),
                 code(default),
-                sentence(own.get(key) or shared.get(key, ""), f"{name}.{key}"),
+                sentence(said.get(key) or shared.get(key, ""), f"{name}.{key}"),
             )
             for key, (annotation, default) in registry.arguments(name).items()
-            if key in own
+            if key in said
         ]
         takes, gives = registry.takes(name), registry.gives(name)
         rows.append((f"[`{name}`](#{anchor(name)})", takes, gives, cell(first_paragraph(entry.__doc__))))

@@ -4,11 +4,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SerializeAsAny,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticKnownError
 
 from components.config.section import Section, Share
+from components.members import GATES
 
 
 class FloorGate(Section):
@@ -112,6 +123,23 @@ class ApprovalsGate(Section):
     required: Annotated[int, Field(ge=1, le=2)] = 1  # 2: the two-person rule
 
 
+def _by_its_judge(gate: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A validator: of a gate that another package adds, the section is what its judge takes, and lies beside it."""
+    try:
+        return check(gate)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        if first["type"] != "union_tag_invalid":
+            raise
+        context = first["ctx"]
+    others = GATES.names()
+    if context["tag"] not in others:
+        known = ", ".join([context["expected_tags"], *map(repr, others)])
+        raise PydanticKnownError("union_tag_invalid", {**context, "expected_tags": known})
+    section: type[Section] = get_type_hints(GATES.load(context["tag"]).judge)["gate"]
+    return section.model_validate(gate)
+
+
 Gate = Annotated[
     FloorGate
     | CeilingGate
@@ -128,6 +156,8 @@ Gate = Annotated[
     | FreshnessGate
     | ApprovalsGate,
     Field(discriminator="gate"),
+    WrapValidator(_by_its_judge),
+    SerializeAsAny(),
 ]
 
 

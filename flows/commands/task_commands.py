@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.config import ConfigurationError, load, recipes
-from flows.base.project import Project, find
+from flows.base.project import Project, check_extensions, find
 from flows.base.screen import Screen, say_json
 from flows.commands import terminal
 
@@ -26,6 +26,7 @@ def tasks(json: Annotated[bool, typer.Option("--json", help="JSON on the standar
     """List the tasks with their data, metrics, networks and recipes, and the steps that each takes part in."""
     try:
         project = find()
+        check_extensions()
     except ConfigurationError as error:
         terminal.stop(Screen(stderr=True), str(error), terminal.WRONG)
     from components.tasks import registry

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from components import own_files
 from components.files import writing
-from flows.base.project import CODE, EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
+from components.release import CODE
+from flows.base.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
 from flows.pages import index, overview
 from flows.processes import family, guard, leases, notes
 from flows.processes.prefect_server import (

@@ -14,7 +14,7 @@ from components.config import ConfigurationError, Recipe
 from components.environment import prepare_environment
 from components.secrecy import part_accounts
 from flows.base.project import Project
-from flows.preflight import clock, computing, libraries, machine, network, orchestration, places, remote, store
+from flows.preflight import clock, computing, libraries, machine, network, orchestration, places, remote, stages, store
 from flows.preflight.finding import MARKS, Finding, Level
 
 __all__ = ["MARKS", "Finding", "Level", "check", "required"]
@@ -34,7 +34,9 @@ def check(project: Project, recipe: Recipe | None = None, *, ask_remote: bool = 
     checks: dict[str, Check] = {
         "Python": machine.python,
         "libraries": lambda: libraries.versions(project.root),
+        "extensions": libraries.added,
         "project": lambda: places.project_folder(project),
+        "stages of data": lambda: stages.stages(project),
         "state": lambda: places.own_state(project),
         "temporary folder": places.temporary_folder,
         "disk": lambda: places.room(project),

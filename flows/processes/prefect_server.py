@@ -26,7 +26,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components import own_files
-from flows.base.project import CODE, LOOPBACK, Project
+from components.release import CODE
+from flows.base.project import LOOPBACK, Project
 from flows.processes import guard
 
 ACCOUNT = "account"  # in Prefect's part of the state, for its owner alone to read

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config import ConfigurationError, load
+from components.release import CODE
 from flows.base.project import PREFECT_EARLY
 from flows.schedules.declared import FILE, Deployments, Entry, Overlap, When, WorkPool, read
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig
     from prefect.deployments.runner import RunnerDeployment
 
-CODE = Path(__file__).resolve().parents[2]
 TAG = "convoy"  # on every deployment that came from a file of this kind
 
 

@@ -110,8 +110,8 @@ def test_the_tutorial_leads_to_production(project: Path) -> None:
         for kind, _, content in found:
             if kind == "bash":
                 told[title] = told.get(title, "") + done(project, content, timeout=1800)
-    assert "numerals version 1 is staging" in told["Run the line"]
-    assert "floor" in told["Ask for more, and see why it is rejected"]
+    assert "numerals version 1 is staging" in told["Run the pipeline"]
+    assert "floor" in told["Ask for more, and see why it fails"]
     assert "production" in told["Into production"]
     assert "seven" in told["Use it"]
     assert "roll back" in told["New data"] or "rolled back" in told["New data"]

@@ -12,6 +12,7 @@ import typer
 from pydantic import Field
 
 from components.config import Section, effective, recipes
+from components.models import registry
 from components.registry.names import TAGS
 from flows.cli import app
 from infra import references
@@ -74,6 +75,12 @@ def test_every_command_and_every_option_of_its_help_is_on_the_page() -> None:
     assert {name for name in root.commands if not root.commands[name].hidden} <= set(  # type: ignore[attr-defined]
         re.findall(r"^## convoy (\w+)", text, re.MULTILINE)
     )
+
+
+def test_a_family_that_somebody_else_has_registered_is_not_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._entries, "theirs", lambda inputs, outputs, width=1: None)
+    assert "theirs" in registry.names()
+    assert references.networks() == page("networks.md")
 
 
 def test_every_tag_that_the_code_writes_is_promised() -> None:
