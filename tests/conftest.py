@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -35,7 +36,7 @@ for _number in (signal.SIGINT, signal.SIGHUP):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Whatever the tests and what they start put into the temporary folder goes with the session.
+    """Whatever the tests and what they start put into the temporary folder goes with the process.
 
     At a short name, which leaves room for Ray's sockets. The tests' own folders stay where pytest has them.
     """
@@ -43,18 +44,14 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     folder = tempfile.mkdtemp(prefix="t-")
-    before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = tempfile.tempdir = folder
+    process = os.getpid()
 
     def clean() -> None:
-        tempfile.tempdir = None
-        if before is None:
-            os.environ.pop("TMPDIR")
-        else:
-            os.environ["TMPDIR"] = before
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.getpid() == process:  # and none that was forked from it
+            shutil.rmtree(folder, ignore_errors=True)
 
-    config.add_cleanup(clean)
+    atexit.register(clean)  # the first, so after whatever engines remove at the end
 
 
 # Files whose tests stand on one finished run, Ray or Prefect's server: one process has them all and starts each once.

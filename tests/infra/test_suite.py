@@ -132,12 +132,13 @@ def test_two_processes_begin_with_the_longest_share_no_engine_and_leave_nothing(
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            "import os, pathlib, pytest, tempfile, time\n"
+            "import atexit, os, pathlib, pytest, tempfile, time\n"
             f"@pytest.mark.parametrize('number', range({1 + number}))\n"
             "def test_it(number):\n"
             "    with pathlib.Path('order.txt').open('a') as file:\n"
-            f"        file.write(os.environ['PYTEST_XDIST_WORKER'] + ' {name}\\n')\n"
+            f"        file.write(os.environ.get('PYTEST_XDIST_WORKER', 'alone') + ' {name}\\n')\n"
             "    tempfile.mkdtemp()\n"
+            "    atexit.register(os.rmdir, tempfile.mkdtemp())\n"  # as Prefect's harness does
             "    time.sleep(0.2)\n"
         )
     (tmp_path / "temporary").mkdir()
@@ -148,7 +149,7 @@ def test_two_processes_begin_with_the_longest_share_no_engine_and_leave_nothing(
     # when
     done = pytest_in(tmp_path, "-p", "xdist", "-n", "2", "--dist", "loadfile", TMPDIR=str(tmp_path / "temporary"))
     # then
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     told = [line.split() for line in (tmp_path / "order.txt").read_text().splitlines()]
     first = {worker: conftest.unit(name) for worker, name in reversed(told)}
     assert sorted(first.values()) == sorted(["tests/room/test_c.py", conftest.TOGETHER[0]])
@@ -156,3 +157,7 @@ def test_two_processes_begin_with_the_longest_share_no_engine_and_leave_nothing(
     begun = list(dict.fromkeys(name for _, name in told))
     assert begun.index("tests/room/test_a.py") < begun.index("tests/room/test_b.py")
     assert list((tmp_path / "temporary").iterdir()) == []  # with what the tests have left there
+    # and so it is where one process has them all
+    alone = pytest_in(tmp_path, TMPDIR=str(tmp_path / "temporary"))
+    assert (alone.returncode, alone.stderr) == (0, ""), alone.stdout
+    assert list((tmp_path / "temporary").iterdir()) == []
