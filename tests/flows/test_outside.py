@@ -19,19 +19,19 @@ from tests import extending
 from tests.flows.conftest import ROOT, SMALL
 
 BUILT = ("components", "flows", "recipes", ".dvc", "pyproject.toml", "README.md", "LICENSE", "dvc.yaml", ".dvcignore")
-ENTRY = """  digit-sheets:
-    task: multilabel
-    source: {kind: digit-sheets, sheets: 300}
+ENTRY = """  turned-digits:
+    task: direction
+    source: {kind: turned-digits, pictures: 600}
     image: {height: 16, width: 16, channels: 1}
 """
 RECIPE = """line:
-  dataset: digit-sheets
+  dataset: turned-digits
   model: sheets
   training: {batch_size: 32, cpus_per_worker: 1}
   members: {count: 1, networks: [{name: residual, arguments: {width: 8}}], epochs: 1}
   student: null
   evaluate: {bootstrap: 100}
-  gates: {floor: {limit: 0.0}, worst_group: {limit: 0.0}, robustness: {limit: 0.0}, calibration: null, size: null}
+  gates: {floor: {limit: 0.0, metric: close}, worst_group: null, robustness: null, calibration: null, size: null}
 """
 
 
@@ -167,17 +167,17 @@ def test_a_task_with_its_data_from_a_package_of_ones_own_goes_the_whole_way(
     params = project / "params.yaml"
     params.write_text(params.read_text(encoding="utf-8").replace("datasets:\n", f"datasets:\n{ENTRY}", 1))
     (project / "recipes" / "sheets.yaml").write_text(RECIPE, encoding="utf-8")
-    assert "multilabel" in elsewhere.run(project, "convoy", "tasks")
-    assert "convoy.sources.digit_sheets of my-labels 1.0" in elsewhere.run(project, "convoy", "doctor")
+    assert "direction" in elsewhere.run(project, "convoy", "tasks")
+    assert "convoy.sources.turned_digits of my-directions 1.0" in elsewhere.run(project, "convoy", "doctor")
     assert "sheets version 1 is staging" in elsewhere.run(project, "convoy", "run", "-r", "sheets")
     assert not elsewhere.waiting(project, "sheets")
 
-    file = elsewhere.site / "my_labels" / "multilabel.py"
+    file = elsewhere.site / "my_directions" / "direction.py"
     text = file.read_text(encoding="utf-8")
     file.write_text(f"# a comment\n{text}", encoding="utf-8")
     assert not elsewhere.waiting(project, "sheets")
     file.write_text(text.replace("SAID = 0.5", "SAID = 0.4"), encoding="utf-8")
     assert list(elsewhere.waiting(project, "sheets")) == ["train"]
-    (elsewhere.site / "my_labels" / "digit_sheets.py").write_text("MORE = 1\n", encoding="utf-8")
+    (elsewhere.site / "my_directions" / "turned_digits.py").write_text("MORE = 1\n", encoding="utf-8")
     told = elsewhere.run(project, "convoy", "tasks", code=2, error=True)
-    assert "convoy.sources.digit_sheets of my-labels 1.0: expected a module with a line" in told
+    assert "convoy.sources.turned_digits of my-directions 1.0: expected a module with a line" in told
