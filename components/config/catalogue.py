@@ -120,6 +120,8 @@ class ManifestSource(Located):
     # objects, or one whose box is empty. Or a column of lists: each object has a class and a box.
     box: tuple[str, str, str, str] | tuple[()] = Field(default=(), exclude_if=operator.not_)
     objects: str | None = Field(default=None, exclude_if=operator.not_)
+    # Column of lists, of texts: each entity has a start and an end in characters, and a class.
+    spans: str | None = Field(default=None, exclude_if=operator.not_)
     # None: of columns, and of objects whose keys say so, xyxy; of lists of four numbers COCO's own, xywh. In pixels.
     boxes: BoxForm | None = Field(default=None, exclude_if=operator.not_)
     unit: BoxUnit | None = Field(default=None, exclude_if=operator.not_)
@@ -151,6 +153,8 @@ class ManifestSource(Located):
             self.image != "path" or self.mask or self.box or self.objects or self.encoding or self.root or self.prefix
         ):
             raise ValueError("either `text`, or `image`, `mask`, `box`, `objects`, `encoding`, `root` and `prefix`")
+        if self.spans and (self.text is None or self.numbers or self.target != "target"):
+            raise ValueError("`spans` beside `text`, without `target` or `numbers`")
         if (self.box or self.objects) and (self.mask is not None or self.numbers or self.encoding is not None):
             raise ValueError("either `box` or `objects`, or `mask`, `numbers` or `encoding`")
         if (self.box and (self.objects is not None or not isinstance(self.target, str))) or (

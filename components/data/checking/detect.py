@@ -26,12 +26,14 @@ BUILT_IN = (
     "digit-scenes",
     "fashion-mnist",
     "grammar",
+    "grammar-entities",
     "scenes",
 )  # sources that lie nowhere: their kind is their path
 LAYOUTS = {
     "folder": "PATH/CLASS/*.png, or PATH/{train,validation,test}/CLASS/*.png",
     "cut-outs": "PATH/CLASS/*.png with transparency, which are composed to scenes",
     "texts": "PATH/CLASS/*.txt, or PATH/{train,validation,test}/CLASS/*.txt",
+    "conll": "train.conll, dev.conll, …: a token and its tag a line",
     "manifest": "a .csv, .tsv, .jsonl or .parquet: a row an image or a text, columns path or text, and target",
     "masks": "images/*.jpg and masks/*.png of the same names",
     "coco": "COCO's JSON: images, annotations, categories",
