@@ -1,4 +1,4 @@
-"""What helps against classes of very different sizes: the line's own loop on long-tailed Fashion-MNIST.
+"""What helps against classes of very different sizes: the pipeline's own loop on long-tailed Fashion-MNIST.
 
     python -m benchmarks.imbalance [--output FOLDER] [--processes N]
 

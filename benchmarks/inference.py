@@ -2,7 +2,7 @@
 
     python -m benchmarks.inference [--recipe NAME] [--threads N]
 
-The student's network, exported and quantized by the line's own rooms, its runtime chosen as the line chooses it. Its
+The student's network, exported and quantized as the pipeline does, its runtime chosen likewise. Its
 weights are untrained: the time does not depend on them. All take turns in rounds; ratios are medians over the rounds.
 NNCF is measured where it is installed (`pip install nncf`): its own int8 network of the same float graph, calibrated on
 the same images, compiled by OpenVINO with its defaults for latency and for batches of exactly this size.

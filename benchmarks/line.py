@@ -1,4 +1,4 @@
-"""The line's wall time: where it goes, what orchestration costs, and how long a run takes that finds nothing to do.
+"""The pipeline's wall time: where it goes, what orchestration costs, and how long a run takes that finds nothing to do.
 
     python -m benchmarks.line [--recipe NAME]
 
@@ -24,7 +24,7 @@ from components.environment import prepare_environment
 from components.registry.memory import tracking
 
 COPIED = ("components", "flows", "recipes", "params.yaml", "dvc.yaml", "requirements.lock")
-WORK = ("data", "train", "distil", "evaluate")  # what the line exists for; the rest is overhead
+WORK = ("data", "train", "distil", "evaluate")  # what the pipeline exists for; the rest is overhead
 
 
 def main() -> None:

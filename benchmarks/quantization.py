@@ -4,7 +4,7 @@
 
 Networks of each family are trained from as many seeds, with the recipe's settings. Losses are against float32 on the
 test split, in percentage points, mean and deviation over the networks. Accuracy control and training on are made to
-show what they can: with no loss allowed. Scales a tensor, which the line never takes, show what equalization is for.
+show what they can: with no loss allowed. Scales a tensor, which the run never takes, show what equalization is for.
 Figures: `benchmarks/quantization.md`.
 """
 

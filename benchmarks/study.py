@@ -1,4 +1,4 @@
-"""What the studies of small networks share: a data set of the project, training by the line's own rooms, and tables.
+"""What the studies of small networks share: a data set of the project, training by the pipeline's packages, and tables.
 
 A training that was interrupted goes on where it was, and one that is finished is not made again: state and models are
 in `.convoy/benchmarks/`.

@@ -1,9 +1,9 @@
-"""Images a second of the line's training loop, on Ray, against two loops written by hand in plain PyTorch.
+"""Images a second of the pipeline's training loop, on Ray, against two loops written by hand in plain PyTorch.
 
     python -m benchmarks.training [--recipe NAME] [-S KEY=VALUE …] [--rounds N]
 
 All three train the first member's network on its data, with its batch size, optimizer and augmentation, on all cores;
-they take turns, and the ratios are medians over the rounds. The line's figure is that of its last epoch, as it reports
+they take turns, and the ratios are medians over the rounds. Its value is that of its last epoch, as it reports
 it. Goals on a CPU with bf16: at least 2.3 times plain fp32, at least 0.97 times the hand-written bf16 loop; the first
 batch at most 10 s after `fit` was called; three members in at most three times the time of one.
 """
@@ -88,7 +88,7 @@ def main() -> None:
 class Fit:
     """What one call of `fit` took, Ray running already but for the first."""
 
-    images_per_second: float  # of the last epoch, as the line reports it
+    images_per_second: float  # of the last epoch, as the pipeline reports it
     start: float  # seconds from the call to the first batch
     seconds: float  # of all of it
 

@@ -1,1 +1,1 @@
-"""The steps and the tasks of the line: plain functions and classes, in → out, testable alone."""
+"""The steps and the tasks of the pipeline: plain functions and classes, in → out, testable alone."""

@@ -1,4 +1,4 @@
-"""What every process of the line sets before an engine is imported: nothing phones home, no model is a pickle, and
+"""What every process of the pipeline sets before an engine is imported: nothing phones home, no model is a pickle, and
 what an engine writes for itself lies in the project.
 
 The one place where the engines' telemetry is switched off. Values that the user has set are kept, except where they
@@ -35,7 +35,7 @@ QUIET = {
     "RAY_DEDUP_LOGS": "0",
     # MLflow's server would start eight processes, 2 GB, for jobs that only language models have.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "TQDM_DISABLE": "1",  # Great Expectations' and the exporters' bars would write through the line's own display
+    "TQDM_DISABLE": "1",  # Great Expectations' and the exporters' bars would write through the pipeline's own display
 }
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from components import texts
+from components.release import DISTRIBUTION, cloned
 
 
 def command(*words: str) -> str:
@@ -37,6 +38,10 @@ def _path(name: str) -> str:
     return f'PATH={texts.shell(str(here))}:"$PATH" '
 
 
-def installing(extra: str) -> str:
-    """What installs one of this project's extras beside the locked libraries: there is no other `convoy` to install."""
-    return command("python", "-m", "pip", "install", "-c", "requirements.lock", "-e", f".[{extra}]")
+def installing(*extras: str) -> str:
+    """What installs extras, in a clone beside the locked libraries, else as this was installed; all else without."""
+    if not extras:
+        return command("make", "setup") if cloned() else command("python", "-m", "pip", "install", DISTRIBUTION)
+    named = f"[{','.join(extras)}]"
+    what = ("-c", "requirements.lock", "-e", f".{named}") if cloned() else (f"{DISTRIBUTION}{named}",)
+    return command("python", "-m", "pip", "install", *what)

@@ -1,6 +1,6 @@
 """What a source file of this project means and what it names, parsed once for as long as the file stays as it is.
 
-Parsing all that a line's steps are made of takes a second; `remembering` keeps what it came to in a file of the
+Parsing all that a run's steps are made of takes a second; `remembering` keeps what it came to in a file of the
 project's cache. A file is the same where its size, its times and its inode are; one that was written a moment ago may
 be written again within the clock's tick, and is not remembered yet.
 """
@@ -22,7 +22,7 @@ from typing import Any
 from components.files import writing
 
 PACKAGES = ("components",)  # whose modules have a part in keys
-_NAMED = re.compile(rf"({'|'.join(PACKAGES)})(\.[a-z0-9_]+)+$")  # a module of them, in full
+_NAMED = re.compile(r"[A-Za-z_]\w*(\.[a-z0-9_]+)+$")  # a module, in full
 SETTLED = 2_000_000_000  # nanoseconds after which a file's times tell it from the same file, written again
 _RELEASE = f"{sys.version} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"  # what was made otherwise is void
 
@@ -32,7 +32,8 @@ class Parsed:
     """A module, as far as its part in a key goes."""
 
     meaning: str  # SHA-256 of `meaning`
-    names: tuple[str, ...]  # of this project that it imports, or has in full in a string: modules, and what is in them
+    # What it imports, or has in full in a string, of this project and of its own package: modules, and what is in them.
+    names: tuple[str, ...]
 
 
 def meaning(source: str) -> str:
@@ -113,7 +114,8 @@ def _parse(module: str, path: Path) -> Parsed:
             names.update(f"{origin}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAMED.match(node.value):
             names.add(node.value)
-    ours = sorted(name for name in names if name.partition(".")[0] in PACKAGES)
+    counted = {*PACKAGES, module.partition(".")[0]}
+    ours = sorted(name for name in names if name.partition(".")[0] in counted)
     return Parsed(hashlib.sha256(_meaning(tree).encode()).hexdigest(), tuple(ours))
 
 

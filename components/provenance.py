@@ -1,7 +1,7 @@
 """Where a result comes from: the code it was made by, the libraries that ran, the commit.
 
 A step is done again when one of these changes. Code is compared by meaning: a comment, a docstring or a blank line
-changes nothing.
+changes nothing. Of another package that adds members (`components.extensions`) those modules count that they import.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from pathlib import Path
 from packaging.markers import InvalidMarker, Marker
 from packaging.utils import canonicalize_name
 
+from components.extensions import place as place_of
 from components.members import Member
 from components.parsed import PACKAGES, Parsed, parsed
 
 CODE = Path(__file__).resolve().parent.parent
+LOCK = "requirements.lock"
+SHIPPED = Path(__file__).with_name(LOCK)
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^;\s]+)\s*(;\s*(?P<marker>[^#]+?))?\s*(#.*)?$")
 
 
@@ -45,11 +48,17 @@ def code_parts(modules: Iterable[str], used: Iterable[Member] = ()) -> dict[str,
 def libraries(root: Path) -> dict[str, str]:
     """Locked library → the version that is installed, which is what runs; `none` where it is not.
 
-    By content: comments, order and line ends of the lock do not count. Raises FileNotFoundError where it is gone.
+    By content: comments, order and line ends of the lock do not count.
     """
-    text = (root / "requirements.lock").read_text(encoding="utf-8")
+    text = lock(root).read_text(encoding="utf-8")
     there = installed()
     return {name: there.get(name, "none") for name in sorted(pins(text))}
+
+
+def lock(root: Path) -> Path:
+    """The file with the locked libraries: the project's own, where it has one, or what this release brings along."""
+    own = root / LOCK
+    return own if own.is_file() else SHIPPED
 
 
 @cache
@@ -120,10 +129,10 @@ def _closure(modules: frozenset[str], used: frozenset[Member] = frozenset()) -> 
 
 @cache
 def _path(module: str) -> Path | None:
-    """The file of a module of this project; found by its place, since importing it would import the engines."""
+    """The file of a module that counts; found by its place, since importing it would import the engines."""
     parts = module.split(".")
     if parts[0] not in PACKAGES:
-        return None
+        return place_of(module)
     place = CODE.joinpath(*parts)
     for candidate in (place.with_suffix(".py"), place / "__init__.py"):
         if candidate.is_file():
@@ -135,13 +144,13 @@ def _path(module: str) -> Path | None:
 def _parsed(module: str) -> Parsed:
     path = _path(module)
     if path is None:
-        raise ModuleNotFoundError(f"{module}: expected a module of this project")
+        raise ModuleNotFoundError(f"{module}: expected a module of this project, or of a package that adds to it")
     return parsed(module, path)
 
 
 @cache
 def _imports(module: str) -> frozenset[str]:
-    """Modules of this project that `module` imports or names in a string, and the packages that run before it."""
+    """Modules that count and that `module` imports or names in a string, and the packages that run before it."""
     parts = module.split(".")
     before = {".".join(parts[:end]) for end in range(1, len(parts))}
     return frozenset(name for name in {*before, *_parsed(module).names} if _path(name) is not None and name != module)

@@ -1,7 +1,7 @@
 """What is never written anywhere: passwords, tokens and keys, out of whatever text they have got into.
 
-Text is scrubbed where it leaves the process: messages, logs, records, notices, tags and cards. What counts as a secret
-is told by the names of keys and environment variables, and by an address's own form.
+Text is scrubbed where it leaves the process: messages, logs, records, notifications, tags and cards. What counts as a
+secret is told by the names of keys and environment variables, and by an address's own form.
 """
 
 from __future__ import annotations

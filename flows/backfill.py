@@ -1,6 +1,6 @@
-"""The line for past days, each on the data as it was at that day's end.
+"""The pipeline for past days, each on the data as it was at that day's end.
 
-What the line did on such data before is found done. Versions are registered and judged like any other, and stay where
+Steps that an earlier run did on such data are cached. Versions are registered and judged like any other, and stay where
 they are: no alias moves for the past.
 """
 
@@ -20,12 +20,12 @@ from flows.course import Outcome
 from flows.line import line
 from flows.run import data_revisions
 from flows.run.check import complete
-from flows.schedules import notices
+from flows.schedules import notifications
 
 
 @dataclass(frozen=True)
 class Dated:
-    """What the line came to for one day."""
+    """What the run came to for one day."""
 
     day: str
     data: str  # the digest it was pinned to
@@ -38,12 +38,12 @@ class Dated:
     name="backfill",
     flow_run_name="{recipe} {since} to {until}",
     persist_result=False,
-    on_crashed=[stopping.as_cancelled, notices.of_failure],
+    on_crashed=[stopping.as_cancelled, notifications.of_failure],
 )
 def backfill(
     since: str, until: str, timezone: str = "UTC", recipe: str = "default", overrides: list[str] | None = None
 ) -> list[Dated]:
-    """Run the line for every day from `since` to `until`, both 2026-01-31 and included, oldest first.
+    """Run the pipeline for every day from `since` to `until`, both 2026-01-31 and included, oldest first.
 
     A day's data is what was last committed in dvc.lock, or last worked on by a line, before the day ended on the clock
     of `timezone`. Every day's is known before the first is begun. A day that fails does not keep the next from running.
@@ -102,5 +102,5 @@ def _dated(day: str, digest: str, result: Outcome | BaseException) -> Dated:
     if isinstance(result, BaseException):
         return Dated(day, digest, None, None, f"failed: {result}")
     ran = sum(not step.cached for step in result.done)
-    what = {"approve": "approved", "reject": "rejected"}.get(result.decision.action, result.decision.action)
+    what = {"pass": "passed", "fail": "failed the gates"}.get(result.decision.action, result.decision.action)
     return Dated(day, digest, result.run_id, result.decision.version, f"{what}; {ran} of {len(result.done)} steps done")

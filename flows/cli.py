@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 
+from components.release import VERSION
 from components.secrecy import watch_streams
 from flows import plan_pages
 from flows.base.project import EVIDENTLY_PORT, INDEX_PORT, MLFLOW_PORT, PREFECT_PORT
@@ -22,6 +22,7 @@ from flows.commands import (
     decision_commands,
     doctor_commands,
     find_commands,
+    init_commands,
     log_commands,
     predict_commands,
     renamed,
@@ -36,15 +37,15 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 all well; 1 a failure; 2 wrong usage or configuration; 3 findings (a rejected version, "
-    "faults in the data, something that `doctor` wants put right); 130 interrupted or terminated.",
+    epilog="Exit codes: 0 all well; 1 a failure; 2 wrong usage or configuration; 3 findings (a version that "
+    "failed a gate, errors in the data, something to fix that `doctor` found); 130 interrupted or terminated.",
     context_settings={"help_option_names": ["-h", "--help"]},  # of every command below it
 )
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        say(f"convoy {version('convoy')}")
+        say(f"convoy {VERSION}")
         raise typer.Exit
 
 
@@ -54,7 +55,7 @@ def begin(
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """A production line for convolutional networks: labelled data in, a promoted, compressed, audited network out."""
+    """An MLOps pipeline for convolutional networks: labelled data in, a promoted, compressed, audited network out."""
 
 
 RUN, DATA, MODELS, OPERATE = "Run", "Data", "Models", "Operate"  # the groups of `--help`
@@ -66,10 +67,15 @@ app.add_typer(config_commands.app, name="config", rich_help_panel=RUN)
 RecipeOption = Annotated[
     str,
     typer.Option(
-        "--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.", autocompletion=completion.recipes
+        "--recipe",
+        "-r",
+        help="`default` (params.yaml) or the name of a file in recipes/.",
+        autocompletion=completion.recipes,
     ),
 ]
-SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as KEY=VALUE. May be repeated.")
+]
 
 
 @app.command(rich_help_panel=RUN)
@@ -78,20 +84,22 @@ def run(
     overrides: SetOption = None,
     detach: Annotated[
         bool,
-        typer.Option("--detach", "-d", help="Without this terminal: `convoy logs -f` shows it, `convoy stop` ends it."),
+        typer.Option(
+            "--detach", "-d", help="Run in the background: `convoy logs -f` follows it, `convoy stop` ends it."
+        ),
     ] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Start nothing: say which steps are done, which will run, and why.")
+        bool, typer.Option("--plan", help="Start nothing; show which steps are cached, which will run, and why.")
     ] = False,
     fresh: Annotated[
         list[str] | None,
-        typer.Option("--fresh", metavar="STEP", help="Do this step anew, whether or not it is done."),
+        typer.Option("--fresh", metavar="STEP", help="Run this step again even where it is cached."),
     ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="What it came to as JSON on the standard output, all else on the other.")
+        bool, typer.Option("--json", help="Print the outcome as JSON on stdout, everything else on stderr.")
     ] = False,
 ) -> None:
-    """Take a recipe's data set to a promoted network. Finished steps of earlier runs are not done again."""
+    """Run a recipe's pipeline, from its data set to a promoted network. Finished steps of earlier runs are cached."""
     project = terminal.project()
     again = fresh or []
     if plan:
@@ -107,26 +115,27 @@ def run(
         log_commands.detached(project, ["run", "--recipe", recipe, *words])
         return
     arguments = {"recipe": recipe, "overrides": overrides or [], "fresh": again}
-    terminal.supervised(project, "line", recipe, arguments, json=json)
+    terminal.supervised(project, "run", recipe, arguments, json=json)
 
 
 @app.command(cls=renamed.renaming(renamed.TUNE), rich_help_panel=RUN)
 def tune(
     recipe: RecipeOption = "default",
     search: Annotated[
-        list[str] | None, typer.Option(help="KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C; a key of `line:`.")
+        list[str] | None,
+        typer.Option(help="A key of `line:` to search: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A,B,C."),
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="How many are tried at most; by default 20.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="After which no trial goes on.")] = None,
-    max_concurrent: Annotated[int | None, typer.Option(help="Trials side by side; by default 1.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the suggestions; by default 0.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials at most; by default 20.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time budget in seconds, after which all trials end.")] = None,
+    max_concurrent: Annotated[int | None, typer.Option(help="Trials that run at the same time; by default 1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the search; by default 0.")] = None,
     output: Annotated[
-        str | None, typer.Option(help="The recipe to write; by default recipes/RECIPE-tuned.yaml.")
+        str | None, typer.Option(help="Recipe file to write; by default recipes/RECIPE-tuned.yaml.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the recipe where it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing recipe.")] = False,
     overrides: SetOption = None,
 ) -> None:
-    """Search settings with which a member network does best on the validation split; the best becomes a recipe.
+    """Search hyperparameters of a member network on the validation split, and write the best ones as a recipe.
 
     Ray Tune, Optuna and ASHA. `tune:` of a recipe says the same as the options.
     """
@@ -150,12 +159,12 @@ def tune(
 
 @app.command(rich_help_panel=OPERATE)
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the page that links to all.")] = INDEX_PORT,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's pages.")] = MLFLOW_PORT,
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.")] = PREFECT_PORT,
-    evidently_port: Annotated[int, typer.Option(help="Port of Evidently's pages.")] = EVIDENTLY_PORT,
+    port: Annotated[int, typer.Option(help="Port of the overview, which links to all of them.")] = INDEX_PORT,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's web UI.")] = MLFLOW_PORT,
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's web UI.")] = PREFECT_PORT,
+    evidently_port: Annotated[int, typer.Option(help="Port of Evidently's web UI.")] = EVIDENTLY_PORT,
 ) -> None:
-    """Start the pages of MLflow, Prefect and Evidently on loopback, and one that links to all, until interrupted."""
+    """Start the web UIs of MLflow, Prefect and Evidently on loopback, and an overview of all, until interrupted."""
     project = terminal.project()
     from flows.pages import pages
 
@@ -165,6 +174,7 @@ def ui(
 
 PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
     RUN: (
+        init_commands.init,
         *(status_commands.status, status_commands.runs, status_commands.show, status_commands.compare),
         *(log_commands.logs, log_commands.stop, task_commands.tasks, doctor_commands.doctor),
     ),
@@ -177,12 +187,15 @@ PANELS: dict[str, tuple[Callable[..., Any], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+for old, command in schedule_commands.RENAMED.items():
+    app.command(old, hidden=True)(command)
 app.command("open", rich_help_panel=RUN)(status_commands.open_page)
 app.command(cls=renamed.renaming(renamed.BACKFILL), rich_help_panel=OPERATE)(schedule_commands.backfill)
 
 
 def main() -> None:
     """The `convoy` command, once it is imported."""
+    renamed.watch_configuration()
     watch_streams()  # whatever is printed, and be it the story of an error that nobody has foreseen
     # SIGTERM, and a terminal that closes, end a command as Ctrl-C does: what it has open is closed.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

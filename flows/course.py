@@ -1,6 +1,6 @@
-"""What a line does and what it comes to, whoever orchestrates it: the chain of its steps, and its conclusion.
+"""What a run does and what it comes to, whoever orchestrates it: the chain of its steps, and its conclusion.
 
-`line` has Prefect run it, `plan` only looks each step up, `idle` records one of which every step was found done.
+`line` has Prefect run it, `plan` only looks each step up, `idle` records one of which every step is cached.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from components.registry.memory.store import MissingError
 from flows import steps
 from flows.run import comparison, ways
 from flows.run.context import Done, Line
-from flows.schedules import notices
+from flows.schedules import notifications
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the line came to."""
+    """What a run of the pipeline came to."""
 
     model: str
     run_id: str  # MLflow's parent run
@@ -78,7 +78,7 @@ def concluded(run: Line, data: Dataset, assessment: steps.Assessment, decision: 
         compared=compared,
     )
     if any(step.step == "promote" and not step.cached for step in outcome.done):
-        notices.of_decision(run.project, decision)  # once: a run that finds it decided has no news
+        notifications.of_decision(run.project, decision)  # once: a run that finds it decided has no news
     metric, primary = tasks.of(data.card).spec.primary, assessment.evidence.primary
     run.tracking.log_note(run.run_id, f"{_note(run, outcome)}\n\n{chain.markdown(assessment.stages, metric)}")
     run.tracking.log_model_output(run.run_id, versions.logged_model(run.tracking, decision.name, decision.version))
@@ -107,7 +107,7 @@ def _note(run: Line, outcome: Outcome) -> str:
     # The page shows the first lines and folds the rest.
     why = texts.markdown(decision.reason)
     note = [ways.inside(run, decision), "", f"**{decision.action} version {decision.version}**: {why}", ""]
-    note += [*(["Nothing new: every step was found done.", ""] if outcome.unchanged else []), compared.said(), ""]
+    note += [*(["Nothing new: every step was cached.", ""] if outcome.unchanged else []), compared.said(), ""]
     return "\n".join([*note, texts.markdown_table(("step", "run", "", "done because"), rows)])
 
 

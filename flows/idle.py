@@ -1,4 +1,4 @@
-"""A line that has nothing to do: looked through as a plan is, and put on record without anybody to orchestrate it.
+"""A run that has nothing to do: looked through as a plan is, and put on record without anybody to orchestrate it.
 
 Prefect, Ray and PyTorch are for work. Where a line of these settings and libraries has come to its end, all that it did
 is still done, and nobody has left anything to be tidied up, there is none: the run is opened, and concluded.
@@ -26,7 +26,7 @@ from flows.processes.progress import Reporter
 from flows.run import comparison, opening
 from flows.run.context import Done, Line, NotDone, Plan, Planned
 from flows.run.step import told_by
-from flows.schedules import notices
+from flows.schedules import notifications
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Found:
     handed_on: tuple[Dataset, steps.Assessment, Decision]
 
     def note(self, run: Line, planned: Planned) -> None:
-        """Tell of a step, and keep it on the run, as the line does that asks it to be done."""
+        """Tell of a step, and keep it on the run, as the pipeline does that asks it to be done."""
         if planned.does == "skipped":
             run.skip(planned.step, planned.why)
         elif (there := planned.dataset) is not None:
@@ -51,25 +51,25 @@ class Found:
 
 
 def found(project: Project, recipe: str, overrides: Sequence[str]) -> Found | None:
-    """The line, where all of it is done; None where something is to be done, or cannot be seen to be done."""
+    """The pipeline, where all of it is done; None where something is to be done, or cannot be seen to be done."""
     try:
         settings = load(project.root, None if recipe == "default" else recipe, overrides)
         return _found(project, settings) if leases.tidy(project) else None
-    except Exception:  # whatever it is: a line that is run meets it too, and tells it where it belongs
+    except Exception:  # whatever it is: a run through Prefect meets it too, and tells it where it belongs
         print(scrub(traceback.format_exc()), file=sys.stderr)  # noqa: T201 — the log
         return None
 
 
 def recorded(project: Project, recipe: str, line: Found, reporter: Reporter) -> Outcome:
-    """What the line came to, on record as of one that Prefect has run; raises what keeping the record raises."""
+    """What the run came to, on record as of one that Prefect has run; raises what keeping the record raises."""
     try:
-        with opening.opened(project, line.settings, recipe, "line", reporter, None) as run:
+        with opening.opened(project, line.settings, recipe, "pipeline", reporter, None) as run:
             for each in line.seen:
                 line.note(run, each)
             return concluded(run, *line.handed_on)
     except BaseException as error:
         how = "failed" if isinstance(error, Exception) else "was interrupted"
-        notices.tell(project, "failure", f"line · {recipe} {how}", str(error) or how)
+        notifications.tell(project, "failure", f"pipeline · {recipe} {how}", str(error) or how)
         raise
 
 
@@ -81,7 +81,7 @@ class _Complete(Plan):
 
 
 def _found(project: Project, settings: Recipe) -> Found | None:
-    """The line, where a finished one had these settings, libraries, data and code, and each of its steps is done.
+    """The pipeline, where a finished one had these settings, libraries, data and code, and each of its steps is done.
 
     So whether the settings are complete (`flows.run.check`) is known: that line has looked.
     """

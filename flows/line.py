@@ -1,4 +1,4 @@
-"""The line as a flow of Prefect's: raw images go in, a promoted int8 network comes out."""
+"""The pipeline as a flow of Prefect's: raw images go in, a promoted int8 network comes out."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from flows.processes import progress
 from flows.run import opening, order, ways
 from flows.run.check import complete
 from flows.run.context import Line
-from flows.schedules import notices, schedules
+from flows.schedules import notifications, schedules
 
 _reporter: progress.Reporter = progress.Silent()
 
 
 @flow(
-    name="line",
+    name="pipeline",
     flow_run_name="{recipe}",
     persist_result=False,
     validate_parameters=True,
-    on_failure=[notices.of_failure],
-    on_crashed=[stopping.as_cancelled, notices.of_failure],
+    on_failure=[notifications.of_failure],
+    on_crashed=[stopping.as_cancelled, notifications.of_failure],
 )
 def line(
     recipe: str = "default",
@@ -61,15 +61,15 @@ def reporting_to(reporter: progress.Reporter) -> None:
 
 @contextmanager
 def opened(recipe: str, overrides: list[str], as_of: datetime | None = None) -> Iterator[Line]:
-    """Check the configuration, tidy up after killed lines, and open the parent run; close it however the block ends."""
+    """Check the configuration, tidy up after killed runs, and open the parent run; close it however the block ends."""
     project = find()
     enter(project)
     settings = complete(project, recipe, overrides)
-    with opening.opened(project, settings, recipe, "line", _reporter, this_flow_run.get_id(), as_of) as run:
+    with opening.opened(project, settings, recipe, "pipeline", _reporter, this_flow_run.get_id(), as_of) as run:
         try:
             if link := run.tracking.run_link(run.run_id):
                 about = "the same run in MLflow"
-                create_link_artifact(link, link_text=f"line · {recipe}", key="mlflow", description=about)
+                create_link_artifact(link, link_text=f"pipeline · {recipe}", key="mlflow", description=about)
             with stopping.cancellable(this_flow_run.get_id()):
                 yield run
         finally:
@@ -85,5 +85,5 @@ def _show(run: Line, outcome: Outcome) -> None:
     table = "\n".join([f"**{decision.action} version {decision.version}**", "", *ways.steps(run, outcome.done)])
     said = chain.markdown(outcome.assessment.stages, tasks.of(outcome.data.card).spec.primary)
     create_table_artifact(compared.table(), key="compared", description=compared.said())
-    create_markdown_artifact(key="line", markdown=table, description="the steps, and what came of them")
-    create_markdown_artifact(key="chain", markdown=said, description="the stages: what each paid and bought")
+    create_markdown_artifact(key="pipeline", markdown=table, description="the steps and their results")
+    create_markdown_artifact(key="chain", markdown=said, description="the models: the trade-off of each")

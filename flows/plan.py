@@ -1,4 +1,4 @@
-"""What a line would do, told before anything starts: the flow's own steps, looked up instead of run.
+"""What a run would do, told before anything starts: the flow's own steps, looked up instead of run.
 
 A step that is done hands on its result, and the next one is looked up with it; behind the first that is not, nothing
 can be known but that it stands on that one. Nothing is written and nothing is trained.
@@ -28,7 +28,7 @@ NEVER = "it was not done before"
 
 
 def plan(project: Project, recipe: str, overrides: Sequence[str], fresh: Sequence[str] = ()) -> list[Planned]:
-    """Every step of the line, in its order. Raises ConfigurationError, and what reading the store or data raises."""
+    """Every step of the run, in its order. Raises ConfigurationError, and what reading the store or data raises."""
     settings = complete(project, recipe, list(overrides))
     again, seen = order.named(fresh), Plan()
     tracking = remembered(project, settings.line.model)
@@ -46,7 +46,7 @@ def plan(project: Project, recipe: str, overrides: Sequence[str], fresh: Sequenc
 def look(
     project: Project, settings: Recipe, tracking: memory.Tracking, seen: Plan, again: frozenset[str] = frozenset()
 ) -> tuple[Dataset, steps.Assessment, Decision]:
-    """What the line hands on where its steps are done, each of them noted in `seen`; those of `again` are not done.
+    """What the pipeline hands on where its steps are done, each of them noted in `seen`; those of `again` are not done.
 
     Raises NotDone for the first step that another stands on, and what reading the store or data raises.
     """
@@ -66,7 +66,7 @@ def _behind(seen: Plan, settings: LineConfig, does: Literal["runs", "follows"], 
 
 
 def remembered(project: Project, model: str) -> memory.Tracking | None:
-    """Where the model's steps are remembered; None where no line of it has been run: looking makes no experiment."""
+    """Where the model's steps are remembered; None where it has no run: looking makes no experiment."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project.root)
     if uri == local_uri(project.root) and not (project.state / "mlflow.db").is_file():
         return None

@@ -1,4 +1,4 @@
-"""`convoy run --plan`: what a line would do, as lines on the terminal. Imports no engine until it is asked."""
+"""`convoy run --plan`: what a run would do, as lines on the terminal. Imports no engine until it is asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flows.run.context import Planned
 
 MARKS = {"done": ("✓", "green"), "runs": ("●", "yellow"), "follows": ("○", "yellow"), "skipped": ("–", "dim")}
-WIDTH = 14  # of the longest step's name, and a blank
+WIDTH = 16  # of the longest step's name, and a blank
 
 
 TOLD = ("step", "does", "why", "run")  # of a step, to programs
@@ -27,9 +27,9 @@ def show(project: Project, recipe: str, overrides: list[str], fresh: list[str], 
     console = Console()
     with terminal.explained(Console(stderr=True), project.logs / terminal.ERRORS, "ended"):
         with terminal.wrong_is_told(project):
-            from flows import plan as room
+            from flows import plan as planning
 
-            found = room.plan(project, recipe, overrides, fresh)
+            found = planning.plan(project, recipe, overrides, fresh)
         if json:
             say_json({"recipe": recipe, "steps": [{key: getattr(each, key) for key in TOLD} for each in found]})
             return
@@ -39,7 +39,7 @@ def show(project: Project, recipe: str, overrides: list[str], fresh: list[str], 
         todo = [each.step for each in found if each.does in ("runs", "follows")]
         said = f"{done} of {done + len(todo)} steps are done"
         if any(each.does == "follows" for each in found):
-            said += "; one that follows is found done where what it stands on comes out as it was"
+            said += "; one that follows is cached where what it stands on comes out as it was"
         console.print(said, highlight=False)
 
 

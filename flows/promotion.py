@@ -24,7 +24,7 @@ from components.registry.memory import tracking as memory
 from components.registry.memory.tracking import Tracking
 from components.registry.versions import PRODUCTION, STAGING, RegistryError, aliased
 from flows.base.project import enter, find
-from flows.schedules import notices
+from flows.schedules import notifications
 
 PAUSE_SECONDS = 86_400  # a process that waits for people waits a day
 POLL_SECONDS = 2  # between looks for an answer while it does
@@ -38,7 +38,7 @@ class Opinion(RunInput):
     approve: bool = True
 
 
-@flow(name="promotion", flow_run_name="{name} to {to}", persist_result=False, on_failure=[notices.of_failure])
+@flow(name="promotion", flow_run_name="{name} to {to}", persist_result=False, on_failure=[notifications.of_failure])
 def promotion(
     name: str, by: str, reason: str, to: str = PRODUCTION, version: int | None = None, despite_rollback: bool = False
 ) -> None:
@@ -61,7 +61,7 @@ def approval(name: str, by: str, reason: str, approve: bool = True, version: int
     _tell(state(_store(), name, by, reason, version=version))
 
 
-@flow(name="rollback", flow_run_name="{name}", persist_result=False, on_failure=[notices.of_failure])
+@flow(name="rollback", flow_run_name="{name}", persist_result=False, on_failure=[notifications.of_failure])
 def rollback(name: str, by: str, reason: str) -> None:
     """Put back into production what the production version took the place of."""
     _tell(decisions.rollback(_store(), name, by, reason))
@@ -116,11 +116,11 @@ def _store() -> Tracking:
 
 def _tell(decision: Decision) -> None:
     """The decision on Prefect's page, and to whoever is told of such."""
-    notices.of_decision(find(), decision)
+    notifications.of_decision(find(), decision)
     by, reason = texts.markdown(decision.by), texts.markdown(decision.reason)
     head = f"**{decision.action}** {decision.name} version {decision.version}, by {by}: {reason}"
     rows = [
-        (each.gate, "passed" if each.passed else "REJECTED", texts.markdown(each.reason)) for each in decision.verdicts
+        (each.gate, "passed" if each.passed else "FAILED", texts.markdown(each.reason)) for each in decision.verdicts
     ]
     table = ["", texts.markdown_table(("gate", "verdict", "reason"), rows)] if rows else []
     where = f"\n\n`{decision.alias}` is version {decision.version} now." if decision.alias else ""

@@ -33,7 +33,7 @@ from flows.run import opening
 from flows.run.check import complete
 from flows.run.context import Line, line
 from flows.run.known_by import flat, used
-from flows.run.step import LINE
+from flows.run.step import LEASE
 from flows.run.study import checked, recipe_file
 
 TRIAL = "convoy.trial"  # tag of a child run: how the trial ended
@@ -101,7 +101,7 @@ class Runs:
     def __call__(self, event: TrialEvent) -> None:
         tracking, number = self._run.tracking, event.number
         if number not in self.opened:
-            tags = {LINE: self._run.lease.id, memory.KIND: "trial"}
+            tags = {LEASE: self._run.lease.id, memory.KIND: "trial"}
             self.opened[number] = tracking.start_run(f"trial-{number}", parent=self._run.run_id, tags=tags)
             tracking.log_params(self.opened[number], self._params(event))
         run_id = self.opened[number]
@@ -148,7 +148,7 @@ def table(study: Study, findings: Findings) -> list[dict[str, Any]]:
 
 @contextmanager
 def _opened(recipe: str, overrides: list[str], output: str | None, *, force: bool) -> Iterator[tuple[Line, Study]]:
-    """Check everything, tidy up after killed lines, and open the parent run; close it however the block ends."""
+    """Check everything, tidy up after killed runs, and open the parent run; close it however the block ends."""
     project = find()
     enter(project)
     study = checked(project, recipe, overrides, output, force=force)
@@ -229,7 +229,7 @@ def _note(
     lines = [
         f"**{study.metric} {best.value:.4f}** in trial {best.number} ({opened[best.number][:8]}): {found}",
         "",
-        f"The recipe is {texts.markdown(target.name)}, also among the artifacts. The figure is the best of several on "
+        f"The recipe is {texts.markdown(target.name)}, also among the artifacts. Its metric is the best of several on "
         "the validation split, and so a flattering one.",
         "",
         texts.markdown_table(

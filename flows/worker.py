@@ -69,7 +69,7 @@ class Task:
 
 
 def line(task: Task) -> int:
-    """A run of the line."""
+    """A run of the pipeline."""
     from flows.commands.summary import table, where_to_look
 
     outcome = _unchanged(task) or _orchestrated(task)
@@ -77,13 +77,13 @@ def line(task: Task) -> int:
     # Not broken into lines: it is copied.
     said = where_to_look(outcome, time.time() - task.arguments["began"])
     task.console.print(said, highlight=False, soft_wrap=True)
-    return terminal.REJECTED if outcome.decision.action == "reject" else 0
+    return terminal.FOUND if outcome.decision.action == "fail" else 0
 
 
 def _unchanged(task: Task) -> Outcome | None:
-    """What the line came to, where it has nothing to do."""
+    """What the run came to, where it has nothing to do."""
     if not task.own_server or task.arguments["fresh"]:
-        return None  # a server that stays is to know of every line
+        return None  # a server that stays is to know of every run
     task.reporter.started("looking at what is done")
     from flows import idle
 
@@ -95,7 +95,7 @@ def _unchanged(task: Task) -> Outcome | None:
 
 
 def _orchestrated(task: Task) -> Outcome:
-    """What the line came to, as a flow of Prefect's."""
+    """What the run came to, as a flow of Prefect's."""
     task.check()
     wait_for_prefect(task)
     from flows import line as flow
@@ -105,7 +105,7 @@ def _orchestrated(task: Task) -> Outcome:
 
 
 def backfill(task: Task) -> int:
-    """The line for past days."""
+    """The pipeline for past days."""
     task.check()
     wait_for_prefect(task)
     from flows import backfill as flow
@@ -152,7 +152,7 @@ def wait_for_prefect(task: Task) -> None:
         time.sleep(0.1)
 
 
-WORK: dict[str, Callable[[Task], int]] = {"line": line, "backfill": backfill, "tune": tune}
+WORK: dict[str, Callable[[Task], int]] = {"run": line, "backfill": backfill, "tune": tune}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The line's real servers on one machine, without containers: PostgreSQL, an S3 store, MLflow, Prefect and Ray.
+"""The pipeline's real servers on one machine, without containers: PostgreSQL, an S3 store, MLflow, Prefect and Ray.
 
 `python infra/servers.py up`, then `eval "$(python infra/servers.py env)"`: from then on `convoy` runs on them. All
 listen on the loopback alone and ask who one is; secrets are drawn on the first start (docs/operations.md).
@@ -30,7 +30,7 @@ DEFAULT = ROOT / ".convoy" / "servers"
 def up(
     names: Names = None,
     home: HomeOption = DEFAULT,
-    project: Annotated[Path | None, typer.Option(help="Whose lines the worker runs; by default this one.")] = None,
+    project: Annotated[Path | None, typer.Option(help="Whose runs the worker executes; by default this one.")] = None,
     port: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, kept from then on; again for others.")] = None,
     ray_address: Annotated[
         str | None,
@@ -81,7 +81,7 @@ def status(home: HomeOption = DEFAULT) -> None:
 
 @app.command()
 def env(home: HomeOption = DEFAULT) -> None:
-    """Print the `export` lines with which a line runs on these servers. They hold secrets: for `eval`, not for eyes."""
+    """Print the `export` lines with which a run uses these servers. They hold secrets: for `eval`, not for eyes."""
     with told():
         for name, value in engines.variables(existing(home)).items():
             typer.echo(f"export {name}={shlex.quote(value)}")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests import slices
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
 
 # Two processes that compute with two threads each on two cores wait for each other at every barrier: the suite takes
 # much longer. PyTorch reads this when it is imported, here and in what the tests start.
@@ -24,6 +32,79 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whatever the tests and what they start put into the temporary folder goes with the session.
+
+    At a short name, which leaves room for Ray's sockets. The tests' own folders stay where pytest has them.
+    """
+    if hasattr(config, "workerinput"):  # one of several processes, which has the folder from the first
+        return
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="t-")
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+    def clean() -> None:
+        tempfile.tempdir = None
+        if before is None:
+            os.environ.pop("TMPDIR")
+        else:
+            os.environ["TMPDIR"] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+    config.add_cleanup(clean)
+
+
+# Files whose tests stand on one finished run, Ray or Prefect's server: one process has them all and starts each once.
+TOGETHER = (
+    "tests/flows/test_changes.py",
+    "tests/flows/test_deployments.py",
+    "tests/flows/test_idle.py",
+    "tests/flows/test_line.py",
+    "tests/flows/test_outcomes.py",
+    "tests/flows/test_plan.py",
+    "tests/flows/test_promotion.py",
+    "tests/flows/test_tune.py",
+    "tests/components/training/test_cluster.py",
+    "tests/components/training/test_tuning.py",
+)
+
+
+def unit(nodeid: str) -> str:
+    """What a process has as a whole: a file, or all of those that belong together."""
+    file = nodeid.split("::", 1)[0]
+    return TOGETHER[0] if file in TOGETHER else file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take longest come first where two processes share the tests, so that both end at about one time."""
+    unknown = {item.nodeid.split("::")[0] for item in items if item.get_closest_marker("slow")}
+    if unknown := unknown - set(slices.slow_files()):
+        raise pytest.UsageError(f"tests/slices.py finds slow tests by `mark.slow`, which {min(unknown)} does not say")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    seconds: dict[str, float] = {}
+    for file, measured in slices.recorded()["quick"].items():
+        seconds[unit(file)] = seconds.get(unit(file), 0.0) + measured
+    items.sort(key=lambda item: -seconds.get(unit(item.nodeid), 0.0))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """With `--dist loadfile`, units in the order they are collected in; xdist itself begins with the most tests."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Units(config, log)
 
 
 @pytest.fixture(scope="session")

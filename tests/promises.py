@@ -43,7 +43,7 @@ PROMISES = {  # what is promised: the tests that hold it against the real thing
     "originals stay as they are": ["tests/flows/test_originals.py", "tests/components/data/test_outputs.py"],
     "what was made before is moved": ["tests/components/data/test_moving.py"],
     "pictures are read or refused": ["tests/components/test_decoding.py", "tests/components/data/test_pictures.py"],
-    "what is trained is what is served": ["tests/components/registry/test_served_grid.py"],
+    "what is trained is what is deployed": ["tests/components/registry/test_served_grid.py"],
     "masks and boxes fit": [
         f"tests/components/data/sources/test_{name}.py" for name in ("masks", "frames", "boxes", "outlines")
     ],
@@ -60,7 +60,7 @@ PROMISES = {  # what is promised: the tests that hold it against the real thing
         *("tests/components/data/sources/test_boundary.py", "tests/fuzzing/test_replay.py"),
         *("tests/components/test_strangers.py", "tests/components/test_bounds_of_configuration.py"),
     ],
-    "the check says what the line says": ["tests/components/data/checking/test_verdict.py"],
+    "the check says what the pipeline says": ["tests/components/data/checking/test_verdict.py"],
     "layouts are read or told apart": [
         *("tests/components/data/checking/test_layouts.py", "tests/components/data/checking/test_detect.py"),
         *("tests/components/data/sources/test_leaving.py", "tests/components/data/sources/test_documented.py"),

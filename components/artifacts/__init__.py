@@ -1,4 +1,4 @@
-"""The nouns: what is handed from room to room.
+"""The nouns: what is handed from package to package.
 
 `Dataset`, `Model`, `Predictions`, `Evidence` and `Decision` are small and frozen; each can be saved, loaded and
 digested. A folder is written under a temporary name and renamed, so a half-written noun is never found.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from components.artifacts.card import Card
 from components.files import writing
+
+GATES = "gates"  # who decides where nobody does
+_EARLIER = {"approve": "pass", "reject": "fail"}  # what gates did in records of earlier releases
 
 
 class Verdict(Card):
@@ -24,17 +30,26 @@ class Verdict(Card):
 class Decision(Card):
     """What was decided about a version, by whom or which gates, when, and on which evidence."""
 
-    action: Literal["approve", "reject", "promote", "roll back", "retire"]
+    # Gates pass or fail a version; people approve or reject it.
+    action: Literal["pass", "fail", "approve", "reject", "promote", "roll back", "retire", "acknowledge"]
     name: str
     version: int
-    alias: str | None  # the alias that moves (that goes, where a version is retired), None for a rejection
+    alias: str | None  # the alias that moves (that goes, where a version is retired), None where none does
     by: str
     at: str  # ISO 8601, UTC
     reason: str
     evidence: str | None  # digest of the Evidence
     verdicts: tuple[Verdict, ...] = ()
     production: int | None = None  # what the gates compared the version with: what was in production then
-    tries: int | None = None  # the version was the so-manieth that the gates judged on its test split
+    test_evaluations: int | None = None  # versions that the gates judged on its test split, this one included
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        known = {"test_evaluations" if key == "tries" else key: value for key, value in values.items()}
+        return known | ({"action": gates_action(str(known.get("action")))} if known.get("by") == GATES else {})
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,3 +59,8 @@ class Decision(Card):
     @classmethod
     def load(cls, folder: Path) -> Decision:
         return cls.read(folder / "decision.json")
+
+
+def gates_action(action: str) -> str:
+    """What the gates did: `pass` or `fail`, where records of earlier releases say `approve` or `reject`."""
+    return _EARLIER.get(action, action)

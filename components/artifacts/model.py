@@ -35,7 +35,7 @@ Precision = Literal["float32", "int8", "int8-weights", "int4-weights", "float16"
 class ModelCard(Card):
     """`model.json`: how to build the network again, and where it comes from."""
 
-    name: str  # what the model is on the line: member-0, ensemble, student, served
+    name: str  # what the model is on the pipeline: member-0, ensemble, student, served
     task: str
     network: NetworkConfig  # an ensemble's is `ensemble`, and its members are in `members`
     members: tuple[NetworkConfig, ...] = ()

@@ -1,6 +1,6 @@
 """What a stage may cost: how much worse than what it was made of it may be on the validation split.
 
-A stage that pays more than its allowance stops the line there, with the figures and the key that allows more. What is
+A stage that pays more than its allowance stops the run there, with the figures and the key that allows more. What is
 served has a choice instead (`quantize`), and limits of its own on the test split (the gates). Only `exchange` needs an
 engine.
 """
@@ -122,5 +122,5 @@ def read(folder: Path) -> Exchange:
 
 
 def write(found: Exchange, folder: Path) -> None:
-    """Beside the step's result, so that a line which finds the step done judges it by today's allowance."""
+    """Beside the step's result, so that a run which finds the step done judges it by today's allowance."""
     (folder / "exchange.json").write_text(found.to_json(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A teacher's knowledge in one small network: what is to be trained, as jobs for the training room, and what it gained.
+"""A teacher's knowledge in one small network: what is to be trained, as jobs, and what it gained.
 
 Copying is a wrapper around the task's loss there; there is one training loop.
 """

@@ -19,7 +19,7 @@ from components.compress.quantization.choice import Outcome, choose
 from components.compress.quantization.comparing import COMPARED, Made, compared
 from components.compress.quantization.integer import Looked, to_best_int8
 from components.compress.quantization.measuring import difference
-from components.compress.quantization.quantized import Quantized
+from components.compress.quantization.quantized import ARTIFACT, Quantized
 from components.compress.quantization.report import CandidateReport, QuantizationReport
 from components.compress.quantization.serving import choose_runtime
 from components.compress.quantization.weights import stored
@@ -68,8 +68,8 @@ def quantize(
         runtime = choose_runtime(
             tasks.of(student.card), chosen.onnx, validation.inputs, batch=config.batch, threads=config.threads
         )
-        card = runtime.told(_made_of(student, "served", chosen.card.precision))
-        _write(temporary / "served", onnx.load(chosen.onnx), card, student)
+        card = runtime.told(_made_of(student, ARTIFACT, chosen.card.precision))
+        _write(temporary / ARTIFACT, onnx.load(chosen.onnx), card, student)
         (temporary / "runtime.json").write_text(runtime.to_json(), encoding="utf-8")
         (temporary / "quantization.json").write_text(report.to_json(), encoding="utf-8")
     return Quantized.load(folder)

@@ -1,7 +1,7 @@
 """`params.yaml`, a recipe and `-S key=value` → one frozen, typed configuration.
 
 Every key is checked before anything starts, unknown keys are refused, and all mistakes are reported together. What a
-key does is said beside its field; what a step does with it lives in that step's room.
+key does is said beside its field; what a step does with it lives in that step's package.
 """
 
 from components.config.catalogue import (
@@ -57,6 +57,7 @@ from components.config.reading import (
     read_section,
     recipes,
 )
+from components.config.renamed import RenamedWarning
 from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import BY_CONTENT, ConfigurationError, Section
 from components.config.training import (
@@ -111,6 +112,7 @@ __all__ = [
     "PruneConfig",
     "QuantizeConfig",
     "Recipe",
+    "RenamedWarning",
     "Rounds",
     "SceneDeclaration",
     "ScenesSource",

@@ -19,6 +19,7 @@ from pydantic_core import PydanticKnownError
 
 from components.config.inputs import ImageDeclaration, TextDeclaration
 from components.config.mask_values import Ignored, MaskValues, PixelValue, agreeing, alone
+from components.config.renamed import Renamed, current
 from components.config.scenes import SceneDeclaration, ScenesSource
 from components.config.section import Few, Fraction, Section, Seed, Share, ascending, different
 from components.members import SOURCES
@@ -43,7 +44,7 @@ class DigitScenesSource(Section):
     """Scenes composed of scikit-learn's digits over noise, several to a scene, with exact masks and boxes."""
 
     kind: Literal["digit-scenes"]
-    scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    scenes: Annotated[int, Field(ge=1, le=1_000_000)] = 600  # how many
     size: Annotated[int, Field(ge=16, le=512)] = 32  # side of the square scene, pixels
     digits: Annotated[tuple[Few, Few], AfterValidator(ascending)] = (2, 4)  # fewest, most a scene
     noise: Share = 0.15  # standard deviation of the background noise, as a share of full scale
@@ -51,7 +52,7 @@ class DigitScenesSource(Section):
     # many digits there are, how large they are, how far they are tilted.
     take: Literal["masks", "boxes", "values"] = "masks"
     tilt: Annotated[float, Field(ge=0.0, le=90.0)] = 0.0  # ± degrees by which all digits of a scene are turned
-    seed: Seed = 0
+    seed: Seed = 0  # of all that is drawn by chance
 
 
 class Located(Section):
@@ -76,7 +77,7 @@ OfSplits = Annotated[dict[Literal["train", "validation", "test"], str], Field(mi
 
 
 class ClassFolders(Located):
-    """A source of one folder a class."""
+    """A source of one folder per class."""
 
     # Folders in a class's folder. join: their files are the class's too, and the folder's name is `group_folder`.
     nested: Literal["refuse", "join"] = "refuse"
@@ -84,7 +85,7 @@ class ClassFolders(Located):
 
 
 class FolderSource(ClassFolders):
-    """One folder a class: `PATH/CLASS/*.png`, with folders of splits above or below them where there are some."""
+    """One folder per class: `PATH/CLASS/*.png`, with folders of splits above or below them where there are some."""
 
     kind: Literal["folder"]
 
@@ -99,10 +100,10 @@ BoxUnit = Literal["pixels", "shares", "percent"]  # of the picture's width and h
 
 
 class ManifestSource(Located):
-    """A table with a row a sample (CSV, TSV, JSON or Parquet). Columns `group_*` are groups without being named."""
+    """A table with one row per sample (CSV, TSV, JSON or Parquet). Columns `group_*` are groups without being named."""
 
     kind: Literal["manifest"]
-    table: str | OfSplits | None = None  # below `path`: the table, or one a split; None: the only one there is
+    table: str | OfSplits | None = None  # below `path`: the table, or one per split; None: the only one there is
     # Folder that paths are relative to, itself relative to the manifest's; None: that one. Of several, the first that
     # has the file.
     root: str | Annotated[tuple[str, ...], AfterValidator(different)] | None = None
@@ -110,7 +111,7 @@ class ManifestSource(Located):
     image: str = "path"  # column: a path below `root`, or the encoded bytes themselves (Parquet)
     text: str | None = Field(default=None, exclude_if=lambda name: name is None)  # column of texts, instead of `image`
     encoding: Literal["base64"] | None = None  # of a column of texts that are the pictures themselves
-    # Column: the class's name or number. Several: a column a class, of which one is 1 and the others are 0.
+    # Column: the class's name or number. Several: one column per class, of which one is 1 and the others are 0.
     target: str | Annotated[tuple[str, ...], AfterValidator(different)] = "target"
     mask: str | None = None  # column: a path to a PNG mask (or its bytes), instead of `target`
     # Columns of numbers that are to be answered, instead of `target`: each with its unit, "" where it has none. A list
@@ -119,12 +120,14 @@ class ManifestSource(Located):
     # Columns of a box, four: a row is an object then, of the class in `target`, and a picture has as many rows as
     # objects, or one whose box is empty. Or a column of lists: each object has a class and a box.
     box: tuple[str, str, str, str] | tuple[()] = Field(default=(), exclude_if=operator.not_)
+    # column: a list of the objects of a picture, each with a class and a box
     objects: str | None = Field(default=None, exclude_if=operator.not_)
-    # Column of lists, of texts: each entity has a start and an end in characters, and a class.
+    # column: a list of the entities of a text, each with its start, the character behind its end, and a class
     spans: str | None = Field(default=None, exclude_if=operator.not_)
-    # None: of columns, and of objects whose keys say so, xyxy; of lists of four numbers COCO's own, xywh. In pixels.
+    # How boxes are written. None: of columns, and of objects whose keys say so, xyxy; of lists of four numbers COCO's
+    # own, xywh. In pixels.
     boxes: BoxForm | None = Field(default=None, exclude_if=operator.not_)
-    unit: BoxUnit | None = Field(default=None, exclude_if=operator.not_)
+    unit: BoxUnit | None = Field(default=None, exclude_if=operator.not_)  # of boxes; None: pixels
     # Of the classes that masks (by pixel value, the background first) or targets number; None: the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     # Of masks whose pixels are other numbers than 0, 1, 2, …: the value of each of `names`, such as [0, 255], or
@@ -168,13 +171,14 @@ class MasksSource(Located):
     """Pictures in one folder and their masks in another, under the same names."""
 
     kind: Literal["masks"]
-    images: str | OfSplits = "images"  # folder below `path`, or one a split; what lies in folders in it counts too
-    masks: str | OfSplits = "masks"  # likewise; may be the same
+    images: str | OfSplits = "images"  # folder below `path`, or one per split; what lies in folders in it counts too
+    masks: str | OfSplits = "masks"  # folder of the masks, or one per split; may be the same
     picture: str = ""  # what a picture's name ends with before its suffix, and its mask's does not
     mask: str = ""  # what a mask's name ends with, and its picture's does not, such as `_mask`
-    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # as in `ManifestSource`
-    values: MaskValues | None = None  # likewise
-    ignore: Ignored = Field(default=(), exclude_if=operator.not_)  # likewise
+    # Of the classes, by pixel value, the background first.
+    names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
+    values: MaskValues | None = None  # of each of `names`, where they are not 0, 1, 2, …; several of one, or colours
+    ignore: Ignored = Field(default=(), exclude_if=operator.not_)  # values whose pixels are neither learnt nor judged
     faulty: Faulty = "refuse"  # pictures without a mask, masks without a picture, masks that do not fit
 
     @model_validator(mode="after")
@@ -188,7 +192,7 @@ class MasksSource(Located):
 
 
 class CutOutsSource(Located, SceneDeclaration):
-    """Scenes as of `ScenesSource`, of pictures with transparency: `PATH/CLASS/*.png`, one folder a class."""
+    """Scenes as of `ScenesSource`, of pictures with transparency: `PATH/CLASS/*.png`, one folder per class."""
 
     kind: Literal["cut-outs"]
 
@@ -197,13 +201,15 @@ class CocoSource(Located):
     """COCO's JSON of objects: `PATH` holds it, or is it. One JSON a split publishes the splits."""
 
     kind: Literal["coco"]
-    annotations: str | OfSplits | None = None  # below `path`: the JSON, or one a split; None: the only one there is
-    images: str | OfSplits | None = None  # folder of the images, likewise; None: the JSON's own, or `images` beside it
+    annotations: str | OfSplits | None = None  # below `path`: the JSON, or one per split; None: the only one there is
+    # Folder of the images, or one per split; None: the JSON's own, or `images` beside it.
+    images: str | OfSplits | None = None
     prefix: str | None = None  # what file names start with and files here do not, such as another machine's folder
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
     # splits). masks: every image is a sample, and its target a mask of the objects. boxes: likewise, their boxes.
     take: Literal["crops", "masks", "boxes"] = "crops"
-    # None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is declared is believed.
+    # How boxes are written. None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is
+    # declared is believed.
     boxes: BoxForm | None = None
     unit: BoxUnit | None = None  # of boxes and polygons; run lengths always count pixels
     # Of masks: categories whose pixels are neither learnt nor judged.
@@ -223,16 +229,16 @@ class VocSource(Located):
     """Pascal VOC's folder: `JPEGImages`, `Annotations`, `ImageSets`, `SegmentationClass`."""
 
     kind: Literal["voc"]
-    take: Literal["crops", "masks", "boxes"] = "crops"  # as in `CocoSource`
-    images: str | OfSplits = "JPEGImages"  # folder below `path`, or one a split
-    annotations: str | OfSplits = "Annotations"  # likewise; may be the same
+    take: Literal["crops", "masks", "boxes"] = "crops"  # crops: each object; masks, boxes: each image
+    images: str | OfSplits = "JPEGImages"  # folder below `path`, or one per split
+    annotations: str | OfSplits = "Annotations"  # folder of the XML files, or one per split; may be the same
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     # Of masks: a pixel value, or several, that are neither learnt nor judged; 255 is the border, else the background's.
     ignore: Annotated[tuple[PixelValue, ...], BeforeValidator(alone), AfterValidator(different)] = Field(
         default=(), exclude_if=operator.not_
     )
-    unit: BoxUnit | None = None  # of boxes, as in `CocoSource`
+    unit: BoxUnit | None = None  # of boxes; None: pixels
     faulty: Faulty = "refuse"  # pictures, objects and masks
 
     @model_validator(mode="after")
@@ -244,11 +250,11 @@ class VocSource(Located):
 
 
 class YoloSource(Located):
-    """YOLO's text files: a text a picture, in `labels/` for one in `images/`, or beside it; `PATH` may be the YAML."""
+    """YOLO's text files: one per picture, in `labels/` for one in `images/`, or beside it; `PATH` may be the YAML."""
 
     kind: Literal["yolo"]
     data: str | None = None  # below `path`: the YAML with names and splits; None: the only one there, if there is one
-    # Folder of pictures below `path`, or a text that lists them, or one a split; None: as the YAML says, else all.
+    # Folder of pictures below `path`, or a text that lists them, or one per split; None: as the YAML says, else all.
     images: str | OfSplits | None = None
     # Of the classes, by number; None: as the YAML, `classes.txt` or `obj.names` has them, else the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
@@ -259,24 +265,24 @@ class IdxSource(Located):
     """Images and labels as LeCun's idx files, packed by gzip or not, below the folder `path`."""
 
     kind: Literal["idx"]
-    images: str = "train-images-idx3-ubyte"
-    labels: str = "train-labels-idx1-ubyte"
+    images: str = "train-images-idx3-ubyte"  # file of the images, with `.gz` behind it or without
+    labels: str = "train-labels-idx1-ubyte"  # file of their labels
     test_images: str | None = "t10k-images-idx3-ubyte"  # None, or not there: no split is published
-    test_labels: str | None = "t10k-labels-idx1-ubyte"
+    test_labels: str | None = "t10k-labels-idx1-ubyte"  # of the labels, likewise
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # of the classes; None: 0, 1, 2, …
 
 
 class ArraysSource(Located):
     """NumPy arrays: an `.npz`, or a folder of `.npy`: images (N, H, W) or (N, H, W, 3), uint8, and labels (N,).
 
-    Labels may also be (N, 1), or (N, K) with a column a class, of which one is 1. Arrays of splits publish these.
+    Labels may also be (N, 1), or (N, K) with one column per class, of which one is 1. Arrays of splits publish these.
 
     Beside them, where they are there: `id` (N,), `split` (N,), `time` (N,), and any `group_*` (N,).
     """
 
     kind: Literal["arrays"]
-    images: str | OfSplits = "images"
-    labels: str | OfSplits = "labels"
+    images: str | OfSplits = "images"  # array of the images, or one per split
+    labels: str | OfSplits = "labels"  # array of their labels, or one per split
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # of the classes; None: as labelled
 
     @model_validator(mode="after")
@@ -340,18 +346,23 @@ Source = Annotated[
 
 
 class SplitDeclaration(Section):
-    """Shares of the samples that the source has not split itself; a published test split stays the test split."""
+    """Shares of the samples that the source has not split itself; a predefined test split stays the test split."""
 
-    validation: Fraction = 0.1
-    test: Fraction = 0.2  # used only where the source publishes no test split
-    seed: Seed = 0
-    published: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
+    validation: Fraction = 0.1  # used where the source has no validation split of its own
+    test: Fraction = 0.2  # used only where the source has no test split of its own
+    seed: Seed = 0  # of the draw
+    predefined: Literal["keep", "ignore"] = "keep"  # ignore: what the source says of splits does not count
     group: str | None = None  # a column `group_*` none of whose values may be in two splits, such as a patient
     order: Literal["random", "time"] = "random"  # time: the newest samples are tested on, the next ones validate
     folds: Annotated[int, Field(ge=2, le=20)] | None = None  # the training split in k parts, for stacking
     # Pictures that are (all but) the same go to one split and one fold. ignore: they are drawn like any others, which
     # suits sets in which different samples look the same, such as one part photographed in one place.
     twins: Literal["together", "ignore"] = "together"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        return current(given, {"published": Renamed("predefined")})
 
     @model_validator(mode="after")
     def _one_way(self) -> SplitDeclaration:
@@ -367,15 +378,15 @@ class ChecksDeclaration(Section):
     """What is looked for in the data beyond its form, and what happens to what is found.
 
     keep: it is reported. drop: it leaves the training split (never the test split: a test that is rid of what is hard
-    flatters), and the data set's card lists it. review: the line stops until `reviewed` has a person's verdict on it;
+    flatters), and the data set's card lists it. review: the run stops until `reviewed` has a person's verdict on it;
     what a person drops leaves whichever split it is in.
     """
 
-    # Near-duplicates in two splits. error: the line stops. drop: the one that would be learnt from leaves. move: it
-    # joins the other in the later split. keep: it is learnt from, and the report has the figure without its twins too.
+    # Near-duplicates in two splits. error: the pipeline stops. drop: the one that would be learnt from leaves. move: it
+    # joins the other in the later split. keep: it is learnt from, and the report has the metric without its twins too.
     leakage: Literal["error", "drop", "move", "keep"] = "error"
-    outliers: Handling = "keep"
-    label_noise: Handling = "keep"
+    outliers: Handling = "keep"  # pictures or texts that are far from all others
+    label_noise: Handling = "keep"  # samples whose label is probably wrong
     reviewed: str | None = None  # a CSV `id,verdict` with verdicts keep and drop, in the project
     # How much of what is unknown about the class a group may tell (Goodman and Kruskal's lambda): above it, a network
     # can learn the group instead of the class.
@@ -386,8 +397,8 @@ class ChecksDeclaration(Section):
 class DatasetConfig(Section):
     """One entry of the catalogue: one instance of each DVC stage."""
 
-    task: str
-    source: Source
+    task: str  # what is learnt: a name that `convoy tasks` lists
+    source: Source  # where the data comes from
     # What is given: one of these.
     image: ImageDeclaration | None = Field(default=None, exclude_if=lambda declared: declared is None)
     text: TextDeclaration | None = Field(default=None, exclude_if=lambda declared: declared is None)

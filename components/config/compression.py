@@ -21,10 +21,10 @@ class EnsembleConfig(Section):
     # soft and weighted are of boxes and scores place by place; nms: all boxes, each said once; wbf: weighted box
     # fusion, which cannot be exported and needs a student, so that auto never takes it.
     combiner: Literal["auto", "soft", "weighted", "hard", "stacking", "boosted", "soup", "nms", "wbf"] = "auto"
-    # Each member is asked about an image's mirror image as well, and says the mean of both: for what is the same in a
-    # mirror, and was trained with `flip`. Twice the operations.
-    mirror: bool = False
-    # How much of the primary metric it may lose against its best member on the validation split before the line stops.
+    # Test-time augmentation. hflip: each member is asked about an image's mirror image as well, and says the mean of
+    # both: for what is the same in a mirror, and was trained with `flip`. Twice the operations.
+    tta: Literal["none", "hflip"] = "none"
+    # How much of the primary metric it may lose against its best member on the validation split before the run stops.
     # Combiners are chosen by log loss, so a lucky member may be ahead by chance: by 1 pp on the digits' 270 samples.
     allowance: Share = 0.05
 
@@ -51,7 +51,7 @@ class RelationConfig(Section):
 class ContrastiveConfig(Section):
     """The two embeddings of an image are to find each other in the batch (Tian et al. 2020, without a memory bank)."""
 
-    weight: NonNegativeFloat = 0.2
+    weight: NonNegativeFloat = 0.2  # of the contrastive loss
     temperature: PositiveFloat = 0.1  # the paper's 0.07–0.1
 
 
@@ -65,17 +65,17 @@ class DistillationConfig(Section):
 
 
 class StudentConfig(Section):
-    """The one network that is served: it learns from the labels and from the ensemble."""
+    """The one network that is deployed: it learns from the labels and from the ensemble."""
 
     network: NetworkConfig
-    epochs: Epochs
+    epochs: Epochs  # of a training
     temperature: PositiveFloat = 3.0  # softens both distributions (Hinton et al. 2015 used 1–20)
     teacher_weight: Share = 0.7  # share of the loss that the teacher's soft targets have
     # Of each image that the student is shown at most, where augmentation has no more than crop and flip: the teacher is
     # asked once for each, and not again in later epochs. None: all there are, (2·crop + 1)², twice with flip.
     views: Many | None = None
     distillation: DistillationConfig = DistillationConfig()
-    # Another data set of the catalogue, whose training images the student sees as well: by the teacher's answers alone,
+    # Another data set of the catalogue, whose training images the student sees as well: by the teacher's outputs alone,
     # whatever labels they have. An epoch is longer by them.
     unlabelled: str | None = None
     # Networks between the teacher and the student, each learning from the one before it (Mirzadeh et al. 2020).
@@ -84,7 +84,7 @@ class StudentConfig(Section):
     # the generation that is best on the validation split goes on.
     generations: Few = 1
     control: bool = False  # train the same student without a teacher as well, and say what the teacher was worth
-    # How much of the primary metric it may lose against its teacher on the validation split before the line stops: a
+    # How much of the primary metric it may lose against its teacher on the validation split before the run stops: a
     # student that loses this much was trained too short or is too small (those of the recipes lose up to 1 pp).
     allowance: Share = 0.1
 
@@ -92,16 +92,16 @@ class StudentConfig(Section):
 class AwareConfig(Section):
     """Quantization-aware training: some more epochs for the network, in which it feels int8's rounding."""
 
-    epochs: Epochs
+    epochs: Epochs  # of training with rounding, after all others
     learning_rate: PositiveFloat  # low: the network is to be moved off a step, not to be learnt anew
 
 
 class QuantizeConfig(Section):
-    """What the network may be served as beside float32, and when it is."""
+    """The precisions in which the network may be deployed beside float32, and which one is."""
 
     # int8: static QDQ, per channel, arithmetic in integers. The others are stored so and computed in float32.
     candidates: tuple[Literal["int8", "int8-weights", "int4-weights", "float16", "bfloat16"], ...] = ("int8",)
-    # Which of those within the allowance is served: the fastest, if measurably faster than float32, or the smallest.
+    # Which of those within the allowance is deployed: the fastest, if measurably faster than float32, or the smallest.
     goal: Literal["speed", "size"] = "speed"
     calibration_samples: Many = 512  # of the training split
     # How the ranges of activations are taken. auto: in all three ways, and the one is kept whose answers are closest to

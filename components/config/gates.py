@@ -4,18 +4,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SerializeAsAny,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticKnownError
 
 from components.config.section import Section, Share
+from components.members import GATES
 
 
 class FloorGate(Section):
     """The worse end of a metric's interval reaches the limit."""
 
     gate: Literal["floor"]
-    limit: float
+    limit: float  # in the metric's unit
     metric: str | None = None  # of which more is better; None: the task's primary one, whichever way it counts
 
 
@@ -23,8 +34,8 @@ class CeilingGate(Section):
     """The worse end of the interval of a metric of which less is better is within the limit."""
 
     gate: Literal["ceiling"]
-    limit: float
-    metric: str
+    limit: float  # in the metric's unit
+    metric: str  # of which less is better
 
 
 class WorstGroupGate(Section):
@@ -38,7 +49,7 @@ class CalibrationGate(Section):
     """The worse end of the expected calibration error's interval is within the limit."""
 
     gate: Literal["calibration"]
-    limit: Share
+    limit: Share  # of the gap between how sure answers are and how often they are right
 
 
 class RobustnessGate(Section):
@@ -64,31 +75,31 @@ class BaselineGate(Section):
 
 
 class Int8DropGate(Section):
-    """What is served loses at most so much of the primary metric against its float parent."""
+    """The deployable artifact loses at most so much of the primary metric against its float parent."""
 
     gate: Literal["int8_drop"]
-    limit: Share = 0.01
+    limit: Share = 0.01  # a difference where the primary metric is a share, else parts of the parent's
 
 
 class ParityGate(Section):
     """PyTorch's and the float ONNX graph's answers differ by no more: probabilities, or parts of an interval."""
 
     gate: Literal["parity"]
-    limit: PositiveFloat = 1e-3
+    limit: PositiveFloat = 1e-3  # largest difference
 
 
 class LatencyGate(Section):
-    """Median for one sample, one thread."""
+    """The median for one sample, on one thread, is within the limit."""
 
     gate: Literal["latency"]
-    limit: PositiveFloat  # ms
+    limit: PositiveFloat  # in milliseconds
 
 
 class SizeGate(Section):
-    """Of the file that is served."""
+    """The deployable file is within the limit."""
 
     gate: Literal["size"]
-    limit: PositiveFloat  # MB
+    limit: PositiveFloat  # in MB
 
 
 class DriftGate(Section):
@@ -102,7 +113,7 @@ class FreshnessGate(Section):
     """The newest sample is recent, when the version is judged and when it goes into production."""
 
     gate: Literal["freshness"]
-    days: PositiveFloat
+    days: PositiveFloat  # largest age of the newest sample
 
 
 class ApprovalsGate(Section):
@@ -110,6 +121,23 @@ class ApprovalsGate(Section):
 
     gate: Literal["approvals"]
     required: Annotated[int, Field(ge=1, le=2)] = 1  # 2: the two-person rule
+
+
+def _by_its_judge(gate: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A validator: of a gate that another package adds, the section is what its judge takes, and lies beside it."""
+    try:
+        return check(gate)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        if first["type"] != "union_tag_invalid":
+            raise
+        context = first["ctx"]
+    others = GATES.names()
+    if context["tag"] not in others:
+        known = ", ".join([context["expected_tags"], *map(repr, others)])
+        raise PydanticKnownError("union_tag_invalid", {**context, "expected_tags": known})
+    section: type[Section] = get_type_hints(GATES.load(context["tag"]).judge)["gate"]
+    return section.model_validate(gate)
 
 
 Gate = Annotated[
@@ -128,6 +156,8 @@ Gate = Annotated[
     | FreshnessGate
     | ApprovalsGate,
     Field(discriminator="gate"),
+    WrapValidator(_by_its_judge),
+    SerializeAsAny(),
 ]
 
 

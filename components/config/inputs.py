@@ -25,9 +25,9 @@ class ImageDeclaration(Section):
     many: ClassVar[str] = "images"
     own_numbers: ClassVar[bool] = False
 
-    height: Side
-    width: Side
-    channels: Literal[1, 3]
+    height: Side  # pixels
+    width: Side  # pixels
+    channels: Literal[1, 3]  # 1: grey; 3: colour
     resize: bool = False  # True: images of another size are resized in `prepare`; False: they fail validation
     # How: `stretch` meets both sides, `letterbox` keeps the shape, with black around it, `crop` keeps the shape and
     # takes the middle. Who names one need not say `resize`; `exact` is `resize: false`.

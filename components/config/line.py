@@ -24,7 +24,7 @@ class DriftConfig(Section):
     """How the data is compared with what the production model was trained on (Evidently)."""
 
     sample: Many = 2000  # rows of each side: with more, ever smaller changes count (`benchmarks/drift.md`)
-    # Of comparisons of unchanged data, the share that may report drift at most. A line a night on new data each time
+    # Of comparisons of unchanged data, the share that may report drift at most. One run per night on new data each time
     # then cries wolf three or four times a year.
     false_alarms: Fraction = 0.01
 
@@ -34,8 +34,8 @@ class MembersConfig(Section):
 
     count: Few = 3  # 1: no ensemble, the one member goes on
     networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)]  # member i takes networks[i % len]
-    epochs: Epochs  # of a training
-    augments: tuple[AugmentConfig, ...] = ()  # member i takes augments[i % len], not `augment`; (): all take that
+    epochs: Epochs  # of each member's training
+    augments: tuple[AugmentConfig, ...] = ()  # member i takes augments[i % len], not `augment`; none: all take that
     # Each member is trained without one of k folds of the training split, for which it then answers as a stranger: what
     # stacking is fitted on. k trainings without another fold each are one learner, and share network and augmentation.
     folds: Annotated[int, Field(ge=2, le=20)] | None = None
@@ -66,48 +66,50 @@ class CorruptionsConfig(Section):
     # As the kind of input calls them: those of pictures are in `components/inputs/corruptions.py`, those of texts in
     # `text_corruptions.py` beside it.
     kinds: Annotated[tuple[str, ...], AfterValidator(different)] = ("gaussian_noise", "blur", "brightness", "contrast")
+    # how strong, from 1 to 5; each kind in each of them
     severities: Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], AfterValidator(different)] = (2, 4)
     samples: Many = 500  # of the split at most, the same ones for every model: every condition asks for them all
 
 
 class EvaluateConfig(Section):
-    """How sure the figures are, and for whom they are given."""
+    """How sure the metrics are, and for which groups they are given."""
 
-    bootstrap: Annotated[int, Field(ge=100, le=1_000_000)] = 1000  # resamples
-    confidence: Fraction = 0.95
+    bootstrap: Annotated[int, Field(ge=100, le=1_000_000)] = 1000  # resamples that the intervals are of
+    confidence: Fraction = 0.95  # of the intervals
     slices: Annotated[int, Field(ge=2, le=10)] = (
         4  # quantile slices of brightness and contrast, where no groups are declared
     )
     corruptions: CorruptionsConfig | None = CorruptionsConfig()  # None: robustness is not measured
-    # Simple models that learn from the same samples and are measured beside what is served: `prior` has no input at
-    # all, `linear` is a linear model of thumbnails or of n-grams (`components/evaluate/baselines/`).
+    # Simple models that learn from the same samples and are measured beside the deployable artifact: `prior` has no
+    # input at all, `linear` is a linear model of thumbnails or of n-grams (`components/evaluate/baselines/`).
     baselines: Annotated[tuple[str, ...], AfterValidator(different)] = ()
-    seed: Seed = 0
+    seed: Seed = 0  # of the resamples and of the corruptions
 
 
 class TuneConfig(Section):
-    """`convoy tune`: which keys of `line:` are searched, where, and for how long. The line itself does not read it."""
+    """`convoy tune`: which keys of `line:` are searched, where, and for how long. A run does not read it."""
 
     # Dotted key of `line:` → "low..high", "low..high:log" (both ends included; of whole numbers, where both ends are
     # written as such), or a list of choices.
     search: dict[str, str | list[Any]] = Field(default={})
-    trials: Epochs = 20
+    trials: Epochs = 20  # how many settings are tried at most
     seconds: PositiveFloat | None = None  # after which no trial goes on; None: as long as it takes
     concurrent: Few = 1  # trials side by side; with more than one, what is suggested depends on their timing
     seed: Seed = 0  # of the suggestions; the networks' is `line.seed`
     # ASHA (Li et al. 2020): at `grace` epochs, and at each multiple of that by `reduction`, a trial goes on that is
     # among the best 1/`reduction` of those that came so far. 3, as in HyperBand's example (Li et al. 2018).
     grace: Epochs = 1
+    # of the trials at each of ASHA's stations, one in so many goes on
     reduction: Annotated[int, Field(ge=2, le=1_000)] = 3
 
 
 class LineConfig(Section):
-    """What the line does with one data set: a recipe."""
+    """What the pipeline does with one data set: a recipe."""
 
-    dataset: str
-    # Name in the registry, of the experiment, and of what is exported.
+    dataset: str  # a name of `datasets:`
+    # Name in the registry, of the experiment, and of the deployable artifact.
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100), AfterValidator(_not_mlflows)]
-    seed: Seed = 0
+    seed: Seed = 0  # of everything that is drawn by chance; members and student have seeds of their own after it
     drift: DriftConfig = DriftConfig()
     augment: AugmentConfig = AugmentConfig()
     training: TrainingConfig = TrainingConfig()
@@ -117,7 +119,7 @@ class LineConfig(Section):
     prune: PruneConfig | None = None  # None: the student stays as it is
     quantize: QuantizeConfig = QuantizeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    gates: Gates
+    gates: Gates  # what a version must hold to before it may be staged or go into production
     tune: TuneConfig = TuneConfig()
 
     @model_validator(mode="after")

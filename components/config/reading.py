@@ -8,12 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from components import texts
+from components.config import policy
 from components.config.catalogue import DatasetConfig
 from components.config.line import LineConfig
 from components.config.plain_yaml import YamlError, read_yaml
+from components.config.policy import PolicyConfig
+from components.config.renamed import Renamed, current
 from components.config.section import UNSHOWN, ConfigurationError, Section
 from components.secrecy import is_secret
 
@@ -23,10 +26,12 @@ MOST = 20  # mistakes that are listed: a screen of them
 
 
 class Recipe(Section):
-    """The whole configuration of one run: the data set's catalogue entry and the line."""
+    """The whole configuration of one run: the data set's catalogue entry and the pipeline."""
 
     dataset: DatasetConfig
     line: LineConfig
+    # The `-S` that it was read with: what holds is above, so they are in no digest.
+    overrides: tuple[str, ...] = Field(default=(), exclude=True)
 
 
 class Params(Section):
@@ -34,6 +39,7 @@ class Params(Section):
 
     datasets: dict[str, DatasetConfig]
     line: LineConfig
+    policy: PolicyConfig = PolicyConfig()
 
 
 def load(root: Path, recipe: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -48,7 +54,9 @@ def load(root: Path, recipe: str | None = None, overrides: Sequence[str] = ()) -
     for layer in others:
         line = merge(line if isinstance(line, Mapping) else {}, layer.values)
     checked = check({**params, "line": line})
-    return Recipe(dataset=checked.datasets[checked.line.dataset], line=checked.line)
+    if wrong := policy.problems(checked.policy, checked.line.gates):
+        raise ConfigurationError("\n".join(wrong))
+    return Recipe(dataset=checked.datasets[checked.line.dataset], line=checked.line, overrides=tuple(overrides))
 
 
 class Layer(NamedTuple):
@@ -59,13 +67,17 @@ class Layer(NamedTuple):
 
 
 def layers(root: Path, params: Mapping[str, Any], recipe: str | None, overrides: Sequence[str]) -> list[Layer]:
-    """What is laid over each other, the lowest first; `params` is `params.yaml`. Raises ConfigurationError."""
+    """What is laid over each other, the lowest first; `params` is `params.yaml`. Raises ConfigurationError.
+
+    Each with the present names of what was renamed; old ones are warned of (`RenamedWarning`).
+    """
     said = [Layer("params.yaml", params.get("line"))]
     if recipe is not None:
         path = _recipe_path(root, recipe)
         place = path.relative_to(root) if path.is_relative_to(root) else path
         said.append(Layer(place.as_posix(), _recipe_line(path)))
-    return [*said, *(Layer("-S", parse_override(override)) for override in overrides)]
+    said += [Layer("-S", parse_override(override)) for override in overrides]
+    return [Layer(layer.origin, current(layer.values)) for layer in said]
 
 
 def dataset_names(root: Path) -> list[str]:
@@ -82,9 +94,12 @@ def dataset_entry(root: Path, name: str) -> DatasetConfig:
     return parse_entry(name, datasets[name])
 
 
-def read_section(path: Path, kind: type[S]) -> S:
-    """A YAML file as one section; raises ConfigurationError with all its mistakes at once, and the file's name."""
-    values = _read(path)
+def read_section(path: Path, kind: type[S], names: Mapping[str, Renamed] | None = None) -> S:
+    """A YAML file as one section; raises ConfigurationError with all its mistakes at once, and the file's name.
+
+    `names` are what its keys were called, which is warned of.
+    """
+    values = current(_read(path), names or {})
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -225,7 +240,7 @@ def _unknown_dataset(values: Mapping[str, Any]) -> list[str]:
 
 
 def _explain(error: ValidationError, values: Any, prefix: str = "") -> list[str]:
-    """A line a key: where a value may be of several types, pydantic reports one mistake once for each of them."""
+    """One line per key: where a value may be of several types, pydantic reports one mistake once for each of them."""
     mistakes: dict[tuple[str, str], list[str]] = {}
     for item in error.errors(include_url=False):
         if item["type"] == "too_short" and item["ctx"]["actual_length"] < len(item["input"]):

@@ -14,7 +14,7 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 # Whole numbers have an upper bound each: a slip of the keyboard is refused at once, instead of filling the memory once
-# the line has begun. The bounds are far above what anybody has been seen to need.
+# the pipeline has begun. The bounds are far above what anybody has been seen to need.
 Few = Annotated[int, Field(ge=1, le=1_000)]  # trainings, rounds, workers, threads
 Many = Annotated[int, Field(ge=1, le=10_000_000)]  # samples
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
@@ -31,7 +31,7 @@ BY_CONTENT = {"by": "content"}
 
 
 class ConfigurationError(ValueError):
-    """Everything that is wrong with the configuration, one line a key."""
+    """Everything that is wrong with the configuration, one line per key."""
 
     def __init__(self, message: str) -> None:
         super().__init__(texts.printable(message))

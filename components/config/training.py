@@ -60,6 +60,7 @@ class NetworkConfig(Section):
     """An architecture by its registered name, with the arguments of its entry point."""
 
     name: str  # a compact family's, or another library's: torchvision:NAME, timm:NAME
+    # argument → value: a family's own (docs/reference/networks.md), or those of the library's class
     arguments: dict[str, Argument] = Field(default={})
     # The weights that training starts from: `imagenet`, file:PATH, model:FOLDER or run:RUN_ID; None: random ones.
     # `#sha256=…` behind a path holds it to its content.
@@ -88,7 +89,7 @@ class ImbalanceConfig(Section):
     sampling: Literal["natural", "over", "under", "smote"] = "natural"
     # weighted: cross-entropy by inverse class frequency; focal: Lin et al. 2017; balanced-softmax: Ren et al. 2020.
     loss: Literal["natural", "weighted", "focal", "balanced-softmax"] = "natural"
-    focal_gamma: NonNegativeFloat = 2.0  # the paper's own choice
+    focal_gamma: NonNegativeFloat = 2.0  # how little counts what is sure; the default is the paper's own choice
     # Share of the epochs after which sampling and loss are balanced; before it both are natural (deferred
     # re-weighting, Cao et al. 2019). 0: from the first epoch on. The last epoch is always balanced.
     deferred: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -128,12 +129,14 @@ NATURAL = "natural"
 
 
 class TrainingConfig(Section):
-    """How every network on the line is trained: members and student alike."""
+    """How every network of the pipeline is trained: members and student alike."""
 
     batch_size: Batch = 128  # over all workers together
+    # muon: orthogonal steps for convolutions, Adam's for all else (Jordan et al. 2024); sgd: with Nesterov momentum
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
-    learning_rate: PositiveFloat = 2e-3
-    weight_decay: NonNegativeFloat = 0.01
+    learning_rate: PositiveFloat = 2e-3  # the highest of the schedule
+    weight_decay: NonNegativeFloat = 0.01  # decoupled (Loshchilov & Hutter 2019); biases and normalisation have none
+    # how the rate goes after the warm-up: down to nothing, or not at all
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     # How the rate follows the batch from the one it was chosen for. linear: Goyal et al. 2017, for SGD; square-root:
     # Krizhevsky 2014, Hoffer et al. 2017, and for Adam's family Malladi et al. 2022.
@@ -142,6 +145,7 @@ class TrainingConfig(Section):
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2  # share of the steps in which the rate rises
     # What is minimised, where the task has a choice (`convoy tasks` names it); natural: the task's own.
     loss: str = Field(default=NATURAL, exclude_if=NATURAL.__eq__)
+    # share of a label's probability that is spread over all classes
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     gradient_clip: PositiveFloat | None = None  # largest allowed norm
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # decay of the averaged weights; None: none are kept
@@ -156,16 +160,16 @@ class TrainingConfig(Section):
     accumulate: Few = 1  # micro-batches that a worker cuts its part of a step into
     compress_gradients: bool = False  # between workers gradients travel as bfloat16 (strategy data)
     cpus_per_worker: Few | None = None  # None: the CPUs there are, divided by the workers
-    use_gpu: Literal["auto", "never"] = "auto"
+    use_gpu: Literal["auto", "never"] = "auto"  # auto: one a worker, where PyTorch finds enough of them
     # Where an epoch's images come from: memory maps of the decoded split, or a stream through Ray Data for data that is
     # larger than memory. auto: the stream where the decoded split would take more than half of the memory there is.
     reading: Literal["auto", "mapped", "streamed"] = "auto"
     imbalance: ImbalanceConfig = ImbalanceConfig()
     transfer: TransferConfig = TransferConfig()
     max_failures: Failures = 2  # worker crashes after which training goes on from its checkpoint
-    # How often a loss that is no number sends training back to the last stored epoch, with half the rate from there on;
-    # 0: it ends the training.
-    rollbacks: Failures = 0
+    # How often, after a loss that is not a number, training restores the checkpoint of its last epoch and goes on with
+    # half the rate; 0: such a loss ends the training.
+    checkpoint_restores: Failures = 0
     # Epochs in a row without a better primary metric on the validation split after which training ends, with the
     # weights of its best epoch; None: never.
     patience: Epochs | None = None

@@ -76,7 +76,7 @@ def with_entry(text: str, name: str, entry: Mapping[str, Any], *, replace: bool 
         )
     if mapping.flow_style:
         raise ConfigurationError(
-            "datasets: expected a line an entry in params.yaml, received one pair of braces around all of them; "
+            "datasets: expected one line per entry in params.yaml, received one pair of braces around all of them; "
             "write them one below the other"
         )
     block = written(name, entry, mapping.value[0][0].start_mark.column, newline)
@@ -89,7 +89,7 @@ def with_entry(text: str, name: str, entry: Mapping[str, Any], *, replace: bool 
 
 
 def written(name: str, entry: Mapping[str, Any], indent: int = 0, newline: str = "\n") -> str:
-    """An entry as the file has them: a line a key, sections in braces."""
+    """An entry as the file has them: one line per key, sections in braces."""
     lines = [f"{' ' * indent}{_flow(name)}:"]
     lines += [f"{' ' * (indent + _STEP)}{_flow(key)}: {_flow(value)}" for key, value in entry.items()]
     return "".join(line + newline for line in lines)
@@ -141,7 +141,7 @@ def _composed(text: str) -> yaml.MappingNode:
     except YamlError as error:
         raise ConfigurationError(f"params.yaml: not readable as YAML: {error}") from None
     if not isinstance(node, yaml.MappingNode) or (node.flow_style and node.value):
-        raise ConfigurationError("params.yaml: expected a mapping with a line a key, received something else")
+        raise ConfigurationError("params.yaml: expected a mapping with one line per key, received something else")
     return node
 
 

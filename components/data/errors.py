@@ -1,4 +1,4 @@
-"""The error of the data room, and the one rule about data sets' names. Imports next to nothing, so that anyone can."""
+"""The error about data, and the one rule about data sets' names. Imports next to nothing, so that anyone can."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def draw(bench: Bench, title: str, path: Path) -> Path:
                 if pace.runtime == name and pace.threads == count
             ]
             right.plot(*zip(*points, strict=True), style, marker="o", color=colours[name], label=_name(name, count))
-    right.set(xscale="log", yscale="log", xlabel="images at a time", ylabel="images a second")
+    right.set(xscale="log", yscale="log", xlabel="images at a time", ylabel="images per second")
     batches = sorted({pace.batch for pace in bench.pace})
     right.set_xticks(batches, [str(batch) for batch in batches])
     right.minorticks_off()

@@ -1,4 +1,4 @@
-"""The line as one table: what each stage is, what it can do and what it costs, and what it paid and bought.
+"""The chain as one table: what each model is, how good it is, what it costs, and its trade-off.
 
 Reads Evidence only. A stage is compared with what it was made of: the ensemble with its best member, every other stage
 with the one before it.
@@ -20,12 +20,12 @@ from components.metrics.metric import SHARE, Metric, change, decimal
 MEMBER = "member-"
 FILES = ("chain.json", "chain.md", "pareto.png")  # that `write` leaves
 # Columns; the others say what a stage can do.
-COSTS = ("parameters", "multiply-adds", "size", "runtime", "ms at 1", "images/s at 64")
+COSTS = ("parameters", "MACs", "size", "runtime", "ms at 1", "images/s at 64")
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a stage made of another."""
+    """What a variant of the model is against the one that it was made of."""
 
     stage: str
     of: str
@@ -33,14 +33,14 @@ class Change:
 
 
 def rows(stages: Mapping[str, Evidence]) -> list[dict[str, str]]:
-    """A row a stage, in the line's order; a column is there where any stage has a value for it."""
+    """A row a stage, in the pipeline's order; a column is there where any stage has a value for it."""
     table = [_row(name, evidence) for name, evidence in stages.items()]
     columns = [column for column in table[0] if any(row[column] != "–" for row in table)]
     return [{column: row[column] for column in columns} for row in table]
 
 
 def changes(stages: Mapping[str, Evidence], metric: Metric) -> list[Change]:
-    """What each stage paid and bought; nothing for the members, which are made of the data alone."""
+    """The trade-off of each model; nothing for the members, which are made of the data alone."""
     found = []
     before: str | None = None
     for name, evidence in stages.items():
@@ -66,7 +66,7 @@ def markdown(stages: Mapping[str, Evidence], metric: Metric) -> str:
 
 
 def write(stages: Mapping[str, Evidence], folder: Path, metric: Metric) -> None:
-    """`chain.json`, every figure of every stage; `chain.md`, the table; `pareto.png`, accuracy against cost."""
+    """`chain.json`, every metric of every variant; `chain.md`, the table; `pareto.png`, accuracy against cost."""
     from components.evaluate.pareto import draw
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,8 +85,8 @@ def write(stages: Mapping[str, Evidence], folder: Path, metric: Metric) -> None:
         "data": first.data,
         "split": first.split,
         "primary": first.primary,
-        "stages": figures,
-        "changes": [vars(change) for change in changes(stages, metric)],
+        "variants": figures,
+        "changes": [{"variant": each.stage, "of": each.of, "words": each.words} for each in changes(stages, metric)],
     }
     with writing(folder / "chain.json") as temporary:
         temporary.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -108,7 +108,7 @@ def _row(name: str, evidence: Evidence) -> dict[str, str]:
         "worst group": _shown(figures.get(f"worst_group_{primary}")),
         "corrupted": _shown(figures.get(f"robustness_{primary}")),
         "parameters": f"{parameters.value:,.0f}" if parameters else "–",
-        "multiply-adds": f"{macs.value / 1e6:,.2f} M" if macs else "–",
+        "MACs": f"{macs.value / 1e6:,.2f} M" if macs else "–",
         "size": f"{size.value / 1000:,.0f} kB" if size else "–",
         "runtime": evidence.runtime or "–",
         "ms at 1": f"{latency.value:.3f}" if latency else "–",
@@ -133,7 +133,7 @@ def _changed(before: Evidence, after: Evidence, metric: Metric) -> str:
     for key, what, unit in others:
         if key in before.figures and key in after.figures:
             parts.append(_change(before.figures[key], after.figures[key], what, unit))
-    for key, what in (("parameters", "parameters"), ("macs", "multiply-adds"), ("size_bytes", "size")):
+    for key, what in (("parameters", "parameters"), ("macs", "MACs"), ("size_bytes", "size")):
         if key in before.figures and key in after.figures:
             ratio = after.figures[key].value / before.figures[key].value
             parts += [f"{ratio:.2f}× the {what}"] if abs(ratio - 1) >= 0.005 else []

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, the size of its file, and its speed, of all stages of a line in one go.
+"""What a model costs: parameters, the size of its file, and its speed, of all stages of a run in one go.
 
 Each stage is timed in what executes it: networks in PyTorch, graphs in the engine that serves them. That is said beside
 the figure, for a network that becomes a graph grows faster without becoming another.
@@ -44,13 +44,13 @@ def answerer(model: Model, threads: int | None = None) -> Answerer:
 
 
 def weight(model: Model) -> dict[str, Figure]:
-    """`parameters` and `macs` (multiply-adds an image) of the network, whatever computes them, and `size_bytes` of the
-    file that is executed."""
+    """`parameters` and `macs` (multiply-accumulates per input) of the network, whatever computes them, and `size_bytes`
+    of the file that is executed."""
     file = model.onnx if model.onnx.is_file() else model.weights
     counted = size(untrained(model.card), model.card.input)
     return {
         "parameters": Figure(value=float(counted.parameters), unit="parameters"),
-        "macs": Figure(value=float(counted.macs), unit="multiply-adds"),
+        "macs": Figure(value=float(counted.macs), unit="MACs"),
         "size_bytes": Figure(value=float(file.stat().st_size), unit="bytes"),
     }
 

@@ -270,7 +270,7 @@ def _notes(predictions: Predictions, rows: list[GroupFigure]) -> tuple[str, ...]
         notes.append("There are neither groups nor slices to compare.")
     small = [f"{row.column} {row.group} ({row.samples})" for row in rows if row.samples < FEW]
     if small:
-        notes.append(f"Fewer than {FEW} samples, so the figure is uncertain: {', '.join(small)}.")
+        notes.append(f"Fewer than {FEW} samples, so the metric is uncertain: {', '.join(small)}.")
     return tuple(notes)
 
 

@@ -1,4 +1,4 @@
-"""The stages of a line as points: how good each is against what it costs, and which of them no other beats in both."""
+"""The stages of a run as points: how good each is against what it costs, and which of them no other beats in both."""
 
 from __future__ import annotations
 

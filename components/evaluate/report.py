@@ -32,7 +32,7 @@ from components.tasks.protocol import Task, TaskSpec
 
 COSTS = {
     "latency_ms": "time for one image on one thread: median, and the middle half of the rounds it was timed in",
-    "throughput_64": "images a second, 64 at a time, one thread",
+    "throughput_64": "images per second, 64 at a time, one thread",
     "size_bytes": "size of the file that is executed",
     "parameters": "numbers that were learnt",
     WITH_TWINS: "samples that are all but the same picture as one that was learnt from",
@@ -93,7 +93,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
             doubts=doubts.write(task, data.predictions, folder / doubts.REVIEW) if isinstance(task, Doubting) else (),
             processor=machine.said(evidence.processor) if evidence.processor else "",
             with_twins=evidence.figures.get(WITH_TWINS),
-            rejected=[verdict for verdict in data.verdicts if not verdict.passed],
+            failed=[verdict for verdict in data.verdicts if not verdict.passed],
         )
     )
     with writing(folder / "report.html") as temporary:
@@ -126,7 +126,7 @@ class Words:
         """What a figure says, in one sentence; empty for one that is not known here."""
         worst = "lowest" if self.spec.primary.more else "highest"
         said = {
-            "worst_group_": f"the {worst} of the groups' or slices' figures",
+            "worst_group_": f"the {worst} of the groups' or slices' values",
             "robustness_": "mean on pictures with noise, blur, other light and other contrast",
             "corrupted_": "the same with {} alone",
             "baseline_": "what a simple model reaches that has learnt from the same samples: {}",
@@ -139,7 +139,7 @@ class Words:
         if name.endswith("_without_twins"):
             return "the same without samples that have a twin in what was learnt from"
         if name.endswith("_change_by_twins"):
-            return "what those samples add to the figure, or take from it"
+            return "what those samples add to the metric, or take from it"
         return COSTS.get(name) or next((metric.says for metric in self.spec.metrics if metric.name == name), "")
 
     def _unit(self, figure: Figure, name: str) -> str:

@@ -193,7 +193,7 @@ def provenance(source: Source, model: Model, wanted: Format, largest: float) -> 
         "network": card.network.model_dump(mode="json"),
         "precision": card.precision,
         "made_of": model.digest,
-        "served": source.served.digest,
+        "artifact": source.served.digest,
         "data": card.data,
         "parents": [parent.model_dump(mode="json") for parent in card.parents],
         "exporter_opset": OPSET,

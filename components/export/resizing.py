@@ -1,6 +1,6 @@
 """A graph for images of one size → the same graph for images of any size: a `Resize` in front of it.
 
-The exact graph stays as it is, for what the line has measured is that one, and it is what most requests are for.
+The exact graph stays as it is, for what the pipeline has measured is that one, and it is what most requests are for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a kind of input must say so that the rooms of data and of judgement can do everything else. No PyTorch.
+"""What a kind of input must say so that the packages of data and of judgement can do everything else. No PyTorch.
 
 `column` is always the column of some rows under the kind's name, as one Arrow array of the kind's type; N are its rows.
 A row may be null, or hold what cannot be read: it is described as such, and never raises while data is prepared.

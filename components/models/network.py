@@ -22,7 +22,8 @@ def untrained(card: ModelCard) -> nn.Module:
         outputs = card.head.outputs if card.head else len(card.classes)
         learners = card.network.arguments.get("learners")
         built = [build(member, card.input, card.head or outputs) for member in card.members]
-        if card.network.arguments.get("mirror"):
+        # `mirror`: as cards of earlier releases have it.
+        if card.network.arguments.get("tta") == "hflip" or card.network.arguments.get("mirror"):
             built = [Mirrored(member, FUSIONS[card.fusion].fuses) for member in built]
         return Ensemble(built, card.fusion, outputs, None if learners is None else int(learners))
     return build(card.network, card.input, card.head or len(card.classes))

@@ -212,5 +212,7 @@ def _shared() -> dict[str, tuple[Any, Any]]:
 def _entry(name: str) -> Callable[..., nn.Module]:
     """A family's entry point, imported now."""
     if name not in _entries:
-        FAMILIES.load(name)
+        module = FAMILIES.load(name)
+        if name not in _entries:
+            raise ValueError(f"{module.__name__}: expected a family that is registered as {name!r}, received none")
     return _entries[name]

@@ -14,7 +14,7 @@ from components.models.preprocessing import nothing, preprocess
 
 @dataclass(frozen=True)
 class Size:
-    """`macs`: multiply-adds of convolutions and matrix products for one input; a GPU's datasheet counts two each."""
+    """`macs`: multiply-accumulates of convolutions and matrix products for one input; FLOPs are about twice as many."""
 
     parameters: int
     macs: int

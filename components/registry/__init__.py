@@ -1,4 +1,4 @@
-"""MLflow's room: runs, the model registry, gates and decisions. Nobody else imports MLflow.
+"""MLflow's package: runs, the model registry, gates and decisions. Nobody else imports MLflow.
 
 MLflow reads its switches when it is imported, so they are set here, before any module of this room is.
 """

@@ -40,8 +40,8 @@ def approve(
 ) -> Decision:
     """Record that a person approves of the staged version for production.
 
-    `version` is the one that is meant, where another may have been staged meanwhile. Only what the gates have approved
-    can be approved. What came through the same `source` (a form that may be sent twice) is recorded once.
+    `version` is the one that is meant, where another may have been staged meanwhile. Only what has passed the gates can
+    be approved. What came through the same `source` (a form that may be sent twice) is recorded once.
     """
     return _state(tracking, name, "approve", by, reason, version, source)
 
@@ -67,11 +67,13 @@ def waiting_everywhere(
 ) -> dict[str, Waiting | str]:
     """Model → what `waiting` says, or why that is not known; for models by their aliases, in one request for all."""
     open_ones = {name: version for name, named in models.items() if (version := staged(named)) is not None}
-    known = [run for _, run in runs(tracking, places, {KIND: "decision"}, "FINISHED")] if open_ones else []
+    known: dict[str, list[Run]] = {name: [] for name in open_ones}
+    for _, run in runs(tracking, places, {KIND: "decision"}, "FINISHED") if open_ones else []:
+        known.setdefault(run.tags.get(record.MODEL, ""), []).append(run)
     found: dict[str, Waiting | str] = {}
     for name, version in open_ones.items():
         try:
-            said = _waiting(tracking, name, version, known)
+            said = _waiting(tracking, name, version, known[name])
         except RegistryError as error:
             found[name] = str(error)
         else:
@@ -87,7 +89,7 @@ def staged(named: Mapping[str, int]) -> int | None:
 
 def _waiting(tracking: Tracking, name: str, version: int, known: Sequence[Run] | None) -> Waiting | None:
     judgement = record.judgement(tracking, name, version, known)
-    if judgement is None or judgement.action != "approve" or judgement.evidence is None:
+    if judgement is None or judgement.action != "pass" or judgement.evidence is None:
         return None
     said = record.statements(tracking, name, version, judgement.evidence, known)
     gate = next((verdict for verdict in judgement.verdicts if verdict.gate == APPROVALS), None)
@@ -115,14 +117,14 @@ def _state(
         named = aliases(tracking, name)
         version = named.get(STAGING)
         if version is None:
-            raise RegistryError(f"{name} has no staging version to {action}; run the line first")
+            raise RegistryError(f"{name} has no staging version to {action}; run the pipeline first")
         if meant not in (None, version):
             raise RegistryError(f"{name} version {meant} is not the one to {action}: staging is version {version}")
         if named.get(PRODUCTION) == version:
             back = offered.command("convoy", "rollback", name, "--reason", "…")
             raise RegistryError(f"{name} version {version} is in production already; the way back is `{back}`")
         if action == "approve":
-            obstacles.approval(tracking, name, version)
+            obstacles.passed(tracking, name, version)
             obstacles.require_whole(tracking, name, version)
         decision = Decision(
             action=action,

@@ -47,7 +47,7 @@ def model_card(
         _training(model),
         "## Metrics",
         texts.markdown_table(
-            ("figure", "value", "interval"),
+            ("metric", "value", "interval"),
             [(_words(key), _text(figure, False), _interval(figure)) for key, figure in evidence.figures.items()],
         ),
         *_processor(evidence),
@@ -80,7 +80,7 @@ def _data(dataset: DatasetCard, evidence: Evidence) -> str:
     groups = ", ".join(map(texts.code, dataset.groups)) or "none"
     return (
         f"{texts.code(dataset.name)}, {splits} samples; classes: {classes}; declared groups: {groups}. "
-        f"Source fingerprint `{dataset.fingerprint}`. All figures here are of the {evidence.split} split, which "
+        f"Source fingerprint `{dataset.fingerprint}`. All metrics here are of the {evidence.split} split, which "
         "neither training nor compression has seen." + _twins(evidence)
     )
 
@@ -92,8 +92,8 @@ def _processor(evidence: Evidence) -> list[str]:
     sums = {
         "": "",
         "either": " No sum of its int8 arithmetic can saturate, so its answers are those of every processor.",
-        "as run": " Where int8 sums saturate (x86 without VNNI) it is no worse than these figures.",
-        "saturating": " These figures are those where int8 sums saturate (x86 without VNNI), the worse ones.",
+        "as run": " Where int8 sums saturate (x86 without VNNI) it is no worse than these values.",
+        "saturating": " These values are those where int8 sums saturate (x86 without VNNI), the worse ones.",
     }[evidence.sums]
     return [f"Measured on {texts.markdown(machine.said(evidence.processor))}: speed is that of this kind.{sums}"]
 
@@ -158,7 +158,7 @@ def _limits(dataset: DatasetCard, evidence: Evidence) -> str:
     weakest = _weakest(evidence)
     lines = [
         f"- {inputs.of(dataset).brought(dataset.input)} and gets an answer, also where it shows nothing of the kind.",
-        "- The figures hold for data like the test split. Watch for drift.",
+        "- The metrics hold for data like the test split. Watch for drift.",
     ]
     if weakest:
         lines.append(f"- {weakest}")
@@ -186,8 +186,7 @@ def _gates(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "Not judged when this card was written; see the decisions recorded for this version."
     rows = [
-        (v.gate, "passed" if v.passed else "**not passed**", decimal(v.limit), texts.markdown(v.reason))
-        for v in verdicts
+        (v.gate, "passed" if v.passed else "**failed**", decimal(v.limit), texts.markdown(v.reason)) for v in verdicts
     ]
     return texts.markdown_table(("gate", "verdict", "limit", "why"), rows)
 

@@ -1,4 +1,4 @@
-"""What differs between two lines: origin, parameters, steps and figures. Reading only."""
+"""What differs between two runs: origin, parameters, steps and figures. Reading only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two lines, and nothing else."""
+    """What differs between two runs, and nothing else."""
 
     one: Line
     other: Line

@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from components import offered
+from components import offered, texts
 from components.artifacts import Decision, Verdict
+from components.artifacts.decision import GATES
 from components.config import Gate
-from components.registry import gates, obstacles, record
+from components.registry import chain, gates, obstacles, record, verification
 from components.registry.gates.data import FRESHNESS
 from components.registry.ledger import predecessor
 from components.registry.listing import within
 from components.registry.memory.store import explained
 from components.registry.memory.tracking import Tracking
-from components.registry.record import GATES
 from components.registry.versions import (
     EVIDENCE,
     PREVIOUS,
@@ -38,15 +38,16 @@ from components.registry.versions import (
 
 SUPERSEDED = "convoy.superseded"  # tag of a version in production: what it took the place of
 ROLLED_BACK = "convoy.rolled_back"  # tag of a version: when and why it was taken back
-APPROVED = "convoy.approved"  # tag of a version: "true" or "false", what the gates last said
+OVERRIDES = "convoy.overrides"  # tag of a version, from its run: the `-S` that it was made with
+GATES_SAID = "convoy.gates"  # tag of a version: "passed" or "failed", what the gates last said
 
 
 def decide(
     tracking: Tracking, name: str, version: int, case: gates.Case, limits: Sequence[Gate], *, stage: bool = True
 ) -> Decision:
-    """Let the gates judge: the version is staged where every one passes, otherwise rejected; both are recorded.
+    """Let the gates judge: the version is staged where every one passes; a failure is recorded as well.
 
-    With `stage` false an approval is recorded and no alias moves. Tries are counted here, where nobody else can judge
+    With `stage` false a pass is recorded and no alias moves. Evaluations are counted here, where nobody else can judge
     meanwhile. The same verdicts on the same evidence are recorded once. RegistryError where the evidence is not the one
     the version was registered with, and where something else has come into production since the case was made.
     """
@@ -58,28 +59,37 @@ def decide(
         if case.production != (rival if rival != version else None):
             raise RegistryError(
                 f"{name} version {version} was compared with {obstacles.named(case.production)} in production, where "
-                f"{obstacles.named(rival)} is now; run the line again, which compares them"
+                f"{obstacles.named(rival)} is now; run the pipeline again, which compares them"
             )
-        tries = record.tries(tracking, name, case.test, evidence.model)
-        verdicts = gates.judge(replace(case, tries=tries), limits)
-        passed = gates.approved(verdicts)
+        evaluations = record.test_evaluations(tracking, name, case.test, evidence.model)
+        challenges = record.challenges(tracking, name, case.production, evidence.model)
+        verdicts = gates.judge(replace(case, evaluations=evaluations, challenges=challenges), limits)
+        passed = gates.passed(verdicts)
+        overridden = _overridden(tracking, name, version)
         decision = Decision(
-            action="approve" if passed else "reject",
+            action="pass" if passed else "fail",
             name=name,
             version=version,
             alias=STAGING if passed and stage else None,
             by=GATES,
             at=record.now(),
-            reason=f"{_what_failed(verdicts)} (try {tries} on this test split)",
+            reason=f"{_what_failed(verdicts)} (evaluation {evaluations} on this test split{overridden})",
             evidence=evidence.digest,
             verdicts=verdicts,
             production=case.production,
-            tries=tries,
+            test_evaluations=evaluations,
         )
         repeated = _known(tracking, name, version)
         if repeated is not None and _same(repeated, decision) and _in_force(tracking, repeated):
             return repeated
-        carry_out(tracking, decision, {record.TEST: case.test, record.ARTIFACT: evidence.model})
+        counted = {
+            record.TEST: case.test,
+            record.ARTIFACT: evidence.model,
+            record.EVALUATION: str(evaluations),
+            record.AGAINST: "" if case.production is None else str(case.production),
+            record.CHALLENGE: str(challenges),
+        }
+        carry_out(tracking, decision, {tag: value for tag, value in counted.items() if value})
         return decision
 
 
@@ -95,7 +105,7 @@ def promote(
 ) -> Decision:
     """Move the candidate to `staging`, or what is staged to `production`; what was in production becomes `previous`.
 
-    The gates' last word must be an approval of the evidence the version was registered with; for production in
+    The gates' last word must be a pass on the evidence the version was registered with; for production in
     comparison with what is there now, with people's approvals where a gate asks for them, and nobody's rejection.
     `version` is the one that is meant, where another may have taken its place. One that was rolled back needs
     `despite_rollback=True`. Raises RegistryError saying what is in the way.
@@ -106,7 +116,8 @@ def promote(
     with locked(tracking.root):
         settle(tracking, name)
         found = obstacles.to_promote(tracking, name, to, version)
-        judgement = obstacles.approval(tracking, name, found)
+        judgement = obstacles.passed(tracking, name, found)
+        verification.require_whole(tracking, name)
         obstacles.require_whole(tracking, name, found)
         tags = version_tags(tracking, name, found)
         if tags.get(ROLLED_BACK) and not despite_rollback:
@@ -126,7 +137,7 @@ def promote(
             evidence=judgement.evidence,
             verdicts=verdicts,
             production=judgement.production,
-            tries=judgement.tries,
+            test_evaluations=judgement.test_evaluations,
         )
         carry_out(tracking, decision)
         return decision
@@ -194,14 +205,38 @@ def retire(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
         return decision
 
 
+def acknowledge(tracking: Tracking, name: str, by: str, reason: str) -> Decision:
+    """Put on record that a person has seen all that `verification` finds now; RegistryError where it finds nothing."""
+    tracking = within(tracking, name)
+    with locked(tracking.root):
+        settle(tracking, name)
+        found = verification.verify(tracking, name).findings
+        if not found:
+            raise RegistryError(f"{name}: its ledger is whole; there is nothing to acknowledge")
+        named = aliases(tracking, name)
+        decision = Decision(
+            action="acknowledge",
+            name=name,
+            version=named.get(PRODUCTION) or named.get(STAGING) or max(versions(tracking, name), default=0),
+            alias=None,
+            by=record.person(by),
+            at=record.now(),
+            reason=record.worded(reason),
+            evidence=None,
+        )
+        seen = verification.LISTED.join(finding.key for finding in found)
+        carry_out(tracking, decision, {record.ACKNOWLEDGED: seen})
+        return decision
+
+
 def way_out(tracking: Tracking, name: str) -> str:
     """What can be done about a production version that cannot be read: the command, for people."""
     current = aliased(tracking, name, PRODUCTION)
     target = None if current is None else _predecessor(tracking, name, current)
     if target is None or problem(tracking, name, target):
-        return f"{_retiring(name)} takes it out of production, and the next line compares with nothing"
+        return f"{_retiring(name)} takes it out of production, and the next run compares with nothing"
     back = offered.command("convoy", "rollback", name, "--reason", "…")
-    return f"`{back}` puts version {target} back, and the next line compares with that"
+    return f"`{back}` puts version {target} back, and the next run compares with that"
 
 
 def settle(tracking: Tracking, name: str) -> list[str]:
@@ -218,11 +253,13 @@ def settle(tracking: Tracking, name: str) -> list[str]:
             else:
                 moved = now is not None and str(now) == run.tags.get(record.VERSION) != run.tags.get(record.FROM)
             decision, _ = record.told(tracking, run)
-            if moved and decision is not None:
+            done = moved and decision is not None and record.complete(run)
+            if decision is not None and done:
                 _follow(tracking, decision, _number(run.tags.get(record.FROM)))
-                tracking.finish(run.id, "FINISHED")
-            else:
-                tracking.finish(run.id, "KILLED")
+            if record.complete(run):
+                record.keep(tracking, name, run)
+            tracking.finish(run.id, "FINISHED" if done else "KILLED")
+            chain.closed(tracking, name, run.id, "FINISHED" if done else "KILLED")
             settled.append(run.id)
     return settled
 
@@ -241,15 +278,17 @@ def carry_out(tracking: Tracking, decision: Decision, tags: Mapping[str, str] | 
         # The record stays RUNNING where the alias may have moved; `settle` looks which it is.
         if decision.alias is None:
             tracking.finish(run_id, "FAILED")
+            chain.closed(tracking, decision.name, run_id, "FAILED")
         raise
     tracking.finish(run_id, "FINISHED")
+    chain.closed(tracking, decision.name, run_id, "FINISHED")
 
 
 def _follow(tracking: Tracking, decision: Decision, before: int | None) -> None:
     """What a decision changes besides its alias. Doing it twice is the same as doing it once."""
     name, version = decision.name, decision.version
     if decision.by == GATES:
-        _tag(tracking, name, version, {APPROVED: "true" if decision.action == "approve" else "false"})
+        _tag(tracking, name, version, {GATES_SAID: "passed" if decision.action == "pass" else "failed"})
     if decision.alias != PRODUCTION:
         return
     if decision.action == "retire":
@@ -316,6 +355,12 @@ def _retiring(name: str) -> str:
 def _what_failed(verdicts: Sequence[Verdict]) -> str:
     failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
     return f"failed: {'; '.join(failed)}" if failed else "every gate passed" if verdicts else "no gate ran"
+
+
+def _overridden(tracking: Tracking, name: str, version: int) -> str:
+    """What the run that made the version was told on its command line, for the record."""
+    said = version_tags(tracking, name, version).get(OVERRIDES)
+    return f"; with -S {texts.shown(said)}" if said else ""
 
 
 def _same(one: Decision, other: Decision) -> bool:

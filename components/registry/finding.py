@@ -1,8 +1,8 @@
-"""What a person calls a model → its files: `NAME`, `NAME@alias`, `NAME:version`, a run of the line, or a folder.
+"""What a person calls a model → its files: `NAME`, `NAME@alias`, `NAME:version`, a run of the pipeline, or a folder.
 
 `NAME/version`, as MLflow's own addresses have it, is `NAME:version`.
 
-Reading only. A version holds what is served; the weights that it was made of are looked up in the line that made it.
+Reading only. A version holds what is served; the weights that it was made of are looked up in the run that made it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from components.registry.memory.tracking import Run, Tracking
 from components.registry.versions import PRODUCTION, RUN, STAGING, RegistryError
 
 _RUN_ID = re.compile(r"^(?P<run>[0-9a-f]{32})(/(?P<model>[A-Za-z0-9][A-Za-z0-9._-]*))?$")
+# The artifact to be deployed, as the step `quantize` names it; the second name is that of earlier releases.
+ARTIFACTS = ("artifact", "served")
 _VERSION = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<alias>[A-Za-z0-9._-]+)|[:/](?P<version>[0-9]+))?$")
 
 _ORIGINS = (
@@ -33,7 +35,7 @@ class Found:
     said: str  # how to speak of it: `digits version 3`, `student of run 0123abcd`
     served: Model
     weights: Model | None = None  # what it was made of, in float32
-    run_id: str | None = None  # the line that made it
+    run_id: str | None = None  # the run that made it
     experiment: str | None = None  # name of the model in the registry, where it has one
     about: dict[str, str] = field(default_factory=dict)  # where it comes from
 
@@ -65,25 +67,30 @@ def find_version(tracking: Tracking, text: str) -> tuple[str, int]:
 
 
 def _in_folder(folder: Path) -> Found:
-    if (folder / "served").is_dir():  # what the step `quantize` leaves
-        return Found(str(folder), Model.load(folder / "served"), _with_weights(folder / "float32"))
+    if (artifact := _artifact(folder)).is_dir():  # what the step `quantize` leaves
+        return Found(str(folder), Model.load(artifact), _with_weights(folder / "float32"))
     model = Model.load(folder)
     return Found(str(folder), model, model if model.weights.is_file() else None)
+
+
+def _artifact(folder: Path) -> Path:
+    """Where the step `quantize` has left the artifact that is deployed."""
+    return next((folder / name for name in ARTIFACTS if (folder / name).is_dir()), folder / ARTIFACTS[0])
 
 
 def _of_run(tracking: Tracking, run_id: str, name: str | None) -> Found:
     run = tracking.get(run_id)
     line = _line_of(tracking, run)
     folder = _quantized(tracking, run)
-    if folder is not None and name in (None, "served", "float32", "int8"):
-        served = Model.load(folder / (name or "served"))
-        said = f"{name or 'served'} of run {run_id[:8]}"
+    if folder is not None and name in (None, *ARTIFACTS, "float32", "int8"):
+        served = Model.load(_artifact(folder) if name in (None, *ARTIFACTS) else folder / name)
+        said = f"{name or ARTIFACTS[0]} of run {run_id[:8]}"
         return Found(said, served, _with_weights(folder / "float32"), line.id, about=_about(line, run))
     known = _trained(tracking, run_id)
     if name is None and len(known) == 1:
         name = next(iter(known))
     if name not in known:
-        choice = ", ".join(f"{run_id}/{each}" for each in known) or "none; name a run of the line or of a step of it"
+        choice = ", ".join(f"{run_id}/{each}" for each in known) or "none; name a run of the pipeline or of a step"
         raise RegistryError(f"run {run_id}: expected one of its models, received {name or 'no name'}. It has: {choice}")
     model = known[name]
     weights = model if model.weights.is_file() else None
@@ -111,8 +118,8 @@ def _of_version(tracking: Tracking, name: str, version: int) -> Found:
         run = tracking.get(versions.version_tags(tracking, name, version)[RUN])
         line = _line_of(tracking, run)
         folder = _quantized(tracking, line)
-        # The line's own, or one that made the same artifact: an artifact of another digest was made of other weights.
-        made = folder is not None and Model.load(folder / "served").digest == served.digest
+        # The run's own, or one that made the same artifact: an artifact of another digest was made of other weights.
+        made = folder is not None and Model.load(_artifact(folder)).digest == served.digest
     except (KeyError, TrackingError, ArtifactError):  # its runs were deleted, or their files
         return Found(f"{name} version {version}", served, None, None, name, about)
     weights = _with_weights(folder / "float32") if made and folder is not None else None
@@ -120,7 +127,7 @@ def _of_version(tracking: Tracking, name: str, version: int) -> Found:
 
 
 def _quantized(tracking: Tracking, run: Run) -> Path | None:
-    """What the step `quantize` left, of the step's own run or of the line that ran or reused it."""
+    """What the step `quantize` left, of the step's own run or of the pipeline run that ran or reused it."""
     step = run.tags.get("convoy.ran.quantize") or run.tags.get("convoy.reused.quantize") or run.id
     try:
         found = tracking.artifact_folder(step, "result/quantized")
@@ -155,4 +162,4 @@ def _with_weights(folder: Path) -> Model | None:
 
 
 def _about(line: Run, run: Run) -> dict[str, str]:
-    return {"line": line.id, "run": run.id, **{key: line.tags[key] for key in _ORIGINS if key in line.tags}}
+    return {"pipeline_run": line.id, "run": run.id, **{key: line.tags[key] for key in _ORIGINS if key in line.tags}}

@@ -1,6 +1,6 @@
 """A whole store, looked at file by file: results of steps, versions, decisions, aliases. Reading only.
 
-What becomes of damage is not decided here: steps are done again by the next line that needs them, and a version that
+What becomes of damage is not decided here: steps are done again by the next run that needs them, and a version that
 is damaged goes nowhere until another takes its place.
 """
 
@@ -65,14 +65,14 @@ def _step(tracking: Tracking, model: str, run: Run) -> list[Problem]:
     if not wrong:
         return []
     name = f"{run.tags.get(STEP, run.name)} of {model}"
-    return [Problem("step", name, run.id, manifest.said(wrong), "the next line that needs it does it again")]
+    return [Problem("step", name, run.id, manifest.said(wrong), "the next run that needs it does it again")]
 
 
 def _version(tracking: Tracking, name: str, version: int, in_production: bool) -> list[Problem]:
     wrong = versions.problem(tracking, name, version)
     if wrong is None:
         return []
-    way = decisions.way_out(tracking, name) if in_production else f"the next line of {name} registers a new version"
+    way = decisions.way_out(tracking, name) if in_production else f"the next run of {name} registers a new version"
     run = versions.version_tags(tracking, name, version).get(versions.RUN)
     return [Problem("version", f"{name} version {version}", run, wrong, f"put its files back; or: {way}")]
 
@@ -82,11 +82,11 @@ def _decision(tracking: Tracking, run: Run) -> list[Problem]:
     if wrong is None:
         return []
     name = f"{run.tags.get(record.ACTION, '?')} {run.tags.get(record.MODEL, '?')} v{run.tags.get(record.VERSION, '?')}"
-    way = "put its file back; the ledger tells it by its run's tags, and the next line judges a version anew"
+    way = "put its file back; the ledger tells it by its run's tags, and the next run judges a version anew"
     return [Problem("decision", name, run.id, wrong, way)]
 
 
 def _alias(tracking: Tracking, name: str, alias: str, version: int) -> Problem:
     in_production = alias == versions.PRODUCTION
-    way = decisions.way_out(tracking, name) if in_production else f"the next line of {name} moves it"
+    way = decisions.way_out(tracking, name) if in_production else f"the next run of {name} moves it"
     return Problem("alias", f"{name}@{alias}", None, f"it names version {version}, which is not there", way)

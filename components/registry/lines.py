@@ -9,20 +9,32 @@ from dataclasses import dataclass, replace
 from mlflow.entities.model_registry import ModelVersion
 
 from components import machine, offered
+from components.artifacts.decision import gates_action
 from components.registry import decisions, listing, versions
 from components.registry.gates.cost import LATENCY
 from components.registry.memory.store import MissingError, TrackingError
-from components.registry.memory.tracking import COMMIT, DATA, DATASET, KIND, Run, Tracking, deleted_experiment
+from components.registry.memory.tracking import (
+    COMMIT,
+    DATA,
+    DATASET,
+    KIND,
+    Run,
+    Tracking,
+    deleted_experiment,
+    of_pipeline,
+)
 from components.registry.versions import FILES, RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"
-FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.line"
+FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.lease"
+STEPS_RENAMED = {"validation": "data-validation"}  # as runs of earlier releases have them
+_EARLIER_LEASE = "convoy.line"  # as runs of earlier releases have it
 RAN, REUSED, SKIPPED = (
     "convoy.ran.",
     "convoy.reused.",
     "convoy.skipped.",
 )  # and the step: its run, or why it had none
-SECONDS = "seconds."  # and the part of the line: its wall time
+SECONDS = "seconds."  # and the part of the pipeline: its wall time
 ORIGINS = {"recipe": RECIPE, "data set": DATASET, "data": DATA, "commit": COMMIT, "libraries": LOCK}
 
 _ID = re.compile(r"^[0-9a-f]{4,32}$")
@@ -31,7 +43,7 @@ _VERSION = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<alias>[A-Za-
 
 @dataclass(frozen=True)
 class Line:
-    """One run of the line, as MLflow tells it."""
+    """One run of the pipeline, as MLflow tells it."""
 
     id: str
     model: str  # the experiment
@@ -82,20 +94,20 @@ def experiments(tracking: Tracking) -> list[Tracking]:
 
 
 def recent(tracking: Tracking, limit: int, model: str | None = None) -> list[Line]:
-    """The newest lines, of one model or of all, newest first; TrackingError where there were none of `model`."""
+    """The newest runs, of one model or of all, newest first; TrackingError where there were none of `model`."""
     places = experiments(tracking) if model is None else [listing.within(tracking, model)]
-    return [_line(place, run) for place, run in listing.runs(tracking, places, {KIND: "line"}, limit=limit)]
+    return [_line(place, run) for place, run in listing.runs(tracking, places, {}, limit=limit, pipelines=True)]
 
 
 def find(tracking: Tracking, text: str) -> Line:
-    """The line that `text` names: `last`, the first characters of a run's id, `NAME@alias` or `NAME:version`.
+    """The run that `text` names: `last`, the first characters of a run's id, `NAME@alias` or `NAME:version`.
 
     A run of a step names the line that it belongs to. RegistryError says what there is.
     """
     if text == "last":
         newest = recent(tracking, 1)
         if not newest:
-            raise RegistryError(f"no line has been run yet: `{offered.command('convoy', 'run')}` does it")
+            raise RegistryError(f"there are no runs yet: `{offered.command('convoy', 'run')}` starts one")
         return newest[0]
     by_version = _VERSION.match(text)
     if by_version is not None:
@@ -108,7 +120,7 @@ def find(tracking: Tracking, text: str) -> Line:
     found = [line for line in recent(tracking, 100_000) if line.id.startswith(text)]
     if len(found) != 1:
         known = ", ".join(line.id[:12] for line in found or recent(tracking, 5)) or "none"
-        what = "several lines" if found else "no line"
+        what = "several runs" if found else "no run"
         raise RegistryError(f"{text}: {what} of that id; {'they are' if found else 'the last ones are'}: {known}")
     return found[0]
 
@@ -116,8 +128,7 @@ def find(tracking: Tracking, text: str) -> Line:
 def standings(tracking: Tracking) -> list[Standing]:
     """Every alias of every registered model: what is in production, what is staged, what would be put back.
 
-    One that cannot be read has its problem beside it. Asks MLflow five times, however many models there are, and
-    where the store is local once more for each version of ours.
+    One that cannot be read has its problem beside it. Asks MLflow five times, however many models there are.
     """
     models, known = listing.models(tracking), listing.versions(tracking)
     places, deleted = listing.places(tracking), listing.places(tracking, deleted=True)
@@ -133,7 +144,7 @@ def standings(tracking: Tracking) -> list[Standing]:
     found = [
         _standing(tracking, name, alias, version, known.get((name, version)), runs, gone.get(name, ""))
         if name in ours
-        else Standing(name, alias, version, None, None, None, None, None, problem="no line registered it", ours=False)
+        else Standing(name, alias, version, None, None, None, None, None, problem="no run registered it", ours=False)
         for name, named in models.items()
         for alias, version in named.items()
     ]
@@ -163,7 +174,7 @@ def _standing(
     experiment where that was deleted."""
     nothing = Standing(name, alias, version, None, None, None, None, None)
     if entry is None:
-        lost = "the alias names a version that was deleted, or that no line registered"
+        lost = "the alias names a version that was deleted, or that no run registered"
         return replace(nothing, problem=f"{lost}{_how(tracking, name, alias)}")
     tags = entry.tags
     run = runs.get(tags.get(RUN, ""))
@@ -178,7 +189,7 @@ def _standing(
     except (RegistryError, MissingError) as error:
         return replace(nothing, problem=f"{error}{_how(tracking, name, alias)}")
     except KeyError as error:
-        return replace(nothing, problem=f"its evidence has no figure {error}{_how(tracking, name, alias)}")
+        return replace(nothing, problem=f"its evidence has no metric {error}{_how(tracking, name, alias)}")
     wrong = deleted_experiment(tracking.uri, name, deleted) if deleted else None
     wrong = f"{missing}{_how(tracking, name, alias)}" if missing else wrong
     latency = evidence.figures.get(LATENCY)
@@ -198,7 +209,7 @@ def _how(tracking: Tracking, name: str, alias: str) -> str:
     """What can be done about a version that cannot be read."""
     if alias == versions.PRODUCTION:
         return f". Put its files back, or: {decisions.way_out(tracking, name)}"
-    return f". Put its files back, or run the line of {name} again, which registers a new version"
+    return f". Put its files back, or run the pipeline of {name} again, which registers a new version"
 
 
 def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | None) -> Line:
@@ -209,23 +220,26 @@ def _of_version(tracking: Tracking, name: str, alias: str | None, number: str | 
         raise RegistryError(f"{name} has no alias {alias}; there are: {known}")
     run = versions.version_tags(tracking, name, version).get(RUN)
     if run is None:
-        raise RegistryError(f"{name} version {version} was not registered by a line: it has no tag {RUN}")
+        raise RegistryError(f"{name} version {version} was registered by no run of the pipeline: it has no tag {RUN}")
     return _above(tracking, run)
 
 
 def _above(tracking: Tracking, run_id: str) -> Line:
-    """The line that a run belongs to."""
+    """The pipeline run that a run belongs to."""
     run = tracking.get(run_id)
     while run.parent is not None:
         run = tracking.get(run.parent)
-    if run.tags.get(KIND) != "line":
-        raise TrackingError(f"run {run_id} belongs to no line: it is of kind {run.tags.get(KIND, 'unknown')!r}")
+    if not of_pipeline(run):
+        raise TrackingError(
+            f"run {run_id} belongs to no run of the pipeline: it is of kind {run.tags.get(KIND, 'unknown')!r}"
+        )
     return _line(tracking.of_run(run.id), run)
 
 
 def _line(place: Tracking, run: Run) -> Line:
     def steps(prefix: str) -> dict[str, str]:
-        return {key.removeprefix(prefix): value for key, value in run.tags.items() if key.startswith(prefix)}
+        named = {key.removeprefix(prefix): value for key, value in run.tags.items() if key.startswith(prefix)}
+        return {STEPS_RENAMED.get(step, step): value for step, value in named.items()}
 
     primary = [name for name in run.metrics if not name.startswith(SECONDS)]
     version, problem = run.tags.get(VERSION), None
@@ -241,13 +255,13 @@ def _line(place: Tracking, run: Run) -> Line:
         seconds=run.finished - run.started if run.finished else None,
         metric=primary[0] if primary else None,
         value=run.metrics[primary[0]] if primary else None,
-        decision=run.tags.get(DECISION),
+        decision=gates_action(run.tags[DECISION]) if DECISION in run.tags else None,
         version=int(version) if version else None,
         ran=steps(RAN),
         reused=steps(REUSED),
         params=run.params,
         origins={what: run.tags[tag] for what, tag in ORIGINS.items() if tag in run.tags},
         flow_run=run.tags.get(FLOW_RUN),
-        lease=run.tags.get(LEASE),
+        lease=run.tags.get(LEASE) or run.tags.get(_EARLIER_LEASE),
         problem=problem,
     )

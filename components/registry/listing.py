@@ -13,7 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from components import texts
 from components.registry.memory.store import TrackingError, every, explained
-from components.registry.memory.tracking import UNUSED, Run, Status, Tracking, deleted_experiment, run_of
+from components.registry.memory.tracking import EARLIER, KIND, UNUSED, Run, Status, Tracking, deleted_experiment, run_of
 from components.registry.versions import ARTIFACT
 
 PAGE = 1000  # entries a request: MLflow's own limit for runs and registered models
@@ -32,7 +32,7 @@ def within(tracking: Tracking, experiment: str) -> Tracking:
     if found is None:
         known = ", ".join(sorted(str(place.experiment) for place in places(tracking))) or "none yet"
         raise TrackingError(
-            f"{experiment}: expected a model that there were lines of, found no experiment of that name; "
+            f"{experiment}: expected a model that there were runs of, found no experiment of that name; "
             f"there are: {known}"
         )
     if found.lifecycle_stage != "active":
@@ -55,10 +55,16 @@ def runs(
     tags: Mapping[str, str],
     status: Status | None = None,
     limit: int | None = None,
+    *,
+    pipelines: bool = False,
 ) -> list[tuple[Tracking, Run]]:
-    """Runs with all these tags in several experiments, newest first, each with its experiment."""
+    """Runs with all these tags in several experiments, newest first, each with its experiment.
+
+    With `pipelines` those of the pipeline alone, also from before their kind was called so.
+    """
     by_id = {str(place.experiment_id): place for place in within}
     conditions = [f"tags.`{key}` = {texts.mlflow_filter(value)}" for key, value in tags.items()]
+    conditions += [f"tags.`{KIND}` LIKE '%{EARLIER}'"] if pipelines else []  # both end so, and no other kind does
     conditions += [f"attributes.status = '{status}'"] if status is not None else []
     return [(by_id[place], run) for place, run in _search(tracking, list(by_id), " and ".join(conditions), limit=limit)]
 
@@ -81,7 +87,7 @@ def models(tracking: Tracking) -> dict[str, dict[str, int]]:
 
 
 def versions(tracking: Tracking) -> Versions:
-    """Every version that a line has registered, of all models."""
+    """Every version that a run has registered, of all models."""
     ours = f"tags.`{ARTIFACT}` LIKE '%'"
     with explained(tracking.uri, "reading the versions"):
         found = every(lambda token: tracking.client.search_model_versions(ours, page_token=token))

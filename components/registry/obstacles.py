@@ -30,7 +30,7 @@ FROM_ALIAS = {STAGING: CANDIDATE, PRODUCTION: STAGING}
 def require_whole(tracking: Tracking, name: str, version: int) -> None:
     """RegistryError where a file of the version is gone or not as it was registered: such a version goes nowhere."""
     if wrong := problem(tracking, name, version):
-        raise RegistryError(f"{wrong}. Run the line of {name} again, which registers a new version")
+        raise RegistryError(f"{wrong}. Run the pipeline of {name} again, which registers a new version")
 
 
 def own_evidence(tracking: Tracking, name: str, version: int, case: gates.Case) -> Evidence:
@@ -52,7 +52,7 @@ def to_promote(tracking: Tracking, name: str, to: str, meant: int | None) -> int
     named = aliases(tracking, name)
     found = named.get(FROM_ALIAS[to])
     if found is None:
-        raise RegistryError(f"{name} has no {FROM_ALIAS[to]} version to promote; run the line first")
+        raise RegistryError(f"{name} has no {FROM_ALIAS[to]} version to promote; run the pipeline first")
     if meant is not None and meant not in (found, named.get(to)):
         raise RegistryError(
             f"{name} version {meant} is not what would be promoted: {FROM_ALIAS[to]} is version {found}"
@@ -77,39 +77,41 @@ def _by_whom(tracking: Tracking, name: str, alias: str) -> str:
     return f" ({last.action} by {last.by} at {last.at[:19]}: {last.reason})"
 
 
-def approval(tracking: Tracking, name: str, version: int) -> Decision:
-    """The approving judgement that lets a version be promoted; RegistryError where the last one is not one."""
+def passed(tracking: Tracking, name: str, version: int) -> Decision:
+    """The judgement that lets a version be promoted; RegistryError where the gates' last one is not a pass."""
     try:
         judgement = record.judgement(tracking, name, version)
     except UnreadableError as error:
-        raise RegistryError(f"{error}. Run the line of {name} again, which judges it anew") from error
+        raise RegistryError(f"{error}. Run the pipeline of {name} again, which judges it anew") from error
     if judgement is None:
-        raise RegistryError(f"{name} version {version} was never judged by the gates; run the line, which judges it")
-    if judgement.action != "approve" or not gates.approved(judgement.verdicts):
+        raise RegistryError(f"{name} version {version} was never judged; run the pipeline, which judges it")
+    if judgement.action != "pass" or not gates.passed(judgement.verdicts):
         failed = ", ".join(verdict.gate for verdict in judgement.verdicts if not verdict.passed) or "no gate ran"
-        raise RegistryError(f"{name} version {version} was rejected on {judgement.at} ({failed}): it is not promoted")
+        raise RegistryError(
+            f"{name} version {version} failed the gates on {judgement.at} ({failed}): it is not promoted"
+        )
     if judgement.evidence != version_tags(tracking, name, version).get(EVIDENCE):
-        raise RegistryError(f"{name} version {version}: its approval was given on other evidence than its own")
+        raise RegistryError(f"{name} version {version}: it passed the gates on other evidence than its own")
     return judgement
 
 
-def for_production(tracking: Tracking, approval: Decision) -> tuple[Verdict, ...]:
+def for_production(tracking: Tracking, judgement: Decision) -> tuple[Verdict, ...]:
     """The verdicts as they are now; RegistryError where one does not pass, or compares with what is gone."""
-    name, version = approval.name, approval.version
+    name, version = judgement.name, judgement.version
     rival = aliased(tracking, name, PRODUCTION)
-    compared = any(verdict.gate == "production" for verdict in approval.verdicts)
-    if compared and rival not in (None, approval.production):
+    compared = any(verdict.gate == "production" for verdict in judgement.verdicts)
+    if compared and rival not in (None, judgement.production):
         raise RegistryError(
-            f"{name} version {version} was compared with {named(approval.production)} in production, where "
-            f"{named(rival)} is now{_by_whom(tracking, name, PRODUCTION)}; run the line again, which compares them"
+            f"{name} version {version} was compared with {named(judgement.production)} in production, where "
+            f"{named(rival)} is now{_by_whom(tracking, name, PRODUCTION)}; run the pipeline again, which compares them"
         )
-    said = record.statements(tracking, name, version, approval.evidence or "")
+    said = record.statements(tracking, name, version, judgement.evidence or "")
     against = [each for each in said if each.action == "reject"]
     if against:
         why = "; ".join(f"by {each.by} on {each.at[:19]}: {each.reason}" for each in against)
         raise RegistryError(f"{name} version {version} was rejected {why}; who did may approve it after all")
-    age = record.moment(record.now()) - record.moment(approval.at)
-    verdicts = gates.at_promotion(approval.verdicts, age.total_seconds() / DAY, said)
+    age = record.moment(record.now()) - record.moment(judgement.at)
+    verdicts = gates.at_promotion(judgement.verdicts, age.total_seconds() / DAY, said)
     failed = [f"{verdict.gate} ({verdict.reason})" for verdict in verdicts if not verdict.passed]
     if failed:
         people = any(verdict.gate == "approvals" and not verdict.passed for verdict in verdicts)

@@ -37,6 +37,7 @@ from components.registry.versions import (
     DATA,
     EVIDENCE,
     FILES,
+    PACKAGE,
     RUN,
     RegistryError,
     locked,
@@ -175,6 +176,7 @@ def build_package(
         shutil.rmtree(part)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+    manifest.write(folder)
 
 
 def _placeless(folder: Path) -> None:
@@ -245,6 +247,7 @@ def _create(
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "package"
             build_package(model, folder, examples, package, evidence)
+            labels = {**labels, PACKAGE: manifest.Manifest.read(folder / manifest.FILE).digest}
             client.log_model_artifacts(logged.model_id, str(folder))
         client.finalize_logged_model(logged.model_id, "READY")
         tracking.log_model_output(run_id, logged.model_id)
@@ -307,7 +310,7 @@ def _registered(tracking: Tracking, name: str, artifact: str, evidence: str) -> 
 
 
 def _tags(model: Model, evidence: Evidence, run_id: str, extra: Mapping[str, str]) -> dict[str, str]:
-    figures = {f"figure.{name}": f"{figure.value:.6g}" for name, figure in evidence.figures.items()}
+    figures = {f"metric.{name}": f"{figure.value:.6g}" for name, figure in evidence.figures.items()}
     return {
         **figures,
         **extra,

@@ -13,6 +13,7 @@ the pixels) from a network that labels pixels; `values`, `low`, `high` and `unit
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -48,6 +49,7 @@ class ServedNetwork(PythonModel):
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
+        require_whole(folder.parent.parent)
         self.card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         reader = Path(context.artifacts["reader"])
         reading = _run(reader / "reader.py")
@@ -77,6 +79,25 @@ class ServedNetwork(PythonModel):
         except ValueError as error:
             raise InvalidInputError(f"row {row}, column `{self.column}`: {error}") from None
         return given
+
+
+def require_whole(package: Path) -> None:
+    """MlflowException where a file of the package is gone, or is not the one that was registered (`manifest.json`).
+
+    It shows damage and careless edits. Who means to can write this file anew as well: what was registered is known to
+    the registry, which `convoy promote` and `convoy predict` ask.
+    """
+    manifest = package / "manifest.json"
+    if not manifest.is_file():
+        return  # packed by an older release
+    for name, entry in json.loads(manifest.read_text(encoding="utf-8"))["files"].items():
+        file = package / name
+        digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "no file"
+        if digest != entry["sha256"]:
+            raise MlflowException(
+                f"{file}: expected SHA-256 {entry['sha256'][:12]}, found {digest[:12]}; this model is not the one that "
+                "was registered: fetch it again, or register it anew"
+            )
 
 
 def warn_of_another_processor(folder: Path, precision: str) -> None:

@@ -1,8 +1,8 @@
 """On which runs something stands, and on which nothing does: what may be cleared out of the project's own store.
 
-Never cleared: the line that made a registered version with its steps and what is below them, whatever alias the
-version has or had; every decision; every line; the steps of lines that came to a version that still exists, and of each
-recipe's last line, since the next run finds them done. Files are `flows.cleaning`'s to remove; here runs are only
+Never cleared: the run that made a registered version with its steps and what is below them, whatever alias the
+version has or had; every decision; every run; the steps of runs that came to a version that still exists, and of each
+recipe's last run, since the next run finds them done. Files are `flows.cleaning`'s to remove; here runs are only
 asked for, and deleted or restored in MLflow.
 """
 
@@ -19,14 +19,14 @@ from mlflow.entities.model_registry import ModelVersion
 
 from components.registry.lines import RAN, RECIPE, REUSED, VERSION, experiments
 from components.registry.memory.store import explained, local_uri
-from components.registry.memory.tracking import KIND, PARENT, Run, Tracking
+from components.registry.memory.tracking import EARLIER, KIND, PARENT, PIPELINE, Run, Tracking, of_pipeline
 from components.registry.record import now
 from components.registry.versions import RUN
 
 CLEANED = "convoy.cleaned"  # tag of a run: when its files were cleared away
 STEP = "convoy.step"  # tag: which step a run is
 ENDED = {"FINISHED", "FAILED", "KILLED"}
-RECORDS = ("decision", "line")  # kinds of runs that are never cleared
+RECORDS = ("decision", PIPELINE, EARLIER)  # kinds of runs that are never cleared
 PAGE = 1000  # versions that MLflow lists at a time
 
 
@@ -104,7 +104,7 @@ def deleted_models(tracking: Tracking, before: float) -> list[str]:
 
 
 def retire(tracking: Tracking, runs: Sequence[str]) -> None:
-    """Delete runs in MLflow: from now on no line finds them done. Their figures stay, and so does a way back."""
+    """Delete runs in MLflow: from now on no run finds them done. Their figures stay, and so does a way back."""
     with explained(tracking.uri, "deleting runs"):
         for run in runs:
             tracking.client.set_tag(run, CLEANED, now())
@@ -187,11 +187,11 @@ def _tags_of(tracking: Tracking, run: str) -> dict[str, str]:
 
 
 def _lines_that_count(known: Known, alive: set[tuple[str, str]]) -> list[Run]:
-    """Finished lines that came to a version that is still there, and the last finished one of each recipe."""
+    """Finished runs that came to a version that is still there, and the last finished one of each recipe."""
     found: list[Run] = []
     last: dict[tuple[str, str], Run] = {}
     for model, run in sorted(known.values(), key=lambda entry: entry[1].started):
-        if run.tags.get(KIND) != "line" or run.status != "FINISHED":
+        if not of_pipeline(run) or run.status != "FINISHED":
             continue
         last[model, run.tags.get(RECIPE, "")] = run
         if (model, run.tags.get(VERSION, "")) in alive:

@@ -31,6 +31,7 @@ CANDIDATE, STAGING, PRODUCTION, PREVIOUS = "candidate", "staging", "production",
 ARTIFACT = "convoy.artifact"  # version tags: digest of the model folder that is served
 EVIDENCE = "convoy.evidence"  # digest of the Evidence it was registered with
 DATA = "convoy.data"  # digest of the data it was measured on
+PACKAGE = "convoy.package"  # digest of the manifest of all that `mlflow models serve` loads, code included
 RUN = "convoy.run"  # the run that registered it
 FILES = "convoy.files"  # folder among that run's artifacts: evidence, card, drift reference, predictions
 
@@ -130,20 +131,18 @@ def problem(tracking: Tracking, name: str, version: int) -> str | None:
 
 
 def version_package(tracking: Tracking, name: str, version: int) -> Path:
-    """The folder that `mlflow models serve` loads; UnreadableError where it is gone. What is in it is not looked at."""
+    """The folder that `mlflow models serve` loads; UnreadableError where a file of it is gone or changed."""
     entry = _version(tracking, name, version)
-    try:
-        return _package(tracking, entry)
-    except ArtifactError as error:
-        raise UnreadableError(f"{_said(entry)}: its package is gone: {error}") from error
+    return _read(tracking, entry, lambda: _whole_package(tracking, entry))
 
 
 def missing_model(tracking: Tracking, entry: ModelVersion) -> str | None:
     """What is said of a version of a local store whose model is not there; what is in it is not looked at."""
     if is_server(tracking.uri):
         return None
+    place = local_path(str(entry.source))  # as it was registered; asking MLflow costs four requests a version
     try:
-        folder = _package(tracking, entry) / "artifacts" / "model"
+        folder = (place if place is not None and place.is_dir() else _package(tracking, entry)) / "artifacts" / "model"
     except ArtifactError as error:
         return f"its model is gone: {error}"
     return None if (folder / "model.json").is_file() else f"its model is gone: expected one in {folder}, found none"
@@ -238,7 +237,7 @@ def _read(tracking: Tracking, entry: ModelVersion, read: Callable[[], T]) -> T:
 def _model(tracking: Tracking, entry: ModelVersion) -> Model:
     expected = entry.tags.get(ARTIFACT)
     if expected is None:
-        raise UnreadableError(f"{_said(entry)} was not registered by a line: it has no tag {ARTIFACT}")
+        raise UnreadableError(f"{_said(entry)} was registered by no run of the pipeline: it has no tag {ARTIFACT}")
     try:
         model = Model.load(_package(tracking, entry) / "artifacts" / "model")
         found = model.digest
@@ -262,6 +261,7 @@ def _card(tracking: Tracking, entry: ModelVersion) -> str:
 def _checked(tracking: Tracking, entry: ModelVersion) -> None:
     """Raises UnreadableError for the first file that is gone or not as it was registered."""
     _model(tracking, entry)
+    _whole_package(tracking, entry)
     folder = _files(tracking, entry)
     evidence_in(folder, entry.tags, _said(entry))
     _card(tracking, entry)
@@ -287,6 +287,18 @@ def _table(file: Path, entry: ModelVersion) -> pd.DataFrame:
         return pd.read_parquet(file)
     except (OSError, ValueError) as error:  # pa.ArrowInvalid is a ValueError
         raise UnreadableError(f"{_said(entry)}: {file}: expected a table: {error}") from error
+
+
+def _whole_package(tracking: Tracking, entry: ModelVersion) -> Path:
+    """The package, where every file that will be loaded or run is the one that was registered."""
+    try:
+        folder = _package(tracking, entry)
+    except ArtifactError as error:
+        raise UnreadableError(f"{_said(entry)}: its package is gone: {error}") from error
+    tag = entry.tags.get(PACKAGE)
+    if tag is not None and (wrong := manifest.held_against(folder / manifest.FILE, tag, folder)):
+        raise UnreadableError(f"{_said(entry)}: its package was changed after registration: {manifest.said(wrong)}")
+    return folder
 
 
 def _package(tracking: Tracking, entry: ModelVersion) -> Path:

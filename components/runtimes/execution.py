@@ -27,7 +27,7 @@ from components.runtimes.protocol import EMBEDDING, Answerer, Answers, Inputs, R
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["EMBEDDING", "Answerer", "Answers", "Inputs"]  # where the other rooms find them
+__all__ = ["EMBEDDING", "Answerer", "Answers", "Inputs"]  # where the other packages find them
 
 # Shortest stretch that is timed, seconds: far above the clock's resolution and a scheduler's tick.
 _STRETCH = 0.01

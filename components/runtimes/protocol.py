@@ -57,7 +57,7 @@ class Runtime:
         """What to install, None where it is there."""
         if find_spec(self.package) is not None:
             return None
-        how = offered.installing(self.extra) if self.extra else offered.command("make", "setup")
+        how = offered.installing(*([self.extra] if self.extra else []))
         return f"expected {self.package}, which is not installed: `{how}`"
 
     @property

@@ -1,4 +1,4 @@
-"""What a kind of target must say so that the rooms of data can do everything else.
+"""What a kind of target must say so that the data packages can do everything else.
 
 `column` is always the column `target` of some rows, as one Arrow array of the kind's type; N are its rows. A row may be
 null, or hold what cannot be read: a kind counts neither, and says None of them.

@@ -308,7 +308,7 @@ class Balanced(Protocol):
 
 
 SAYS = {  # each capability, and what can be done with a task that has it
-    WithClasses: "figures of each class",
+    WithClasses: "metrics of each class",
     WithConfusion: "confusion of classes",
     WithReliability: "calibration",
     WithNumbers: "plots of answers against truths",

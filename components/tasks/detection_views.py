@@ -54,7 +54,7 @@ def views(predictions: Predictions) -> Sequence[View]:
         tuple((name, SAID[name], int(values[0])) for name, values in found.items()),
     )
     crossed = Crossed(
-        "What is taken for what",
+        "Confusion matrix",
         "Each row is a true class, or nothing; columns say what it was called, or that it was not found. Answers of "
         f"{least:.2f} and above, at an overlap of .5.",
         (*predictions.classes, NOTHING),

@@ -1,9 +1,9 @@
-"""What a task must say so that the line can do everything else.
+"""What a task must say so that the pipeline can do everything else.
 
 A task is a stateless value. Networks go from inputs, such as images `(N, C, H, W)`, float in [0, 1], to raw outputs;
 `answer` turns those into what is served. Everything that judges (quality, fairness, gates) reads `Predictions` rows
 that the task makes from an answer, so a PyTorch network and an int8 graph are judged by the same code. Methods that
-learn or answer import PyTorch; a task's facts do not need it, and a line that finds everything done asks for nothing
+learn or answer import PyTorch; a task's facts do not need it, and a run that finds everything done asks for nothing
 else.
 
 Left to others: loops, files, engines, metrics' formulas (`components.metrics`) and architectures (`components.models`).

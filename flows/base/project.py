@@ -15,9 +15,11 @@ from pathlib import Path
 from components import texts
 from components.config import ConfigurationError
 from components.environment import keep_inside, prepare_environment, who
+from components.extensions import Extension, ExtensionError
+from components.members import OPEN, added
+from components.release import CODE, cloned
 from components.secrecy import part_accounts, watch_logs, watch_streams
 
-CODE = Path(__file__).resolve().parents[2]  # the project whose code this is, where it was not installed apart from one
 LOOPBACK = "127.0.0.1"
 MLFLOW_PORT = 5000  # MLflow's own default
 PREFECT_PORT = 4200  # Prefect's own default
@@ -45,7 +47,7 @@ class Project:
 
     @property
     def leases(self) -> Path:
-        """One file a running line, so that the next start can tidy up after one that was killed."""
+        """One file a run under way, so that the next start can tidy up after one that was killed."""
         return self.state / "lines"
 
     @property
@@ -82,16 +84,21 @@ def find(start: Path | None = None) -> Project:
     named = os.environ.get("CONVOY_ROOT")
     place = (Path(named) if named else start or Path.cwd()).resolve()
     for folder in (place, *place.parents):
-        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
-            _check_place(folder)
+        if is_project(folder):
+            check_place(folder)
             return Project(folder)
     raise ConfigurationError(
         f"{place}: expected a folder with params.yaml and dvc.yaml here or above, found none; change into the project, "
-        "or set CONVOY_ROOT"
+        "set CONVOY_ROOT, or make one with `convoy init FOLDER`"
     )
 
 
-def _check_place(root: Path) -> None:
+def is_project(folder: Path) -> bool:
+    """Whether a folder itself is one."""
+    return (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file()
+
+
+def check_place(root: Path) -> None:
     """A database's address ends at a `?`: what stands before it would be taken for the file, outside of the project."""
     if any(letter == "?" or unicodedata.category(letter) in ("Cc", "Cs") for letter in str(root)):
         raise ConfigurationError(
@@ -103,9 +110,11 @@ def _check_place(root: Path) -> None:
 def enter(project: Project) -> None:
     """Make the project's folders, and set what the engines read at import. What the user has set is kept.
 
-    Raises ConfigurationError where the state cannot be written, and where this is the code of another project.
+    Raises ConfigurationError where the state cannot be written, where this is the code of another project, and where
+    an installed package adds what cannot be used.
     """
     _check_code(project)
+    check_extensions()
     part_accounts()
     watch_logs()
     watch_streams()
@@ -128,7 +137,7 @@ def enter(project: Project) -> None:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         **PREFECT_EARLY,
         "CONVOY_MLFLOW_UI": f"http://{LOOPBACK}:{MLFLOW_PORT}",
-        # The pages of the server that is named now; one that a line starts for itself is gone when somebody looks.
+        # The pages of the server that is named now; one that a run starts for itself is gone when somebody looks.
         "CONVOY_PREFECT_UI": os.environ.get("PREFECT_API_URL", f"http://{LOOPBACK}:{PREFECT_PORT}").removesuffix(
             "/api"
         ),
@@ -138,13 +147,21 @@ def enter(project: Project) -> None:
     _share_code()
 
 
+def check_extensions() -> list[Extension]:
+    """What other installed packages add; raises ConfigurationError where one adds what cannot be used."""
+    try:
+        return [extension for registry in OPEN for extension in added(registry).values()]
+    except ExtensionError as error:
+        raise ConfigurationError(str(error)) from error
+
+
 def _check_code(project: Project) -> None:
     """A project that was copied with its environment would be worked on by the original's code, until that is gone.
 
     CONVOY_ROOT names a project for the code that is called, whatever code lies in it.
     """
     own = project.root / Path(__file__).relative_to(CODE)
-    if os.environ.get("CONVOY_ROOT") or not own.is_file() or not (CODE / "params.yaml").is_file():
+    if os.environ.get("CONVOY_ROOT") or not own.is_file() or not cloned():
         return
     if not own.samefile(__file__):
         raise ConfigurationError(
@@ -156,8 +173,11 @@ def _check_code(project: Project) -> None:
 
 def _share_code() -> None:
     """Have the processes that are started from here (stages, Ray's workers) import the code that runs here."""
+    if not cloned():
+        os.environ["PYTHONSAFEPATH"] = "1"  # what lies in the project, and be it a clone, stands before no package
+        return
     known = os.environ.get("PYTHONPATH", "")
-    if (CODE / "params.yaml").is_file() and str(CODE) not in known.split(os.pathsep):
+    if str(CODE) not in known.split(os.pathsep):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CODE), known)))
 
 

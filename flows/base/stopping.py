@@ -46,7 +46,7 @@ def as_cancelled(flow: Any, flow_run: Any, state: Any) -> None:
 
     if was_asked(flow_run.id):
         with get_client(sync_client=True) as client:
-            client.set_flow_run_state(flow_run.id, Cancelled(message="Cancelled from Prefect's page."), force=True)
+            client.set_flow_run_state(flow_run.id, Cancelled(message="Cancelled in Prefect's web UI."), force=True)
 
 
 def _has_worker() -> bool:

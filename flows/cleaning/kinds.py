@@ -25,7 +25,7 @@ KINDS = {
         Kind(
             "leftovers", "what killed runs have left half-written, and locks that nobody holds", "nothing", ages=False
         ),
-        Kind("restored", "past data that a line had put back for itself", "nothing", ages=False),
+        Kind("restored", "past data that a run had restored for itself", "nothing", ages=False),
         Kind("logs", "logs", "they cannot be read any more"),
         Kind("decoded", "decoded splits", "the next training on that data decodes it again"),
         Kind("work", "checkpoints of steps that were not finished", "their training begins anew"),

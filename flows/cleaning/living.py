@@ -10,7 +10,7 @@ from flows.processes import leases
 
 @dataclass(frozen=True)
 class Living:
-    """A line that runs, or that has to be taken for one that does."""
+    """A run under way, or one that has to be taken for one that does."""
 
     id: str
     said: str  # why it counts as running
@@ -28,5 +28,5 @@ def living(project: Project) -> list[Living]:
             said = f"process {lease.content['pid']} on {lease.content['host']}"
             found.append(Living(lease.id, said, float(lease.content["started"])))
         elif lease is None and path.exists():
-            found.append(Living(path.stem, f"{path} cannot be read; remove it if no line runs", 0.0))
+            found.append(Living(path.stem, f"{path} cannot be read; remove it if nothing runs", 0.0))
     return found

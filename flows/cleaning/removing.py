@@ -1,7 +1,7 @@
-"""Letting go of what a survey found, so that neither a kill nor a line that begins meanwhile finds half of anything.
+"""Letting go of what a survey found, so that neither a kill nor a run that begins meanwhile finds half of anything.
 
-Runs go from MLflow first: no line finds a step done whose files are going. A line takes its lease before it looks for
-finished steps, so after that the leases are asked again; where a line has begun, the runs are put back and the rest
+Runs go from MLflow first: no run finds a step done whose files are going. A run takes its lease before it looks for
+finished steps, so after that the leases are asked again; where a run has begun, the runs are put back and the rest
 stays. Files go in one move: a folder gets a hidden name, and is emptied under that. A kill leaves a run that is deleted
 and has its files, or a hidden folder, and the next cleaning finds either.
 """
@@ -64,9 +64,9 @@ def _one(project: Project, each: Removable) -> str | None:
     try:
         with _undisturbed(each.lock):
             if each.kind in USED_BY_LINES and living(project):
-                return "a line has begun meanwhile"
+                return "a run has begun meanwhile"
             if each.runs and not _retired(project, each.runs):
-                return "a line has begun meanwhile, and may use it"
+                return "a run has begun meanwhile, and may use it"
             for path in each.paths:
                 _away(path)
     except Timeout:
@@ -79,7 +79,7 @@ def _one(project: Project, each: Removable) -> str | None:
 
 
 def _retired(project: Project, runs: tuple[str, ...]) -> bool:
-    """Whether the runs are deleted in MLflow, and no line began before they were."""
+    """Whether the runs are deleted in MLflow, and no run began before they were."""
     from components.registry import standing
     from components.registry.memory import tracking
 

@@ -28,7 +28,7 @@ DVC_HALF = re.compile(r"^\.[A-Za-z0-9_-]{22}\.tmp$")  # `dvc_objects.fs.utils.tm
 # Names that `tempfile` gives to ours, and what is left of a cleaning or a look; nobody chooses them by hand.
 TEMPORARY = re.compile(r"^\.?convoy-((ray|chain|check|bench|range|apt)-[a-z0-9_]{8}|writes-here)(\.[0-9a-f]{8})?$")
 LOGS = ("*.log", "*.jsonl", "detached-*.txt")  # of commands, what they showed, and what was printed unseen
-LATELY = 20  # lines that are looked at for one that has just ended
+LATELY = 20  # runs that are looked at for one that has just ended
 USED_BY_LINES = {"decoded", "work", "downloads", "steps", "deleted"}
 
 
@@ -60,7 +60,7 @@ def survey(
     stays: list[str] = []
     for kind in wanted:
         if lines and kind in USED_BY_LINES:
-            stays.append(f"{kind}: a line runs that may use them ({lines[0].said})")
+            stays.append(f"{kind}: a run is under way that may use them ({lines[0].said})")
             continue
         for each in _SEARCHES[kind](looking):
             if isinstance(each, Removable):
@@ -138,7 +138,7 @@ def _in_temporary_folder(looking: Looking) -> Iterator[Removable]:
 
 
 def _restored(looking: Looking) -> Iterator[Removable | str]:
-    """`work/data-LEASE` of lines that are over."""
+    """`work/data-LEASE` of runs that are over."""
     alive = {each.id for each in looking.lines}
     for place in sorted(looking.project.work.glob("data-*")):
         found = use(place)
@@ -205,7 +205,7 @@ def _steps(looking: Looking) -> Iterator[Removable | str]:
     store = tracking.connect(project.root)
     lately = [each for each in lines.recent(store, LATELY) if each.started + (each.seconds or 0) >= looking.hour]
     if lately:
-        yield f"a line ended within the last hour ({lately[0].id[:8]}), and may be started again"
+        yield f"a run ended within the last hour ({lately[0].id[:8]}), and may be started again"
         return
     for each in standing.idle(store, looking.before):
         runs = (each.run, *each.below)

@@ -38,9 +38,9 @@ def export(
     model: ModelArgument,
     format: Annotated[str, typer.Option("--format", "-f", help="onnx, openvino, torch or executorch.")] = "onnx",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder; by default NAME-FORMAT.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an export that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an earlier export.")] = False,
 ) -> None:
-    """Write a model's artifact with its signature, labels, provenance and checksums into a folder."""
+    """Export a model's artifact with its signature, labels, provenance and checksums to a folder."""
     project = terminal.project()
     console = Screen(stderr=True)
     with terminal.explained(console, project.logs / terminal.ERRORS, NOTHING_WRITTEN):
@@ -77,17 +77,22 @@ def export(
 
 def bench(
     model: Annotated[str, typer.Argument(help="As for `export`, or a file: *.onnx, *.xml, *.pt2, *.pte.")],
-    runtime: Annotated[list[str] | None, typer.Option(help="An engine; by default all that are installed.")] = None,
-    threads: Annotated[str, typer.Option(help="Numbers, and `all` for every core.")] = "1,all",
-    batch: Annotated[str, typer.Option(help="Images at a time.")] = "1,8,64",
-    rounds: Annotated[int, typer.Option(help="In which the engines take turns.", min=1)] = 15,
+    runtime: Annotated[
+        list[str] | None, typer.Option(help="Inference engine; by default all that are installed.")
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Thread counts, comma-separated; `all` means every core.")] = "1,all",
+    batch: Annotated[str, typer.Option(help="Batch sizes, comma-separated.")] = "1,8,64",
+    rounds: Annotated[int, typer.Option(help="Measuring rounds; the engines take turns in each.", min=1)] = 15,
     watts: Annotated[
-        float | None, typer.Option(help="Of a busy core, where the processor's counters cannot be read.", min=0.0)
+        float | None,
+        typer.Option(
+            help="Power of a busy core in watts, where the processor's energy counters cannot be read.", min=0.0
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False,
-    log: Annotated[bool, typer.Option(help="Keep the figures and a picture as a run in MLflow.")] = True,
+    log: Annotated[bool, typer.Option(help="Keep the metrics and a picture as a run in MLflow.")] = True,
 ) -> None:
-    """Latency percentiles, throughput, cold start, peak memory and energy of a model, by engine and threads."""
+    """Benchmark a model: latency percentiles, throughput, cold start, peak memory and energy, by engine and threads."""
     project = terminal.project()
     console = Screen(stderr=True)
     with terminal.explained(console, project.logs / terminal.ERRORS, NOTHING_WRITTEN):
@@ -193,7 +198,7 @@ def _measured(
 
 
 def _remember(connection: Tracking, found: Found | None, done: Bench, said: str) -> str:
-    """Figures, table and picture as a run, below the line that made the model; returns the run's id."""
+    """Figures, table and picture as a run, below the run that made the model; returns the run's id."""
     from components.evaluate.bench_picture import draw
     from components.registry.memory import tracking
 

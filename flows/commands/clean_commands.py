@@ -31,15 +31,18 @@ def clean(
         ),
     ] = None,
     older_than: Annotated[
-        float, typer.Option(help="Days for which it was not used. In any case an hour.", min=0.0)
+        float,
+        typer.Option(
+            help="Only what was not used for so many days; never what was used within the last hour.", min=0.0
+        ),
     ] = 30.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say it, thing by thing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on the standard output; with --dry-run or --yes.")] = False,
 ) -> None:
-    """Make room: show what the project could do without and what that costs, ask, and let it go.
+    """Free disk space: list what can be removed and what that costs, ask, and remove it.
 
-    Never what a registered version, an alias or the ledger stands on, and nothing that a running line uses.
+    Never what a registered version, an alias or the ledger stands on, and nothing that a run under way uses.
     """
     if json and not (dry_run or yes):
         terminal.stop(Screen(stderr=True), "--json: nobody is asked; say --dry-run or --yes", terminal.WRONG)
@@ -118,11 +121,11 @@ def _untouched(project: Project) -> list[str]:
     said = []
     cache = use(project.root / ".dvc" / "cache").size
     if cache:
-        # `dvc gc --workspace` would take every version but the present one; and what a line worked on without a commit,
+        # `dvc gc --workspace` would take every version but the present one; and what a run worked on without a commit,
         # no option of `dvc gc` keeps.
         said.append(
             f"DVC's cache, {_bytes(cache)}, stays: `convoy data restore` and `convoy backfill` take past versions from "
-            "it, and `dvc gc` does not know which of them a line worked on"
+            "it, and `dvc gc` does not know which of them a run worked on"
         )
     if kept := use(project.state / "mlartifacts").size:
         said.append(f"runs' files are {_bytes(kept)} now; those that versions and decisions stand on stay")

@@ -1,4 +1,4 @@
-"""`convoy config …`: what a line would be told, before it is. Imports no engine."""
+"""`convoy config …`: what a run would be told, before it is. Imports no engine."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ from flows.base.project import find
 from flows.base.screen import Screen, say_json
 from flows.commands import completion, terminal
 
-app = typer.Typer(help="See the configuration that a line would have.", no_args_is_help=True)
+app = typer.Typer(help="Show the effective configuration of a run.", no_args_is_help=True)
 
 
 @app.command()
 def show(
-    key: Annotated[str, typer.Argument(help="Only this key, and those below it: `training`, `gates.floor`.")] = "",
+    key: Annotated[
+        str, typer.Argument(help="Show only this key and those below it, such as `training` or `gates.floor`.")
+    ] = "",
     recipe: Annotated[
         str,
         typer.Option(
-            "--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.", autocompletion=completion.recipes
+            "--recipe",
+            "-r",
+            help="`default` (params.yaml) or the name of a file in recipes/.",
+            autocompletion=completion.recipes,
         ),
     ] = "default",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")
+        list[str] | None,
+        typer.Option("--set", "-S", help="Override one key of `line:`, as KEY=VALUE. May be repeated."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False,
 ) -> None:

@@ -37,21 +37,27 @@ app = typer.Typer(help="Look at data, add it to the catalogue, and see its versi
 
 PathArgument = Annotated[str, typer.Argument(help="A folder, a table, an archive, a URL; or a built-in source's name.")]
 NameArgument = Annotated[str, typer.Argument(help="The entry of `datasets:` in params.yaml.")]
-KindOption = Annotated[str | None, typer.Option(help="What kind of source it is; by default it is recognised.")]
+KindOption = Annotated[str | None, typer.Option(help="Kind of source; by default it is detected.")]
 TaskOption = Annotated[
     str | None, typer.Option(help="classification, segmentation, …; by default what the labels fit.")
 ]
-HeightOption = Annotated[int | None, typer.Option(help="Of every image, pixels; by default the most frequent one.")]
-WidthOption = Annotated[int | None, typer.Option(help="Of every image, pixels; by default the most frequent one.")]
+HeightOption = Annotated[int | None, typer.Option(help="Pixels of every image; by default the most frequent.")]
+WidthOption = Annotated[int | None, typer.Option(help="Pixels of every image; by default the most frequent.")]
 ChannelsOption = Annotated[int | None, typer.Option(help="1 or 3; by default 3 where there is colour.")]
 ResizeOption = Annotated[
-    bool | None, typer.Option("--resize/--no-resize", help="Convert what differs; by default where something does.")
+    bool | None,
+    typer.Option(
+        "--resize/--no-resize", help="Whether to resize and convert images that differ; by default where some do."
+    ),
 ]
-GroupOption = Annotated[str | None, typer.Option(help="No value of this column is in two splits, such as `patient`.")]
-ValidationOption = Annotated[float | None, typer.Option(help="Share of the samples to validate on.")]
-TestOption = Annotated[float | None, typer.Option(help="Share to test on, where no test split is published.")]
+GroupOption = Annotated[
+    str | None, typer.Option(help="Keep each value of this column in one split, such as `patient`.")
+]
+ValidationOption = Annotated[float | None, typer.Option(help="Share of the samples for the validation split.")]
+TestOption = Annotated[float | None, typer.Option(help="Share for the test split, where none is predefined.")]
 SettingOption = Annotated[
-    list[str] | None, typer.Option("--set", "-S", help="A key of `source:`, or SECTION.key, as key=value.")
+    list[str] | None,
+    typer.Option("--set", "-S", help="A key of `source:`, or SECTION.KEY, as KEY=VALUE. May be repeated."),
 ]
 NameOption = Annotated[
     str | None, typer.Option(help="The data set; by default that of the run, else that of `line:` in params.yaml.")
@@ -59,7 +65,7 @@ NameOption = Annotated[
 RevisionArgument = Annotated[
     str, typer.Argument(help="An MLflow run's id, a git revision, a digest of DVC's, or `workspace`.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on the standard output.")]
 
 
 @app.command()
@@ -75,11 +81,15 @@ def check(
     validation: ValidationOption = None,
     test: TestOption = None,
     settings: SettingOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every finding, not the first ones of each kind.")] = False,
-    pictures: Annotated[Path | None, typer.Option(help="Keep the findings and their sheets in this folder.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every finding instead of the first of each kind.")
+    ] = False,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Write the findings and their contact sheets to this folder.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at data before anything is made of it. Nothing is written; exit code 3 where something must be put right."""
+    """Check data before it is used. Nothing is written; exit code 3 where there are errors to fix."""
     from components.data.checking.check import Wanted
 
     wanted = Wanted(
@@ -106,8 +116,8 @@ def check(
         else:
             page = check_page(path, checked, console.width, everything=everything, kept=pictures)
             console.print(page, highlight=False)
-            _next(console, following, "when that is put right" if checked.errors else "next")
-    raise typer.Exit(terminal.REJECTED if checked.errors else 0)
+            _next(console, following, "when that is fixed" if checked.errors else "next")
+    raise typer.Exit(terminal.FOUND if checked.errors else 0)
 
 
 @app.command(cls=renamed.renaming(renamed.ADD))
@@ -124,9 +134,9 @@ def add(
     validation: ValidationOption = None,
     test: TestOption = None,
     settings: SettingOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Put it in the place of the entry of that name.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the entry of that name.")] = False,
 ) -> None:
-    """Write an entry into params.yaml, with the size and the colours that the images have; the rest of it stays."""
+    """Add an entry to params.yaml, with the size and the colours that the images have; the rest of it stays."""
     from components.data.checking.check import Wanted
 
     wanted = Wanted(name, kind, task, height, width, channels, resize, group, validation, test, tuple(settings or ()))
@@ -172,7 +182,7 @@ def _recipe(console: Console, project: Project, looked: Looked) -> list[str]:
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """The catalogue: every data set, and how far it is."""
+    """List the catalogue: every data set and its state."""
     with _in_project() as project:
         from components.data.card.summary import catalogue
         from flows.commands.data_pages import catalogue_table
@@ -186,7 +196,7 @@ def list_(as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(name: NameArgument, as_json: JsonOption = False) -> None:
-    """The card of a prepared data set: printed, and as a page with pictures."""
+    """Show the card of a prepared data set, and write it as a page with pictures."""
     with _in_project() as project:
         console = Screen()
         with Screen(stderr=True).status("counting …"):
@@ -208,10 +218,10 @@ def diff(
     before: RevisionArgument = "HEAD",
     after: RevisionArgument = "workspace",
     name: NameOption = None,
-    ids: Annotated[int, typer.Option(help="How many samples are named.", min=0)] = 10,
+    ids: Annotated[int, typer.Option(help="Number of samples to list.", min=0)] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """What came, went and changed between two versions of a data set, by class, split and group."""
+    """Compare two versions of a data set: samples added, removed and changed, by class, split and group."""
     with _in_project() as project:
         with Screen(stderr=True).status("comparing …"):
             from components.data import versions
@@ -231,11 +241,13 @@ def restore(
     revision: RevisionArgument,
     name: NameOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder of its own, instead of .convoy/data/prepared/NAME.")
+        Path | None, typer.Option("--output", "-o", help="Folder to restore to, instead of .convoy/data/prepared/NAME.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Even where something is lost that is nowhere else.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Restore even where this destroys data that is stored nowhere else.")
+    ] = False,
 ) -> None:
-    """Put back the data that a run worked on, byte for byte."""
+    """Restore the data that a run worked on, byte for byte."""
     with _in_project() as project:
         with Screen(stderr=True).status("restoring …"):
             from components.data import versions

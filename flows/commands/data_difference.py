@@ -29,7 +29,7 @@ def difference_page(difference: Difference, asked: tuple[str, str], ids: int) ->
     counts = difference.counts
     what = ", ".join(f"{counts[change]:,} {change}" for change in difference.changes if counts[change])
     changed = f"{counts['changed']:,} changed" + (f" ({what})" if what else "")
-    total = f"{before:,} → {after:,} samples: {counts['came']:,} came, {counts['went']:,} went, {changed}"
+    total = f"{before:,} → {after:,} samples: {counts['added']:,} added, {counts['removed']:,} removed, {changed}"
     parts: list[Any] = [head, Text(total), *(Text(f"! {note}", style="yellow") for note in difference.notes)]
     for by in dict.fromkeys(tally.by for tally in difference.tallies):
         parts.append(_tallies(by, [tally for tally in difference.tallies if tally.by == by]))
@@ -59,14 +59,14 @@ def difference_json(difference: Difference) -> dict[str, Any]:
 
 
 def _plain(tally: Tally) -> dict[str, Any]:
-    """With what has changed beside what came and went."""
+    """With what has changed beside what was added and removed."""
     return {key: value for key, value in asdict(tally).items() if key != "changed"} | tally.changed
 
 
 def _weight(tally: Tally) -> int:
     """Samples that are others now, by their input or their label."""
     others = sum(count for change, count in tally.changed.items() if change not in ("split", "group"))
-    return tally.came + tally.went + others
+    return tally.added + tally.removed + others
 
 
 def _tallies(by: str, tallies: Sequence[Tally]) -> Table:
@@ -74,11 +74,11 @@ def _tallies(by: str, tallies: Sequence[Tally]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(by, overflow="fold")
     kinds = [change for change in tallies[0].changed if any(tally.changed[change] for tally in tallies)]
-    for heading in ("before", "after", "came", "went", *kinds):
+    for heading in ("before", "after", "added", "removed", *kinds):
         table.add_column(heading, justify="right", no_wrap=True)
     for tally in shown:
         row = [f"{tally.before:,}", f"{tally.after:,}"]
-        row += [_signed("+", tally.came), _signed("−", tally.went)]
+        row += [_signed("+", tally.added), _signed("−", tally.removed)]
         table.add_row(Text(tally.value), *row, *(_signed("", tally.changed[change]) for change in kinds))
     if len(tallies) > len(shown):
         table.add_row(Text(f"… {len(tallies) - len(shown):,} more", style="dim"))
@@ -102,7 +102,7 @@ def _moves(moves: Sequence[Move]) -> Table:
 
 
 def _sample(row: Mapping[str, Any], given: str) -> Text:
-    mark, style = {"came": ("+", "green"), "went": ("−", "red")}.get(row["change"], ("~", "yellow"))
+    mark, style = {"added": ("+", "green"), "removed": ("−", "red")}.get(row["change"], ("~", "yellow"))
     told = []
     for column in (name.removesuffix("_before") for name in row if name.endswith("_before")):
         old, new = row[f"{column}_before"], row[f"{column}_after"]

@@ -120,7 +120,7 @@ def _counted(path: str, looked: Looked, width: int, *, everything: bool) -> list
     facts.add_column(overflow="fold")
     facts.add_row("kind", f"{looked.config.source.kind}: {looked.says}")
     facts.add_row("samples", f"{survey.samples:,} {survey.asked}, {_bytes(survey.inputs.size)}")
-    facts.add_row("published", _published(survey))
+    facts.add_row("predefined splits", _published(survey))
     for what, told in survey.inputs.told().items():
         facts.add_row(what, told)
     parts: list[Any] = [Text(shown(path), style="bold", overflow="fold"), facts, Text()]
@@ -146,7 +146,7 @@ def bars(
     everything: bool = False,
     ranked: bool = True,
 ) -> Table:
-    """A row a class or value, the most frequent first (or as they come, not `ranked`); the tail is folded.
+    """One row per class or value, the most frequent first (or as they come, not `ranked`); the tail is folded.
 
     Each has a bar, and how many there are in each split.
     """
@@ -270,7 +270,7 @@ def _verdict(report: ValidationReport | None) -> str:
         return "not validated"
     failed = sum(not result.success and result.severity == "error" for result in report.results)
     said = f"{len(report.results)} expectations, {_number(len(report.warnings), 'warning')}"
-    return f"passed, {said}" if report.passed else f"not passed: {failed} of {said}"
+    return f"passed, {said}" if report.passed else f"failed: {failed} of {said}"
 
 
 # -- findings --------------------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def _more(hidden: int, kept: Path | None) -> Text:
 def _conclusion(checked: Checked, *, twins: bool, spellings: bool) -> Text:
     warnings = len(checked.findings) - checked.errors
     if checked.errors:
-        said = Text.assemble(("✗ ", "bold red"), f"{_number(checked.errors, 'error')} to be put right")
+        said = Text.assemble(("✗ ", "bold red"), f"{_number(checked.errors, 'error')} to fix")
     else:
         said = Text.assemble(("✓ ", "bold green"), "no errors" if warnings else "nothing is wrong")
     said.append(f", {_number(warnings, 'warning')}" if warnings else "")
@@ -326,7 +326,7 @@ def _conclusion(checked: Checked, *, twins: bool, spellings: bool) -> Text:
 
 
 def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[Text]:
-    """The keys that leave out what cannot be put right."""
+    """The keys that leave out what cannot be fixed."""
     source, classes = checked.looked.config.source, checked.looked.survey.classes
     said = []
     if (True, "corrupt") in found and getattr(source, "faulty", None) == "refuse":

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 NameArgument = Annotated[str, typer.Argument(help="The registered model.")]
 ByOption = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; it is recorded.")]
-WhyOption = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
+ReasonOption = Annotated[str, typer.Option(help="Reason, which is recorded.")]
+WhyOption = Annotated[str, typer.Option("--reason", help="Reason, which is recorded.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on the standard output.")]
-VersionOption = Annotated[int | None, typer.Option(help="The version that is meant; refused where it is another.")]
+VersionOption = Annotated[int | None, typer.Option(help="The version you mean; refused where another one is staged.")]
 
 
 def promote(
@@ -41,7 +41,7 @@ def promote(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Move a version on: the candidate to staging, or what is staged to production."""
+    """Promote a version: the candidate to staging, or the staged one to production."""
     with _deciding() as store:
         from components.registry import decisions
 
@@ -58,7 +58,7 @@ def approve(
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Approve of the staged version, so that it may go into production."""
+    """Approve the staged version for production."""
     with _deciding() as store:
         from components.registry import approvals
 
@@ -84,7 +84,7 @@ def reject(
     version: VersionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Reject the staged version: it does not go into production."""
+    """Reject the staged version, which keeps it out of production."""
     with _deciding() as store:
         from components.registry import approvals
 
@@ -96,47 +96,68 @@ def reject(
 def rollback(
     name: NameArgument, by: ByOption = None, reason: ReasonOption = "rolled back by hand", json: JsonOption = False
 ) -> None:
-    """Put back into production what the production version took the place of."""
+    """Roll production back to the version before the present one."""
     with _deciding() as store:
         from components.registry import decisions
-        from flows.schedules import notices
+        from flows.schedules import notifications
 
         done = decisions.rollback(store, name, _who(by), reason)
         _tell(done, json=json)
-        notices.of_decision(find(), done)
+        notifications.of_decision(find(), done)
 
 
 def retire(name: NameArgument, reason: WhyOption, by: ByOption = None, json: JsonOption = False) -> None:
-    """Take a version out of production with nothing in its place: where it is lost, or must not answer any more."""
+    """Take a version out of production with nothing in its place, where it is lost or must not be used any more."""
     with _deciding() as store:
         from components.registry import decisions
-        from flows.schedules import notices
+        from flows.schedules import notifications
 
         done = decisions.retire(store, name, _who(by), reason)
         words = (
             f"{name}: version {done.version} is in production no longer, and nothing is ({texts.shown(done.reason)})"
         )
         _tell(done, words, json=json)
-        notices.of_decision(find(), done)
+        notifications.of_decision(find(), done)
 
 
 def ledger(
     name: NameArgument,
     at: Annotated[str | None, typer.Option(help="A date or a moment, ISO 8601 (UTC); by default now.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only whether it is as it was written; ends with 3 where it is not.")
+    ] = False,
+    acknowledge: Annotated[
+        bool, typer.Option("--acknowledge", help="Record that you have seen what `--verify` finds, with a reason.")
+    ] = False,
+    by: ByOption = None,
+    reason: Annotated[str, typer.Option(help="With --acknowledge: what happened; it is recorded.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Who decided what about a model's versions and why, and which version was what: today, or on a day."""
+    """Show who decided what about a model's versions and why, and which version had which alias, now or on a day."""
     with _deciding() as store:
+        from components.registry import decisions, verification
         from components.registry import ledger as replayed
-
-        told = replayed.ledger(store, name, at)
-        if json:
-            say_json(told.to_json())
-            return
-        from flows.commands.summary import ledger_tables
+        from flows.commands.summary import ledger_tables, verified_lines
         from flows.pages.status import show
 
-        show(Screen(), ledger_tables(told))
+        if acknowledge:
+            said = decisions.acknowledge(store, name, _who(by), reason)
+            _tell(said, f"{name}: seen by {said.by} ({texts.shown(said.reason)}); promotion is open again", json=json)
+            return
+        found = verification.verify(store, name)
+        if verify:
+            if json:
+                say_json(found.to_json())
+            else:
+                show(Screen(), verified_lines(found))
+            if not found.whole:
+                raise typer.Exit(terminal.FOUND)
+            return
+        told = replayed.ledger(store, name, at)
+        if json:
+            say_json({**told.to_json(), "verified": found.to_json()})
+        else:
+            show(Screen(), ledger_tables(told, found))
 
 
 COMMANDS: tuple[Callable[..., Any], ...] = (promote, approve, reject, rollback, retire, ledger)

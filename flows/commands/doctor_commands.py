@@ -1,4 +1,4 @@
-"""`convoy doctor`: what is missing before a line starts, said in a second or two. Imports no engine for it."""
+"""`convoy doctor`: what is missing before a run starts, said in a second or two. Imports no engine for it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ NAME = 20  # characters of what was looked at
 def doctor(
     recipe: Annotated[
         str,
-        typer.Option("--recipe", "-r", help="Looks at what this one needs besides.", autocompletion=completion.recipes),
+        typer.Option("--recipe", "-r", help="Also check what this recipe needs.", autocompletion=completion.recipes),
     ] = "default",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")
+        list[str] | None,
+        typer.Option("--set", "-S", help="Override one key of `line:`, as KEY=VALUE. May be repeated."),
     ] = None,
-    remote: Annotated[bool, typer.Option("--remote", help="Ask a DVC remote that is behind a network, too.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", help="Also contact a DVC remote across the network.")] = False,
     store: Annotated[
-        bool, typer.Option("--store", help="Look through the whole store: every version, decision and finished step.")
+        bool, typer.Option("--store", help="Verify the whole store: every version, decision and finished step.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False,
 ) -> None:
-    """Look at what a line needs: disk, memory, ports, libraries, store, Prefect, Ray, remote, clock. Starts nothing."""
+    """Check what a run needs: disk, memory, ports, libraries, store, Prefect, Ray, remote, clock. Starts nothing."""
     try:
         project = find()
     except ConfigurationError as error:
@@ -56,7 +57,7 @@ def doctor(
             console.print(line(each), soft_wrap=True)
         console.print(_sum(found), soft_wrap=True)
     if any(each.level == "error" for each in found):
-        sys.exit(terminal.REJECTED)
+        sys.exit(terminal.FOUND)
 
 
 def line(finding: Finding) -> Text:
@@ -105,7 +106,7 @@ def _of_store(project: Project) -> list[Finding]:
     if not problems:
         return [Finding("ok", "store", "every version, decision and finished step has its files, as they were written")]
     return [
-        # What is damaged of a step is done again by the next line: nobody has to do anything.
+        # What is damaged of a step is done again by the next run: nobody has to do anything.
         Finding("warning" if each.kind == "step" else "error", "store", f"{each.name}: {each.problem}", each.way_out)
         for each in problems
     ]
@@ -114,7 +115,7 @@ def _of_store(project: Project) -> list[Finding]:
 def _sum(found: list[Finding]) -> Text:
     errors, warnings = (sum(each.level == level for each in found) for level in ("error", "warning"))
     if errors:
-        return Text(f"{errors} to be put right before a line can start, {warnings} to know of", style="bold red")
+        return Text(f"{errors} to fix before a run can start, {warnings} to know of", style="bold red")
     if warnings:
-        return Text(f"a line can start; {warnings} to know of", style="yellow")
-    return Text("a line can start", style="green")
+        return Text(f"a run can start; {warnings} to know of", style="yellow")
+    return Text("a run can start", style="green")

@@ -31,13 +31,17 @@ if TYPE_CHECKING:
     from components.training.finding.rates import RangeTest
     from components.training.jobs.job import Job
 
-app = typer.Typer(help="Measure the batch that fits and the rate that learns.", no_args_is_help=True)
+app = typer.Typer(help="Find the batch size that fits and the learning rate that works.", no_args_is_help=True)
 
 NOTHING_DONE = "interrupted; nothing was written"
 LEAST_ROWS = 24  # of the printed curve, at most: a screen
 
-RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="`default` (params.yaml) or a file of recipes/.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as key=value.")]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", "-r", help="`default` (params.yaml) or the name of a file in recipes/.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", "-S", help="Override one key of `line:`, as KEY=VALUE. May be repeated.")
+]
 
 
 @app.command("batch-size", cls=renamed.renaming(renamed.BATCH_SIZE))
@@ -45,11 +49,13 @@ def batch_size(
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
     memory: Annotated[
-        float | None, typer.Option(help="MB a worker may have; by default 90 % of what is free.", min=1.0)
+        float | None, typer.Option(help="Memory limit per worker in MB; by default 90 % of what is free.", min=1.0)
     ] = None,
-    max_batch_size: Annotated[int | None, typer.Option(help="The largest to try; by default the data.", min=1)] = None,
+    max_batch_size: Annotated[
+        int | None, typer.Option(help="Largest batch size to try; by default the size of the data.", min=1)
+    ] = None,
 ) -> None:
-    """The largest batch that fits, and the smallest that keeps the pace. Nothing is written."""
+    """Find the largest batch that fits, and the smallest that is as fast. Nothing is written."""
     with _looking() as (project, console), _prepared(project, recipe, overrides or []) as (settings, dataset):
         from components.training.finding.batch import find_batch_size
 
@@ -72,11 +78,11 @@ def batch_size(
 def learning_rate(
     recipe: RecipeOption = "default",
     overrides: SetOption = None,
-    min_lr: Annotated[float, typer.Option(help="Rate of the first step.")] = 1e-6,
-    max_lr: Annotated[float, typer.Option(help="Rate of the last step.")] = 10.0,
-    steps: Annotated[int, typer.Option(help="Steps between them.", min=20)] = 200,
+    min_lr: Annotated[float, typer.Option(help="Learning rate of the first step.")] = 1e-6,
+    max_lr: Annotated[float, typer.Option(help="Learning rate of the last step.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Number of steps from the lowest to the highest rate.", min=20)] = 200,
 ) -> None:
-    """The range test: the loss while the rate rises until it diverges. Curve and picture go to MLflow."""
+    """Run a learning rate range test: the loss while the rate rises until it diverges. Logged to MLflow."""
     with _looking() as (project, console), _prepared(project, recipe, overrides or []) as (settings, dataset):
         from components.training.finding.opening import opened
         from components.training.finding.rates import find_learning_rate
@@ -102,7 +108,7 @@ def learning_rate(
 
 
 def _job(settings: Recipe) -> Job:
-    """The first member's training: what the line does most of."""
+    """The first member's training: what the pipeline does most of."""
     from components.training.jobs.job import Job
 
     line = settings.line

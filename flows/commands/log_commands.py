@@ -27,7 +27,7 @@ from flows.processes.progress import Display
 if TYPE_CHECKING:
     from flows.processes.leases import Lease
 
-KINDS = ("line", "tune", "backfill")  # commands that are supervised, as their logs are called
+KINDS = ("run", "tune", "backfill", "line")  # commands that are supervised, as their logs are called; `line`: earlier
 START_SECONDS = 30.0  # until a detached command has begun; Python itself takes most of a second
 COLOUR = re.compile(r"\x1b\[[\d;]*m")  # as engines print it, whatever they print to
 STOP_SECONDS = 20.0  # until one that is asked to end is gone: it takes ten at most
@@ -39,10 +39,10 @@ RunArgument = Annotated[
 
 def logs(
     run: RunArgument = "last",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing until it has ended.")] = False,
-    engines: Annotated[bool, typer.Option("--engines", help="What the engines printed instead.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the run has ended.")] = False,
+    engines: Annotated[bool, typer.Option("--engines", help="Show what the engines printed instead.")] = False,
 ) -> None:
-    """Show again what a run told its terminal, or has told so far. Ctrl-C ends the showing, never the run."""
+    """Show the terminal output of a run, finished or under way. Ctrl-C ends the output, never the run."""
     project, console = terminal.project(), Screen()
     file = _named(project, run)
     if file is None:
@@ -65,9 +65,9 @@ def logs(
 
 
 def stop(
-    process: Annotated[int | None, typer.Argument(help="Its number, where several are under way.")] = None,
+    process: Annotated[int | None, typer.Argument(help="Process id, where several runs are under way.")] = None,
 ) -> None:
-    """End a run that is under way, as Ctrl-C in its terminal does. The same command goes on later."""
+    """Stop a run, as Ctrl-C in its terminal does. The same command resumes it later."""
     project, console = terminal.project(), Screen(stderr=True)
     under_way = {int(lease.content["pid"]): lease for lease in _under_way(project)}
     if process is not None:

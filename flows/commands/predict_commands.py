@@ -40,15 +40,18 @@ def predict(
         str, typer.Argument(help="NAME (in production, or else staging), NAME@alias, NAME:version or NAME/version.")
     ],
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="FILE|FOLDER…", help="Pictures, or files of texts, a line each.")
+        list[Path], typer.Argument(metavar="FILE|FOLDER…", help="Images, or text files with one text per line.")
     ],
-    json: Annotated[bool, typer.Option("--json", help="An object a line on the standard output.")] = False,
-    table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the answers as a table.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One object per line on the standard output.")] = False,
+    table: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the predictions as a table.")
+    ] = None,
     pictures: Annotated[
-        Path | None, typer.Option("--drawn", metavar="FOLDER", help="Draw each answer on its picture, in a new folder.")
+        Path | None,
+        typer.Option("--drawn", metavar="FOLDER", help="Draw each prediction on its image, in a new folder."),
     ] = None,
 ) -> None:
-    """Ask a registered version for files: the same answers as where it is served. Exit code 1 where one has none."""
+    """Predict for files with a registered version, as it is served. Exit code 1 where a file has no prediction."""
     project = terminal.project()
     errors = Screen(stderr=True)
     with terminal.explained(errors, project.logs / terminal.ERRORS, NOTHING_KEPT):

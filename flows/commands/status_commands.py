@@ -32,7 +32,7 @@ RunArgument = Annotated[
 
 
 def status(json: JsonOption = False) -> None:
-    """The last runs, what is where, what waits for approval, and what is scheduled next."""
+    """Show the last runs, aliases of versions, what waits for approval, and what is scheduled next."""
     with _asking() as (project, store):
         from components.registry import approvals, lines
         from flows.pages import status as said
@@ -49,11 +49,11 @@ def status(json: JsonOption = False) -> None:
 
 
 def runs(
-    model: Annotated[str | None, typer.Option(help="Of one model; by default of all.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20,
+    model: Annotated[str | None, typer.Option(help="Only runs of this model; by default of all.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of runs.", min=1)] = 20,
     json: JsonOption = False,
 ) -> None:
-    """The runs of the line, newest first."""
+    """List the runs of the pipeline, newest first."""
     with _asking() as (project, store):
         from components.registry import lines
         from flows.pages import status as said
@@ -68,7 +68,7 @@ def runs(
 
 
 def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> None:
-    """What differs between two runs: origin, parameters, steps and figures; what is the same is left out."""
+    """Compare two runs: origin, parameters, steps and metrics, without what is the same."""
     with _asking() as (project, store):
         from components.registry import comparing, lines
         from components.registry.memory import addresses
@@ -85,7 +85,7 @@ def compare(one: RunArgument, other: RunArgument, json: JsonOption = False) -> N
 
 
 def show(run: RunArgument = "last", json: JsonOption = False) -> None:
-    """One run: its steps, what each gate found and why, and what became of its version."""
+    """Show one run: its steps, each gate with its reason, and what became of its version."""
     with _asking() as (_, store):
         from components.artifacts import Decision
         from components.registry import lines
@@ -102,10 +102,10 @@ def show(run: RunArgument = "last", json: JsonOption = False) -> None:
 
 def open_page(
     run: RunArgument = "last",
-    prefect: Annotated[bool, typer.Option("--prefect", help="Prefect's page of it instead of MLflow's.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="The report, which needs no server.")] = False,
+    prefect: Annotated[bool, typer.Option("--prefect", help="Open Prefect's web UI instead of MLflow's.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Open the report, which needs no server.")] = False,
 ) -> None:
-    """Open a run's page in the browser. Where the pages are not up, the one that is needed is started meanwhile."""
+    """Open a run in the browser. Its web UI is started where it is not up."""
     with _asking() as (project, store), ExitStack() as stack:
         from components.registry import lines
         from components.registry.memory import addresses
@@ -118,7 +118,7 @@ def open_page(
             _browse(store.artifact_folder(line.steps["promote"], "report/report.html").as_uri())
             return
         if prefect and line.flow_run is None:
-            raise ValueError(f"run {line.id} had nothing to do, so it is no flow run: Prefect has no page of it")
+            raise ValueError(f"run {line.id} had nothing to do, so it is no flow run, and Prefect has none of it")
         up = pages.running(project)
         name = "Prefect" if prefect else "MLflow"
         started = name not in up

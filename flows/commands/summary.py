@@ -1,4 +1,4 @@
-"""What a person reads when the line has ended: the chain in one table, and where to look."""
+"""What a person reads when the pipeline has ended: the chain in one table, and where to look."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ LONGEST_REASON = 2000  # characters: nothing of what was said is left out
 
 if TYPE_CHECKING:
     from components.registry.ledger import Ledger
+    from components.registry.verification import Verified
     from flows.course import Outcome
 
 
 def table(outcome: Outcome, width: int = 120) -> Group:
-    """Every stage with what it can do and what it costs, what it paid and bought, and every gate with its verdict."""
+    """Every model with its metrics and costs, the trade-off of each, and every gate with its verdict."""
     from components.evaluate import chain
     from components.tasks import registry as tasks
 
@@ -30,8 +31,8 @@ def table(outcome: Outcome, width: int = 120) -> Group:
     metric = tasks.of(outcome.data.card).spec.primary
     processor = outcome.assessment.evidence.processor
     on = f" on {machine.said(processor)}" if processor else ""
-    bought = f"paid and bought, one image at a time{on}"
-    changes = Table(title=bought, title_justify="left", box=None, padding=(0, 2, 0, 1))
+    title_of_changes = f"trade-offs, one input at a time{on}"
+    changes = Table(title=title_of_changes, title_justify="left", box=None, padding=(0, 2, 0, 1))
     for change in chain.changes(outcome.assessment.stages, metric):
         changes.add_row(change.stage, Text(f"of {change.of}", style="dim"), change.words)
     changes.show_header = False
@@ -39,7 +40,7 @@ def table(outcome: Outcome, width: int = 120) -> Group:
     for heading in ("gate", "verdict", "reason"):
         gates.add_column(heading)
     for verdict in outcome.decision.verdicts:
-        said = Text("passed", style="green") if verdict.passed else Text("rejected", style="red")
+        said = Text("passed", style="green") if verdict.passed else Text("failed", style="red")
         gates.add_row(verdict.gate, said, verdict.reason)
     return Group(*stage_tables(outcome.assessment.stages, title, width), changes, "", gates)
 
@@ -86,12 +87,12 @@ def where_to_look(outcome: Outcome, seconds: float) -> Text:
     if decision.alias:
         head, style = f"{decision.name} version {decision.version} is {decision.alias}", "bold green"
     else:
-        head, style = f"{decision.name} version {decision.version} is rejected", "bold red"
+        head, style = f"{decision.name} version {decision.version} failed the gates", "bold red"
     name, alias = decision.name, decision.alias
     served = f"models:/{name}@{alias or 'candidate'}"
     uri = "sqlite:///.convoy/mlflow.db"  # from the project's folder
     why = "" if decision.alias else f": {decision.reason}"
-    nothing = "Nothing new: every step was found done." if outcome.unchanged else ""
+    nothing = "Nothing new: every step was cached." if outcome.unchanged else ""
     lines = "\n".join(
         [
             f"{why} after {seconds:.0f} s. {nothing}",
@@ -107,8 +108,22 @@ def where_to_look(outcome: Outcome, seconds: float) -> Text:
     return Text.assemble((head, style), lines)
 
 
-def ledger_tables(told: Ledger) -> Group:
-    """Who decided what, when and why, and which version was what after it."""
+def verified_lines(found: Verified) -> Group:
+    """Whether a ledger is what was written, and what is not."""
+    count = f"{found.records} {'decision' if found.records == 1 else 'decisions'}"
+    before = f", {found.earlier} more from before there was a chain" if found.earlier else ""
+    head = f"{found.name}: {count} in the chain{before}; " + ("all as written" if found.whole else "not as written:")
+    lines = [Text(head)]
+    lines += [Text(f"! {texts.shown(each.says)}", style="yellow") for each in found.findings]
+    lines += [Text(f"  acknowledged: {texts.shown(each.says)}", style="dim") for each in found.acknowledged]
+    if not found.whole:
+        say = offered.command("convoy", "ledger", found.name, "--acknowledge", "--reason", "…")
+        lines.append(Text(f"Nothing is promoted until a person has looked into it and says so:\n  {say}\n"))
+    return Group(*lines)
+
+
+def ledger_tables(told: Ledger, found: Verified) -> Group:
+    """Who decided what, when and why, and which version was what after it; and what shows that it was changed."""
     until = f" up to {told.at}" if told.at else ""
     decisions = _rows(f"decisions about {told.name}{until} (UTC)")
     for number, each in enumerate(told.decisions):
@@ -129,10 +144,9 @@ def ledger_tables(told: Ledger) -> Group:
     wrong = [*told.problems.values(), *told.lost]
     notes = [Text(f"! {each}\n", style="yellow") for each in wrong]
     if wrong:
-        notes.append(
-            Text("The other figures of such a decision are its run's tags in MLflow, which are still there.\n")
-        )
-    return Group(decisions, *notes, standing)
+        notes.append(Text("The other values of such a decision are its run's tags in MLflow, which are still there.\n"))
+    changed = [] if found.whole else [verified_lines(found)]
+    return Group(decisions, *notes, *changed, standing)
 
 
 def _rows(title: str) -> Table:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.config import ConfigurationError, load, recipes
-from flows.base.project import Project, find
+from flows.base.project import Project, check_extensions, find
 from flows.base.screen import Screen, say_json
 from flows.commands import terminal
 
@@ -23,9 +23,10 @@ WAYS = {"more": "more is better", "less": "less is better"}
 
 
 def tasks(json: Annotated[bool, typer.Option("--json", help="JSON on the standard output.")] = False) -> None:
-    """What can be learnt: each task with its data, figures, networks and recipes, and which steps it takes part in."""
+    """List the tasks with their data, metrics, networks and recipes, and the steps that each takes part in."""
     try:
         project = find()
+        check_extensions()
     except ConfigurationError as error:
         terminal.stop(Screen(stderr=True), str(error), terminal.WRONG)
     from components.tasks import registry
@@ -76,7 +77,7 @@ def _described(task: Task, used: Mapping[str, list[str]]) -> dict[str, Any]:
         "target_says": target.says,
         "gives": task.gives,
         "outputs": [output.name for output in spec.outputs],
-        "figures": {metric.name: WAYS[metric.better] for metric in spec.metrics},
+        "metrics": {metric.name: WAYS[metric.better] for metric in spec.metrics},
         "networks": families,
         "can": [words for capability, words in capabilities.SAYS.items() if isinstance(task, capability)],
         "cannot": [words for capability, words in capabilities.SAYS.items() if not isinstance(task, capability)],
@@ -85,10 +86,10 @@ def _described(task: Task, used: Mapping[str, list[str]]) -> dict[str, Any]:
 
 
 def _shown(task: Mapping[str, Any]) -> tuple[Text, Table, Text]:
-    primary, *others = task["figures"]
+    primary, *others = task["metrics"]
     rows = {
         "learns from": f"{' or '.join(task['inputs'])} and {task['target']}: {task['target_says']}",
-        "judged by": f"{primary} ({task['figures'][primary]}); also {', '.join(others)}",
+        "judged by": f"{primary} ({task['metrics'][primary]}); also {', '.join(others)}",
         "networks": "; ".join(f"for {given}: {', '.join(names)}" for given, names in sorted(task["networks"].items())),
         "can": "; ".join(task["can"]),
         "cannot": "; ".join(task["cannot"]),

@@ -26,9 +26,9 @@ from flows.base.screen import Screen, say_json
 
 ERRORS = "errors.log"  # the stories of commands that have no log of their own
 OURS = ("components.", "flows.")  # whose errors are sentences
-LITTLE_ROOM = 50 * 2**20  # bytes: a line writes about that much besides its data
-WRONG, REJECTED, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes; 3 is whatever is found, and is no failure
-OUTCOMES = {0: "staged", REJECTED: "rejected", WRONG: "wrong", FAILED: "failed", INTERRUPTED: "interrupted"}
+LITTLE_ROOM = 50 * 2**20  # bytes: a run writes about that much besides its data
+WRONG, FOUND, FAILED, INTERRUPTED = 2, 3, 1, 130  # exit codes; 3 is whatever is found, and is no failure of the command
+OUTCOMES = {0: "staged", FOUND: "gates-failed", WRONG: "wrong", FAILED: "failed", INTERRUPTED: "interrupted"}
 GOES_ON = "interrupted; the same command goes on from the last finished step"
 
 
@@ -90,7 +90,7 @@ def supervised(
     began = time.time()
     ready(project, recipe, arguments["overrides"])
     log = project.logs / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    called = "convoy" if kind == "line" else f"convoy {kind}"
+    called = "convoy" if kind == "run" else f"convoy {kind}"
     console = Screen(stderr=json)
     console.print(Text.assemble((called, "bold"), f" {texts.shown(recipe)} ", (f"· log {short(log)}", "dim")))
     with explained(console, log, interrupted):

@@ -1,4 +1,4 @@
-"""What `convoy compare` says: what differs between two lines, and nothing else."""
+"""What `convoy compare` says: what differs between two runs, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.pages.status import outcome
 
 
 def page(found: Comparison) -> Group:
-    """What differs between two lines: nothing that is the same is told, but what times were taken on."""
+    """What differs between two runs: nothing that is the same is told, but what times were taken on."""
     head = [line.id[:8] for line in (found.one, found.other)]
     parts: list[object] = []
     for title, differences in (("where they came from", found.origins), ("parameters", found.params)):
@@ -23,7 +23,7 @@ def page(found: Comparison) -> Group:
     if found.steps:
         parts.append(Text(f"done anew in one of them: {', '.join(each.what for each in found.steps)}\n"))
     if found.figures:
-        table = tables.table("figures of what is served", "", *head, "difference")
+        table = tables.table("metrics of the deployable artifact", "", *head, "difference")
         table.columns[0].no_wrap = True
         for row in found.figures:
             table.add_row(row.what, tables.figure(row.one), tables.figure(row.other), _change(row))
@@ -32,8 +32,8 @@ def page(found: Comparison) -> Group:
     if found.problems:
         parts += [Text(f"! {problem}\n", style="yellow") for problem in found.problems]
     if not parts:
-        parts.append(Text("nothing differs: neither data, parameters, code nor libraries, nor what came of them"))
-    parts.append(Text(f"came to: {outcome(found.one)} · {outcome(found.other)}"))
+        parts.append(Text("nothing differs: neither data, parameters, code nor libraries, nor their outcomes"))
+    parts.append(Text(f"outcomes: {outcome(found.one)} · {outcome(found.other)}"))
     return Group(*parts)  # type: ignore[arg-type]
 
 

@@ -47,19 +47,19 @@ def page(
         parts, at = overview_page.state(state.value, engines["MLflow"]), state.value.at
     elif state is not None:
         parts.append(overview_page.broken(state.problem or "nothing was answered"))
-    parts.append(overview_page.links("Pages", [(where, name, described[name]) for name, where in engines.items()]))
+    parts.append(overview_page.links("Web UIs", [(where, name, described[name]) for name, where in engines.items()]))
     if experiments.problem is not None:
         parts.append(overview_page.broken(experiments.problem))
     elif experiments.value:
         # One by one: MLflow's own list opens them as those of chats.
         below = f"{engines['MLflow']}/"
-        models = [(f"{below}{address}", name, "its lines, step by step") for name, address in experiments.value.items()]
+        models = [(f"{below}{address}", name, "its runs, step by step") for name, address in experiments.value.items()]
         parts.append(overview_page.links("Models: one experiment each", models))
     docs, cards = _docs(project), _cards(project)
     if docs:
-        parts.append(overview_page.links("Great Expectations: is the data valid?", docs))
+        parts.append(overview_page.links("Great Expectations: data validation", docs))
     if cards:
-        parts.append(overview_page.links("Data sets in pictures", cards))
+        parts.append(overview_page.links("Data set cards", cards))
     if not docs:
         parts.append("<p>No data set has been validated yet: <code>convoy run</code> does it.</p>")
     return overview_page.document(project.root.name, str(project.root), parts, at)
@@ -85,7 +85,7 @@ def served(
 ) -> Iterator[str]:
     """Answer on the loopback until the block ends; the address. OSError where the port is taken.
 
-    `experiments` and `state` are asked at every visit, since lines go on meanwhile.
+    `experiments` and `state` are asked at every visit, since runs go on meanwhile.
     """
 
     class Handler(_Handler):

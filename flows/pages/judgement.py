@@ -25,7 +25,7 @@ def page(line: Line, decision: Decision | None) -> Group:
         parts.append(Text(f"! {line.problem}\n", style="yellow"))
     if line.steps:
         parts.append(Text(f"done in this run: {', '.join(line.ran) or 'nothing'}"))
-        parts.append(Text(f"found done: {', '.join(line.reused) or 'nothing'}\n"))
+        parts.append(Text(f"cached: {', '.join(line.reused) or 'nothing'}\n"))
     if decision is None:
         parts.append(Text("no gate has judged it: it ended before there was a version to be judged"))
         return Group(*parts)  # type: ignore[arg-type]
@@ -33,8 +33,8 @@ def page(line: Line, decision: Decision | None) -> Group:
     parts.append(_gates([*failed, *(verdict for verdict in decision.verdicts if verdict.passed)]))
     if decision.production is not None:
         parts.append(Text(f"compared with version {decision.production}, which was in production then"))
-    if decision.tries is not None:
-        parts.append(Text(f"try {decision.tries} on this test split"))
+    if decision.test_evaluations is not None:
+        parts.append(Text(f"evaluation {decision.test_evaluations} on this test split"))
     parts.append(Text(_next(line, failed)))
     return Group(*parts)  # type: ignore[arg-type]
 
@@ -56,6 +56,6 @@ def _next(line: Line, failed: list[Verdict]) -> str:
         return f"\nthe report: {report}"
     keys = ", ".join(f"gates.{verdict.gate}" for verdict in failed)
     return (
-        f"\nrejected by {len(failed)} of the gates above. Where the version falls short, the report shows: {report}\n"
+        f"\nfailed {len(failed)} of the gates above. Where the version falls short, the report shows: {report}\n"
         f"limits are yours to set in the recipe: {keys}"
     )

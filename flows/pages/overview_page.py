@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flows.pages.status import Planned, Waiting
 
 T = TypeVar("T")
-REFRESH_SECONDS = 30  # the browser asks again; a step of a line takes about that long
+REFRESH_SECONDS = 30  # the browser asks again; a step of a run takes about that long
 STYLE = """
 :root{color-scheme:light dark;--ink:#1f2933;--soft:#52606d;--line:#d9e2ec;--box:#fff;--page:#f7f9fb;--link:#0b69a3;
 --good:#0a6c3b;--bad:#b42318;--warn:#8a5a00;--hover:#f0f4f8}
@@ -57,8 +57,8 @@ def state(found: Overview, mlflow: str) -> list[str]:
     """The parts of the page that say how things are; `mlflow` is the address of MLflow's pages."""
     return [
         _section("Models", _part(found.models, lambda each: _models(each, mlflow))),
-        _section("Waits for somebody", _part(found.waiting, _waiting)),
-        _section("Next", _part(found.plans, _plans)),
+        _section("Waiting for approval", _part(found.waiting, _waiting)),
+        _section("Schedule", _part(found.plans, _plans)),
         _section("Runs", _part(found.runs, lambda each: _runs(each, mlflow))),
         _section("Disk", _part(found.disk, _disk)),
     ]
@@ -106,7 +106,7 @@ def _broken(problem: str | None) -> str:
 
 def _waiting(wants: Sequence[Waiting]) -> str:
     if not wants:
-        return "<p>Nothing waits for anybody.</p>"
+        return "<p>Nothing waits for approval.</p>"
     return _rows([f"<span>{_text(e.what)}</span><small>{_text(e.since)}</small>{_how(e.how)}" for e in wants])
 
 
@@ -124,11 +124,11 @@ def _runs(runs: Sequence[Line], mlflow: str) -> str:
     from flows.pages import status
 
     if not runs:
-        return "<p>No line has been run yet: <code>convoy run</code> does it.</p>"
+        return "<p>There are no runs yet: <code>convoy run</code> starts one.</p>"
     rows = []
     for run in runs:
         ended = status.outcome(run) if run.status == "FINISHED" else run.status.lower()
-        style = "warn" if run.decision == "reject" else ENDED.get(run.status, "")
+        style = "warn" if run.decision == "fail" else ENDED.get(run.status, "")
         if run.problem:
             ended, style = f"{ended}: {run.problem}", "bad"
         figure = f"{run.metric} {run.value:.4f}" if run.metric is not None and run.value is not None else ""

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from components import own_files
 from components.files import writing
-from flows.base.project import CODE, EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
+from components.release import CODE
+from flows.base.project import EVIDENTLY_PORT, INDEX_PORT, LOOPBACK, MLFLOW_PORT, PREFECT_PORT, Project
 from flows.pages import index, overview
 from flows.processes import family, guard, leases, notes
 from flows.processes.prefect_server import (
@@ -65,7 +66,7 @@ def serve(project: Project, ports: Ports, say: Callable[[str], None]) -> None:
             "Prefect": stack.enter_context(lasting_prefect_server(project, ports.prefect)),
             "Evidently": stack.enter_context(evidently_server(project, ports.evidently)),
         }
-        _free("the index page", ports.index)
+        _free("the overview", ports.index)
         state = overview.Watch(project)
         state.warm()
         first = stack.enter_context(index.served(project, ports.index, engines, partial(experiments, project), state))
@@ -144,7 +145,7 @@ def _alone(project: Project) -> Iterator[None]:
     except Timeout:
         at = noted(project.state / NOTE)
         where = f"are up at {at}" if at else "are being started"
-        raise StartupError(f"this project's pages {where}, by another `convoy ui`; end that one first") from None
+        raise StartupError(f"this project's web UIs {where}, by another `convoy ui`; end that one first") from None
     try:
         yield
     finally:
@@ -224,7 +225,7 @@ def lasting_prefect_server(project: Project, port: int) -> Iterator[str]:
                 if note.is_dir():
                     own_files.remove(note)
                 notes.write(note, project, url, process.pid)
-        os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the lines that a schedule starts
+        os.environ["CONVOY_PREFECT_UI"] = url.removesuffix("/api")  # for the runs that a schedule starts
         with asked_for(url, project):
             yield url.removesuffix("/api")
 

@@ -23,7 +23,7 @@ from flows.processes import leases
 
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", "DEAD": "red"}
 DEAD = "DEAD"  # MLflow knows no such status: it has these as running
-GONE = "its process is gone; the next start, of the pages too, closes it"
+GONE = "its process is gone; the next start, of the web UIs too, closes it"
 NAME = 24  # characters of a recipe's name
 NARROW = 12  # where models are named beside recipes
 OTHERS = 5  # models of other people that are named
@@ -109,7 +109,7 @@ def _how(standing: Standing, asked: approvals.Waiting | str | None) -> tuple[str
     if standing.problem is not None:
         return "", standing.problem
     if isinstance(asked, str):
-        return "run its line again, which judges it anew", asked
+        return "run its pipeline again, which judges it anew", asked
     if asked is None:
         return offered.command("convoy", "promote", name, "--to", "production"), None
     if asked.rejected_by:
@@ -131,7 +131,7 @@ def page(
     parts += _notes((line.id[:8], line.problem) for line in lines)
     ours = [each for each in standings if each.ours]
     if ours:
-        where = tables.table("what is where", "model", "alias", "version", "figure", "made by")
+        where = tables.table("aliases", "model", "alias", "version", "metric", "made by")
         for each in ours:
             mark = Text(" !", style="red") if each.problem else Text()
             said = Text(figure(each)).append(mark)
@@ -141,7 +141,7 @@ def page(
         parts += _notes((f"{each.model} {each.alias}", each.problem) for each in ours)
     if others := sorted({each.model for each in standings if not each.ours}):
         few = ", ".join(others[:OTHERS]) + (" …" if len(others) > OTHERS else "")
-        parts.append(Text(f"{len(others)} more registered models, which no line made: {few}\n"))
+        parts.append(Text(f"{len(others)} more registered models, which no run made: {few}\n"))
     if wants:
         table = tables.table("waits for approval", "what", "")
         for want in wants:
@@ -186,9 +186,9 @@ def truly(project: Project, store: Tracking, found: Sequence[Line]) -> list[Line
 def runs_table(lines: Sequence[Line]) -> Table:
     """A row a line, newest first; fits 80 columns. The model has a column of its own where there are several."""
     models = {line.model for line in lines}
-    title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the line')}", False)
+    title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the pipeline')}", False)
     room = NARROW if several else NAME
-    headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "figure", "came to")
+    headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "metric", "outcome")
     table = tables.table(title, *headings, no_wrap=True)
     for line in lines:
         value = f"{line.value:.4f}" if line.value is not None else "–"
@@ -212,15 +212,15 @@ def runs_page(lines: Sequence[Line]) -> Group:
 
 
 def none_yet() -> str:
-    """What is said where no line has been run."""
-    return f"no line has been run yet: `{offered.command('convoy', 'run')}` does it"
+    """What is said where there are no runs."""
+    return f"there are no runs yet: `{offered.command('convoy', 'run')}` starts one"
 
 
 def outcome(line: Line) -> str:
     """What was decided about the version that a line ended with."""
     if line.version is None:
         return "–"
-    return f"{'rejected' if line.decision == 'reject' else 'approved'} v{line.version}"
+    return f"v{line.version} {'failed' if line.decision == 'fail' else 'passed'}"
 
 
 def figure(standing: Standing) -> str:

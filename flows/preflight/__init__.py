@@ -1,7 +1,7 @@
-"""What a line needs and may not find, looked at in a second and before anything is started.
+"""What a run needs and may not find, looked at in a second and before anything is started.
 
 Each check is a plain function that returns a `Finding`; none imports an engine. `check` makes all of them: `convoy
-doctor` shows what they found, and a line begins with them. What is wrong with the configuration itself is
+doctor` shows what they found, and a run begins with them. What is wrong with the configuration itself is
 `flows.run.check`'s to say.
 """
 
@@ -14,7 +14,7 @@ from components.config import ConfigurationError, Recipe
 from components.environment import prepare_environment
 from components.secrecy import part_accounts
 from flows.base.project import Project
-from flows.preflight import clock, computing, libraries, machine, network, orchestration, places, remote, store
+from flows.preflight import clock, computing, libraries, machine, network, orchestration, places, remote, stages, store
 from flows.preflight.finding import MARKS, Finding, Level
 
 __all__ = ["MARKS", "Finding", "Level", "check", "required"]
@@ -30,11 +30,13 @@ def check(project: Project, recipe: Recipe | None = None, *, ask_remote: bool = 
     imports DVC.
     """
     part_accounts()
-    prepare_environment()  # what a line sets for itself is not to be found missing
+    prepare_environment()  # what a run sets for itself is not to be found missing
     checks: dict[str, Check] = {
         "Python": machine.python,
         "libraries": lambda: libraries.versions(project.root),
+        "extensions": libraries.added,
         "project": lambda: places.project_folder(project),
+        "stages of data": lambda: stages.stages(project),
         "state": lambda: places.own_state(project),
         "temporary folder": places.temporary_folder,
         "disk": lambda: places.room(project),
@@ -61,7 +63,7 @@ def check(project: Project, recipe: Recipe | None = None, *, ask_remote: bool = 
 
 
 def required(project: Project, recipe: Recipe) -> list[Finding]:
-    """What is to be known before a line starts; ConfigurationError where it lacks what it cannot do without."""
+    """What is to be known before a run starts; ConfigurationError where it lacks what it cannot do without."""
     found = check(project, recipe)
     missing = [f"{each.check}: {each.found}; {each.way}" for each in found if each.level == "error"]
     if missing:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from components.config import Located, Recipe
+from components import offered, provenance
+from components.config import ConfigurationError, Located, Recipe
 from components.provenance import installed, pins
+from components.release import cloned
+from flows.base.project import check_extensions
 from flows.preflight.finding import Finding
 
 NAMED = 4  # libraries that differ and are named; how many more there are is told
-# Without one of these no line starts.
+# Without one of these no run starts.
 NEEDED = {"prefect", "mlflow", "dvc", "torch", "ray", "great-expectations", "evidently", "onnxruntime", "pydantic"}
 # Protocol of a source's address → extra, and the package that must be there.
 PROTOCOLS = {
@@ -22,7 +25,8 @@ PROTOCOLS = {
 
 def versions(root: Path) -> Finding:
     """What is installed against what was tested together. By content: comments and order of the lock do not count."""
-    lock = root / "requirements.lock"
+    lock = provenance.lock(root)
+    named = lock.name if lock.parent == root else str(lock)
     try:
         pinned = pins(lock.read_text(encoding="utf-8"))
     except OSError as error:
@@ -31,14 +35,14 @@ def versions(root: Path) -> Finding:
     there = installed()
     missing = sorted(name for name in pinned if name not in there)
     others = sorted(name for name, pin in pinned.items() if name in there and not _same(pin, there[name]))
-    way = "`make setup`, or `python -m pip install -r requirements.lock`"
+    way = f"{'`make setup`, or ' if cloned() else ''}`{offered.command('python', '-m', 'pip', 'install', '-r', named)}`"
     if missing and NEEDED & set(missing):
         return Finding("error", "libraries", f"not installed: {_named(missing)}", way)
     if missing or others:
         said = [f"not installed: {_named(missing)}"] if missing else []
         told = [f"{name} {there[name]} instead of {pinned[name]}" for name in others]
         return Finding("warning", "libraries", "; ".join([*said, *([_named(told)] if told else [])]), way)
-    return Finding("ok", "libraries", f"all {len(pinned)} as in requirements.lock")
+    return Finding("ok", "libraries", f"all {len(pinned)} as in {named}")
 
 
 def extras(recipe: Recipe) -> Finding:
@@ -51,7 +55,17 @@ def extras(recipe: Recipe) -> Finding:
     if not missing:
         return Finding("ok", "extras", "everything that the recipe asks for is installed")
     names = sorted({extra for extra, package in wanted(recipe).values() if find_spec(package) is None})
-    return Finding("error", "extras", "; ".join(missing), f"`pip install 'convoy[{','.join(names)}]'`")
+    return Finding("error", "extras", "; ".join(missing), f"`{offered.installing(*names)}`")
+
+
+def added() -> Finding:
+    """What other installed packages add to the tasks, networks, sources, … of this one."""
+    try:
+        found = check_extensions()
+    except ConfigurationError as error:
+        return Finding("error", "extensions", str(error), "`python -m pip uninstall` that package, or correct it")
+    said = ", ".join(f"{each.group}.{each.name} of {each.package}" for each in found)
+    return Finding("ok", "extensions", said or "none is installed")
 
 
 def wanted(recipe: Recipe) -> Mapping[str, tuple[str, str]]:

@@ -22,7 +22,7 @@ PYTHON = (3, 11)  # as in pyproject.toml
 # Measured on `convoy run --recipe digits`: 2.7 GB at most, all processes together (PSS). Below the second
 # the kernel ends one of them.
 COMFORTABLE_MEMORY, LEAST_MEMORY = 3 * 2**30, 2**30
-LEAST_FILES = 128  # with so many a line was seen to work
+LEAST_FILES = 128  # with so many a run was seen to work
 UNLIMITED = 2**60  # cgroup v1 has no word for it, but a number as large as the address space
 
 
@@ -50,9 +50,9 @@ def memory(group: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/
     found = f"{size(available)} available, {whose}"
     way = "end what else uses memory, or give the container more; smaller batches (training.batch_size) need less"
     if available < LEAST_MEMORY:
-        return Finding("error", "memory", f"{found}; a small line needs {size(COMFORTABLE_MEMORY)}", way)
+        return Finding("error", "memory", f"{found}; a small run needs {size(COMFORTABLE_MEMORY)}", way)
     if available < COMFORTABLE_MEMORY:
-        return Finding("warning", "memory", f"{found}; a small line needs {size(COMFORTABLE_MEMORY)}", way)
+        return Finding("warning", "memory", f"{found}; a small run needs {size(COMFORTABLE_MEMORY)}", way)
     return Finding("ok", "memory", found)
 
 

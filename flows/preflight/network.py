@@ -46,7 +46,7 @@ def ports() -> Finding:
     """A note: only `convoy ui` and `convoy schedule` need these, and both take others."""
     taken = [f"{port} ({name})" for name, port in PORTS.items() if _is_taken(port)]
     found = f"in use: {', '.join(taken)}" if taken else f"{', '.join(map(str, sorted(PORTS.values())))} are free"
-    return Finding("ok", "ports of the pages", found)
+    return Finding("ok", "ports of the web UIs", found)
 
 
 def _is_taken(port: int) -> bool:

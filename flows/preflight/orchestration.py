@@ -1,4 +1,4 @@
-"""Prefect, without Prefect: the server that is named, or the file of the one that a line starts for itself."""
+"""Prefect, without Prefect: the server that is named, or the file of the one that a run starts for itself."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def prefect(project: Project) -> Finding:
 def _database(project: Project) -> Finding:
     file = project.prefect_home / "prefect.db"
     if not file.exists():
-        return Finding("ok", CHECK, "a temporary server, for as long as a line runs")
+        return Finding("ok", CHECK, "a temporary server, for as long as a run lasts")
     here = texts.shell(str(file))
     # Of flow runs' history nothing is needed to go on: the steps are MLflow's to remember.
-    way = f"`mv {here} {here}.damaged; rm -f {here}-wal {here}-shm`: Prefect's pages forget earlier flow runs"
+    way = f"`mv {here} {here}.damaged; rm -f {here}-wal {here}-shm`: Prefect's web UI forgets earlier flow runs"
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=LOCKED_SECONDS)) as base:
             base.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -14,9 +14,9 @@ from components import texts
 from flows.base.project import Project
 from flows.preflight.finding import Finding, size
 
-# A line writes about 50 MB beside its data; Fashion-MNIST with everything that is made of it is 400 MB.
+# A run writes about 50 MB beside its data; Fashion-MNIST with everything that is made of it is 400 MB.
 LEAST_ROOM, COMFORTABLE_ROOM = 50 * 2**20, 2**30
-LEAST_INODES, COMFORTABLE_INODES = 1_000, 10_000  # a first line makes about 650 files, DVC's cache included
+LEAST_INODES, COMFORTABLE_INODES = 1_000, 10_000  # a first run makes about 650 files, DVC's cache included
 SHARED_MEMORY = 256 * 2**20  # what Ray is told to take for its object store
 LOOKED_AT = 2_000  # files of .convoy at most: a check of a second
 
@@ -54,7 +54,7 @@ def own_state(project: Project) -> Finding:
     """Whether what lies in .convoy already can be written: another user may have run a line here."""
     state = project.state
     if not state.exists():
-        return Finding("ok", "state", f"{state}, made by the first line")
+        return Finding("ok", "state", f"{state}, made by the first run")
     looked_at = islice(chain([state], _below(state, 2), _below(project.root / ".dvc", 1)), LOOKED_AT)
     foreign = [(path, owner) for path in looked_at if (owner := _somebody_else(path)) is not None]
     if not foreign:
@@ -105,7 +105,7 @@ def _room(name: str, place: Path) -> Finding:
     found = f"{size(free)} free" + (f" and {inodes:,} inodes" if inodes is not None else "") + f" for {name} ({place})"
     way = "`convoy clean` shows what can go"
     if free < LEAST_ROOM or (inodes is not None and inodes < LEAST_INODES):
-        return Finding("error", "disk", f"{found}; a line needs {size(LEAST_ROOM)} and some hundred files", way)
+        return Finding("error", "disk", f"{found}; a run needs {size(LEAST_ROOM)} and some hundred files", way)
     if free < COMFORTABLE_ROOM or (inodes is not None and inodes < COMFORTABLE_INODES):
         return Finding("warning", "disk", f"{found}, which is little", way)
     return Finding("ok", "disk", found)

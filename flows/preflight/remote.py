@@ -9,20 +9,19 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from components import texts
+from components import offered, texts
 from components.secrecy import scrub
 from flows.base.project import Project
 from flows.preflight.finding import ANSWER_SECONDS, Finding
 from flows.preflight.places import writable
 
 CHECK = "DVC remote"
-# Scheme of a remote → package of DVC's that reaches it, and what installs that: an extra of ours, or the package.
+# Scheme of a remote → package of DVC's that reaches it; of two, an extra of ours is what installs it.
 PLUGINS = {
-    "s3": ("dvc_s3", "'convoy[s3]'"), "ssh": ("dvc_ssh", "'convoy[ssh]'"), "gs": ("dvc_gs", "dvc-gs"),
-    "azure": ("dvc_azure", "dvc-azure"), "hdfs": ("dvc_hdfs", "dvc-hdfs"), "oss": ("dvc_oss", "dvc-oss"),
-    "gdrive": ("dvc_gdrive", "dvc-gdrive"), "webdav": ("dvc_webdav", "dvc-webdav"),
-    "webdavs": ("dvc_webdav", "dvc-webdav"),
+    "s3": "dvc_s3", "ssh": "dvc_ssh", "gs": "dvc_gs", "azure": "dvc_azure", "hdfs": "dvc_hdfs", "oss": "dvc_oss",
+    "gdrive": "dvc_gdrive", "webdav": "dvc_webdav", "webdavs": "dvc_webdav",
 }  # fmt: skip
+EXTRAS = ("s3", "ssh")
 KEYS = {"access_key_id", "secret_access_key", "session_token", "profile", "credentialpath"}  # of an S3 remote
 
 
@@ -82,9 +81,11 @@ def _folder(project: Project, name: str, address: str) -> Finding:
 
 def _network(project: Project, name: str, address: str, scheme: str, about: dict[str, str], *, ask: bool) -> Finding:
     public = scrub(address)
-    package, what = PLUGINS.get(scheme, ("dvc_http", "dvc-http"))
+    package = PLUGINS.get(scheme, "dvc_http")
     if find_spec(package) is None:
-        return Finding("error", CHECK, f"{name} is {public}, and {package} is not installed", f"`pip install {what}`")
+        plain = offered.command("python", "-m", "pip", "install", package.replace("_", "-"))
+        way = f"`{offered.installing(scheme) if scheme in EXTRAS else plain}`"
+        return Finding("error", CHECK, f"{name} is {public}, and {package} is not installed", way)
     if scheme == "s3" and not (KEYS & about.keys()) and not _aws_knows_us():
         way = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws configure`; a role of the machine will do too"
         return Finding("warning", CHECK, f"{name} is {public}; no credentials are in the environment or in ~/.aws", way)

@@ -47,7 +47,7 @@ def tracking(project: Project) -> Finding:
 def database(file: Path) -> Finding:
     """A file of SQLite's that MLflow keeps: opened as such, for writing, with a schema that is known here."""
     if not file.exists():
-        return Finding("ok", CHECK, f"{file}, made by the first line")
+        return Finding("ok", CHECK, f"{file}, made by the first run")
     here = texts.shell(str(file))
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=LOCKED_SECONDS)) as base:
@@ -67,7 +67,7 @@ def _mlflows(file: Path, base: sqlite3.Connection) -> Finding | None:
     """What is to be said where the tables are not those of the MLflow that is installed."""
     tables = {row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
-        return Finding("ok", CHECK, f"{file}, empty: the first line makes its tables")
+        return Finding("ok", CHECK, f"{file}, empty: the first run makes its tables")
     if not {"alembic_version", "experiments", "runs"} <= tables:
         found = f"{file}: expected MLflow's tables, found {', '.join(sorted(tables)[:4])}"
         return Finding("error", CHECK, found, "name another file in MLFLOW_TRACKING_URI, or move this one away")

@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from components.own_files import text
+from components.release import CODE
 
 MARK = "CONVOY_FAMILY"  # environment variable
 SHELTERED = "CONVOY_SHELTERED"  # environment variable: whoever has started this process does not leave it alone
@@ -52,11 +53,10 @@ class Family:
         """Start the reaper. `worker` is the member that closes what is open: the others live until it has ended."""
         command = [sys.executable, "-m", "flows.processes.family", self.mark, str(self.scratch), str(worker or 0)]
         environment = {key: value for key, value in os.environ.items() if key not in self.environment}
-        folder = Path(__file__).resolve().parents[2]
         self.reapers.append(
             subprocess.Popen(
                 command,
-                cwd=folder,
+                cwd=CODE,
                 env=environment,
                 stdin=subprocess.PIPE,  # which the system closes when this process ends
                 stdout=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """What is under way, and what was left open by those who did not live to close it.
 
 Whoever runs a line holds a lease, a small file that names its process and what it has open, touched every few seconds.
-A start settles what was left by lines whose process is gone: their runs in MLflow, their flow runs in Prefect, the
+A start settles what was left by runs whose process is gone: their runs in MLflow, their flow runs in Prefect, the
 processes of their family, their temporary folder.
 """
 
@@ -27,7 +27,7 @@ from filelock import FileLock
 from components.files import writing
 from flows.base.project import Project
 from flows.processes import family
-from flows.schedules import notices
+from flows.schedules import notifications
 
 BEAT_SECONDS = 5.0  # between two touches of a lease
 SILENCE_SECONDS = 95.0  # after so long without one, a line of another machine is gone; as `zombies.SILENCE`
@@ -37,7 +37,7 @@ KNOWN = {"pid": int, "started": float, "host": str}  # what every lease says
 
 @dataclass
 class Lease:
-    """What one running line, or command, has open; written at every change, removed at its end."""
+    """What one pipeline run, or command, has open; written at every change, removed at its end."""
 
     path: Path
     content: dict[str, Any] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Lease:
 def leased(project: Project, **values: Any) -> Iterator[Lease]:
     """A lease for this process; it goes when the block ends, and stays behind when the process is killed.
 
-    It also stays where the line left something open (`Lease.leave_open`). `values` are noted in it.
+    It also stays where the pipeline left something open (`Lease.leave_open`). `values` are noted in it.
     """
     lease = Lease(project.leases / f"{uuid.uuid4().hex}.json")
     own = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname()}
@@ -114,7 +114,7 @@ def living(project: Project) -> set[str]:
 
 
 def dead(project: Project) -> set[str]:
-    """Those of lines that are over, though nobody has closed their runs; likewise without asking a server."""
+    """Those of runs that are over, though nobody has closed their runs; likewise without asking a server."""
     return {lease.id for lease in _unclosed(project)} - living(project)
 
 
@@ -130,7 +130,7 @@ def tidy(project: Project) -> bool:
 
 
 def abandoned(project: Project, *, asking: bool = True) -> list[Lease]:
-    """Leases of lines that have ended without closing everything.
+    """Leases of runs that have ended without closing everything.
 
     Of this machine: those whose process is gone. Of others, which share the project's folder: those that are silent,
     and those whose flow run Prefect knows to be over (`zombies` sees to it that it does). Without `asking` Prefect,
@@ -145,7 +145,7 @@ def abandoned(project: Project, *, asking: bool = True) -> list[Lease]:
 
 
 def settle(project: Project, *, asking: bool = True) -> list[str]:
-    """Close everything that killed lines left open; returns a sentence for each.
+    """Close everything that killed runs left open; returns a sentence for each.
 
     MLflow runs become KILLED, flow and task runs Crashed, so no page shows a dead run as running; people are told.
     A killed command's worker that is about to close what it has open is waited for: it may not live to do it. Needs
@@ -183,9 +183,9 @@ def _closed_up(project: Project, left: list[Lease]) -> list[str]:
             continue  # a command's own: its line has another
         if lease.content.get("closed") and not news:
             continue
-        what = f"closed {len(runs)} runs of a line that was killed (process {lease.content['pid']})"
+        what = f"closed {len(runs)} runs that were left open by a run that was killed (process {lease.content['pid']})"
         if news:
-            notices.tell(project, "failure", f"a line of {lease.content['experiment']} was killed", what)
+            notifications.tell(project, "failure", f"a run of {lease.content['experiment']} was killed", what)
         told.append(what)
     return told
 
@@ -270,7 +270,7 @@ def _silence(lease: Lease) -> float | None:
 
 
 def _is_over(lease: Lease) -> bool:
-    """Whether Prefect has a line's flow run as final; one that it does not know may be another server's."""
+    """Whether Prefect has a run's flow run as final; one that it does not know may be another server's."""
     flow_run = lease.content.get("flow_run")
     if flow_run is None:
         return False
@@ -309,7 +309,8 @@ def close_runs(project: Project, lease: Lease) -> list[str]:
         return []  # it was deleted, and its runs with it: nothing of them is open
     connection = connection.within(experiment)
     decisions.settle(connection, experiment)
-    left = connection.runs_left_running({"convoy.line": lease.id})
+    # `convoy.line`: as an earlier release has tagged what it was killed in.
+    left = [run for tag in ("convoy.lease", "convoy.line") for run in connection.runs_left_running({tag: lease.id})]
     for run_id in left:
         connection.finish(run_id, "KILLED")
     return left

@@ -1,7 +1,7 @@
 """Prefect's servers: whether one answers and lets us in, and the temporary one that lives and dies with a command.
 
 The temporary server is looked after (`Temporary.poll`): one that has died is started again at the same address, where
-the flow that talks to it finds it. It keeps nothing that a line needs, so a damaged database of it is put aside.
+the flow that talks to it finds it. It keeps nothing that a run needs, so a damaged database of it is put aside.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components import own_files
-from flows.base.project import CODE, LOOPBACK, Project
+from components.release import CODE
+from flows.base.project import LOOPBACK, Project
 from flows.processes import guard
 
 ACCOUNT = "account"  # in Prefect's part of the state, for its owner alone to read

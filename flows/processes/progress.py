@@ -1,4 +1,4 @@
-"""What a person sees while the line runs: the step, the epoch, images a second, the time that remains.
+"""What a person sees while the pipeline runs: the step, the epoch, images a second, the time that remains.
 
 The engines' chatter goes to a log file. On a terminal the display is live; elsewhere it is a line a step.
 """
@@ -79,13 +79,13 @@ class Display:
         self._clear()
         mark, style = ("=", "cyan") if cached else ("✓", "green")
         seconds = "cached" if cached else f"{time.monotonic() - self._since:.1f} s"
-        said = Text.assemble((mark, style), " ", (f"{step:<10}", "bold"), f" {summary} ", (f"({seconds})", "dim"))
+        said = Text.assemble((mark, style), " ", (f"{step:<15}", "bold"), f" {summary} ", (f"({seconds})", "dim"))
         self.console.print(said)
 
     def failed(self, step: str, reason: str) -> None:
         self._clear()
         why = reason.split("\n", maxsplit=1)[0]
-        self.console.print(Text.assemble(("✗", "red"), " ", (f"{step:<10}", "bold"), f" {why}"))
+        self.console.print(Text.assemble(("✗", "red"), " ", (f"{step:<15}", "bold"), f" {why}"))
 
     def advanced(self, what: str, done: int, total: int, note: str = "") -> None:
         if self._task is not None:

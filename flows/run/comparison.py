@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from flows.run.context import Done
 
 CODE = "convoy.code"
-PARTS = {"data": DATA, "parameters": "convoy.parameters", "code": CODE, "libraries": "convoy.lock"}  # tags of a line
+PARTS = {"data": DATA, "parameters": "convoy.parameters", "code": CODE, "libraries": "convoy.lock"}  # tags of a run
 SHOWN = 12  # characters of a digest
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One line beside an earlier one of the same recipe."""
+    """One run beside an earlier one of the same recipe."""
 
     earlier: str | None  # its run
     at: str  # when it ran, for people
@@ -55,12 +55,12 @@ class Compared:
 
 
 def code(done: Sequence[Done]) -> str:
-    """Digest of the code of all the steps that a line took."""
+    """Digest of the code of all the steps that a run took."""
     return digest_values({step.step: step.code for step in done})
 
 
 def with_earlier(tracking: Tracking, recipe: str, run_id: str, now: Mapping[str, str]) -> Compared:
-    """The run's tags `now` beside those of the last line of this recipe that came to its end."""
+    """The run's tags `now` beside those of the last run of this recipe that came to its end."""
     own = {part: now[tag] for part, tag in PARTS.items()}
     for run in tracking.search({"convoy.recipe": recipe}, status="FINISHED"):
         if run.id != run_id and CODE in run.tags:

@@ -1,4 +1,4 @@
-"""The line under way, as its steps and whoever runs them see it."""
+"""The pipeline under way, as its steps and whoever runs them see it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class NotYet:
 
 @dataclass(frozen=True)
 class Planned:
-    """What becomes of one step of a line, as far as it can be told before."""
+    """What becomes of one step of a run, as far as it can be told before."""
 
     step: str
     does: Literal["done", "runs", "follows", "skipped"]
@@ -56,7 +56,7 @@ class Planned:
 
 @dataclass
 class Plan:
-    """The steps of a line that is looked at instead of run, in their order."""
+    """The steps of a run that is looked at instead of run, in their order."""
 
     steps: list[Planned] = field(default_factory=list)
     certain: bool = False  # whether what cannot be known without work counts as work
@@ -73,7 +73,7 @@ class Plan:
 
 @dataclass
 class Line:
-    """What the steps of one run of the line share."""
+    """What the steps of one run of the pipeline share."""
 
     project: Project
     recipe: Recipe
@@ -82,13 +82,13 @@ class Line:
     lease: Lease
     reporter: Reporter
     custody: dict[str, str]  # where everything came from: recipe, commit, lock
-    as_of: datetime | None = None  # a past moment: the line works on the data of that time, and moves no alias
+    as_of: datetime | None = None  # a past moment: the pipeline works on the data of that time, and moves no alias
     fresh: frozenset[str] = frozenset()  # steps that are done anew, whether or not they are done
-    plan: Plan | None = None  # where the line is only looked at
+    plan: Plan | None = None  # where the pipeline is only looked at
     done: list[Done] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)  # wall time of each part, in order
     after: list[State[Any]] = field(default_factory=list)  # the task before: Prefect's graph shows them in their order
-    begun: int = 0  # parts so far, those left out among them: a step has the same number in every line
+    begun: int = 0  # parts so far, those left out among them: a step has the same number in every run
 
     @property
     def restored(self) -> Path:
@@ -105,7 +105,7 @@ class Line:
     def reporting(self, step: str, *, counted: bool = True) -> Iterator[Callable[[str], None]]:
         """Tell the reporter of a part of the line that is no `Step`; what is yielded takes its summary.
 
-        A part that not every line has is not `counted`: the steps behind it keep their numbers.
+        A part that not every run has is not `counted`: the steps behind it keep their numbers.
         """
         told: list[str] = []
         began = time.monotonic()
@@ -139,20 +139,20 @@ class Done:
     cached: bool
     summary: str
     code: str  # digest of the code that did it
-    because: str  # why it was done; empty where it was found done
+    because: str  # why it was done; empty where it was cached
 
 
 _line: ContextVar[Line] = ContextVar("line")
 
 
 def line() -> Line:
-    """The line that runs here; LookupError outside of one."""
+    """The pipeline that runs here; LookupError outside of one."""
     return _line.get()
 
 
 @contextmanager
 def running(value: Line) -> Iterator[Line]:
-    """Make `value` the line that the steps below belong to."""
+    """Make `value` the pipeline that the steps below belong to."""
     token = _line.set(value)
     try:
         yield value

@@ -14,7 +14,7 @@ from components.tasks import registry as tasks
 from components.training.jobs.job import Event, Job
 from flows.run.context import line
 from flows.run.known_by import flat
-from flows.run.step import LINE, StepRun
+from flows.run.step import LEASE, StepRun
 
 AWAY_SECONDS = 300.0  # that MLflow may not answer while a network is trained: long enough to start a server again
 AGAIN_SECONDS = 5.0  # between two attempts to tell it what it has missed
@@ -105,7 +105,7 @@ class Curves:
     def _run_of(self, job: Job) -> str:
         if job.name not in self._opened:
             tracking: Tracking = line().tracking
-            tags = {LINE: line().lease.id, KIND: "network"}
+            tags = {LEASE: line().lease.id, KIND: "network"}
             run_id = tracking.start_run(job.name, parent=self._run.id, tags=tags)
             self._run.log_inputs(run_id, "training")
             tracking.log_params(

@@ -12,7 +12,7 @@ from components.config import ConfigurationError, dataset_names, load
 from components.data import places
 from components.data.errors import check_name
 
-AS_OF = "convoy.as_of"  # tag of a line's run: the past moment whose data it worked on
+AS_OF = "convoy.as_of"  # tag of a pipeline run: the past moment whose data it worked on
 _HEX = re.compile(r"[0-9a-f]{32}")  # an MLflow run's id, or a digest of DVC's without its `.dir`
 
 
@@ -62,7 +62,7 @@ def as_of(root: Path, name: str, model: str, moment: datetime) -> str:
     if not known:
         raise ConfigurationError(
             f"{moment.isoformat()}: expected a version of {name} from before that moment, received none: no commit of "
-            f"dvc.lock has a valid one, and no line of {model} had run"
+            f"dvc.lock has a valid one, and no run of {model} had begun"
         )
     return max(known)[1]
 

@@ -1,7 +1,7 @@
 """What a step's result depends on, part by part and by name: the key that it is known by, and why it is another.
 
 Inputs, settings, code, the libraries that run and, for what is measured, the kind of machine. Each is kept beside the
-result, so that a later line can say which key, module or version has changed rather than that something has.
+result, so that a later run can say which key, module or version has changed rather than that something has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from components.artifacts import DatasetCard, ModelCard
 from components.config import BY_CONTENT, NetworkConfig, Section
 from components.files import digest_values
-from components.members import BASELINES, FAMILIES, INPUTS, READERS, TASKS, Member
+from components.members import ANSWERS, BASELINES, FAMILIES, GATES, INPUTS, READERS, TASKS, Member
+from components.tasks import registry as tasks
 
 KINDS = ("inputs", "settings", "code", "libraries", "machine")
 FILE = "known-by.json"
@@ -91,20 +92,22 @@ def identity(value: Any) -> Any:
 
 
 def used(value: Any) -> set[Member]:
-    """The tasks, kinds of inputs and families of networks that a step's input speaks of, as far down as it goes.
+    """The members that a step's input speaks of: tasks, with what writes their answers, kinds of inputs, families, ….
 
     Names that are none of ours (an ensemble's, another library's) have no file: that is not asked here.
     """
     if isinstance(value, NetworkConfig):
         return {family} if (family := Member(FAMILIES, value.name)).exists else set()
     if isinstance(value, Section):
-        return used([getattr(value, name) for name in type(value).model_fields])
+        gate = Member(GATES, str(getattr(value, "gate", "")))
+        return used([getattr(value, name) for name in type(value).model_fields]) | ({gate} if gate.extension else set())
     if isinstance(value, tuple | list):
         return set().union(*(used(item) for item in value))
     if isinstance(value, ModelCard | DatasetCard):
         networks = [value.network, *value.members] if isinstance(value, ModelCard) else []
         given = {Member(registry, value.input.kind) for registry in (INPUTS, READERS, BASELINES)}
-        return {Member(TASKS, value.task)} | given | used(networks)
+        asked = {Member(TASKS, value.task), Member(ANSWERS, tasks.get(value.task).spec.written)}
+        return asked | given | used(networks)
     if is_dataclass(value) and not isinstance(value, type):
         return used([getattr(value, each.name) for each in fields(value)])
     return set()

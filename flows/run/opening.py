@@ -1,4 +1,4 @@
-"""The parent run of a line or a study: opened under a lease, told where everything came from, and always closed."""
+"""The run of the pipeline, or of a study: opened under a lease, told where everything came from, and always closed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flows.processes.progress import Reporter
 from flows.run.context import Line, running
 from flows.run.data_revisions import AS_OF
 from flows.run.known_by import flat
-from flows.run.step import LINE
+from flows.run.step import LEASE
 
 
 @contextmanager
@@ -29,12 +29,12 @@ def opened(
     project: Project,
     settings: Recipe,
     recipe: str,
-    kind: Literal["line", "tune"],
+    kind: Literal["pipeline", "tune"],
     reporter: Reporter,
     flow_run: str | None,
     as_of: datetime | None = None,
 ) -> Iterator[Line]:
-    """Settle what killed lines have left, and open the run; it is FINISHED, FAILED or KILLED as the block ends.
+    """Settle what killed runs have left, and open the run; it is FINISHED, FAILED or KILLED as the block ends.
 
     Without a `flow_run` there is no Prefect to be asked: nothing is settled, and whoever calls has looked
     (`leases.tidy`).
@@ -53,7 +53,7 @@ def opened(
             origin = custody(project, settings, recipe)
             origin |= {} if flow_run is None else {"convoy.prefect_flow_run": flow_run}
             origin |= {} if as_of is None else {AS_OF: as_of.isoformat()}
-            tags = {LINE: lease.id, memory.KIND: kind, **origin}
+            tags = {LEASE: lease.id, memory.KIND: kind, **origin}
             run_id = connection.start_run(f"{kind} · {recipe}", tags=tags)
             connection.log_params(run_id, flat(settings.line.model_dump(mode="json")))
             with running(Line(project, settings, connection, run_id, lease, reporter, origin, as_of)) as run:
@@ -82,6 +82,7 @@ def custody(project: Project, settings: Recipe, recipe: str) -> dict[str, str]:
         "convoy.recipe": recipe,
         "convoy.dataset": settings.line.dataset,
         "convoy.parameters": settings.digest(),
+        **({"convoy.overrides": scrub(" ".join(map(texts.shell, settings.overrides)))} if settings.overrides else {}),
         "convoy.lock": digest_values(provenance.libraries(project.root)),
         "mlflow.source.git.commit": provenance.git_commit(project.root),
         "mlflow.source.name": f"convoy run --recipe {texts.shell(recipe)}",

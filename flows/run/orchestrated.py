@@ -1,4 +1,4 @@
-"""A part of the line as a task of Prefect's: its retries and its timeout, its state, and what its page says.
+"""A part of the pipeline as a task of Prefect's: its retries and its timeout, its state, and what its page says.
 
 Imported by a part that is run; one that is only looked up needs no orchestration.
 """
@@ -18,14 +18,14 @@ from prefect.states import Completed
 from components import texts
 from components.registry.memory.store import TrackingError
 
-CACHED = "Cached"  # the state on Prefect's page of a step that was found done
+CACHED = "Cached"  # the state on Prefect's page of a step that need not be done again
 LONGEST = 4000  # characters of a summary in the log
 
 
 def task_of(
     work: Callable[..., Any], name: str, about: Callable[..., Any], *, retries: int, delay: float, minutes: float
 ) -> Task[..., Any]:
-    """The task that does `work` and reads as `about`; `delay` in seconds, between two tries.
+    """The task that does `work` and reads as `about`; `delay` in seconds, between two attempts.
 
     Only passing troubles (a lost connection, a full disk) are tried again: a wrong input stays wrong.
     """
@@ -60,7 +60,7 @@ def warn_done_again(title: str, why: str) -> None:
 
 def show(title: str, told: Mapping[str, Any], run_id: str, link: str | None, because: str | None) -> None:
     """The task's page: the step's summary, its table and the way to its MLflow run; `because` is None where it was
-    found done.
+    cached.
     """
     summary = texts.markdown(told["summary"])
     parts = [f"**{summary}**", f"MLflow run [{run_id}]({link})" if link else f"MLflow run {run_id}"]

@@ -3,7 +3,7 @@
 A step's key (`known_by`) is the digest of its inputs, its settings, its code and the libraries that run. Where MLflow
 has a finished run with that key, the step is not done again: Prefect shows it as Cached, and the parent run links to
 the run that was reused. A step's body writes its result into a folder; that folder becomes an artifact of the
-child run, and what the line goes on with is always read from there, so a reused result cannot differ from a fresh one.
+child run, and what the run goes on with is always read from there, so a reused result cannot differ from a fresh one.
 A manifest goes with it: what is damaged is named and done again, and nothing is kept that was built on it.
 """
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LINE = "convoy.line"  # tag: the lease under which a run was opened
+LEASE = "convoy.lease"  # tag: the lease under which a run was opened
 STEP = "convoy.step"  # tag: which step a child run is
 PART = "convoy.part."  # tags: the digests that a step's key is made of
 BECAUSE = "convoy.because"  # tag: why a step was done
@@ -61,7 +61,7 @@ class StepRun:
 
     id: str  # its MLflow run
     folder: Path  # where it puts what it hands on; logged as a whole when the body returns
-    work: Path  # its own folder that survives a kill: the next try finds there what this one left
+    work: Path  # its own folder that survives a kill: the next attempt finds there what this one left
     datasets: tuple[Dataset, ...] = ()  # among its inputs
     summary: str = ""  # one line for the terminal and the pages
     table: list[dict[str, Any]] = field(default_factory=list)  # rows for the Prefect page
@@ -81,7 +81,7 @@ Body = Callable[Concatenate[StepRun, P], None]
 
 
 class Step(Generic[P, T]):
-    """A step of the line: call it with its inputs, get what it hands on."""
+    """A step of the pipeline: call it with its inputs, get what it hands on."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Step(Generic[P, T]):
         shared = line()
         known = self.known_by(*args, **kwargs)
         key = known.key(self.title)
-        # Two lines at once: the second waits for the first one's result rather than making it again.
+        # Two runs at once: the second waits for the first one's result rather than making it again.
         with FileLock(shared.project.locks / f"step-{key[:32]}.lock"):
             found, lost = self._finished(key)
             if self.title in shared.fresh:
@@ -227,9 +227,9 @@ class Step(Generic[P, T]):
     def _do(self, key: str, known: KnownBy, lost: str, *args: P.args, **kwargs: P.kwargs) -> str:
         shared = line()
         tracking = shared.tracking
-        tags = {LINE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(known, lost)}
+        tags = {LEASE: shared.lease.id, STEP: self.title, KEY: key, KIND: "step", BECAUSE: self._because(known, lost)}
         tags |= {PART + part: digest for part, digest in known.digests().items()}
-        # The number keeps a line's steps in its order wherever MLflow lists them.
+        # The number keeps a run's steps in its order wherever MLflow lists them.
         run_id = tracking.start_run(f"{shared.begun:02d} {self.title}", parent=shared.run_id, tags=tags)
         datasets = tuple(value for value in (*args, *kwargs.values()) if isinstance(value, Dataset))
         work = shared.project.work / key[:32]
@@ -237,7 +237,7 @@ class Step(Generic[P, T]):
         try:
             if work.is_file():
                 work.unlink()
-            remove(folder)  # a half-written result of an earlier try
+            remove(folder)  # a half-written result of an earlier attempt
             folder.mkdir(parents=True)
             began = time.monotonic()
             step_run = StepRun(run_id, folder, work, datasets)
@@ -303,7 +303,7 @@ def _key_of(name: str, value: Any) -> str:
 
 
 def _require_whole_inputs(step: str, cause: BaseException | None = None) -> None:
-    """ArtifactError where the result of a step before this one was damaged while the line went on.
+    """ArtifactError where the result of a step before this one was damaged while the pipeline went on.
 
     Asked when a step's work is done, and when it failed: files do not heal, so what is whole then was whole before.
     """
@@ -316,7 +316,7 @@ def _require_whole_inputs(step: str, cause: BaseException | None = None) -> None
             return  # MLflow cannot be asked: the error under way is the one to be told
         if wrong:
             raise ArtifactError(
-                f"{step}: the result of {done.step}, which it is built on, was damaged while the line ran (run "
+                f"{step}: the result of {done.step}, which it is built on, was damaged while the pipeline ran (run "
                 f"{done.run_id}): {manifest.said(wrong)}. Start the same command again: {done.step} is done anew"
             ) from cause
 

@@ -1,4 +1,4 @@
-"""From one page to the next: what a line's run leads to in MLflow, and the same run in Prefect."""
+"""From one page to the next: what a pipeline run leads to in MLflow, and the same run in Prefect."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FILES = {
     "model card": ("register", "result/card.md"),
     "accuracy against cost": ("evaluate", "chain/pareto.png"),
     "augmented samples": ("augmentation", "augmentation/augmentation.png"),
-    "data docs": ("validation", "validation/docs/index.html"),
+    "data docs": ("data-validation", "data-validation/docs/index.html"),
     "drift": ("drift", "drift/drift.html"),
 }
 
 
 def inside(run: Line, decision: Decision) -> str:
-    """Links for the description of the line's run in MLflow: everything worth a look is one click away."""
+    """Links for the description of the pipeline's run in MLflow: everything worth a look is one click away."""
     by_step = {done.step: done.run_id for done in run.done}
     links = [f"[version {decision.version}]({addresses.version(decision.name, decision.version)})"]
     for said, (step, path) in FILES.items():
@@ -34,7 +34,7 @@ def inside(run: Line, decision: Decision) -> str:
 
 
 def steps(run: Line, done: Sequence[Done]) -> list[str]:
-    """The line's steps as rows of a Markdown table for Prefect's page."""
+    """The pipeline's steps as rows of a Markdown table for Prefect's page."""
     rows = ["| step | | MLflow run |", "|---|---|---|"]
     for each in done:
         link = run.tracking.run_link(each.run_id)

@@ -10,12 +10,14 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from components.config import Section, read_section
+from components.config.renamed import Renamed, warned
 from components.config.section import UNSHOWN, Few
 
 FILE = Path("infra") / "deployments.yaml"
 LINE = "flows/line.py:line"
 
-Occasion = Literal["failure", "rejection", "approval", "rollback"]
+Occasion = Literal["failure", "gates-failed", "approval", "rollback"]
+RENAMED = {"notices": Renamed("notifications")}  # keys of the file, old → new
 
 
 class WorkPool(Section):
@@ -57,7 +59,15 @@ class Channel(Section):
 
     kind: Literal["webhook", "slack", "email"]
     address: str  # name of the environment variable with the address, which is a secret
-    of: tuple[Occasion, ...] = ("failure", "rejection", "approval", "rollback")
+    of: tuple[Occasion, ...] = ("failure", "gates-failed", "approval", "rollback")
+
+    @field_validator("of", mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        if not isinstance(given, list | tuple) or "rejection" not in given:
+            return given
+        warned("of: rejection", "gates-failed")
+        return ["gates-failed" if each == "rejection" else each for each in given]
 
     @field_validator("address")
     @classmethod
@@ -72,16 +82,16 @@ class Deployments(Section):
 
     work_pools: dict[str, WorkPool] = Field(default={})
     deployments: dict[str, Entry] = Field(default={})
-    notices: tuple[Channel, ...] = ()
+    notifications: tuple[Channel, ...] = ()
 
 
 def read(root: Path) -> Deployments:
     """The file as it stands; raises ConfigurationError with every mistake of its form."""
-    return read_section(root / FILE, Deployments)
+    return read_section(root / FILE, Deployments, RENAMED)
 
 
 def single(recipe: str, overrides: list[str], cron: str, timezone: str) -> Deployments:
-    """As a file would be that has the line for one recipe, on one cron expression."""
+    """As a file would be that has the pipeline for one recipe, on one cron expression."""
     entry = Entry(
         entrypoint=LINE,
         parameters={"recipe": recipe, "overrides": overrides},

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.config import ConfigurationError, load
+from components.release import CODE
 from flows.base.project import PREFECT_EARLY
 from flows.schedules.declared import FILE, Deployments, Entry, Overlap, When, WorkPool, read
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig
     from prefect.deployments.runner import RunnerDeployment
 
-CODE = Path(__file__).resolve().parents[2]
 TAG = "convoy"  # on every deployment that came from a file of this kind
 
 
@@ -77,7 +77,7 @@ def deploy(root: Path) -> list[str]:
         made.job_variables = {"env": PREFECT_EARLY}  # a run of `serve` has the environment of `convoy schedule`
         made.apply(work_pool_name=entry.work_pool)
         told.append(f"{flows[name].name}/{name} in the pool {entry.work_pool}: {said(entry)}")
-    told.append(zombies.watch(values.notices))
+    told.append(zombies.watch(values.notifications))
     left = _registered() - {f"{flows[name].name}/{name}" for name in flows}
     return [*told, *(f"{name} is registered and no longer in {FILE}: delete it on its page" for name in sorted(left))]
 

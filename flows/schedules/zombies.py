@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flows.schedules import notices
+from flows.schedules import notifications
 
 if TYPE_CHECKING:
     from flows.schedules.declared import Channel
 
 NAME = "convoy: end runs that no longer answer"
 SILENCE = timedelta(seconds=95)  # three heartbeats of 30 s, and a little for the way
-FLOWS = ["line", "backfill", "promotion", "tune"]
+FLOWS = ["pipeline", "line", "backfill", "promotion", "tune"]  # `line`: as earlier releases have registered it
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 # What a run does besides beating: it ends, or it rests without a process.
 _OTHERWISE = {"Completed", "Failed", "Cancelled", "Cancelling", "Crashed", "Paused", "Suspended", "AwaitingRetry"}
@@ -39,7 +39,7 @@ def watch(channels: Sequence[Channel], silence: timedelta = SILENCE) -> str:
         ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=message),
         *(
             SendNotification(block_document_id=block, subject=subject, body=body)
-            for block in notices.saved(channels, "failure")
+            for block in notifications.saved(channels, "failure")
         ),
     ]
     trigger = EventTrigger(

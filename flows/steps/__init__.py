@@ -1,7 +1,7 @@
-"""The steps of the line, in its order: what each is given, which room does the work, what it hands on.
+"""The steps of the pipeline, in its order: what each is given, which package does the work, what it hands on.
 
 Thin by intent: files are placed, figures are named for people, and everything else is the components'. Rooms are
-imported inside the steps' bodies, so a line that finds everything done imports no engine that it does not need.
+imported inside the steps' bodies, so a run that finds everything done imports no engine that it does not need.
 """
 
 from flows.steps.compression import quantize

@@ -97,7 +97,7 @@ def noted(shared: Line, part: str, had: Callable[[], Dataset]) -> Dataset:
         dataset = had()
         name, splits = dataset.card.name, dataset.card.splits
         counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
-        of = counts if labelled else f"{splits['train']:,} images for the teacher to answer for"
+        of = counts if labelled else f"{splits['train']:,} images for the teacher alone"
         told(f"{name} {dataset.digest[:12]} · {of}")
     shared.tracking.log_tags(shared.run_id, {f"convoy.{part}": dataset.digest})
     context = "training" if labelled else part
@@ -106,7 +106,7 @@ def noted(shared: Line, part: str, had: Callable[[], Dataset]) -> Dataset:
 
 
 @step(
-    "validation",
+    "data-validation",
     load=nothing,
     code=["components.data.validation.validate", "components.data.inspection.inspect"],
 )
@@ -115,7 +115,7 @@ def _validation(run: StepRun, dataset: Dataset, report: ValidationReport, inspec
     from components.data import places
 
     root, name = line().project.root, dataset.card.name
-    run.show(places.validated(root, name), "validation")
+    run.show(places.validated(root, name), "data-validation")
     run.show(places.inspected(root, name), "inspection")
     found = {f"found_{kind}": count for kind, count in inspection.found.items()}
     card = dataset.card
@@ -145,7 +145,7 @@ def validation(dataset: Dataset) -> None:
     from components.data.validation.validate import ValidationReport
 
     if line().as_of is not None:
-        line().skip("validation", "this version of the data was judged when it was made")
+        line().skip("data-validation", "this version of the data was judged when it was made")
         return
     root, name = line().project.root, dataset.card.name
     report = ValidationReport.load(places.validated(root, name))

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from components.data.drift.rule import DriftReport
 
 
-SERVED, FLOAT = "served", "exported"
+ARTIFACT, FLOAT = "artifact", "exported"
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was measured on the test split: every stage of the line, and the answers of what is served."""
+    """What was measured on the test split: every stage of the pipeline, and the answers of what is served."""
 
-    # In the order of the line: members, ensemble, student, pruned, its float graph, what is served.
+    # In the order of the pipeline: members, ensemble, student, pruned, its float graph, what is served.
     stages: dict[str, Evidence]
     predictions: Predictions
 
     @property
     def evidence(self) -> Evidence:
         """Of the exact artifact that will be served."""
-        return self.stages[SERVED]
+        return self.stages[ARTIFACT]
 
     @property
     def digest(self) -> str:
@@ -67,7 +67,7 @@ def _evaluate(
         line().reporter.advanced(f"evaluate {name}", number, len(names))
         stages[name], predictions = quality(model, dataset, config)
     beside = baselines(predictions, dataset, config)  # of what is served, which comes last
-    stages[SERVED] = stages[SERVED].model_copy(update={"figures": stages[SERVED].figures | beside})
+    stages[ARTIFACT] = stages[ARTIFACT].model_copy(update={"figures": stages[ARTIFACT].figures | beside})
     line().reporter.advanced("time all of them in turn", len(names), len(names))
     stages = timed(dict(zip(names, models, strict=True)), stages)
     for number, (name, each) in enumerate(stages.items()):
@@ -76,7 +76,7 @@ def _evaluate(
     metric = tasks.of(dataset.card).spec.primary
     chain.write(stages, run.work / "chain", metric)
     run.show(run.work / "chain", "chain")
-    evidence = stages[SERVED]
+    evidence = stages[ARTIFACT]
     line().tracking.log_evidence(run.id, evidence)
     run.summary = f"{evidence.primary} {said(evidence)}"
     if (alike := evidence.figures.get(WITH_TWINS)) is not None:
@@ -102,7 +102,7 @@ def evaluate(
         **({"student": student} if student.digest != teacher.digest else {}),
         **({"pruned": pruned} if pruned.digest != student.digest else {}),
         FLOAT: quantized.float32,
-        SERVED: quantized.served,
+        ARTIFACT: quantized.served,
     }
     return _evaluate(tuple(stages.values()), tuple(stages), dataset, config)
 
@@ -191,12 +191,12 @@ def _links(run_id: str) -> dict[str, str]:
     shared = line()
     made = {done.step: done.run_id for done in shared.done}
     places = {
-        "the line": (shared.run_id, ""),
-        "every figure": (made["evaluate"], ""),
+        "the run": (shared.run_id, ""),
+        "every metric": (made["evaluate"], ""),
         "the whole card": (run_id, "result/card.md"),
     }
-    if "validation" in made:  # data of the past was judged when it was made
-        places["its data, judged"] = (made["validation"], "validation/docs/index.html")
+    if "data-validation" in made:  # data of the past was judged when it was made
+        places["its data, judged"] = (made["data-validation"], "data-validation/docs/index.html")
     return {said: shared.tracking.inside(*place) for said, place in places.items()}
 
 
@@ -274,7 +274,8 @@ def _promote(
     decision = decisions.decide(shared.tracking, name, version, case, limits, stage=stage)
     decision.save(run.folder)
     verdicts = decision.verdicts
-    about = {**shared.custody, "data": dataset.digest, "version": str(version), "try": str(decision.tries)}
+    counted = {"version": str(version), "evaluation on the test split": str(decision.test_evaluations)}
+    about = {**shared.custody, "data": dataset.digest, **counted}
     title = f"{name} version {version}"
     data = ReportData(
         title=title,
@@ -288,15 +289,15 @@ def _promote(
     )
     write_report(data, run.folder / "report")
     run.show(run.folder / "report", "report")
-    shared.tracking.log_metrics(run.id, {"tries": float(decision.tries or 0)})
+    shared.tracking.log_metrics(run.id, {"test_evaluations": float(decision.test_evaluations or 0)})
     passed = sum(verdict.passed for verdict in verdicts)
-    outcome = {"reject": "is rejected", "approve": f"is {decision.alias} now"}[decision.action]
-    if decision.action == "approve" and decision.alias is None:
-        outcome = "is approved and stays where it is: it was made of past data"
-    tried = f"try {decision.tries} on this test split"
+    outcome = {"fail": "failed", "pass": f"is {decision.alias} now"}[decision.action]
+    if decision.action == "pass" and decision.alias is None:
+        outcome = "passed and stays where it is: it was made of past data"
+    tried = f"evaluation {decision.test_evaluations} on this test split"
     run.summary = f"{passed} of {len(verdicts)} gates passed, {tried}; version {version} {outcome}"
     run.table = [
-        {"gate": each.gate, "verdict": "passed" if each.passed else "REJECTED", "reason": each.reason}
+        {"gate": each.gate, "verdict": "passed" if each.passed else "FAILED", "reason": each.reason}
         for each in verdicts
     ]
 

@@ -99,7 +99,7 @@ def ensemble(members: tuple[Model, ...], dataset: Dataset, config: EnsembleConfi
 
 
 def _worth_it(combined: Model, dataset: Dataset, limit: float) -> None:
-    """Stop the line where the ensemble is worse than its best member by more than it may."""
+    """Stop the pipeline where the ensemble is worse than its best member by more than it may."""
     from components.compress import allowance
     from components.tasks import registry as tasks
 

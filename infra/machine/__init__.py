@@ -1,1 +1,1 @@
-"""The line's servers on one machine without containers: what `infra/servers.py` is made of."""
+"""The pipeline's servers on one machine without containers: what `infra/servers.py` is made of."""

@@ -1,4 +1,4 @@
-"""Makes MLflow's administrator and the line's own user, or gives them the passwords that the environment holds.
+"""Makes MLflow's administrator and the pipeline's own user, or gives them the passwords that the environment holds.
 
 A program of its own, since it imports all of MLflow's server. It goes through MLflow's store of users rather than its
 server, so an earlier password need not be known. Also brings the tables of that store up to date.

@@ -1,6 +1,6 @@
 """A copy of the databases and the buckets in one folder, and the way back.
 
-The databases come first: the store only gains files while a line runs, so what a dump speaks of is in the store when
+The databases come first: the store only gains files while runs go on, so what a dump speaks of is in the store when
 that is copied afterwards. Secrets are not copied: a home has its own, and `up` sets them.
 """
 

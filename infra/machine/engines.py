@@ -31,7 +31,7 @@ POOL = "convoy"
 REMOTE = "store"  # the name of the DVC remote
 RAY_FOLDER = "ray-folder"  # in the home's private part: where the cluster has its sockets and logs
 RAY_STAYS = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on the loopback, as where there is a firewall that would ask
-# Everything that would make one of these servers, or the line, use another one's settings.
+# Everything that would make one of these servers, or the pipeline, use another one's settings.
 FOREIGN = ("PREFECT_", "MLFLOW_", "RAY_", "AWS_", "PG", "WEED_", "CONVOY_SERVER")
 
 
@@ -177,7 +177,7 @@ def share_data(home: Home) -> None:
 
 def deploy(home: Home) -> None:
     """Tell Prefect what the worker runs and when; again at every `up`, so that a changed schedule is taken over."""
-    _once(home, "deploy", [sys.executable, "-m", "flows.cli", "deploy"], line_environment(home))
+    _once(home, "deploy", [sys.executable, "-m", "flows.cli", "schedule", "--register"], line_environment(home))
 
 
 def ray_head(home: Home) -> Server:
@@ -222,7 +222,7 @@ KINDS = {
 
 
 def variables(home: Home) -> dict[str, str]:
-    """What a line has to have in its environment to run on these servers."""
+    """What a run has to have in its environment to use these servers."""
     return {
         "MLFLOW_TRACKING_URI": home.url("mlflow"),
         "MLFLOW_TRACKING_USERNAME": "line",

@@ -48,6 +48,13 @@ def test_mlflow_is_told_which_store_unless_it_knows(monkeypatch: pytest.MonkeyPa
     assert "secret" not in offered.mlflow("https://me:secret@host", "experiments", "restore", "-x", "1")
 
 
-def test_an_extra_is_installed_from_the_project_and_not_from_whoever_has_its_name_elsewhere() -> None:
-    words = shlex.split(offered.installing("s3"))
-    assert words[-4:] == ["-c", "requirements.lock", "-e", ".[s3]"]
+def test_an_extra_is_installed_from_the_project_and_not_from_whoever_has_its_name_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = shlex.split(offered.installing("s3", "ssh"))
+    assert words[-4:] == ["-c", "requirements.lock", "-e", ".[s3,ssh]"]
+    assert offered.installing().endswith("make setup")
+
+    monkeypatch.setattr(offered, "cloned", lambda: False)
+    assert shlex.split(offered.installing("s3"))[-4:] == ["-m", "pip", "install", "convoy-cnn[s3]"]
+    assert shlex.split(offered.installing())[-1] == "convoy-cnn"

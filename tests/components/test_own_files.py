@@ -27,7 +27,7 @@ from components.own_files import remove, set_aside, text
 from components.registry.memory import database
 from components.training.jobs.job import TrainingError
 from components.training.loop import checkpoint
-from components.training.loop.rollback import Rollbacks
+from components.training.loop.restoring import CheckpointRestores
 from tests.components.data.data_builders import DIGITS, build, folder_entry
 from tests.flows.spoiling import SPOILS, Spoil
 
@@ -40,7 +40,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @SPOILT
-@pytest.mark.parametrize("name", ["images.npy", "targets.npy", "ids.npy", "decoded.json"])
+@pytest.mark.parametrize("name", ["inputs.npy", "targets.npy", "ids.npy", "decoded.json"])
 def test_a_decoded_split_is_decoded_again(dataset: Dataset, tmp_path: Path, name: str, spoil: Spoil) -> None:
     map_split(dataset, "validation", tmp_path)
     (file,) = tmp_path.glob(f"*/validation/{name}")
@@ -89,16 +89,16 @@ def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(tmp_path: Path, nam
 
 
 @SPOILT
-def test_rollbacks_that_cannot_be_counted_are_said_with_the_way_out(tmp_path: Path, spoil: Spoil) -> None:
-    file = tmp_path / "rollbacks.json"
+def test_checkpoint_restores_that_cannot_be_counted_are_said_with_the_way_out(tmp_path: Path, spoil: Spoil) -> None:
+    file = tmp_path / "checkpoint_restores.json"
     file.write_text(json.dumps(["the loss is not finite"]))
-    assert Rollbacks(tmp_path, 2).factor == 0.5
+    assert CheckpointRestores(tmp_path, 2).factor == 0.5
     spoil(file)
     if spoil.__name__ == "other":
-        assert Rollbacks(tmp_path, 2).taken == 2  # a list is what it is
+        assert CheckpointRestores(tmp_path, 2).taken == 2  # a list is what it is
         return
-    with pytest.raises(TrainingError, match=r"rollbacks\.json: expected a list of the rollbacks.*`rm -r "):
-        Rollbacks(tmp_path, 2)
+    with pytest.raises(TrainingError, match=r"_restores\.json: expected a list of the checkpoint restores.*`rm -r "):
+        CheckpointRestores(tmp_path, 2)
 
 
 @SPOILT

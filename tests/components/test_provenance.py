@@ -183,8 +183,7 @@ def test_a_digest_imports_neither_what_it_reads_nor_an_engine() -> None:
 
 
 def test_libraries_are_those_that_run_of_those_that_are_locked(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        libraries(tmp_path)
+    assert libraries(tmp_path) == libraries(ROOT) != {}  # without a lock of its own: what the release brings along
     (tmp_path / "requirements.lock").write_text(
         "# a remark\nNumPy==1.0  # another\n    # via pandas\nno-such-library==2.0\n"
         "for-others==1 ; sys_platform == 'win32'\n"

@@ -104,8 +104,8 @@ def test_a_day_takes_what_was_committed_and_each_day_has_its_run(project: Path, 
 
     assert [each.day for each in done] == [since, until]
     assert {each.data for each in done} == {outcome.data.digest}
-    assert all(each.outcome.startswith("approved") for each in done)
-    assert done[1].outcome == "approved; 0 of 9 steps done"
+    assert all(each.outcome.startswith("passed") for each in done)
+    assert done[1].outcome == "passed; 0 of 9 steps done"
 
 
 def data_revisions_for(since: str, until: str) -> None:

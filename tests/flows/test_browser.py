@@ -97,8 +97,8 @@ def test_the_first_page_leads_to_all_others(browser: Browser, up: dict[str, str]
     browser.picture("index")
     for name in ("Prefect", "Evidently"):
         assert page.get_by_role("link", name=name).get_attribute("href") == up[name]
-    page.get_by_role("link", name="its lines, step by step").click()
-    page.get_by_role("link", name="line · digits").first.wait_for()
+    page.get_by_role("link", name="its runs, step by step").click()
+    page.get_by_role("link", name="pipeline · digits").first.wait_for()
     page.goto(up["index"])
     page.get_by_role("link", name="expectations, and the rows that break them").click()
     page.get_by_text("Expectation").first.wait_for()
@@ -109,8 +109,8 @@ def test_an_experiment_lists_its_lines_and_two_of_them_are_compared(
 ) -> None:
     page, (second, first) = browser.page, known
     page.goto(f"{up['MLflow']}/{addresses.experiment(first.experiment_id)}")
-    page.get_by_role("link", name="line · digits").first.wait_for()
-    assert page.get_by_role("link", name="line · digits").count() == 2
+    page.get_by_role("link", name="pipeline · digits").first.wait_for()
+    assert page.get_by_role("link", name="pipeline · digits").count() == 2
     page.get_by_role("button", name="Sort: Created").wait_for()
     browser.picture("mlflow-runs")
     page.goto(f"{up['MLflow']}/{addresses.comparison([first.experiment_id], [first.id, second.id])}")
@@ -129,7 +129,7 @@ def test_a_lines_run_leads_to_its_report_and_its_steps_in_order(
     page.get_by_role("link", name="report", exact=True).wait_for()
     page.get_by_role("link", name=re.compile(r"^\d\d \w+$")).first.wait_for()
     steps = [link.inner_text() for link in page.get_by_role("link", name=re.compile(r"^\d\d \w+$")).all()]
-    assert sorted(steps)[0] == "02 validation" and len(steps) == 10
+    assert sorted(steps)[0] == "02 data-validation" and len(steps) == 10
     browser.picture("mlflow")
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="report", exact=True).click()
@@ -155,11 +155,11 @@ def test_a_registered_model_leads_to_its_run_and_data(browser: Browser, up: dict
     page.get_by_role("link", name="Version 1").wait_for()
     assert page.get_by_text("production").first.is_visible()
     page.get_by_role("link", name="Version 1").click()
-    page.get_by_role("link", name="the line", exact=True).wait_for()
+    page.get_by_role("link", name="the run", exact=True).wait_for()
     browser.picture("mlflow-version")
     with page.context.expect_page() as opened:
-        page.get_by_role("link", name="the line", exact=True).click()
-    opened.value.get_by_text("line · digits").first.wait_for()
+        page.get_by_role("link", name="the run", exact=True).click()
+    opened.value.get_by_text("pipeline · digits").first.wait_for()
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="its data, judged", exact=True).click()
     opened.value.frame_locator("iframe").get_by_text("Expectation").first.wait_for()
@@ -172,7 +172,7 @@ def test_a_flow_run_shows_its_steps_and_artifacts_and_the_way_to_mlflow(
     known_as = base64.b64encode(account(site).encode()).decode()  # as the page keeps it after a login
     page.add_init_script(f"localStorage.setItem('prefect-password', '{known_as}')")
     page.goto(f"{up['Prefect']}/runs/flow-run/{line.flow_run}")
-    for step in ("validation", "train", "promote"):
+    for step in ("data-validation", "train", "promote"):
         page.get_by_text(step, exact=True).first.wait_for()
     browser.picture("prefect")
     page.get_by_text("Artifacts", exact=True).click()

@@ -29,7 +29,8 @@ from flows.steps.exchanged import Exchanged
 from tests.flows.conftest import make_project
 
 STEPS = [
-    "validation", "drift", "augmentation", "train", "ensemble", "distil", "quantize", "evaluate", "register", "promote",
+    "data-validation", "drift", "augmentation", "train", "ensemble", "distil", "quantize", "evaluate", "register",
+    "promote",
 ]  # fmt: skip
 TRAIN, ENSEMBLE, DISTIL = (set(STEPS[STEPS.index(name) :]) for name in ("train", "ensemble", "distil"))
 QUANTIZE, EVALUATE = (set(STEPS[STEPS.index(name) :]) for name in ("quantize", "evaluate"))
@@ -223,7 +224,7 @@ def test_a_changed_parameter_touches_exactly(
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("data/validation/validate.py", {"validation"}),
+        ("data/validation/validate.py", {"data-validation"}),
         ("data/drift/comparison.py", {"drift", "promote"}),
         ("data/drift/profile.py", {"drift", "register", "promote"}),
         ("augment/preview.py", {"augmentation"}),
@@ -237,7 +238,7 @@ def test_a_changed_parameter_touches_exactly(
         ("evaluate/report.py", {"promote"}),
         ("registry/decisions.py", {"promote"}),
         ("data/sources/coco.py", set()),  # what it makes is in the data's digest
-        ("tasks/classification.py", TRAIN | {"validation"}),
+        ("tasks/classification.py", TRAIN | {"data-validation"}),
         ("tasks/segmentation.py", set()),
         ("inputs/text.py", set()),
         ("models/families/residual.py", TRAIN),

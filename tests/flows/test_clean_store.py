@@ -69,5 +69,5 @@ def test_after_a_cleaning_everything_still_works(root: Path, tmp_path: Path) -> 
     for step in ("train", "distil", "quantize", "evaluate", "register"):
         assert re.search(rf"(?m)^= {step}", again), again
     assert convoy(root, "clean", "--only", "everything").returncode == 2
-    done(root, "compare", "last", store.search({"kind": "line"})[1].id)
+    done(root, "compare", "last", store.search({"kind": "pipeline"})[1].id)
     assert "nothing can go" in done(root, "clean", "--yes", TMPDIR=str(tmp_path)).stdout

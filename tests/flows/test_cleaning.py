@@ -78,7 +78,7 @@ def found(project: Project, *kinds: str, older_than: float = 30.0) -> dict[str, 
 
 def a_step(store: Tracking, key: str, days: float = 40.0) -> str:
     """A step of a line that failed, long ago, with its files."""
-    line = store.start_run("line · digits", tags={KIND: "line"})
+    line = store.start_run("pipeline · digits", tags={KIND: "pipeline"})
     run = store.start_run("05 train", parent=line, tags={KIND: "step", "convoy.step": "train", KEY: key})
     source = store.root / "result"
     put(source / "model.safetensors")
@@ -162,7 +162,7 @@ def test_a_link_is_not_followed(project: Project, tmp_path: Path) -> None:
 
 def test_every_kind_of_file_goes_when_it_is_old_and_not_before(project: Project, tmp_path: Path) -> None:
     old = {
-        "logs": put(project.logs / "line-1.log"),
+        "logs": put(project.logs / "run-1.log"),
         "decoded": folder(project.decoded / "d1"),
         "work": folder(project.work / "0123"),
         "restored": folder(project.work / "data-feed"),
@@ -173,7 +173,7 @@ def test_every_kind_of_file_goes_when_it_is_old_and_not_before(project: Project,
     aged(project.root / ".convoy" / "data" / "downloads", 40)
     folder(tmp_path / "tmp" / "convoy-ray-abcdefgh", days=1)
     mine = folder(tmp_path / "tmp" / "convoy-projects", days=100)
-    young = [put(project.logs / "line-2.log", days=20), folder(project.decoded / "d2", days=20)]
+    young = [put(project.logs / "run-2.log", days=20), folder(project.decoded / "d2", days=20)]
     young += [folder(project.work / "4567", days=0.01), mine]
 
     assert found(project) == {"logs": 1, "decoded": 1, "work": 1, "restored": 1, "downloads": 2, "leftovers": 1}
@@ -216,7 +216,7 @@ def test_while_a_line_runs_what_it_may_use_stays(project: Project, store: Tracki
     folder(project.work / "0123")
     folder(project.decoded / "d1")
     a_step(store, "key")
-    put(project.logs / "line-1.log")
+    put(project.logs / "run-1.log")
     file = lease(project, **({"host": "another-machine"} if who == "elsewhere" else {}))
     if who == "unreadable":
         file.write_text("{}")
@@ -224,7 +224,7 @@ def test_while_a_line_runs_what_it_may_use_stays(project: Project, store: Tracki
     survey = cleaning.survey(project)
 
     assert {each.kind for each in survey.removable} <= {"logs", "leftovers"}
-    assert sum("a line runs" in reason for reason in survey.stays) == 5
+    assert sum("a run is under way" in reason for reason in survey.stays) == 5
     assert leases.dead(project) == set()
 
 
@@ -274,7 +274,7 @@ def test_a_step_goes_with_its_files_and_a_young_or_recent_one_stays(project: Pro
     assert store.find_finished("old") is None
     assert not (project.state / "mlartifacts" / old).exists()
     assert cleaning.survey(project).removable == ()  # once more: nothing is left of it
-    store.finish(store.start_run("line · digits", tags={KIND: "line"}), "FAILED")
+    store.finish(store.start_run("pipeline · digits", tags={KIND: "pipeline"}), "FAILED")
     a = cleaning.survey(project, ["steps"])
     assert a.removable == () and "ended within the last hour" in a.stays[0]
 
@@ -303,7 +303,7 @@ def test_a_line_that_begins_meanwhile_keeps_the_step(
     monkeypatch.setattr(standing, "retire", begun)
     removed = removing.remove(project, survey.removable)
 
-    assert removed.count == 0 and "a line has begun meanwhile" in removed.left[0]
+    assert removed.count == 0 and "a run has begun meanwhile" in removed.left[0]
     assert store.find_finished("key") == run
     assert (project.state / "mlartifacts" / run / "artifacts" / "result" / "model.safetensors").is_file()
 
@@ -340,10 +340,10 @@ def test_a_kill_leaves_no_run_with_half_its_files_and_the_next_cleaning_ends_it(
 
 def test_the_command_shows_asks_and_does(tmp_path: Path) -> None:
     root = make_project(tmp_path / "project")
-    log = put(root / ".convoy" / "logs" / "line-1.log")
+    log = put(root / ".convoy" / "logs" / "run-1.log")
 
     shown = convoy(root, "clean", "--dry-run", TMPDIR=str(tmp_path))
-    assert shown.returncode == 0 and ".convoy/logs/line-1.log" in shown.stdout and log.exists()
+    assert shown.returncode == 0 and ".convoy/logs/run-1.log" in shown.stdout and log.exists()
     assert convoy(root, "clean", TMPDIR=str(tmp_path)).returncode == 1  # nobody answers
     assert log.exists()
     done = convoy(root, "clean", "--yes", "--only", "logs", TMPDIR=str(tmp_path))
@@ -361,7 +361,7 @@ def test_for_programs_what_can_go_and_what_went_is_an_object_and_nobody_is_asked
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(Path(__file__).parents[2] / name, project.root / name)
     monkeypatch.setenv("CONVOY_ROOT", str(project.root))
-    log = put(project.logs / "line-20200101-000000-1.log")
+    log = put(project.logs / "run-20200101-000000-1.log")
 
     asked = CliRunner().invoke(app, ["clean", "--json"])
     looked = CliRunner().invoke(app, ["clean", "--json", "--dry-run", "--only", "logs"])

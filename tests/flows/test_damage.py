@@ -33,8 +33,8 @@ def test_what_is_damaged_is_done_again_and_named_and_what_comes_out_the_same_is_
     project: Path, outcome: Outcome, store: tracking.Tracking
 ) -> None:
     weights = result(store, outcome, "train") / "models" / "member-1" / "model.safetensors"
-    graph = result(store, outcome, "quantize") / "quantized" / "served" / "model.onnx"
-    evidence = next(result(store, outcome, "evaluate").glob("stages/*served/evidence.json"))
+    graph = result(store, outcome, "quantize") / "quantized" / "artifact" / "model.onnx"
+    evidence = next(result(store, outcome, "evaluate").glob("stages/*artifact/evidence.json"))
     cut(weights)
     flip(graph)
     evidence.write_text(evidence.read_text().replace('"samples": ', '"samples": 1'))
@@ -84,7 +84,7 @@ def test_what_is_damaged_while_the_line_runs_is_named_as_that_and_kept_out_of_wh
     monkeypatch.setattr(evaluate, "quality", spoiling)
     try:
         with pytest.raises(
-            ArtifactError, match=r"evaluate: the result of distil.*damaged while the line ran.*model\.saf"
+            ArtifactError, match=r"evaluate: the result of distil.*damaged while the pipeline ran.*model\.saf"
         ):
             line("digits", ["evaluate.bootstrap=203"])
     finally:
@@ -112,7 +112,7 @@ def test_a_judgement_whose_record_is_lost_is_given_again(
     version = line("digits").decision.version
     run = next(run for run in store.search({"kind": "decision", "convoy.version": str(version)}, "FINISHED"))
     store.artifact_folder(run.id, "decision.json").unlink()
-    with pytest.raises(RegistryError, match="Run the line of digits again, which judges it anew"):
+    with pytest.raises(RegistryError, match="Run the pipeline of digits again, which judges it anew"):
         approvals.approve(store, "digits", "a test", "it is good")
 
     again = line("digits")
@@ -133,7 +133,7 @@ def test_a_line_goes_on_where_production_cannot_be_read_and_its_way_out_works(
 
     drift = next(done.summary for done in challenger.done if done.step == "drift")
     assert drift.startswith("there is no reference that can be read: digits version")
-    assert challenger.decision.action == "reject"
+    assert challenger.decision.action == "fail"
     failed = {verdict.gate: verdict.reason for verdict in challenger.decision.verdicts if not verdict.passed}
     assert "production" in failed and "cannot be read" in failed["production"]
 
@@ -144,5 +144,5 @@ def test_a_line_goes_on_where_production_cannot_be_read_and_its_way_out_works(
     assert versions.aliased(store, "digits", "production") is None
     assert ledger.history(store, "digits")[-1].action == "retire"
     again = line("digits", ["student.epochs=4"])
-    assert again.decision.action == "approve"
+    assert again.decision.action == "pass"
     assert again.decision.version == challenger.decision.version

@@ -89,7 +89,7 @@ def test_a_check_says_what_is_there_writes_nothing_and_names_the_next_command(
 
     assert done.exit_code == 0, done.output
     assert everything_below(tmp_path) == before
-    for words in ("folder: one folder a class", "45 in 2 classes", "12×10", "RGB", "✓ nothing is wrong"):
+    for words in ("folder: one folder per class", "45 in 2 classes", "12×10", "RGB", "✓ nothing is wrong"):
         assert words in done.output, words
     assert re.search(r"cat +█+ +25\n", re.sub(r" +\n", "\n", done.output))
     assert done.output.rstrip().endswith(f"next: convoy data add photos {base} --kind folder")
@@ -133,8 +133,8 @@ def test_errors_are_named_with_their_files_and_end_in_3(shell: Shell, photos: Ca
         "dog/white.png",
     ):
         assert words in said(done), words
-    assert "✗ 2 errors to be put right, 1 warning" in said(done)
-    assert "when that is put right: convoy data add" in said(done)
+    assert "✗ 2 errors to fix, 1 warning" in said(done)
+    assert "when that is fixed: convoy data add" in said(done)
 
     for_programs = shell("check", str(base), "--json")
 
@@ -181,8 +181,8 @@ def test_twins_stop_nothing_where_splits_are_drawn_and_are_dealt_with_where_they
     emptied = shell("check", str(base), "-S", "checks.leakage=move")
     assert emptied.exit_code == 3
     assert "received none of 'cat' for train" in said(emptied)
-    assert "-S split.published=ignore" in said(emptied)
-    drawn = shell("check", str(base), "-S", "checks.leakage=move", "-S", "split.published=ignore")
+    assert "-S split.predefined=ignore" in said(emptied)
+    drawn = shell("check", str(base), "-S", "checks.leakage=move", "-S", "split.predefined=ignore")
     assert drawn.exit_code == 0, drawn.output
 
 
@@ -382,7 +382,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
 def test_two_runs_differ_by_the_data_they_worked_on(history: History) -> None:
     done = history.shell("diff", *history.runs)
     assert done.exit_code == 0, done.output
-    assert "30 → 26 samples: 1 came, 5 went, 5 changed (5 label)" in said(done)
+    assert "30 → 26 samples: 1 added, 5 removed, 5 changed (5 label)" in said(done)
     assert "+ new–ü.png" in said(done) and "class cat → dog" in said(done)
     assert "… 1 more samples" in said(done)
 
@@ -391,7 +391,9 @@ def test_the_difference_is_told_to_programs_whole(history: History) -> None:
     done = history.shell("diff", history.digests[0], "workspace", "--name", PETS, "--json")
     told = json.loads(done.stdout)
     assert told["samples"] == {"before": 30, "after": 26}
-    assert sorted(row["id"] for row in told["rows"] if row["change"] == "went") == [f"{n}.png" for n in range(25, 30)]
+    assert sorted(row["id"] for row in told["rows"] if row["change"] == "removed") == [
+        f"{n}.png" for n in range(25, 30)
+    ]
     assert len(told["rows"]) == 11
 
 

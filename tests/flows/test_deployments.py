@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.config import ConfigurationError
+from components.config import ConfigurationError, RenamedWarning
 from flows.schedules import declared, deployments, zombies
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +38,8 @@ def entry(**values: Any) -> dict[str, Any]:
 def test_the_projects_own_file_is_right() -> None:
     values = declared.read(ROOT)
     flows = deployments.checked(ROOT, values)
-    assert flows["nightly"].name == "line"
-    assert all(channel.address.isidentifier() for channel in values.notices)  # a variable's name, never an address
+    assert flows["nightly"].name == "pipeline"
+    assert all(channel.address.isidentifier() for channel in values.notifications)  # a variable's name
 
 
 def test_mistakes_of_form_are_told_together(root: Path) -> None:
@@ -47,21 +47,33 @@ def test_mistakes_of_form_are_told_together(root: Path) -> None:
         root,
         work_pools={"pool": {"limit": 0}},
         deployments={"x": entry(overlap={"then": "wait"})},
-        notices=[{"kind": "pigeon", "address": "A"}],
+        notifications=[{"kind": "pigeon", "address": "A"}],
     )
     with pytest.raises(ConfigurationError) as told:
         declared.read(root)
-    for key in ("work_pools.pool.limit", "deployments.x.overlap.then", "notices.0.kind"):
+    for key in ("work_pools.pool.limit", "deployments.x.overlap.then", "notifications.0.kind"):
         assert f"deployments.yaml: {key}: expected" in str(told.value)
+
+
+def test_what_the_file_called_its_channels_and_occasions_is_understood(root: Path) -> None:
+    channel = {"kind": "slack", "address": "A"}
+    write(root, notices=[{**channel, "of": ["rejection", "failure"]}])
+    with pytest.warns(RenamedWarning) as told:
+        (found,) = declared.read(root).notifications
+    assert found.of == ("gates-failed", "failure")
+    assert [str(each.message).partition(";")[0] for each in told] == [
+        "notices is called notifications now",
+        "of: rejection is called gates-failed now",
+    ]
 
 
 @pytest.mark.parametrize("address", ["https://hooks.example/services/T0/s3cret", "s3cret-token", "", "Ä_URL"])
 def test_an_address_where_its_variable_is_to_be_named_is_told_without_it(root: Path, address: str) -> None:
-    write(root, notices=[{"kind": "slack", "address": address}])
+    write(root, notifications=[{"kind": "slack", "address": address}])
     with pytest.raises(ConfigurationError) as told:
         declared.read(root)
     said = str(told.value)
-    assert "deployments.yaml: notices.0.address: expected the name of an environment variable" in said
+    assert "deployments.yaml: notifications.0.address: expected the name of an environment variable" in said
     assert "s3cret" not in said and "hooks" not in said and "since it may be a secret" in said
 
 

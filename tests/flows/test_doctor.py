@@ -15,7 +15,7 @@ import pytest
 from components import config
 from flows import preflight
 from flows.base.project import Project
-from flows.preflight import libraries, machine, network, places
+from flows.preflight import libraries, machine, network, places, stages
 from tests.flows.conftest import make_project
 from tests.flows.test_cli import ENGINES, convoy
 
@@ -70,7 +70,7 @@ def test_what_is_wrong_is_a_line_with_a_way_on_and_exit_3(fresh: Path) -> None:
     assert done.returncode == 3
     (line,) = [each for each in done.stdout.splitlines() if each.startswith("✗")]
     assert "Ray Client" in line and "`export RAY_ADDRESS=head:6379`" in line
-    assert "1 to be put right before a line can start" in done.stdout
+    assert "1 to fix before a run can start" in done.stdout
 
 
 @pytest.mark.parametrize("address", ["auto", "ray://head:10001"])
@@ -274,8 +274,22 @@ def test_what_differs_from_the_lock_is_named(fresh: Path, tmp_path: Path) -> Non
     assert found.level == "warning" and re.search(r"filelock \S+ instead of 0\.1", found.found)
     (tmp_path / "requirements.lock").write_text("mlflow==1\nno-such-library==1\n")
     assert "not installed: no-such-library" in libraries.versions(tmp_path).found
-    (tmp_path / "requirements.lock").unlink()
-    assert libraries.versions(tmp_path).level == "error"
+    (tmp_path / "requirements.lock").unlink()  # then what the release brings along counts
+    found = libraries.versions(tmp_path)
+    assert found.level == "ok" and found.found.endswith("components/requirements.lock")
+
+
+def test_stages_of_another_release_are_told_and_a_persons_own_are_not(fresh: Path, tmp_path: Path) -> None:
+    text = (fresh / "dvc.yaml").read_text(encoding="utf-8")
+    for level, content in (
+        ("ok", f"# a comment\n{text}  mine:\n    cmd: 'true'\n"),
+        ("warning", text.replace("stages inspect", "stages look")),
+        ("warning", "stages: {}\n"),
+        ("error", "stages: [\n"),
+    ):
+        (tmp_path / "dvc.yaml").write_text(content, encoding="utf-8")
+        found = stages.stages(Project(tmp_path))
+        assert found.level == level and ("inspect" in found.found or level == "error")
 
 
 def test_what_a_recipe_needs_besides_is_named(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,5 +298,5 @@ def test_what_a_recipe_needs_besides_is_named(fresh: Path, monkeypatch: pytest.M
     found = libraries.extras(recipe)
     assert found.level == "error"
     assert found.found == "line.prune.kind: torch_pruning is not installed"
-    assert found.way == "`pip install 'convoy[pruning]'`"
+    assert found.way.endswith("pip install -c requirements.lock -e '.[pruning]'`")
     assert libraries.extras(config.load(fresh, "digits")).level == "ok"

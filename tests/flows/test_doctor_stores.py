@@ -67,7 +67,7 @@ def database(tmp_path: Path, empty_database: Path) -> Path:
 def test_a_database_of_mlflow_is_well(database: Path, tmp_path: Path) -> None:
     assert store.database(database).level == "ok"
     assert store.database(tmp_path / "none.db") == store.Finding(
-        "ok", store.CHECK, f"{tmp_path / 'none.db'}, made by the first line"
+        "ok", store.CHECK, f"{tmp_path / 'none.db'}, made by the first run"
     )
     (tmp_path / "empty.db").touch()
     assert "empty" in store.database(tmp_path / "empty.db").found

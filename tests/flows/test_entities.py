@@ -59,7 +59,7 @@ def test_a_strangers_entities_become_a_staged_version_that_finds_them(project: P
     notes, news = str(table(tmp_path / "notes.jsonl")), str(conll(tmp_path / "news"))
     checked = " ".join(convoy("data", "check", notes).split())
     assert "'sentence' is the text, 'label' the list of its entities" in checked and "MONEY" in checked
-    assert "a token and its tag a line, one file a split" in " ".join(convoy("data", "check", news).split())
+    assert "one token and its tag per line, one file per split" in " ".join(convoy("data", "check", news).split())
     convoy("data", "add", "news", news)
     added = convoy("data", "add", "notes", notes)
     assert "convoy run -r notes" in added and "network idcnn" in added

@@ -13,6 +13,7 @@ import pytest
 
 from components.registry import versions
 from components.registry.memory import tracking
+from tests import slices
 from tests.flows.conftest import ROOT, make_project
 
 PAGE = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
@@ -41,7 +42,7 @@ def project(tmp_path: Path) -> Path:
     root = make_project(tmp_path / "project")
     for name in ("docs/examples", "flows", "tests/components"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "tests/conftest.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/slices.py", slices.RECORD):
         shutil.copy(ROOT / name, root / name)
     there = {path.relative_to(root) for path in root.rglob("*")}
     added = {path.relative_to(root / "docs/examples/multilabel") for path in (root / "docs/examples").rglob("*.*")}

@@ -29,7 +29,7 @@ FAILED = [TOLD[1], {"kind": "failed", "step": "train", "reason": "out of memory"
     ("records", "code", "outcome", "run", "last"),
     [
         (TOLD, 0, "staged", RUN, ("train", "done", "accuracy 0.9")),
-        (TOLD, 3, "rejected", RUN, ("train", "done", "accuracy 0.9")),
+        (TOLD, 3, "gates-failed", RUN, ("train", "done", "accuracy 0.9")),
         (FAILED, 1, "failed", None, ("train", "failed", "out of memory")),
         ([], 130, "interrupted", None, None),
     ],
@@ -56,7 +56,7 @@ def test_a_run_says_what_it_came_to(
     monkeypatch.setattr(supervision, "supervise", supervise)
     monkeypatch.setattr(terminal, "ready", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
-        terminal.supervised(project, "line", "digits", {"overrides": []}, json=True)
+        terminal.supervised(project, "run", "digits", {"overrides": []}, json=True)
     streams = capsys.readouterr()
     told = json.loads(streams.out)
     assert ended.value.code == told["exit_code"] == code

@@ -22,7 +22,7 @@ from flows.course import Outcome
 from flows.line import line
 from flows.processes import leases
 from flows.processes.progress import Silent
-from flows.run.step import LINE
+from flows.run.step import LEASE
 from tests.flows import endings
 from tests.flows.endings import SECONDS, Terminal, disturb, short_folder
 
@@ -43,14 +43,14 @@ print(json.dumps([outcome.run_id, outcome.unchanged, sorted(set(sys.modules) & s
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def usual(project: Path, outcome: Outcome) -> Outcome:
     """The line that has nothing to do as Prefect runs it, whatever other tests have done before."""
     line("digits")
     return line("digits")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store(project: Path, outcome: Outcome) -> tracking.Tracking:
     return tracking.connect(project, "digits")
 
@@ -68,12 +68,12 @@ def test_it_is_recorded_as_a_flow_records_it_and_imports_no_engine(usual: Outcom
     own, other = store.get(run_id), store.get(usual.run_id)
     assert (own.status, own.name, own.params) == ("FINISHED", other.name, other.params)
     assert own.metrics.keys() == other.metrics.keys()
-    varying = {FLOW_RUN, LINE, tracking.NOTE}
+    varying = {FLOW_RUN, LEASE, tracking.NOTE}
     assert {key: own.tags[key] for key in own.tags.keys() - varying} == {
         key: other.tags[key] for key in other.tags.keys() - varying
     }
     assert FLOW_RUN not in own.tags
-    assert "Nothing new: every step was found done." in own.tags[tracking.NOTE]
+    assert "Nothing new: every step was cached." in own.tags[tracking.NOTE]
     assert artifacts(store, run_id) == artifacts(store, usual.run_id)
     assert linked(store, run_id) == linked(store, usual.run_id)
     assert store.children(run_id) == []
@@ -145,14 +145,14 @@ def test_what_ends_it_early_is_closed_and_told(
         raise error
 
     told: list[tuple[str, ...]] = []
-    monkeypatch.setattr("flows.schedules.notices.tell", lambda project, *words: told.append(words))
+    monkeypatch.setattr("flows.schedules.notifications.tell", lambda project, *words: told.append(words))
     monkeypatch.setattr(idle, "concluded", concluded)
     found = idle.found(Project(project), "digits", [])
     assert found is not None
     with pytest.raises(type(error)):
         idle.recorded(Project(project), "digits", found, Silent())
-    assert store.search({"kind": "line"}, limit=1)[0].status == status
-    assert told == [("failure", f"line · digits {how}", str(error) or how)]
+    assert store.search({"kind": "pipeline"}, limit=1)[0].status == status
+    assert told == [("failure", f"pipeline · digits {how}", str(error) or how)]
     assert leases.tidy(Project(project))
 
 
@@ -184,16 +184,16 @@ def test_the_command_starts_no_server_and_says_what_it_always_says(finished: tup
             time.sleep(0.05)
         assert endings.left(root, scratch, time.monotonic() + SECONDS) == []
     assert (terminal.process.returncode, servers) == (0, []), terminal.text
-    assert "Nothing new: every step was found done." in terminal.text
+    assert "Nothing new: every step was cached." in terminal.text
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
-    assert all(f"= {step}" in plain for step in ("validation", "train", "evaluate", "promote")), terminal.text
-    newest = tracking.connect(root, "digits").search({"kind": "line"}, limit=1)[0]
+    assert all(f"= {step}" in plain for step in ("data-validation", "train", "evaluate", "promote")), terminal.text
+    newest = tracking.connect(root, "digits").search({"kind": "pipeline"}, limit=1)[0]
     assert (newest.status, FLOW_RUN in newest.tags) == ("FINISHED", False)
     # The same command with something to do has a flow again.
     with short_folder() as scratch:
         terminal = Terminal(root, scratch, ("run", "-r", "digits", "--fresh", "augmentation"))
         assert terminal.wait(endings.LIMIT) == 0, terminal.text
-    newest = tracking.connect(root, "digits").search({"kind": "line"}, limit=1)[0]
+    newest = tracking.connect(root, "digits").search({"kind": "pipeline"}, limit=1)[0]
     assert (newest.status, FLOW_RUN in newest.tags) == ("FINISHED", True)
 
 

@@ -169,7 +169,7 @@ def test_the_pages_and_a_worker(tmp_path: Path, scratch: Path, intruder: Intrude
         (root / "infra").mkdir()
         shutil.copy(ROOT / "infra" / "deployments.yaml", root / "infra")
         own = {**os.environ, "CONVOY_ROOT": str(root), **known_by(Project(root), url), "TMPDIR": str(scratch)}
-        deploy = [sys.executable, "-m", "flows.cli", "deploy"]
+        deploy = [sys.executable, "-m", "flows.cli", "schedule", "--register"]
         subprocess.run(deploy, env=own, cwd=root, check=True, capture_output=True, timeout=LIMIT)
         work = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "convoy"]
         with subprocess.Popen(work, env=own, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as worker:

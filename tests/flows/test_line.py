@@ -17,14 +17,13 @@ from components.compress.allowance import AllowanceError
 from components.data import versions as data_versions
 from components.data.drift.comparison import History
 from components.data.errors import DataError
-from components.registry import approvals, decisions, ledger, versions
+from components.registry import approvals, decisions, ledger, names, versions
 from components.registry.memory import tracking
 from components.training.jobs.job import TrainingError
 from flows.line import Outcome, line
-from tests.flows.conftest import ROOT
 
 STEPS = (
-    "validation",
+    "data-validation",
     "drift",
     "augmentation",
     "train",
@@ -49,7 +48,7 @@ def step_run(outcome: Outcome, step: str) -> str:
 def test_the_line_ends_with_a_staged_int8_or_float_version_of_the_artifact_that_was_measured(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:
-    assert outcome.decision.action == "approve"
+    assert outcome.decision.action == "pass"
     staged = versions.aliased(store, "digits", "staging")
     assert staged == outcome.decision.version == 1
     assert versions.version_model(store, "digits", 1).digest == outcome.assessment.evidence.model
@@ -83,29 +82,26 @@ def test_each_member_has_a_curve_with_a_point_an_epoch(outcome: Outcome, store: 
         assert member.status == "FINISHED"
 
 
-def test_docs_name_every_tag_that_a_line_writes_and_it_writes_every_one_they_promise(
+def test_every_tag_that_a_line_writes_is_promised_and_it_writes_every_one_that_is(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:
-    rows = re.findall(
-        r"^\| `([\w.]+)` \| ?([^|]*?) ?\| ?([^|]*?) ?\| [^|]+ \|$", (ROOT / "docs" / "mlflow.md").read_text(), re.M
-    )
     always, known = defaultdict(set), defaultdict(set)
-    for tag, every, some in rows:
-        for kind in filter(None, every.split(", ")):
-            always[kind].add(tag)
-        for kind in filter(None, f"{every}, {some}".split(", ")):
-            known[kind].add(re.sub(r"\\\.(STEP|NAME)$", r"\\..+", re.escape(tag)))
+    for tag in names.TAGS:
+        for kind in tag.every:
+            always[kind].add(tag.name)
+        for kind in (*tag.every, *tag.some):
+            known[kind].add(re.sub(r"\\\.(STEP|NAME)$", r"\\..+", re.escape(tag.name)))
 
     tagged = [(run.tags["kind"], run.tags) for run in store.search() if run.status == "FINISHED"]
     tagged += [("version", tags) for tags in versions.versions(store, "digits").values()]
 
-    assert {kind for kind, _ in tagged} >= {"line", "step", "network", "decision", "version"}
+    assert {kind for kind, _ in tagged} >= {"pipeline", "step", "network", "decision", "version"}
     for kind, tags in tagged:
-        if kind not in ("line", "step", "network", "decision", "version"):
+        if kind not in ("pipeline", "step", "network", "decision", "version"):
             continue  # other commands' runs
         unknown = [tag for tag in tags if not any(re.fullmatch(pattern, tag) for pattern in known[kind])]
         assert unknown == [], kind
-        assert {tag for tag in always[kind] if tag != "figure.NAME"} <= tags.keys(), kind
+        assert {tag for tag in always[kind] if tag != "metric.NAME"} <= tags.keys(), kind
 
 
 def test_everything_worth_a_look_is_one_click_away_from_the_lines_run(
@@ -126,7 +122,7 @@ def test_everything_worth_a_look_is_one_click_away_from_the_lines_run(
 @pytest.mark.parametrize(
     ("step", "artifact"),
     [
-        ("validation", "validation/docs/index.html"),
+        ("data-validation", "data-validation/docs/index.html"),
         ("drift", "drift/drift.json"),
         ("augmentation", "augmentation/augmentation.png"),
         ("evaluate", "chain/chain.json"),
@@ -150,7 +146,7 @@ def test_every_step_leaves_its_story_on_prefects_page(outcome: Outcome, store: t
     assert set(STEPS) <= set(stories)
     assert step_run(outcome, "train") in stories["train"]
     assert outcome.run_id in stories["mlflow"]  # the link to the same run in MLflow
-    assert step_run(outcome, "promote") in stories["line"]
+    assert step_run(outcome, "promote") in stories["pipeline"]
 
 
 def test_prefects_graph_shows_the_steps_in_their_order(outcome: Outcome, store: tracking.Tracking) -> None:
@@ -162,15 +158,15 @@ def test_prefects_graph_shows_the_steps_in_their_order(outcome: Outcome, store: 
 
 
 def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome, store: tracking.Tracking) -> None:
-    stages = ["member-0", "member-1", "member-2", "ensemble", "student", "exported", "served"]
+    stages = ["member-0", "member-1", "member-2", "ensemble", "student", "exported", "artifact"]
     assert list(outcome.assessment.stages) == stages
     for evidence in outcome.assessment.stages.values():
         known = {"accuracy", "calibration_error", "worst_group_accuracy", "robustness_accuracy"}
         assert known | {"parameters", "size_bytes", "latency_ms", "throughput_64"} <= evidence.figures.keys()
         assert evidence.runtime in ("pytorch", "onnxruntime", "openvino", "onnxruntime, openvino")
     told = json.loads(store.artifact_folder(outcome.run_id, "chain/chain.json").read_text())
-    assert list(told["stages"]) == stages and told["data"] == outcome.data.digest
-    assert "| served |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
+    assert list(told["variants"]) == stages and told["data"] == outcome.data.digest
+    assert "| artifact |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
 
 
 def test_a_stage_beyond_its_allowance_stops_the_line_with_that_figure(
@@ -196,8 +192,8 @@ def test_a_version_leaves_the_project_with_all_that_is_known_of_it(outcome: Outc
     done = CliRunner().invoke(app, ["export", "digits:1", "--output", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     told = json.loads((tmp_path / "out" / "provenance.json").read_text())
-    assert told["served"] == outcome.assessment.evidence.model
-    assert told["origin"]["line"] == outcome.run_id
+    assert told["artifact"] == outcome.assessment.evidence.model
+    assert told["origin"]["pipeline_run"] == outcome.run_id
     quick = ["--threads", "1", "--batch", "1", "--rounds", "1", "--runtime", "onnxruntime", "--json"]
     bench = CliRunner().invoke(app, ["bench", "digits:1", *quick])
     assert bench.exit_code == 0, bench.output
@@ -225,7 +221,7 @@ def test_a_changed_section_starts_exactly_the_steps_that_it_touches(outcome: Out
     assert {done.step for done in changed.done if not done.cached} == {"evaluate", "register", "promote"}
 
 
-def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
+def test_a_version_below_the_floor_fails_on_the_record_and_moves_nothing(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:
     from typer.testing import CliRunner
@@ -234,17 +230,17 @@ def test_a_version_below_the_floor_is_rejected_on_the_record_and_moves_nothing(
 
     before = versions.aliased(store, "digits", "staging")
 
-    rejected = line("digits", ["gates.floor.limit=0.9999"])
+    failed = line("digits", ["gates.floor.limit=0.9999"])
 
-    assert rejected.decision.action == "reject"
-    assert rejected.decision.alias is None
-    assert [verdict.gate for verdict in rejected.decision.verdicts if not verdict.passed] == ["floor"]
+    assert failed.decision.action == "fail"
+    assert failed.decision.alias is None
+    assert [verdict.gate for verdict in failed.decision.verdicts if not verdict.passed] == ["floor"]
     assert versions.aliased(store, "digits", "staging") == before
-    assert ledger.history(store, "digits")[-1].action == "reject"
-    shown = CliRunner().invoke(app, ["show", rejected.run_id, "--json"]).output
+    assert ledger.history(store, "digits")[-1].action == "fail"
+    shown = CliRunner().invoke(app, ["show", failed.run_id, "--json"]).output
     told = json.loads(shown)["decision"]
     assert [each["gate"] for each in told["verdicts"] if not each["passed"]] == ["floor"]
-    page = CliRunner().invoke(app, ["show", rejected.run_id[:8]], env={"COLUMNS": "100"}).output
+    page = CliRunner().invoke(app, ["show", failed.run_id[:8]], env={"COLUMNS": "100"}).output
     assert "gates.floor" in page and "0.9999" in page
 
 
@@ -286,7 +282,7 @@ def test_one_member_starts_from_an_earlier_runs_model_and_goes_on_alone(project:
     alone = line("digits", ["members.count=1", "members.epochs=1", "student=null", weights])
 
     assert [done.step for done in alone.done] == [step for step in STEPS if step not in ("ensemble", "distil")]
-    assert list(alone.assessment.stages) == ["member-0", "exported", "served"]
+    assert list(alone.assessment.stages) == ["member-0", "exported", "artifact"]
     (member,) = store.children(next(done.run_id for done in alone.done if done.step == "train"))
     assert "100% of the features from" in member.tags["convoy.note"]
     # One epoch more of what has been trained.
@@ -300,7 +296,7 @@ def test_segmentation_goes_down_the_same_line(project: Path, outcome: Outcome) -
 
     assert [done.step for done in scenes.done] == list(STEPS)
     assert scenes.assessment.evidence.primary == "mean_iou"
-    assert scenes.decision.action == "approve"
+    assert scenes.decision.action == "pass"
 
 
 def test_damaged_results_are_made_again_rather_than_believed(outcome: Outcome, store: tracking.Tracking) -> None:

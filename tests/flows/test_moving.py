@@ -19,7 +19,7 @@ from flows.base import project as whereabouts
 from flows.base.project import Project, enter
 from tests.flows.conftest import ROOT, make_project
 
-FINISHED = "Nothing new: every step was found done."
+FINISHED = "Nothing new: every step was cached."
 TINY = ["members.count=1", "members.epochs=2", "student=null", "quantize.allowance=0.3", "evaluate.bootstrap=100"]
 RUN = ["run", "--recipe", "digits", *(word for override in TINY for word in ("-S", override))]
 

@@ -79,7 +79,7 @@ def test_a_column_of_numbers_becomes_a_staged_version_without_a_line_of_code(pro
     said = convoy(*command)
     assert "coins version 1 is staging" in said
     assert "rmse" in said and " g" in said
-    assert {"member-0", "member-1", "ensemble", "student", "served"} <= set(said.split())
+    assert {"member-0", "member-1", "ensemble", "student", "artifact"} <= set(said.split())
     assert "log loss" not in said and "calibration" not in said
     assert "Nothing new" in convoy(*command), "a second run did something"
 

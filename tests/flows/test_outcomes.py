@@ -25,16 +25,16 @@ from components.registry.memory import tracking
 from flows.base import stopping
 from flows.base.project import Project
 from flows.processes import leases
-from flows.run.step import LINE
-from flows.schedules import declared, deployments, notices, schedules
-from tests.flows.test_notices import WEBHOOK, Receiver, listening
+from flows.run.step import LEASE
+from flows.schedules import declared, deployments, notifications, schedules
+from tests.flows.test_notifications import WEBHOOK, Receiver, listening
 
 
 def interrupted() -> NoReturn:
     raise KeyboardInterrupt
 
 
-@flow(name="line")
+@flow(name="pipeline")
 def nothing() -> None:
     """A flow to have runs of."""
 
@@ -66,7 +66,7 @@ def store(place: Project, monkeypatch: pytest.MonkeyPatch) -> tracking.Tracking:
 def test_what_a_line_could_not_close_is_closed_by_the_next_start(place: Project, store: tracking.Tracking) -> None:
     with leases.leased(place) as lease:
         lease.note(experiment="digits")
-        run_id = store.start_run("line", tags={LINE: lease.id})
+        run_id = store.start_run("line", tags={LEASE: lease.id})
         lease.leave_open()
     assert lease.path.exists()
 
@@ -79,7 +79,7 @@ def test_what_a_line_could_not_close_is_closed_by_the_next_start(place: Project,
 def test_a_line_that_lives_is_left_alone(place: Project, store: tracking.Tracking) -> None:
     with leases.leased(place) as lease:
         lease.note(experiment="digits")
-        run_id = store.start_run("line", tags={LINE: lease.id})
+        run_id = store.start_run("line", tags={LEASE: lease.id})
         assert leases.settle(place) == []
         assert store.get(run_id).status == "RUNNING"
         store.finish(run_id)
@@ -92,7 +92,7 @@ def test_a_line_of_another_machine_is_closed_when_prefect_says_that_it_is_over(
     flow_run = client.create_flow_run(nothing, state=state)
     lease = leases.Lease(place.leases / f"{uuid.uuid4().hex}.json")
     lease.note(pid=1, started=0.0, host="elsewhere", experiment="digits", flow_run=str(flow_run.id))
-    run_id = store.start_run("line", tags={LINE: lease.id})
+    run_id = store.start_run("line", tags={LEASE: lease.id})
     try:
         leases.settle(place)
         assert store.get(run_id).status == status
@@ -108,12 +108,12 @@ def test_a_killed_line_is_closed_in_both_places_and_people_are_told_once(
     lease = leases.Lease(place.leases / f"{uuid.uuid4().hex}.json")
     host = socket.gethostname()
     lease.note(pid=2**22 + 1, started=0.0, host=host, experiment="digits", flow_run=str(flow_run.id))
-    run_id = store.start_run("line", tags={LINE: lease.id})
+    run_id = store.start_run("line", tags={LEASE: lease.id})
     left = place.work / f"data-{lease.id}"
     left.mkdir()
     file = place.root / declared.FILE
     file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump({"notices": [WEBHOOK]}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({"notifications": [WEBHOOK]}), encoding="utf-8")
     with listening(Receiver()) as receiver:
         monkeypatch.setenv("TEST_WEBHOOK_URL", receiver.url)
         leases.settle(place)
@@ -124,13 +124,13 @@ def test_a_killed_line_is_closed_in_both_places_and_people_are_told_once(
     state = client.read_flow_run(flow_run.id).state
     assert state is not None and state.type == StateType.CRASHED
     assert not left.exists()
-    assert [content["subject"] for _, content in receiver.received] == ["a line of digits was killed"]
+    assert [content["subject"] for _, content in receiver.received] == ["a run of digits was killed"]
 
 
 def test_a_flow_that_fails_is_told_with_its_reason(
     place: Project, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @flow(name="line", flow_run_name="digits", on_failure=[notices.of_failure])
+    @flow(name="pipeline", flow_run_name="digits", on_failure=[notifications.of_failure])
     def failing() -> None:
         raise ValueError("the data is spoilt")
 
@@ -138,7 +138,7 @@ def test_a_flow_that_fails_is_told_with_its_reason(
         (place.root / name).touch()
     file = place.root / declared.FILE
     file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump({"notices": [WEBHOOK]}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({"notifications": [WEBHOOK]}), encoding="utf-8")
     monkeypatch.setenv("CONVOY_ROOT", str(place.root))
     with listening(Receiver()) as receiver:
         monkeypatch.setenv("TEST_WEBHOOK_URL", receiver.url)
@@ -146,7 +146,7 @@ def test_a_flow_that_fails_is_told_with_its_reason(
             failing()
     file.unlink()
     ((_, content),) = receiver.received
-    assert content["subject"] == "line · digits failed" and "the data is spoilt" in content["body"]
+    assert content["subject"] == "pipeline · digits failed" and "the data is spoilt" in content["body"]
 
 
 def test_of_runs_that_were_missed_the_newest_is_made_up_for_and_the_rest_are_skipped(
@@ -190,7 +190,7 @@ def test_a_run_by_hand_that_is_cancelled_on_the_page_stops_and_is_cancelled(
     monkeypatch.setattr(stopping, "SECONDS", 0.1)
     seen: dict[str, Any] = {}
 
-    @flow(name="line", on_crashed=[stopping.as_cancelled])
+    @flow(name="pipeline", on_crashed=[stopping.as_cancelled])
     def waiting() -> None:
         seen["id"] = this_flow_run.get_id()
         with stopping.cancellable(seen["id"]):

@@ -60,6 +60,7 @@ def wait_for(text: str, root: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow  # three servers of engines, and commands beside them
 def test_the_pages_answer_on_loopback_and_nowhere_else_and_end_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

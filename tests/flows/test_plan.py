@@ -40,7 +40,7 @@ def test_what_changes_is_named_and_what_stands_on_it_follows(project: Path, outc
     assert found["train"].does == "runs"
     # whatever another test's line trained last
     assert re.match(r"changed: settings: .*members\.epochs \d+ → 7", found["train"].why), found["train"].why
-    assert {found[step].does for step in ("data", "validation", "drift", "augmentation")} == {"done"}
+    assert {found[step].does for step in ("data", "data-validation", "drift", "augmentation")} == {"done"}
     follow = [found[step] for step in ("ensemble", "distil", "quantize", "evaluate", "register", "promote")]
     assert {(each.does, each.why) for each in follow} == {("follows", "stands on train")}
 

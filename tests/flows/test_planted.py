@@ -42,7 +42,7 @@ def folder() -> Iterator[Path]:
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
-    """Takes notices, and refuses them with an answer that repeats the address."""
+    """Takes notifications, and refuses them with an answer that repeats the address."""
 
     paths: ClassVar[list[str]] = []
 
@@ -180,7 +180,7 @@ def test_planted_secrets_are_found_nowhere_but_where_the_user_wrote_them(folder:
         assert "is staging" in convoy("run", "-r", "digits")
         for command in (
             ("status",), ("status", "--json"), ("runs",), ("compare", "last", "last"), ("ledger", "digits"),
-            ("doctor",), ("notices",), ("notices", "--test"), ("logs",), ("run", "-r", "digits", "--plan"),
+            ("doctor",), ("notifications",), ("notifications", "--test"), ("logs",), ("run", "-r", "digits", "--plan"),
             ("export", "digits@staging", "-o", str(folder / "exported")), ("data", "list"),
             ("clean", "--dry-run"),
         ):  # fmt: skip

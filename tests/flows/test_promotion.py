@@ -100,7 +100,7 @@ def test_a_promotion_waits_for_people_and_goes_on_when_they_have_answered(
     assert aliases(store, "digits")["production"] == 1
     told = [(each.action, each.by) for each in ledger.history(store, "digits")]
     assert told == [
-        ("approve", "gates"), ("reject", "Katherine"), ("approve", "Katherine"), ("approve", "Grace"),
+        ("pass", "gates"), ("reject", "Katherine"), ("approve", "Katherine"), ("approve", "Grace"),
         ("promote", "Ada"),
     ]  # fmt: skip
     with pytest.raises(Exception, match="first in production; there is nothing to go back to"):
@@ -127,7 +127,7 @@ def test_the_commands_approve_promote_and_tell(store: Tracking, monkeypatch: pyt
     assert "version 1 is production now (better)" in done.output
     told = json.loads(convoy("ledger", "digits", "--json").output)
     assert told["aliases"]["production"]["version"] == 1 and told["aliases"]["production"]["by"] == "Ada"
-    assert [each["action"] for each in told["decisions"]] == ["approve", "approve", "approve", "promote"]
+    assert [each["action"] for each in told["decisions"]] == ["pass", "approve", "approve", "promote"]
     before = json.loads(convoy("ledger", "digits", "--json", "--at", "2020-01-01").output)
     assert before["decisions"] == [] and before["aliases"] == {}
     table = convoy("ledger", "digits").output

@@ -19,9 +19,9 @@ PRUNE = "prune={kind: structured, keep: 0.5, epochs: 1, importance: taylor, allo
 def test_what_is_pruned_goes_down_the_line_like_any_student(outcome: Outcome, project: Path) -> None:
     pruned = line("digits", [PRUNE])
     stages = pruned.assessment.stages
-    assert list(stages)[-4:] == ["student", "pruned", "exported", "served"]
+    assert list(stages)[-4:] == ["student", "pruned", "exported", "artifact"]
     assert stages["pruned"].figures["macs"].value <= 0.5 * stages["student"].figures["macs"].value
-    assert stages["served"].figures["parameters"].value == stages["pruned"].figures["parameters"].value
+    assert stages["artifact"].figures["parameters"].value == stages["pruned"].figures["parameters"].value
     store = tracking.connect(project, "digits")
     run = next(done for done in pruned.done if done.step == "prune")
     report = PruningReport.read(store.artifact_folder(run.run_id, "result/pruning.json"))

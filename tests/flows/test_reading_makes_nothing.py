@@ -18,12 +18,13 @@ TYPO = "no-such-name"
 # What each command that reads is asked, the exit code, and words of its answer; `{}` is a name that nothing has.
 READING = {
     "ledger": (["ledger", TYPO], 1, "none yet"),
-    "status": (["status"], 0, "no line has been run yet"),
+    "status": (["status"], 0, "there are no runs yet"),
     "runs": (["runs", "--model", TYPO], 1, "none yet"),
     "compare": (["compare", "abcd", "ef01"], 1, "abcd"),
     "show": (["show", TYPO], 1, TYPO),
     "open": (["open", TYPO], 1, TYPO),
     "logs": (["logs", TYPO], 1, "none yet"),
+    "notifications": (["notifications"], 0, "webhook"),
     "notices": (["notices"], 0, "webhook"),
     "tasks": (["tasks"], 0, "judged by"),
     "predict": (["predict", TYPO, "params.yaml"], 1, "registered are: none"),

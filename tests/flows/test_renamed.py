@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 
 import pytest
@@ -10,8 +11,9 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from components.config.renamed import warned
 from flows.cli import app
-from flows.commands import renamed
+from flows.commands import renamed, schedule_commands
 
 EVERY = {
     "find batch-size": renamed.BATCH_SIZE,
@@ -53,6 +55,31 @@ def test_an_old_name_is_understood_and_warned_of(words: list[str], received: int
     done = CliRunner().invoke(one, words)
     assert done.exit_code == 0, done.output
     assert done.stdout.split()[1] == str(received) and done.stderr.strip() == told
+
+
+def test_an_old_command_is_the_new_one_with_a_warning_and_not_in_the_help() -> None:
+    done = CliRunner().invoke(app, ["notices"], env={"COLUMNS": "100"})
+    assert done.exit_code == 0, done.output
+    assert "notices is called notifications now" in done.stderr
+    assert done.stdout == CliRunner().invoke(app, ["notifications"], env={"COLUMNS": "100"}).stdout
+    said = CliRunner().invoke(app, ["--help"]).stdout
+    for old in schedule_commands.RENAMED:
+        assert old in get_command(app).commands  # type: ignore[attr-defined]
+        assert f"│ {old} " not in said
+
+
+def test_what_registers_takes_the_file_alone() -> None:
+    done = CliRunner().invoke(app, ["schedule", "--register", "--recipe", "digits"])
+    assert done.exit_code == 2 and "--register: expected infra/deployments.yaml alone" in done.stderr
+
+
+def test_a_renamed_key_of_the_configuration_is_told_as_an_option_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        renamed.watch_configuration()
+        for _ in range(2):  # the configuration is read more than once
+            warned("notices", "notifications")
+    assert capsys.readouterr().err == "! notices is called notifications now; the old name goes with the next version\n"
 
 
 def test_help_has_every_command_in_a_group() -> None:

@@ -34,7 +34,7 @@ AREAS = {  # what a run writes for itself, and where
     "raw": ".convoy/data/ingested/digits/*",
     "inspected": ".convoy/data/inspected/digits/*",
     "prepared": ".convoy/data/prepared/digits/*",
-    "validation": ".convoy/data/validated/digits/*.*",
+    "data-validation": ".convoy/data/validated/digits/*.*",
     "DVC's lock": "dvc.lock",
     "DVC's temporary files": ".dvc/tmp/*",
     "DVC's runs": ".dvc/cache/runs/*/*/*",
@@ -74,14 +74,14 @@ def test_whatever_is_spoilt_the_same_command_goes_on_or_says_what_to_do(
     try:
         again = line("digits")
     except (DataError, ArtifactError, RegistryError, TrackingError, ConfigurationError) as error:
-        assert re.search(r"`[^`]+`|remove|run the line|again", str(error)), error
+        assert re.search(r"`[^`]+`|remove|run the pipeline|again", str(error)), error
         assert any(file.name in str(error) for file in files), error
         for file in files:
             if file.is_dir():
                 shutil.rmtree(file)
             shutil.copy2(kept / file.relative_to(project), file)
         again = line("digits")
-    assert again.decision.action == "approve"
+    assert again.decision.action == "pass"
     for file in files:
         if file.is_relative_to(project / ".convoy" / "data") and file.parent.name != "data":
             assert file.read_bytes() == (kept / file.relative_to(project)).read_bytes(), file

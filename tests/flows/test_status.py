@@ -26,7 +26,7 @@ def a_line(model: str, recipe: str, state: str, **changes: object) -> Line:
         "seconds": 599.4,
         "metric": "accuracy",
         "value": 0.9423,
-        "decision": "approve",
+        "decision": "pass",
         "version": 12,
         "ran": {},
         "reused": {},
@@ -50,7 +50,7 @@ def test_a_table_of_runs_is_whole_in_80_columns(models: list[str]) -> None:
 
     page = shown(lines)
 
-    for words in ("75aa0a24", "599 s", "0.9423", "approved v12", "killed", "came to", "figure"):
+    for words in ("75aa0a24", "599 s", "0.9423", "v12 passed", "killed", "outcome", "metric"):
         assert words in page
     assert ("runs of fashion-mnist" in page) == (len(models) == 1)
     assert ("model" in page) == (len(models) > 1)
@@ -60,7 +60,7 @@ def test_what_did_not_end_has_no_verdict() -> None:
     page = shown([a_line("digits", "digits", "FAILED"), a_line("digits", "digits", "RUNNING", seconds=None)])
     assert "failed" in page
     assert "running" in page
-    assert "approved" not in page
+    assert "passed" not in page
 
 
 AMX, OLDER = "x86_64 with AVX-512 and VNNI, 2 cores", "x86_64 with AVX2 without VNNI, 64 cores"
@@ -133,7 +133,7 @@ def test_one_run_is_shown_with_what_its_gates_found_the_failed_ones_first() -> N
         Verdict(gate="latency", passed=False, value=61.5, limit=50.0, reason="61.5 ms are more than 50 ms"),
     )
     decision = Decision(
-        action="reject",
+        action="fail",
         name="digits",
         version=12,
         alias=None,
@@ -143,19 +143,19 @@ def test_one_run_is_shown_with_what_its_gates_found_the_failed_ones_first() -> N
         evidence=None,
         verdicts=verdicts,
         production=11,
-        tries=3,
+        test_evaluations=3,
     )
     steps = {"ran": {"promote": "a", "evaluate": "b"}, "reused": {"train": "c"}}
     stream = io.StringIO()
     console = Console(file=stream, width=80)
 
-    console.print(judgement.page(a_line("digits", "digits", "FINISHED", decision="reject", **steps), decision))
+    console.print(judgement.page(a_line("digits", "digits", "FINISHED", decision="fail", **steps), decision))
 
     page = stream.getvalue()
     assert max(map(len, page.splitlines())) <= 80
     assert page.index("latency") < page.index("floor")
     for words in (
-        "rejected v12",
+        "v12 failed",
         "failed",
         "61.5 ms are more than 50",
         "0.9400 [0.9200, 0.9500]",
@@ -163,7 +163,7 @@ def test_one_run_is_shown_with_what_its_gates_found_the_failed_ones_first() -> N
         "version 11",
     ):
         assert words in " ".join(page.split())
-    for words in ("done in this run: promote, evaluate", "found done: train", "try 3", "gates.latency", "--report"):
+    for words in ("done in this run: promote, evaluate", "cached: train", "evaluation 3", "gates.latency", "--report"):
         assert words in page
 
 

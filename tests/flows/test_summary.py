@@ -31,7 +31,7 @@ def stage() -> Evidence:
 
 @pytest.mark.parametrize(("width", "tables"), [(160, 1), (100, 2), (80, 2), (50, 5)])
 def test_the_chain_takes_as_many_tables_as_it_must_and_no_figure_is_cut(width: int, tables: int) -> None:
-    made = stage_tables({"member-0": stage(), "served": stage()}, "a model", width)
+    made = stage_tables({"member-0": stage(), "artifact": stage()}, "a model", width)
     assert len(made) == tables
     stream = io.StringIO()
     console = Console(file=stream, width=width)
@@ -41,7 +41,7 @@ def test_the_chain_takes_as_many_tables_as_it_must_and_no_figure_is_cut(width: i
     assert "…" not in text and max(map(len, text.splitlines())) <= width
     for said in ("0.9000", "0.8800 – 0.9200", "0.0200", "0.8000", "0.7000", "308,554", "1,864 kB", "1.250", "4,229"):
         assert text.count(said) == 2, said
-    assert text.count("served") == tables
+    assert text.count("artifact") == tables
 
 
 def test_numbers_of_threads_and_images_are_read_as_they_are_meant() -> None:

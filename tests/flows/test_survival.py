@@ -46,7 +46,7 @@ def ended(process: subprocess.Popen[bytes], root: Path) -> int:
     try:
         return process.wait(timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        newest = max((root / ".convoy" / "logs").glob("line-*.log"), key=lambda path: path.stat().st_mtime)
+        newest = max((root / ".convoy" / "logs").glob("run-*.log"), key=lambda path: path.stat().st_mtime)
         told = [path.read_text(errors="replace")[-5000:] for path in (root / "output.txt", newest)]
         raise AssertionError("it took too long\n" + "\n".join(told)) from None
 
@@ -139,6 +139,7 @@ def test_mlflow_away_for_half_a_minute_changes_nothing(tmp_path: Path, outcome: 
         os.killpg(server.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_interrupted_it_closes_its_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
     root = make_project(tmp_path / "interrupted")
     process = start(root)

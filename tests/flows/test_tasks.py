@@ -30,11 +30,11 @@ def test_every_task_is_told_with_what_it_learns_from_and_what_learns_it(project:
     told = {each["task"]: each for each in json.loads(convoy(project, "tasks", "--json"))}
     assert sorted(told) == TASKS.names()
     for each in told.values():
-        assert each["says"] and each["networks"] and each["figures"] and each["outputs"]
+        assert each["says"] and each["networks"] and each["metrics"] and each["outputs"]
         assert not set(each["can"]) & set(each["cannot"])
     assert told["classification"]["target"] == "class" and "residual" in told["classification"]["networks"]["image"]
     assert told["segmentation"]["target"] == "mask" and told["segmentation"]["networks"] == {"image": ["unet"]}
-    assert told["classification"]["figures"]["log_loss"] == "less is better"
+    assert told["classification"]["metrics"]["log_loss"] == "less is better"
     assert "digits" in told["classification"]["recipes"] and "digits-segment" in told["segmentation"]["recipes"]
 
 

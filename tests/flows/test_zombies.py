@@ -26,7 +26,7 @@ import sys, time
 from prefect import flow
 from prefect.runtime import flow_run
 
-@flow(name="line")
+@flow(name="pipeline")
 def waiting():
     print(flow_run.id, flush=True)
     time.sleep(600)

@@ -90,7 +90,7 @@ def child(name: str, options: list[str], program: Path | None = None) -> str:
         check=False,
     )
     if "No module named 'atheris'" in done.stderr:
-        sys.exit("fuzzing needs atheris: python -m pip install 'convoy[fuzz]' (make fuzz does it)")
+        sys.exit("fuzzing needs atheris: `make fuzz` installs it")
     return done.stdout + done.stderr
 
 

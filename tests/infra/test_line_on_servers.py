@@ -25,7 +25,19 @@ from infra.machine import home as homes
 from infra.machine import store as stores
 from tests.flows.conftest import make_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+def without_postgres() -> str:
+    """Why PostgreSQL cannot be started here; empty where it can."""
+    try:
+        databases.program("initdb")
+        databases.account()
+    except homes.ServersError as error:
+        return str(error)
+    return ""
+
+
+MISSING = without_postgres()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(MISSING != "", reason=MISSING), pytest.mark.timeout(7200)]
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "digits"
@@ -84,7 +96,7 @@ class Stand:
 
     def start_line(self) -> str:
         """A run of the deployment; its id."""
-        deployment = self.prefect("deployments/name/line/nightly")["id"]
+        deployment = self.prefect("deployments/name/pipeline/nightly")["id"]
         parameters = {"recipe": "digits", "overrides": OVERRIDES}
         return str(self.prefect(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"])
 

@@ -60,7 +60,7 @@ def put(path: Path, content: bytes) -> Path:
 
 
 def folder(base: Path, content: Content = png, suffix: str = ".png", under: str = "", start: int = 0) -> Path:
-    """One folder a class below `base/under`; `start` makes other pictures."""
+    """One folder per class below `base/under`; `start` makes other pictures."""
     for number in NUMBERS:
         put(base / under / label(number) / f"{number:03}{suffix}", content(start + number))
     return base
@@ -93,7 +93,7 @@ def coco(
     annotation: Callable[[dict[str, Any], int], Any] = lambda each, number: None,
     image: Callable[[dict[str, Any], int], Any] = lambda each, number: None,
 ) -> Path:
-    """COCO's JSON with an object a picture; the two functions change what is written of it."""
+    """COCO's JSON with one object per picture; the two functions change what is written of it."""
     names = pictures(base, "images/{:03}.png", lambda number: encoded(colour(number)))
     content: dict[str, Any] = {"images": [], "annotations": []}
     content["categories"] = [{"id": number + 1, "name": name} for number, name in enumerate(CLASSES)]
@@ -110,7 +110,7 @@ def coco(
 
 
 def voc(base: Path, pictures_in: str, xml_in: str, difficult: bool = True) -> Path:
-    """Pascal VOC's XML with an object a picture."""
+    """Pascal VOC's XML with one object per picture."""
     for number, name in enumerate(pictures(base, f"{pictures_in}/{{:03}}.jpg", jpeg)):
         flag = "<difficult>0</difficult>" if difficult else ""
         box = "<xmin>2</xmin><ymin>2</ymin><xmax>14</xmax><ymax>11</ymax>"

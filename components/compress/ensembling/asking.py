@@ -13,7 +13,7 @@ from torch import nn
 from components.artifacts import Dataset, InputSpec, Model
 from components.compress.ensembling.answers import Rows, Said, Together, ask, together
 from components.compress.ensembling.combiners import Combiner, Given
-from components.compress.ensembling.problems import NO_MIRROR
+from components.compress.ensembling.problems import NO_TTA
 from components.compress.ensembling.stacking import learners_of, out_of_fold, taken
 from components.data.reading.loading import Arrays, load_split
 from components.export.errors import CompressionError, require_trained_on
@@ -41,7 +41,7 @@ class Members:
     answers: Together
     given: Given
     learners: int  # of which the members are as many trainings each
-    mirror: bool
+    flipped: bool  # with each input's mirror image (`tta: hflip`)
 
     def again(self, combiner: Combiner, fusion: nn.Module, rows: Rows) -> Said:
         """What they say under a fusion of validation samples at `rows`: of what is too much to be kept."""
@@ -72,12 +72,12 @@ def common_task(members: Sequence[Model], dataset: Dataset) -> Task:
     return task
 
 
-def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, mirror: bool) -> Members:
-    """The members, loaded, and all that they are asked; with `mirror` about each image's mirror image as well."""
+def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, flipped: bool) -> Members:
+    """The members, loaded, and all that they are asked; with `flipped` about each image's mirror image as well."""
     combinable = cast(Combinable, task)
-    if mirror and combinable.fuses == "boxes":
-        raise CompressionError(f"ensemble.{NO_MIRROR}")
-    networks = [Mirrored(network, combinable.fuses) if mirror else network for network in map(load_network, members)]
+    if flipped and combinable.fuses == "boxes":
+        raise CompressionError(f"ensemble.{NO_TTA}")
+    networks = [Mirrored(network, combinable.fuses) if flipped else network for network in map(load_network, members)]
     answerers = [torch_answerer(task, network) for network in networks]
     validation = load_split(dataset, "validation")
     said = [ask(task, answerer, validation, dataset.card) for answerer in answerers]
@@ -106,7 +106,7 @@ def asked_of(members: Sequence[Model], task: Task, dataset: Dataset, mirror: boo
             alike=combinable.fuses != "boxes" or _alike(networks, dataset.card.input),
         ),
         learners=learners or len(members),
-        mirror=mirror,
+        flipped=flipped,
     )
 
 

@@ -58,9 +58,9 @@ def combine(members: Sequence[Model], dataset: Dataset, config: EnsembleConfig, 
             f"ensemble.combiner: expected auto or one of {', '.join(sorted(possible))}, which task {task.spec.name} "
             f"can take, received {config.combiner}"
         )
-    asked = asked_of(members, task, dataset, config.mirror)
+    asked = asked_of(members, task, dataset, flipped=config.tta == "hflip")
     soups = None
-    if SOUP in possible and shares_origin(members) and not config.mirror:
+    if SOUP in possible and shares_origin(members) and config.tta == "none":
         training = load_split(dataset, "train", limit=SEEN)
         soups = Soups(asked.networks, training, task, asked.validation, dataset.card)
     candidates, left_out = _candidates(asked, soups, [c for name, c in COMBINERS[fuses].items() if name in possible])
@@ -88,8 +88,8 @@ def _candidates(
     card, found, left_out = asked.dataset.card, dict[str, Candidate](), dict[str, str]()
     if soups is not None:
         found[SOUP] = choosing.judged_soup(soups, asked.answers, asked.task, card)
-    elif asked.mirror:
-        left_out[SOUP] = "ensemble.combiner: expected another one than soup where `mirror: true`: a soup is one network"
+    elif asked.flipped:
+        left_out[SOUP] = "ensemble.combiner: expected another one than soup where `tta: hflip`: a soup is one network"
     else:
         left_out[SOUP] = (
             "ensemble.combiner: expected another one than soup for members that did not start from the same weights: "
@@ -147,8 +147,8 @@ def _weights(fusion: nn.Module, members: int) -> list[float] | None:
 def _card(asked: Members, combiner: Combiner) -> ModelCard:
     first = asked.models[0].card
     arguments: dict[str, int | float | bool | str] = {"learners": asked.learners} if combiner.name == "stacking" else {}
-    if asked.mirror:
-        arguments["mirror"] = True
+    if asked.flipped:
+        arguments["tta"] = "hflip"
     return ModelCard(
         name=NETWORK,
         task=first.task,
@@ -207,7 +207,7 @@ def _report(
         mean_error_correlation=pairs.mean_error_correlation,
         member_cost=Cost(
             parameters=round(np.mean([cost.parameters for cost in costs])),
-            flops=round(np.mean([cost.flops for cost in costs])),
+            macs=round(np.mean([cost.macs for cost in costs])),
         ),
         **_judged(asked, whole, whole.losses()),
     )

@@ -14,7 +14,7 @@ class Cost(Card):
     """Of one network or ensemble."""
 
     parameters: int
-    flops: int  # for one image: two a multiply-add, of convolutions and matrix products
+    macs: int  # multiply-accumulates for one input, of convolutions and matrix products; FLOPs are about twice as many
 
 
 def cost_of(network: nn.Module, spec: InputSpec) -> Cost:
@@ -28,4 +28,4 @@ def cost_of(network: nn.Module, spec: InputSpec) -> Cost:
     # Not in inference mode: the counter hears of operators through the dispatcher, which that mode goes past.
     with torch.no_grad(), counter:
         network(preprocess(nothing(spec)))
-    return Cost(parameters=sum(p.numel() for p in network.parameters()), flops=counter.get_total_flops())
+    return Cost(parameters=sum(p.numel() for p in network.parameters()), macs=counter.get_total_flops() // 2)

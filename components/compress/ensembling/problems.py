@@ -7,7 +7,7 @@ from components.tasks.capabilities import Combinable
 from components.tasks.protocol import Task
 
 TEACHERS = frozenset({"wbf"})  # combiners whose fusion is not exported (`Combiner.exported`)
-NO_MIRROR = "mirror: expected false for boxes, whose places are not mirrored back"
+NO_TTA = "tta: expected none for boxes, which are not mirrored back, received hflip"
 
 
 def problems(line: LineConfig, task: Task, key: str = "line.ensemble") -> list[str]:
@@ -25,6 +25,6 @@ def problems(line: LineConfig, task: Task, key: str = "line.ensemble") -> list[s
             f"{key}.combiner: expected one that can be exported where `student: null`, received {name!r}, which is a "
             f"teacher alone; have a student"
         )
-    if line.ensemble.mirror and task.fuses == "boxes":
-        found.append(f"{key}.{NO_MIRROR}")
+    if line.ensemble.tta != "none" and task.fuses == "boxes":
+        found.append(f"{key}.{NO_TTA}")
     return found

@@ -122,7 +122,7 @@ class EnsembleReport(Judged):
             self.loss_name: self.loss,
             "disagreement": self.mean_disagreement,
             "error_correlation": self.mean_error_correlation,
-            "flops_of_members": self.chosen.cost.flops / max(self.member_cost.flops, 1),
+            "macs_of_members": self.chosen.cost.macs / max(self.member_cost.macs, 1),
             "parameters_of_members": self.chosen.cost.parameters / max(self.member_cost.parameters, 1),
         }
         if self.calibrated:

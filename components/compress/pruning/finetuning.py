@@ -1,4 +1,4 @@
-"""Training after a cut, as a job for the training room; there is one training loop."""
+"""Training after a cut, as a job for `components.training`; there is one training loop."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from components.models.size import size
 from components.tasks import registry as tasks
 
 NAME = "pruned"
-HALVINGS = 5  # of the share of multiply-adds in which a latency is looked for: to 3 % of what there is
+HALVINGS = 5  # of the share of MACs in which a latency is looked for: to 3 % of what there is
 
 FineTune = Callable[[Model], Model]  # a cut → the same network, trained on; the name stays
 
@@ -156,7 +156,7 @@ def _as_fast(network: nn.Module, unpruned: Model, config: StructuredConfig, shar
     if best is None:
         raise CompressionError(
             f"{unpruned.card.network.name}: expected {share:.2f} of the latency to be reachable, and {high / whole:.2f}"
-            f" of the multiply-adds still take longer on this machine; set prune.target to flops, or keep more"
+            f" of the MACs still take longer on this machine; set prune.target to macs, or keep more"
         )
     return best
 

@@ -16,7 +16,9 @@ class Round(Card):
     round: int
     parameters: int
     nonzero: int  # of the parameters
-    macs: int  # multiply-adds of convolutions and matrix products for one image, zeros counted like other numbers
+    macs: (
+        int  # multiply-accumulates of convolutions and matrix products for one image, zeros counted like other numbers
+    )
     compressed_bytes: int  # of the weights' file, by zlib
     latency: tuple[LatencyFigures, ...]  # one image, then `BATCH`
     speedup: float  # over the unpruned one, one image: median ratio of rounds timed one after the other
@@ -60,7 +62,7 @@ class PruningReport(Card):
         return found | ({} if each.untrained is None else {f"untrained_{self.metric}": each.untrained})
 
     def says(self) -> str:
-        """One line for people; what was not bought is said too."""
+        """One line for people; what was not gained is said too."""
         before, after = self.before, self.after
         lost = recorded(self.metric, True, self.unit).amount(abs(after.loss.value))
         change = "loses" if after.loss.value > 0 else "gains"
@@ -69,7 +71,7 @@ class PruningReport(Card):
             parts.append(f"{1 - after.nonzero / after.parameters:.0%} of the parameters are zero")
         if after.parameters != before.parameters:
             parts.append(f"{after.parameters / before.parameters:.2f}× the parameters")
-            parts.append(f"{after.macs / before.macs:.2f}× the multiply-adds")
+            parts.append(f"{after.macs / before.macs:.2f}× the MACs")
         parts.append(f"{after.compressed_bytes / before.compressed_bytes:.2f}× the size once compressed")
         speeds = after.speedup, after.batch_speedup
         many = after.latency[-1].batch
@@ -87,7 +89,7 @@ class PruningReport(Card):
                 "round": str(each.round) if each.round else "unpruned",
                 "parameters": f"{each.parameters:,}",
                 "not zero": f"{each.nonzero:,}",
-                "multiply-adds": f"{each.macs:,}",
+                "MACs": f"{each.macs:,}",
                 f"validation {self.metric}": f"{each.metric.value:.4f}",
                 "before training": "–" if each.untrained is None else f"{each.untrained:.4f}",
                 "loss": f"{each.loss.value:+.4f}",

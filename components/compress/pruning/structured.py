@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components import offered
 from components.artifacts import InputSpec
 from components.config import StructuredConfig
 from components.data.reading.loading import Arrays
@@ -42,7 +43,7 @@ def missing() -> str | None:
     """Why nothing can be pruned in a structured way here; None where it can."""
     if importlib.util.find_spec("torch_pruning") is not None:
         return None
-    return "Torch-Pruning is not installed (pip install 'convoy[pruning]')"
+    return f"Torch-Pruning is not installed (`{offered.installing('pruning')}`)"
 
 
 def cut(network: nn.Module, inputs: InputSpec, config: StructuredConfig, reached: Reached) -> nn.Module:

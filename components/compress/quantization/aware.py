@@ -1,4 +1,4 @@
-"""Quantization-aware training, as a job for the training room: the float network goes on learning while rounded.
+"""Quantization-aware training, as a job for `components.training`: the float network goes on learning while rounded.
 
 How it feels the rounding is `components.training.optimizing.rounding`'s business; there is one training loop.
 """

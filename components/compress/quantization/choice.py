@@ -18,7 +18,7 @@ FASTER = 1.05
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a candidate costs and buys, against float32."""
+    """What a candidate costs and gains, against float32."""
 
     name: str
     loss: float  # as `Metric.lost` has it, positive where it is worse
@@ -40,10 +40,10 @@ def choose(
         why = [refusal for refusal in refusals.values() if refusal is not None]
         return "float32", f"float32: {'; '.join(why) or 'there is no other candidate (quantize.candidates)'}"
     best = max(fitting, key=lambda each: each.speedup if goal == "speed" else each.shrinkage)
-    bought = f"{best.speedup:.1f}× faster at batch {batch}" if goal == "speed" else f"{best.shrinkage:.1f}× smaller"
+    gain = f"{best.speedup:.1f}× faster at batch {batch}" if goal == "speed" else f"{best.shrinkage:.1f}× smaller"
     change = "keeps" if best.loss == 0 else "loses" if best.loss > 0 else "gains"
     price = f"{change} {metric.name if best.loss == 0 else f'{metric.amount(abs(best.loss))} of {metric.name}'}"
-    return best.name, f"{best.name}: {bought} and {price} (allowed {metric.amount(allowance)})"
+    return best.name, f"{best.name}: {gain} and {price} (allowed {metric.amount(allowance)})"
 
 
 def _against(each: Outcome, metric: Metric, allowance: float, batch: int, goal: Goal) -> str | None:

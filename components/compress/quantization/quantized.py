@@ -11,10 +11,12 @@ from components.compress.quantization.report import QuantizationReport
 from components.compress.quantization.serving import RuntimeChoice
 from components.files import digest_values
 
+ARTIFACT = "artifact"  # the folder, and the name, of the model that was chosen
+
 
 @dataclass(frozen=True)
 class Quantized:
-    """A folder: `served`, the candidates it was chosen from (`float32`, graph and weights, first), and the report."""
+    """A folder: `artifact`, the candidates it was chosen from (`float32` with its weights first), and the report."""
 
     folder: Path
     served: Model
@@ -34,7 +36,7 @@ class Quantized:
     @property
     def digest(self) -> str:
         return digest_values(
-            {"served": self.served.digest, "float32": self.float32.digest, "report": self.report.digest}
+            {"artifact": self.served.digest, "float32": self.float32.digest, "report": self.report.digest}
         )
 
     @classmethod
@@ -42,4 +44,4 @@ class Quantized:
         """Raises ArtifactError naming what is missing."""
         report = QuantizationReport.read(folder / "quantization.json")
         models = {each.name: Model.load(folder / each.name) for each in report.candidates}
-        return cls(folder, Model.load(folder / "served"), models, report, RuntimeChoice.read(folder / "runtime.json"))
+        return cls(folder, Model.load(folder / ARTIFACT), models, report, RuntimeChoice.read(folder / "runtime.json"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,13 @@ import pyarrow.parquet as pq
 
 from components import offered
 from components.artifacts import SPLITS, Dataset
-from components.config import ConfigurationError, DatasetConfig, YamlError, dataset_entry, read_yaml
+from components.config import ConfigurationError, DatasetConfig, YamlError, dataset_entry, parse_entry, read_yaml
 from components.data import places, versions
 from components.data.card.views.protocol import View
 from components.data.card.views.registry import of_kind
 from components.data.errors import DataError, check_name
 from components.data.inspection.base.findings import SCHEMA, Inspection, load_findings
-from components.data.versions.repository import lock_file
+from components.data.versions.repository import lock_file, locked_digest
 from components.targets import registry as targets
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def summarise(root: Path, name: str) -> Summary:
     if not (folder / "dataset.json").is_file():
         raise DataError(
             f"{name}: expected prepared data in {folder}, received none; "
-            f"`{offered.command('dvc', 'repro', f'validate@{name}')}` makes it, and so does the line: "
+            f"`{offered.command('dvc', 'repro', f'validate@{name}')}` makes it, and so does a run: "
             f"`{offered.command('convoy', 'run', '-S', f'dataset={name}', '-S', f'model={name}')}`"
         )
     dataset = Dataset.load(folder, _digest(root, name))
@@ -91,7 +92,7 @@ def summarise(root: Path, name: str) -> Summary:
         inspection=Inspection.load(inspected) if looked else None,
         findings=load_findings(inspected) if looked else SCHEMA.empty_table(),
         report=ValidationReport.load(validated) if (validated / "validation.json").is_file() else None,
-        changed=_made_by(root, name) not in (None, entry),
+        changed=_made_by(lock_file(root), name) not in (None, entry),
     )
 
 
@@ -138,12 +139,13 @@ class Listed:
 
 def catalogue(root: Path) -> list[Listed]:
     """Every entry of params.yaml, in its order; one that is wrong says so."""
-    return [_listed(root, name, entry) for name, entry in _entries(root).items()]
+    lock = cache(partial(lock_file, root))  # read once, and where something is prepared
+    return [_listed(root, name, entry, lock) for name, entry in _entries(root).items()]
 
 
-def _listed(root: Path, name: str, entry: Any) -> Listed:
+def _listed(root: Path, name: str, entry: Any, lock: Callable[[], Mapping[str, Any]]) -> Listed:
     try:
-        config = dataset_entry(root, check_name(name))
+        config = parse_entry(check_name(name), entry)
     except (ConfigurationError, DataError) as error:
         return Listed(name, "–", "–", f"wrong: {str(error).splitlines()[0]}", None, None)
     folder = places.prepared(root, name)
@@ -152,11 +154,12 @@ def _listed(root: Path, name: str, entry: Any) -> Listed:
     card = Dataset.load(folder, "").card
     state = "prepared"
     failed = places.error_file(root, name)
-    if _made_by(root, name) not in (None, entry):
+    if _made_by(lock(), name) not in (None, entry):
         state = "changed since in params.yaml"
     elif failed.is_file():
         state = f"{failed.read_text(encoding='utf-8').split(maxsplit=1)[0]} failed"
-    return Listed(name, config.task, config.source.kind, state, _digest(root, name), sum(card.splits.values()))
+    digest = locked_digest(lock(), name)  # None: made without DVC
+    return Listed(name, config.task, config.source.kind, state, digest, sum(card.splits.values()))
 
 
 def _entries(root: Path) -> Mapping[str, Any]:
@@ -176,7 +179,7 @@ def _digest(root: Path, name: str) -> str | None:
         return None  # made without DVC
 
 
-def _made_by(root: Path, name: str) -> Any:
+def _made_by(lock: Mapping[str, Any], name: str) -> Any:
     """The entry that dvc.lock says the data was prepared by; None where it says nothing."""
-    stage = lock_file(root).get(f"prepare@{name}") or {}
+    stage = lock.get(f"prepare@{name}") or {}
     return stage.get("params", {}).get("params.yaml", {}).get(f"datasets.{name}")

@@ -100,12 +100,12 @@ class Checked:
 
     looked: Looked
     inspection: Inspection
-    findings: pa.Table  # columns of `inspection.findings.SCHEMA`, and `error` (bool): it would stop the line
-    refusals: tuple[str, ...] = ()  # what else would stop the line, a sentence each
+    findings: pa.Table  # columns of `inspection.findings.SCHEMA`, and `error` (bool): it would stop the pipeline
+    refusals: tuple[str, ...] = ()  # what else would stop the pipeline, a sentence each
 
     @property
     def errors(self) -> int:
-        """How many things would stop the line."""
+        """How many things would stop the pipeline."""
         return int(pc.sum(self.findings.column("error")).as_py() or 0) + len(self.refusals)
 
 
@@ -141,7 +141,7 @@ def check(path: str, wanted: Wanted, root: Path, folder: Path, advanced: Advance
 
 
 def _judged(looked: Looked, inspection: Inspection, folder: Path, root: Path) -> Checked:
-    """The findings, whether each would stop the line, and what else would."""
+    """The findings, whether each would stop the pipeline, and what else would."""
     inspected, config = folder / INSPECTED, looked.config
     table = load_findings(inspected)
     rows = table.to_pylist()

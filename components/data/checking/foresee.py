@@ -1,6 +1,6 @@
-"""What the line would make of a source, and which of its own rules that would break: no picture is decoded for it.
+"""What the pipeline would make of a source, and which of its own rules that would break: no picture is decoded for it.
 
-The line's own functions draw the splits and lay out the data set, and the rules are those that validation asks; only
+Its own functions draw the splits and lay out the data set, and the rules are those that validation asks; only
 what an input will be is what its survey foresees, and whether it can be read is the inspection's word.
 """
 
@@ -61,10 +61,10 @@ def foresee(
     inspected: Path,
     project: Path,
 ) -> list[Broken]:
-    """The rules that stop the line, and what breaks each.
+    """The rules that stop the pipeline, and what breaks each.
 
     `folder` is where `keeping` has written; `corrupt` says of ids why they cannot be read. Raises DataError where
-    the line stops before it comes to its rules: splits that cannot be drawn, for example.
+    the pipeline stops before it comes to its rules: splits that cannot be drawn, for example.
     """
     describe = partial(_described, survey=survey, corrupt=corrupt)
     decisions = Decisions.load(inspected)

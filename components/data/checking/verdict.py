@@ -1,4 +1,4 @@
-"""Which findings the line's rules would stop over, and what is told of rules that no finding explains."""
+"""Which findings the pipeline's rules would stop over, and what is told of rules that no finding explains."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Rows = Sequence[Mapping[str, Any]]  # columns of `inspection.findings.SCHEMA`
 
 
 class Verdict(NamedTuple):
-    """Of each finding whether it stops the line, and what else does, a sentence each."""
+    """Of each finding whether it stops the pipeline, and what else does, a sentence each."""
 
     stopping: list[bool]
     refusals: tuple[str, ...]
 
 
 def of_refusal(said: str, rows: Rows, config: DatasetConfig) -> Verdict:
-    """Where the line stops before its rules are asked: what it says, unless findings say it sample by sample."""
+    """Where the pipeline stops before its rules are asked: what it says, unless findings say it sample by sample."""
     told = any(row["kind"] == "missing-group" and row["other"] == config.split.group for row in rows)
     return Verdict([row["kind"] in ERRORS for row in rows], () if told else (said,))
 
@@ -73,8 +73,8 @@ def _none_of(lacking: Mapping[str, Sequence[str]], config: DatasetConfig) -> str
     told = [f"{name!r} for {' and '.join(parts)}" for name, parts in lacking.items()]
     more = f", and of {len(told) - MOST_CLASSES} classes more" if len(told) > MOST_CLASSES else ""
     ways = f"set {other}other shares (split.validation, split.test)"
-    if config.checks.leakage == "move" and config.split.published == "keep":
-        ways = f"twins have been moved out of it: {ways}, or draw all splits anew (-S split.published=ignore)"
+    if config.checks.leakage == "move" and config.split.predefined == "keep":
+        ways = f"twins have been moved out of it: {ways}, or draw all splits anew (-S split.predefined=ignore)"
     return (
         f"split: expected samples of every class in every split, received none of {', '.join(told[:MOST_CLASSES])}"
         f"{more}; {ways}"

@@ -1,1 +1,1 @@
-"""The one room of Evidently: is this still the data that the production model was trained on?"""
+"""The one package of Evidently: is this still the data that the production model was trained on?"""

@@ -1,8 +1,8 @@
-"""Is this still the data the production model was trained on? The one room of Evidently.
+"""Is this still the data the production model was trained on? The one package of Evidently.
 
 Two profiles (`profile`) are compared column by column with Evidently's tests, the families of columns decide
 (`rule`), and the comparison is kept as a page and as a run in Evidently's history. What to do about drift, and
-where the reference comes from, is for the line to say.
+where the reference comes from, is for the pipeline to say.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _harmless(page: str) -> str:
     mended, lines = _DATA.subn(lambda found: f"{found['name']}{texts.script(found['json'])};", page)
     if not lines:
         raise DataError(
-            "drift: expected Evidently's page to have its data in lines of JSON, received another form of page"
+            "drift: expected Evidently's report to have its data in lines of JSON, received another form of report"
         )
     return mended
 

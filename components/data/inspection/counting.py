@@ -21,7 +21,7 @@ def needed(declaration: SplitDeclaration, published: Mapping[str, int]) -> tuple
     `published` holds the samples of all classes by the split that the source gives them ("" for none). A share s of n
     samples is at least one from n = 1/s on; where the source publishes a split, none is drawn for it.
     """
-    given = set() if declaration.published == "ignore" else set(published)
+    given = set() if declaration.predefined == "ignore" else set(published)
     shares = {name: getattr(declaration, name) for name in ("validation", "test") if name not in given}
     parts = [f"{share:g} of them for {name}" for name, share in shares.items()]
     numbers = [1, *(_at_least(share) for share in shares.values())]
@@ -33,7 +33,7 @@ def needed(declaration: SplitDeclaration, published: Mapping[str, int]) -> tuple
 
 def parts(declaration: SplitDeclaration, published: Mapping[str, int]) -> int:
     """Into how many splits and folds the samples are drawn that the source has not put aside itself."""
-    given = set() if declaration.published == "ignore" else set(published)
+    given = set() if declaration.predefined == "ignore" else set(published)
     return len({"validation", "test"} - given) + (declaration.folds or 1)
 
 
@@ -68,7 +68,7 @@ def _at_least(share: float) -> int:
 
 def loose(shown: Mapping[str, npt.NDArray[np.int64]], declaration: SplitDeclaration) -> npt.NDArray[np.int64]:
     """Samples a class that splits are drawn from: those that the source has not put aside."""
-    aside = () if declaration.published == "ignore" else ("validation", "test")
+    aside = () if declaration.predefined == "ignore" else ("validation", "test")
     counts = [values for name, values in shown.items() if name not in aside]
     return np.sum(counts, axis=0) if counts else np.zeros(len(next(iter(shown.values()))), dtype=np.int64)
 

@@ -147,8 +147,8 @@ def _outliers(seen: Seen, samples: npt.NDArray[np.int64], distances: embedding.F
     for place in np.flatnonzero(distances > limit):
         score = float(distances[place] / limit)
         said = (
-            f"has little in common with the other {seen.given.shown}s: {score:.2f} times as far from them as one in a "
-            "thousand is"
+            f"outlier score {score:.2f}: its distance from what the {seen.given.shown}s have in common, relative to "
+            "the 99.9th percentile"
         )
         yield Finding("outlier", seen.id(samples[place]), "", score, said)
 
@@ -201,7 +201,7 @@ def _small_classes(seen: Seen, config: DatasetConfig, pairs: Sequence[twins.Twin
     published = {name: int(counts.sum()) for name, counts in seen.shown.items() if name}
     least, why = counting.needed(config.split, published)
     have = dict(zip(seen.classes, counting.loose(seen.shown, config.split).tolist(), strict=True))
-    aside = {"validation", "test"} & set(published) if config.split.published == "keep" else set()
+    aside = {"validation", "test"} & set(published) if config.split.predefined == "keep" else set()
     wholes, group = _wholes_of_classes(seen, config, pairs), config.split.group
     parts = counting.parts(config.split, published)
     for name in config.classes or seen.classes:

@@ -77,7 +77,7 @@ def _parse(path: Path, rows: csv.DictReader[str]) -> Reviewed:
             )
         if reviewed.verdicts.get(name, verdict) != verdict:
             raise DataError(
-                f"{path}, line {rows.line_num}: expected one verdict a sample, received {verdict!r} for {name!r}, of "
+                f"{path}, line {rows.line_num}: expected one verdict per sample, received {verdict!r} for {name!r}, of "
                 f"which line {reviewed.lines[name]} says the opposite"
             )
         reviewed.verdicts[name] = "keep" if verdict == "keep" else "drop"

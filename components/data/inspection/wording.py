@@ -1,4 +1,4 @@
-"""The kinds of findings in words, those about inputs in the words of their kind, and which of them stop the line."""
+"""The kinds of findings in words, those about inputs in the words of their kind, and which of them stop the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAYS: dict[Kind, str] = {
 }
 # What is said of these begins with what they are about; of all others the `id` stands before it.
 NAMED: tuple[Kind, ...] = ("confounded-group", "spelling", "several-labels")
-# What stops the line; everything else is a warning. Twins do where they are in two splits (`check.leaking`).
+# What stops the pipeline; everything else is a warning. Twins do where they are in two splits (`check.leaking`).
 ERRORS: tuple[Kind, ...] = ("corrupt", "missing-group", "small-class")
 
 

@@ -53,8 +53,8 @@ def assign(
         raise DataError(f"expected as many ids as strata, received {len(ids)}, {len(strata)}, {len(published)}")
     unknown = {name for name in published if name is not None} - set(SPLITS)
     if unknown:
-        raise DataError(f"expected published splits {', '.join(SPLITS)}, received {', '.join(sorted(unknown))}")
-    if declaration.published == "ignore":
+        raise DataError(f"expected predefined splits {', '.join(SPLITS)}, received {', '.join(sorted(unknown))}")
+    if declaration.predefined == "ignore":
         published = [None] * len(ids)
     shares = _shares(published, declaration)
     fixed: dict[str, Split] = {"validation": "validation", "test": "test"}

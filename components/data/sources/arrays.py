@@ -115,7 +115,7 @@ def _loaded(folder: Path, name: str, pixels: Array | None = None) -> Array:
         _check_header(path)
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not array.ndim:
-        raise DataError(f"{path}: expected an array with a row an image, received a single value")
+        raise DataError(f"{path}: expected an array with one row per image, received a single value")
     if pixels is None:
         return array
     if len(array) != len(pixels):
@@ -180,7 +180,7 @@ def _targets(path: Path, labels: Array, names: tuple[str, ...] | None) -> tuple[
 
 
 def _labels(labels: Array, path: Path) -> Array:
-    """Labels (N,), (N, 1), or (N, K) with a column a class → `(N,)` whole numbers or texts."""
+    """Labels (N,), (N, 1), or (N, K) with one column per class → `(N,)` whole numbers or texts."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.dtype.kind in "biuf":
@@ -188,8 +188,8 @@ def _labels(labels: Array, path: Path) -> Array:
         wrong = np.flatnonzero((marked != 1) | (((labels != 0) & (labels != 1)).any(axis=1)))
         if len(wrong):
             raise DataError(
-                f"{path}: expected labels (N,), or a column a class of which one is 1 and the others are 0, received "
-                f"{labels.shape} with {len(wrong):,} rows of something else, the first of them row {wrong[0]}, "
+                f"{path}: expected labels (N,), or one column per class of which one is 1 and the others are 0, "
+                f"received {labels.shape} with {len(wrong):,} other rows, the first of them row {wrong[0]}, "
                 f"{np.array2string(np.asarray(labels[wrong[0]]), threshold=8, edgeitems=3)}; several classes of one "
                 "picture are not learnt"
             )

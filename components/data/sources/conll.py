@@ -1,4 +1,4 @@
-"""CoNLL's files of named entities: a line a token with its tag in the last column, a blank line between sentences.
+"""CoNLL's files of named entities: one line per token with its tag in the last column, a blank line between sentences.
 
 A text is its tokens with a blank between each two. Tags are BIO, with an `I` or a `B` where an entity begins (IOB1,
 IOB2), or BIOES and BILOU. Lines of comments, and those of `-DOCSTART-`, are no tokens.
@@ -31,10 +31,10 @@ _BEGIN, _END = "BSU", "ELSU"  # tags with which an entity begins whatever was be
 
 
 class ConllSource(Located):
-    """Files with a token and its tag a line: `PATH` is one, or holds one a split."""
+    """Files with one token and its tag per line: `PATH` is one, or holds one a split."""
 
     kind: Literal["conll"]
-    files: str | OfSplits | None = None  # below `path`: the file, or one a split; None: all there are, by their names
+    files: str | OfSplits | None = None  # below `path`: the file, or one per split; None: all there are, by their names
     faulty: Faulty = "refuse"  # sentences with lines that are none
 
 
@@ -105,7 +105,7 @@ def _files(source: ConllSource, path: Path) -> list[tuple[Path, Split | None]]:
     splits = layouts.by_split([each.name for each in there])
     if splits is None and len(there) != 1:
         raise DataError(
-            f"{path}: expected one file ({', '.join(SUFFIXES)}), or one a split, called after it, received "
+            f"{path}: expected one file ({', '.join(SUFFIXES)}), or one per split, called after it, received "
             f"{some([each.name for each in there]) or 'none'}; name them as source.files"
         )
     return [(each, splits[each.name] if splits else None) for each in there]

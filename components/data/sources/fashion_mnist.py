@@ -71,7 +71,7 @@ def _tables(content: dict[str, bytes]) -> Iterator[pa.Table]:
         labels = parse_idx(f"{stem}-labels-idx1-ubyte", content[f"{stem}-labels-idx1-ubyte"])
         if len(pixels) != len(labels):
             raise DataError(
-                f"{stem}: expected a label an image, received {len(pixels)} images and {len(labels)} labels"
+                f"{stem}: expected one label per image, received {len(pixels)} images and {len(labels)} labels"
             )
         for start in range(0, len(pixels), BATCH_ROWS):
             rows = slice(start, start + BATCH_ROWS)

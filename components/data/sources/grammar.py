@@ -56,9 +56,9 @@ class GrammarSource(Section):
     """Sentences that are good, bad or neutral about something, by words that stand next to each other."""
 
     kind: Literal["grammar"]
-    sentences: Annotated[int, Field(ge=1, le=1_000_000)] = 3_000
+    sentences: Annotated[int, Field(ge=1, le=1_000_000)] = 3_000  # how many
     typos: Share = 0.02  # of words, in which two letters change places, or one is missing or doubled
-    seed: Seed = 0
+    seed: Seed = 0  # of all that is drawn by chance
 
 
 @dataclass(frozen=True)

@@ -85,10 +85,10 @@ class GrammarEntitiesSource(Section):
     """Sentences that name people, places and sums of money, with where each of them stands."""
 
     kind: Literal["grammar-entities"]
-    sentences: Annotated[int, Field(ge=1, le=1_000_000)] = 4_000
+    sentences: Annotated[int, Field(ge=1, le=1_000_000)] = 4_000  # how many there are
     test: Share = 0.2  # of the sentences, which are published as the test split
     new: Share = 0.5  # of those, in which all names are ones that no other sentence has
-    seed: Seed = 0
+    seed: Seed = 0  # of all that is drawn by chance
 
 
 @dataclass(frozen=True)

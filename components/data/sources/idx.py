@@ -83,7 +83,7 @@ def _tables(pairs: list[Pair], labels: dict[str, Bytes]) -> Iterator[pa.Table]:
             limits.check_picture(pair.images, shape[1], shape[2])
             if shape[0] != len(answers):
                 raise DataError(
-                    f"{pair.images}: expected a label an image, received {shape[0]} images and {len(answers)} labels"
+                    f"{pair.images}: expected one label per image, received {shape[0]} images and {len(answers)} labels"
                 )
             step = max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, math.prod(shape[1:]))))
             for start in range(0, shape[0], step):

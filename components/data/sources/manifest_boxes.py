@@ -1,4 +1,4 @@
-"""Boxes of a manifest's pictures: a row an object, or a row a picture with a list of its objects.
+"""Boxes of a manifest's pictures: one row per object, or one row per picture with a list of its objects.
 
 A picture whose row has no box, or an empty list, shows no object. Of a picture with several rows the first says its
 split, groups and time.
@@ -71,7 +71,7 @@ def _add(found: dict[str, Picture], table: Table, source: ManifestSource, faults
     content = held(table.path, list(dict.fromkeys([*columns.small, *table.names_of_files, *own])))
     if source.box and not table.names_of_files:
         raise DataError(
-            f"{table.path}: expected names of pictures in {columns.given!r} beside a box a row, received bytes"
+            f"{table.path}: expected names of pictures in {columns.given!r} beside one box per row, received bytes"
         )
     before = f"{table.split}/" if several else ""
     for index, row in enumerate(content.to_pylist()):

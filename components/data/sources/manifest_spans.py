@@ -1,4 +1,4 @@
-"""Entities of a manifest's texts: a row a text, with a list of what is named in it.
+"""Entities of a manifest's texts: one row per text, with a list of what is named in it.
 
 Two passes: lists are read first and held, texts follow a table at a time.
 """

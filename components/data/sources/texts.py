@@ -24,7 +24,7 @@ TOO_LONG = Kind("file", "files", f"of at most {limits.TEXT:,} bytes", "that is l
 
 
 class TextsSource(ClassFolders):
-    """One folder a class: `PATH/CLASS/*.txt`, with folders of splits above or below them where there are some."""
+    """One folder per class: `PATH/CLASS/*.txt`, with folders of splits above or below them where there are some."""
 
     kind: Literal["texts"]
 

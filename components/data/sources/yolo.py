@@ -155,7 +155,7 @@ def _named(folder: Path) -> tuple[str, ...] | None:
     file = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
     if file is None:
         return None
-    with boundary.reading(file, "a text in UTF-8 with the name of a class a line"):
+    with boundary.reading(file, "a text in UTF-8 with the name of one class per line"):
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     return _different(tuple(line for line in lines if line), file) or None
 
@@ -205,7 +205,7 @@ def _at(name: str, folder: Path, split: Split | None, key: str) -> Iterator[Pict
         yield from _walked(rows.folder_inside(folder, name, key), folder, split)
         return
     file = rows.inside(folder, name, key)
-    with boundary.reading(file, "a text in UTF-8 with the name of a picture a line"):
+    with boundary.reading(file, "a text in UTF-8 with the name of one picture per line"):
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     for at, line in enumerate(lines, start=1):
         if not line.strip():

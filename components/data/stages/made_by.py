@@ -2,13 +2,14 @@
 
 Compared by meaning, so that a comment makes nothing again; and of what there is a file of per kind (sources, inputs,
 targets) only those count that the data set uses, so that a new one costs the others nothing. A change in what only
-judges or draws does not ingest or prepare again: each stage names the rooms that count.
+judges or draws does not ingest or prepare again: each stage names the rooms that count. What another package adds
+counts, with all that it imports of that package, where a file in its place here would.
 """
 
 from __future__ import annotations
 
 from components.config import DatasetConfig
-from components.members import EYES, INPUTS, SOURCES, TARGETS, TASKS, Member
+from components.members import EYES, INPUTS, PACKAGE, SOURCES, TARGETS, TASKS, Member
 from components.provenance import code_parts
 
 # How inputs are asked, and what reads them; not how they are made harder, which asks networks and no data.
@@ -58,8 +59,12 @@ def code(stage: str, config: DatasetConfig) -> dict[str, str]:
     given = {Member(registry, config.input_kind) for registry in (INPUTS, EYES)}
     used = {Member(SOURCES, config.source.kind), *given, *_targets(config.task)}
     parts = code_parts([module], used)
-    counted = (name for name in parts if any(_within(name, room) for room in rooms) and name not in _BESIDE)
-    return {name: parts[name] for name in counted}
+    counted = {name for name in parts if any(_within(name, room) for room in rooms) and name not in _BESIDE}
+    for member in used:
+        lies = f"{PACKAGE}.{member.registry.folder}"
+        if member.module in parts and member.extension is not None and any(_within(lies, room) for room in rooms):
+            counted |= {name for name in code_parts([member.module]) if not _within(name, PACKAGE)}
+    return {name: parts[name] for name in sorted(counted)}
 
 
 def _targets(task: str) -> set[Member]:

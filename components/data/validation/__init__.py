@@ -1,1 +1,1 @@
-"""The one room of Great Expectations: is this data valid?"""
+"""The one package of Great Expectations: is this data valid?"""

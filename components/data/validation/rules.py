@@ -1,6 +1,6 @@
 """The rule book: every expectation that a prepared data set is asked, and whether it holds, told without an engine.
 
-Great Expectations judges them in the line (`validate`), and so a user's own of any kind. `broken` judges the kinds that
+Great Expectations judges them in the run (`validate`), and so a user's own of any kind. `broken` judges the kinds that
 the suite and the tasks use, as it does, for a check that is to answer at once.
 """
 

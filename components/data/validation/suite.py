@@ -1,6 +1,6 @@
 """What every prepared data set must hold to, whatever its task: expectations by the names of Great Expectations.
 
-An `error` stops the line; a `warning` is recorded and the line goes on. The rows they speak of are those of `tables`.
+An `error` stops the run; a `warning` is recorded and it goes on. The rows they speak of are those of `tables`.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ def _of_content(config: DatasetConfig, across: Across) -> list[Expectation]:
 
 
 def _ways(checks: ChecksDeclaration, across: Across) -> str:
-    """What `checks.leakage` says, and what it could say where that stops the line."""
+    """What `checks.leakage` says, and what it could say where that stops the pipeline."""
     if checks.leakage != "error" or not across.leaking:
         return f"checks.leakage: {checks.leakage}"
     left, moving, judged = (_samples(number) for number in (len(across.leaking), across.moving, across.judged))
     return (
         f"checks.leakage in params.yaml: `error` stops here, `drop` leaves {left} out of what is learnt from, `move` "
-        f"puts {moving} into the later split beside their twins, `keep` learns from them and gives the figure without "
+        f"puts {moving} into the later split beside their twins, `keep` learns from them and gives the metric without "
         f"{judged} of the test split too"
     )
 

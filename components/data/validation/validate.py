@@ -1,4 +1,4 @@
-"""Is this data valid? The one room of Great Expectations.
+"""Is this data valid? The one package of Great Expectations.
 
 What is asked comes from the rule book (`rules`) and from the user (`expectations`), the rows they speak
 of from `tables`; this module has Great Expectations judge them, and turns its answers into a report. An expectation

@@ -1,4 +1,4 @@
-"""Which bytes are the data? The one room of DVC.
+"""Which bytes are the data? The one package of DVC.
 
 Runs the stages of `dvc.yaml`, moves what they made to and from the remote, says a data set's digest and what differs
 between two of its versions, and puts a version back. One lock of our own surrounds every call: DVC itself refuses the

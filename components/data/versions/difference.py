@@ -1,4 +1,4 @@
-"""What came, what went and what changed between two versions of a data set, without looking at an input.
+"""What was added, removed and changed between two versions of a data set, without looking at an input.
 
 Samples are compared by their `id`, in columns of Arrow: nothing here is slower than a pass over the ids.
 """
@@ -32,8 +32,8 @@ class Tally:
     value: str
     before: int  # samples
     after: int
-    came: int
-    went: int
+    added: int
+    removed: int
     changed: dict[str, int]  # samples of which that changed: each of `Difference.changes`
 
 
@@ -51,8 +51,8 @@ class Move:
 class Difference:
     """Two versions compared.
 
-    `rows` has a row a sample that is not the same in both, by `change` and `id`: `change` (came, went, changed), what
-    changed (each of `changes`: booleans), and `class_*`, `split_*` and `GROUP_*` for `before` and
+    `rows` has one row per sample that is not the same in both, by `change` and `id`: `change` (added, removed,
+    changed), what changed (each of `changes`: booleans), and `class_*`, `split_*` and `GROUP_*` for `before` and
     `after`, null where there is none.
     """
 
@@ -60,7 +60,7 @@ class Difference:
     before: Revision
     after: Revision
     samples: tuple[int, int]  # before, after
-    counts: dict[str, int]  # came, went, changed, and of the changed each of `changes`
+    counts: dict[str, int]  # added, removed, changed, and of the changed each of `changes`
     changes: tuple[str, ...]  # what can change: the input, by the name of its kind, label, split, group
     tallies: tuple[Tally, ...]  # by class, split and group, only those in which something differs
     moves: tuple[Move, ...]  # the most frequent first
@@ -92,8 +92,8 @@ def diff(root: Path, name: str, before: str, after: str) -> Difference:
 def _compare(name: str, old: Contents, new: Contents, before: pa.Table, after: pa.Table) -> Difference:
     groups = [group for group in new.card.groups if group in old.card.groups]
     place = pc.index_in(after.column("key"), value_set=before.column("key"))
-    came = after.filter(pc.is_null(place))
-    went = before.filter(pc.invert(pc.is_in(before.column("key"), value_set=after.column("key"))))
+    added = after.filter(pc.is_null(place))
+    removed = before.filter(pc.invert(pc.is_in(before.column("key"), value_set=after.column("key"))))
     stayed_after, stayed_before = after.filter(pc.is_valid(place)), before.take(place.drop_null())
     changed = {
         new.card.input.kind: _differs(stayed_before, stayed_after, ["input"]),
@@ -105,8 +105,8 @@ def _compare(name: str, old: Contents, new: Contents, before: pa.Table, after: p
     columns = ["class", "split", *dict.fromkeys([*old.card.groups, *new.card.groups])]
     rows = pa.concat_tables(
         [
-            _rows("came", None, came, columns, dict.fromkeys(changed)),
-            _rows("went", went, None, columns, dict.fromkeys(changed)),
+            _rows("added", None, added, columns, dict.fromkeys(changed)),
+            _rows("removed", removed, None, columns, dict.fromkeys(changed)),
             _rows(
                 "changed",
                 stayed_before.filter(pa.array(any_change)),
@@ -123,8 +123,8 @@ def _compare(name: str, old: Contents, new: Contents, before: pa.Table, after: p
         after=new.revision,
         samples=(len(before), len(after)),
         counts={
-            "came": len(came),
-            "went": len(went),
+            "added": len(added),
+            "removed": len(removed),
             "changed": int(any_change.sum()),
             **{change: int(values.sum()) for change, values in changed.items()},
         },
@@ -177,15 +177,17 @@ def _tallies(by: str, before: pa.Table, after: pa.Table, rows: pa.Table, changes
     if by == "class" and before.column(by).null_count == len(before) and after.column(by).null_count == len(after):
         return  # masks: a sample is of no one class
     totals = [_counted(table.column(by)) for table in (before, after)]
-    gone = pc.equal(rows.column("change"), "went")
+    gone = pc.equal(rows.column("change"), "removed")
     value = pc.if_else(gone, rows.column(f"{by}_before"), rows.column(f"{by}_after"))
-    came, went = (_counted(value.filter(pc.equal(rows.column("change"), change))) for change in ("came", "went"))
+    added, removed = (
+        _counted(value.filter(pc.equal(rows.column("change"), change))) for change in ("added", "removed")
+    )
     told = {change: _counted(value.filter(rows.column(change))) for change in changes}
     # A class that everything was moved out of has no `after`.
-    left = _counted(rows.filter(pc.not_equal(rows.column("change"), "came")).column(f"{by}_before"))
-    for name in sorted(set(left).union(came, went, *told.values())):
+    left = _counted(rows.filter(pc.not_equal(rows.column("change"), "added")).column(f"{by}_before"))
+    for name in sorted(set(left).union(added, removed, *told.values())):
         changed = {change: counted[name] for change, counted in told.items()}
-        yield Tally(by, name, totals[0][name], totals[1][name], came[name], went[name], changed)
+        yield Tally(by, name, totals[0][name], totals[1][name], added[name], removed[name], changed)
 
 
 def _moves(by: str, rows: pa.Table) -> Iterator[Move]:
@@ -204,10 +206,10 @@ def _counted(values: pa.ChunkedArray) -> Counter[str]:
 
 def _notes(old: DatasetCard, new: DatasetCard) -> Iterator[str]:
     for what, before, after in (("classes", old.classes, new.classes), ("groups", old.groups, new.groups)):
-        if came := [value for value in after if value not in before]:
-            yield f"new {what}: {', '.join(came)}"
-        if went := [value for value in before if value not in after]:
-            yield f"{what} that are gone: {', '.join(went)}"
+        if added := [value for value in after if value not in before]:
+            yield f"new {what}: {', '.join(added)}"
+        if removed := [value for value in before if value not in after]:
+            yield f"{what} that are gone: {', '.join(removed)}"
     if set(old.classes) == set(new.classes) and old.classes != new.classes:
         yield "the classes have other numbers"
     if (now := new.target.get("ignore")) != old.target.get("ignore"):

@@ -130,7 +130,7 @@ def alone(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def talking_to(log: Path) -> Iterator[None]:
-    """DVC's messages go to the log, not through the line's display."""
+    """DVC's messages go to the log, not through the pipeline's display."""
     # DVC sets up its loggers when it is imported: that must have happened before they are turned to a file.
     import dvc.repo  # noqa: F401
 
@@ -200,7 +200,7 @@ def lock_file(root: Path) -> Mapping[str, Any]:
 
 def _without_lock(root: Path) -> str:
     """What can be done about a dvc.lock that is damaged: the data is found in DVC's cache, or made again."""
-    removed = f"`{offered.command('rm', '-r', 'dvc.lock')}`, after which the next line finds out what is done"
+    removed = f"`{offered.command('rm', '-r', 'dvc.lock')}`, after which the next run finds out what is done"
     if not (root / ".git").exists():
         return f"Remove it: {removed}"
     return f"Restore it: `{offered.command('git', 'checkout', '--', 'dvc.lock')}`; or remove it: {removed}"

@@ -38,7 +38,7 @@ def restore(root: Path, name: str, revision: str, to: Path | None = None, *, for
     there or what was asked for.
 
     dvc.lock is left as it is, since it says what params.yaml and the sources come to, and that has not changed: `dvc
-    status` shows `.convoy/data/prepared/NAME` as modified, and the next `dvc repro` (so the next line, too) puts the
+    status` shows `.convoy/data/prepared/NAME` as modified, and the next `dvc repro` (so the next run, too) puts the
     configured version back. Where the place is a link, all of this happens at its other end.
 
     Raises DataError for a revision that is not known or not to be had, and for a place that holds something which would

@@ -44,7 +44,12 @@ class ConvNeXtBlock(nn.Module):
 
 @register("convnext")
 def convnext(
-    inputs: ImageSpec, outputs: int, parts: Parts, width: Count = 32, blocks: Count = 2, stride: Count = 2
+    inputs: ImageSpec,
+    outputs: int,
+    parts: Parts,
+    width: Count = 32,  # channels of the first stage; the second has twice as many
+    blocks: Count = 2,  # of a stage
+    stride: Count = 2,  # side of a patch, pixels
 ) -> nn.Module:
     """Patches of `stride`×`stride` pixels, then two stages of `blocks` blocks, a halving between them.
 

@@ -37,7 +37,12 @@ class DenseLayer(nn.Module):
 
 @register("densenet")
 def densenet(
-    inputs: ImageSpec, outputs: int, parts: Parts, width: Count = 12, blocks: Count = 4, stride: Count = 1
+    inputs: ImageSpec,
+    outputs: int,
+    parts: Parts,
+    width: Count = 12,  # channels that each layer adds
+    blocks: Count = 4,  # layers of a dense block, of which there are three
+    stride: Count = 1,  # of the first convolution
 ) -> nn.Module:
     """DenseNet-BC: stem, three dense blocks of `blocks` layers that add `width` channels each, halvings between them.
 

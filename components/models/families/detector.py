@@ -160,12 +160,12 @@ def _priors(inputs: ImageSpec, strides: list[int], sizes: list[tuple[float, ...]
 def detector(
     inputs: ImageSpec,
     outputs: int,
-    width: Count = 16,
-    blocks: Count = 1,
-    stride: Stride = 8,
-    levels: Literal[1, 2, 3] = 1,
-    anchors: Anchors = "",
-    attention: Literal["none", "se", "cbam"] = "none",
+    width: Count = 16,  # channels of the stem; the trunk ends with four times as many
+    blocks: Count = 1,  # residual blocks after each halving
+    stride: Stride = 8,  # pixels from place to place of the finest grid
+    levels: Literal[1, 2, 3] = 1,  # how many grids there are, each twice as coarse as the one before it
+    anchors: Anchors = "",  # boxes to begin with, as "16x16,32x24": widths and heights in pixels; empty: none
+    attention: Literal["none", "se", "cbam"] = "none",  # se: squeeze-and-excitation; cbam: channels, then places
     normalization: Normalization = "batch",
     denoise: Denoise = "none",
 ) -> nn.Module:

@@ -73,11 +73,11 @@ class IteratedDilated(nn.Module):
 def idcnn(
     inputs: TextSpec,
     outputs: int,
-    dimension: Count = 64,
-    width: Count = 64,
-    dilations: Dilations = "1,2,4,1",
-    iterations: Annotated[int, Field(ge=1, le=16)] = 2,
-    dropout: Probability = 0.15,
+    dimension: Count = 64,  # of the vectors of units
+    width: Count = 64,  # filters of each layer
+    dilations: Dilations = "1,2,4,1",  # how far apart the neighbours lie that each layer of the block sees
+    iterations: Annotated[int, Field(ge=1, le=16)] = 2,  # times that the block is passed
+    dropout: Probability = 0.15,  # of components of the vectors, and of what the head sees
 ) -> nn.Module:
     """A filter over vectors of `dimension`, then a block of filters `dilations` apart, `iterations` times the same one.
 

@@ -43,10 +43,10 @@ def mobilenet(
     inputs: ImageSpec,
     outputs: int,
     parts: Parts,
-    width: Count = 16,
-    blocks: Count = 2,
-    stride: Count = 1,
-    expansion: Count = 4,
+    width: Count = 16,  # channels of the stem; doubled in each further stage
+    blocks: Count = 2,  # of a stage
+    stride: Count = 1,  # of the first convolution
+    expansion: Count = 4,  # how many times as many channels a block has inside
 ) -> nn.Module:
     """Stem, three stages of `blocks` inverted residuals at 1, 1/2 and 1/4 of its resolution, 1×1 to the embedding.
 

@@ -35,10 +35,10 @@ def residual(
     inputs: ImageSpec,
     outputs: int,
     parts: Parts,
-    width: Count = 32,
-    blocks: Count = 1,
-    stride: Count = 1,
-    last: Count | None = None,
+    width: Count = 32,  # channels of the stem; the first stage has twice as many
+    blocks: Count = 1,  # of a stage
+    stride: Count = 1,  # of the first convolution; 2 costs a quarter
+    last: Count | None = None,  # channels of the second stage; None: 4·width
 ) -> nn.Module:
     """Stem, two stages of `blocks` residual blocks at 1/2 and 1/4 of its resolution.
 

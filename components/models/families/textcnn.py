@@ -95,12 +95,13 @@ class Dilated(nn.Module):
 def textcnn(
     inputs: TextSpec,
     outputs: int,
-    dimension: Count = 64,
-    width: Count = 64,
-    kernels: Kernels = "3,4,5",
+    dimension: Count = 64,  # of the vector that each unit has
+    width: Count = 64,  # filters of each length
+    kernels: Kernels = "3,4,5",  # lengths of the filters, in units
+    # residual blocks behind the filters, each of which sees twice as far as the one before it
     depth: Annotated[int, Field(ge=0, le=8)] = 0,
-    pool: Pool = "max",
-    dropout: Probability = 0.5,
+    pool: Pool = "max",  # how the places' vectors become one: the most, the mean, or a mean whose weights are learnt
+    dropout: Probability = 0.5,  # probability that a component of the text's vector is left out in training
 ) -> nn.Module:
     """`width` filters of each of `kernels` over vectors of `dimension`, then `depth` blocks that see ever farther.
 

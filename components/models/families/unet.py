@@ -65,9 +65,9 @@ def _pair(inputs: int, outputs: int, parts: Parts) -> nn.Sequential:
 def unet(
     inputs: ImageSpec,
     outputs: int,
-    width: Count = 16,
-    depth: Count = 2,
-    attention: Literal["none", "se", "cbam"] = "none",
+    width: Count = 16,  # channels at full resolution; doubled at each halving
+    depth: Count = 2,  # halvings; height and width must be multiples of 2^depth
+    attention: Literal["none", "se", "cbam"] = "none",  # se: squeeze-and-excitation; cbam: channels, then places
     normalization: Normalization = "batch",
     denoise: Denoise = "none",
 ) -> nn.Module:

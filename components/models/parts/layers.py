@@ -33,7 +33,9 @@ GROUP_WIDTH = 4
 class Parts:
     """The arguments that every compact network takes, beside its own."""
 
+    # se: squeeze-and-excitation; cbam: channels, then places; self: self-attention once, after the last block
     attention: Attention = "none"
+    # how the last feature map becomes a vector; gem: the generalized mean, whose exponent is learnt
     pooling: Pooling = "average"
     dropout: Probability = 0.0  # of the embedding's components
     stochastic_depth: Probability = 0.0  # of the last block's branch; earlier ones less, linearly (Huang et al. 2016)

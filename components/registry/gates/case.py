@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from components.artifacts import Evidence, Figure, Verdict
 from components.data.drift.rule import DriftReport
 from components.metrics.metric import Metric
-from components.registry.gates.tries import confidence_of, stretched
+from components.registry.gates.reuse import confidence_of, stretched
 
 SPLIT = "test"
 SUMS = {
@@ -25,7 +25,7 @@ class Case:
 
     artifact: str  # digest of the artifact that will be served
     data: str  # digest of the data every figure must come from
-    test: str  # digest of its test split: tries against the same one are counted
+    test: str  # digest of its test split: evaluations on the same one are counted
     evidence: Evidence | None  # of that artifact
     confidence: float  # of the intervals in the evidence, and of `against_production`
     parent: Evidence | None  # of its float parent; of itself where the float network is what is served
@@ -37,7 +37,8 @@ class Case:
     newest: float | None  # when the newest sample was taken, seconds since 1970; None where the data has no times
     at: float  # the moment of the judgement, seconds since 1970
     unreadable: str | None = None  # why production's files cannot be compared with, and what can be done
-    tries: int = 1  # this version is the so-manieth that is judged on that test split
+    evaluations: int = 1  # versions that were judged on that test split, this one included
+    challenges: int = 1  # versions that were judged against what is in production, on any test split; likewise
     metric: Metric = field(default=Metric("primary"))  # the task's primary metric
 
     @property
@@ -68,29 +69,35 @@ def finite(evidence: Evidence, name: str) -> Figure | str:
     """The figure, or why there is none to be used."""
     figure = evidence.figures.get(name)
     if figure is None:
-        return f"figure {name!r} is missing"
+        return f"metric {name!r} is missing"
     if not math.isfinite(figure.value):
-        return f"figure {name!r} is {figure.value}, not a number"
+        return f"metric {name!r} is {figure.value}, not a number"
     return figure
 
 
-def bounded(case: Case, figure: Figure, what: str, *, above: bool) -> tuple[Figure, float] | str:
-    """The figure with its interval corrected for tries, and the end of it that is worse; or why it has none."""
+def bounded(case: Case, figure: Figure, what: str, *, above: bool, number: int = 1) -> tuple[Figure, float] | str:
+    """The metric with its interval corrected for reuse of the test split, and its worse end; or why it has none.
+
+    `number` is that of the attempt, where attempts are counted otherwise as well: the larger one counts.
+    """
     if not math.isfinite(figure.value):
         return f"{what} is {figure.value}, not a number"
     if figure.low is None or figure.high is None or not math.isfinite(figure.low + figure.high):
         return f"{what} has no interval"
-    corrected = stretched(figure, case.confidence, case.tries)
+    corrected = stretched(figure, case.confidence, max(number, case.evaluations))
     end = corrected.low if above else corrected.high
     return f"{what} has no interval" if end is None else (corrected, end)
 
 
-def said(case: Case) -> str:
-    """What a reader must know about an interval that was corrected."""
-    if case.tries == 1:
+def said(case: Case, number: int = 1) -> str:
+    """What a reader must know about an interval that was corrected; `number` as of `bounded`."""
+    most = max(number, case.evaluations)
+    if most == 1:
         return added_up(case)
-    confidence = confidence_of(case.confidence, case.tries)
-    return f"{added_up(case)} (try {case.tries} on this test split: the interval of {confidence:.3%})"
+    counted = f"evaluation {case.evaluations} on this test split"
+    if number > case.evaluations:
+        counted = f"challenger {number} of version {case.production}"
+    return f"{added_up(case)} ({counted}: the interval of {confidence_of(case.confidence, most):.3%})"
 
 
 def added_up(case: Case) -> str:
@@ -116,7 +123,7 @@ def judged(
 
 
 def refused(gate: str, limit: float, reason: str, figure: Figure | None = None) -> Verdict:
-    """A rejection for want of something to judge by."""
+    """A failure for want of something to judge by."""
     return Verdict(
         gate=gate,
         passed=False,

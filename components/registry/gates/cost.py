@@ -68,5 +68,5 @@ def _positive(case: Case, gate: str, name: str, unit: float, limit: float, what:
         return refused(gate, limit, figure)
     figure = Figure(value=figure.value / unit)
     if figure.value <= 0:
-        return refused(gate, limit, f"figure {name!r} is {figure.value:g}: nothing takes none", figure)
+        return refused(gate, limit, f"metric {name!r} is {figure.value:g}: nothing takes none", figure)
     return judged(gate, figure.value, limit, figure, above=False, what=what, after=after)

@@ -23,6 +23,7 @@ from components.config.gates import (
     SizeGate,
     WorstGroupGate,
 )
+from components.members import GATES
 from components.registry.gates import cost, data, people, quality
 from components.registry.gates.case import Case
 
@@ -45,12 +46,12 @@ JUDGES: dict[type[Any], Callable[[Case, Any], Verdict]] = {
 
 
 def judge(case: Case, gates: Sequence[Gate]) -> tuple[Verdict, ...]:
-    """The verdict of every gate, in their order."""
-    return tuple(JUDGES[type(gate)](case, gate) for gate in gates)
+    """The verdict of every gate, in their order; of one that another package adds, its own `judge` says it."""
+    return tuple((JUDGES.get(type(gate)) or GATES.load(gate.gate).judge)(case, gate) for gate in gates)
 
 
-def approved(verdicts: Sequence[Verdict]) -> bool:
-    """Whether every gate passed. No verdict at all is no approval."""
+def passed(verdicts: Sequence[Verdict]) -> bool:
+    """Whether every gate passed. No verdict at all is no pass."""
     return bool(verdicts) and all(verdict.passed for verdict in verdicts)
 
 

@@ -1,4 +1,7 @@
-"""Gates on how good the answers are. All but the worst group judge intervals, corrected for tries: a point is luck."""
+"""Gates on how good the answers are.
+
+All but the worst group judge intervals, corrected for reuse of the test split: a point is luck.
+"""
 
 from __future__ import annotations
 
@@ -76,9 +79,8 @@ def production(case: Case, gate: ProductionGate) -> Verdict:
     if figure is None:
         reason = f"version {case.production} is in production and was not compared with"
         return refused(gate.gate, limit, reason)
-    return _bound(
-        case, gate.gate, figure, limit, f"the difference from version {case.production}", case.higher_is_better
-    )
+    what, above = f"the difference from version {case.production}", case.higher_is_better
+    return _bound(case, gate.gate, figure, limit, what, above, number=case.challenges)
 
 
 def baseline(case: Case, gate: BaselineGate) -> Verdict:
@@ -99,9 +101,9 @@ def _interval(case: Case, gate: str, name: str | None, limit: float, *, above: b
     return _bound(case, gate, figure, limit, name or "the primary metric", above)
 
 
-def _bound(case: Case, gate: str, figure: Figure, limit: float, what: str, above: bool) -> Verdict:
-    found = bounded(case, figure, what, above=above)
+def _bound(case: Case, gate: str, figure: Figure, limit: float, what: str, above: bool, *, number: int = 1) -> Verdict:
+    found = bounded(case, figure, what, above=above, number=number)
     if isinstance(found, str):
         return refused(gate, limit, found, figure)
     corrected, end = found
-    return judged(gate, end, limit, corrected, above=above, what=f"the worse end of {what}", after=said(case))
+    return judged(gate, end, limit, corrected, above=above, what=f"the worse end of {what}", after=said(case, number))

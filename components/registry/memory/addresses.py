@@ -13,7 +13,7 @@ VIEW = "workflowType=machine_learning"  # else the pages open as those of chats,
 
 
 def experiment(experiment_id: str) -> str:
-    """The runs of an experiment in the order in which they began, so that a line's steps read downwards."""
+    """The runs of an experiment in the order in which they began, so that a run's steps read downwards."""
     return f"#/experiments/{experiment_id}/runs?{VIEW}&orderByKey=attributes.start_time&orderByAsc=true"
 
 

@@ -2,7 +2,7 @@
 
 The manifest lies among the run's artifacts, outside of what it speaks of, and its own digest is a tag of the run; so a
 manifest that was lost or changed is known from a result that is older than manifests. What becomes of a damaged result
-is for the line to say.
+is for the pipeline to say.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def whole(tracking: Tracking, run_id: str, path: str = RESULT) -> Path:
     """The folder of a run's result, where every file is as it was written; else ArtifactError naming run and files."""
     wrong = damage(tracking, run_id, path)
     if wrong:
-        raise ArtifactError(f"run {run_id}: its result is damaged: {said(wrong)}; run the line that made it again")
+        raise ArtifactError(f"run {run_id}: its result is damaged: {said(wrong)}; run the pipeline that made it again")
     return tracking.artifact_folder(run_id, path)
 
 

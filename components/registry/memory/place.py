@@ -150,10 +150,10 @@ def _refuse_while_used(root: Path) -> None:
             rested = abs(time.time() - lease.stat().st_mtime)
             other = json.loads(lease.read_text(encoding="utf-8")).get("root")
         except (OSError, ValueError, AttributeError):
-            continue  # just ended, or half written: the start-up room's business
+            continue  # just ended, or half written: the start-up's business
         if isinstance(other, str) and Path(other) != root.resolve() and rested < IN_USE_SECONDS:
             raise TrackingError(
-                f"{lease}: a line uses this project's store from its other place, {other}, right now; wait until it "
+                f"{lease}: a run uses this project's store from its other place, {other}, right now; wait until it "
                 f"has ended. Where this is a copy of that project: wait {IN_USE_SECONDS:.0f} s, and start again"
             )
 

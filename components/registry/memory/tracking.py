@@ -1,4 +1,4 @@
-"""What the line remembers: runs, their figures and files, in MLflow.
+"""What the pipeline remembers: runs, their figures and files, in MLflow.
 
 A plain interface for flows, which never import MLflow: text, numbers and paths go in and come out. Every call names its
 run; MLflow's "active run" and its global address are not used, so threads and several stores in one process are safe.
@@ -44,8 +44,9 @@ from components.registry.memory.store import (
 from components.secrecy import scrub
 
 KEY = "convoy.key"  # tag: digest of a step's inputs, configuration and code
-DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a line's run: the data set's name, and DVC's digest of it
-KIND = "kind"  # tag: what a run is: line, step, network, decision, tune, trial, bench or range-test
+DATASET, DATA = "convoy.dataset", "convoy.data"  # tags of a pipeline run: the data set's name, and DVC's digest of it
+KIND = "kind"  # tag: what a run is: pipeline, step, network, decision, tune, trial, bench or range-test
+PIPELINE, EARLIER = "pipeline", "line"  # the kind of a pipeline's run, now and in stores of earlier releases
 COMMIT = "mlflow.source.git.commit"
 PROCESSOR = "convoy.processor"  # tag: the kind that what was measured was measured on, in words
 PARENT = "mlflow.parentRunId"
@@ -123,7 +124,7 @@ class Tracking:
         if found is not None:
             if found.lifecycle_stage != "active":
                 said = deleted_experiment(self.uri, experiment, found.experiment_id)
-                raise TrackingError(f"MLflow at {scrub(self.uri)}: {said}, or give the line another `model:` name")
+                raise TrackingError(f"MLflow at {scrub(self.uri)}: {said}, or give the pipeline another `model:` name")
             identifier = found.experiment_id
         return replace(self, experiment=experiment, experiment_id=identifier)
 
@@ -281,7 +282,7 @@ class Tracking:
     def data_of(self, run_id: str) -> tuple[str, str]:
         """Name and digest of the data set that a line, or a step of one, worked on; TrackingError where none is known.
 
-        Both are tags of the line's run; a step's run is below it, however deep.
+        Both are tags of the pipeline run; a step's run is below it, however deep.
         """
         run = self.get(run_id)
         while DATA not in run.tags and run.parent is not None:
@@ -289,7 +290,7 @@ class Tracking:
         if not {DATASET, DATA} <= run.tags.keys():
             raise TrackingError(
                 f"MLflow at {scrub(self.uri)}: expected run {run_id}, or one above it, to have the tags {DATASET!r} "
-                f"and {DATA!r}, and {run.id}, the topmost looked at, lacks them; name a run of a line that got as far "
+                f"and {DATA!r}, and {run.id}, the topmost looked at, lacks them; name a run that got as far "
                 "as its data"
             )
         return run.tags[DATASET], run.tags[DATA]
@@ -423,6 +424,11 @@ def deleted_experiment(uri: str, name: str, identifier: str) -> str:
 def _key(name: str) -> str:
     """A whole name of a metric or parameter; those of groups are made of parts (`evidence_metrics`) and fit already."""
     return texts.mlflow_key(name, LONGEST_KEY)
+
+
+def of_pipeline(run: Run) -> bool:
+    """Whether it is a run of the pipeline, the parent of its steps."""
+    return run.tags.get(KIND) in (PIPELINE, EARLIER)
 
 
 def run_of(entity: RunEntity) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ import psutil
 import ray
 from ray.exceptions import AuthenticationError
 
+from components.release import cloned
 from components.training.jobs.job import TrainingError
 
 CONNECT_SECONDS = 10.0  # a head that lives answers in milliseconds, on a crowded machine in seconds
@@ -49,7 +51,7 @@ def start() -> None:
     # store, some blocks of 8 MB at a time (components.data.reading.windows).
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     _temporary.append(folder)
-    with _handled_here():
+    with _handled_here(), _without_what_lies_here(folder):
         ray.init(
             address="local",
             include_dashboard=False,
@@ -77,6 +79,16 @@ def _handled_here() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _without_what_lies_here(folder: Path) -> Iterator[None]:
+    """Ray's workers import what lies in the working directory before all else, so for the block that is `folder`.
+
+    Installed code is not to be hidden by a folder that is called as ours are; that of a clone may lie nowhere else.
+    """
+    with contextlib.chdir(Path.cwd() if cloned() else folder):
+        yield
 
 
 def check_alive() -> None:
@@ -115,7 +127,7 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
                 "this machine alone"
             ) from error
     try:
-        with _handled_here():
+        with _handled_here(), tempfile.TemporaryDirectory() as folder, _without_what_lies_here(Path(folder)):
             ray.init(address=address, **quiet)
     except (ConnectionError, AuthenticationError) as error:
         raise TrainingError(

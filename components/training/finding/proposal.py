@@ -24,8 +24,8 @@ from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
 MINUTES = 5.0  # of training: a first result while one waits
-PACE = 2e10  # multiply-adds a second and core, forward and backward; small networks on AVX-512 come to 1.7e10 to 6e10
-PASSES = 3  # a step's multiply-adds in those of an answer
+PACE = 2e10  # MACs a second and core, forward and backward; small networks on AVX-512 come to 1.7e10 to 6e10
+PASSES = 3  # a step's MACs in those of an answer
 EPOCHS = (4, 60)  # fewest: below it nothing has settled; most: small data is learnt by heart by then
 STEPS = 40  # least of an epoch, by which a batch is chosen
 BATCHES = (256, 128, 64, 32, 16)
@@ -109,8 +109,8 @@ def propose(
     }
     took = epochs * seconds
     reasons = (
-        f"network {network['name']}: {macs / 1e6:,.1f} million multiply-adds for one {inputs.get(given).one}",
-        f"epochs {epochs}: about {max(1, round(took / 60))} min of training on {cores} cores, by the multiply-adds",
+        f"network {network['name']}: {macs / 1e6:,.1f} million MACs per {inputs.get(given).one}",
+        f"epochs {epochs}: about {max(1, round(took / 60))} min of training on {cores} cores, by the MACs",
         f"batch_size {batch}: at least {STEPS} steps an epoch of about {learnt_from:,} samples"
         if batch > BATCHES[-1]
         else f"batch_size {batch}: there are about {learnt_from:,} samples to learn from",

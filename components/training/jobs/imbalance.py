@@ -28,7 +28,7 @@ class Balance:
 
     config: ImbalanceConfig
     labels: Positions  # (N,) of the training split
-    counts: Positions  # (C,) training samples a class, none of them 0
+    counts: Positions  # (C,) training samples per class, none of them 0
     first_epoch: int  # counted from 1: before it sampling and loss are natural
 
     def on(self, epoch: int) -> bool:
@@ -50,7 +50,7 @@ def problems(config: ImbalanceConfig, task: Task, key: str = "training.imbalance
     """What is wrong with balancing for this task, a line each: a mask has no one class to be sampled or weighted by."""
     wanted = {"sampling": (config.sampling, Labels), "loss": (config.loss, Balanced)}
     return [
-        f"{key}.{name}: expected natural, since task {task.spec.name} has not one class a sample, received {value}"
+        f"{key}.{name}: expected natural, since task {task.spec.name} has not one class per sample, received {value}"
         for name, (value, capability) in wanted.items()
         if value != "natural" and not isinstance(task, capability)
     ]

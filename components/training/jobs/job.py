@@ -35,8 +35,8 @@ class Job:
     teacher_weight: float = 0.7
     rounded: bool = False  # quantization-aware: int8's rounding is felt while training
     distillation: DistillationConfig = field(default_factory=DistillationConfig)  # copied besides the teacher's outputs
-    views: int | None = None  # of each image that are shown at most, where the teacher's answers are stored; None: all
-    unlabelled: Dataset | None = None  # its training images are learnt from too, by the teacher's answers alone
+    views: int | None = None  # of each image that are shown at most, where the teacher's outputs are cached; None: all
+    unlabelled: Dataset | None = None  # its training images are learnt from too, by the teacher's outputs alone
     fold: tuple[int, int] | None = None  # (i, k): fold i of k of the training split is not shown
     boosts: tuple[Job, ...] | None = None  # trained before, and their mistakes count for more; None: all samples alike
     snapshots: tuple[str, ...] = ()  # names of the models left at the ends of equal cycles; (): one, at the end

@@ -24,8 +24,8 @@ from components.tasks.protocol import Batch
 from components.training.jobs.job import Event, Job, Listener, TrainingError, ignore
 from components.training.loop import snapshots
 from components.training.loop.averaging import refit_statistics
+from components.training.loop.restoring import CheckpointRestores
 from components.training.loop.resuming import finished, resumed, save
-from components.training.loop.rollback import Rollbacks
 from components.training.loop.schedule import rate_at
 from components.training.loop.smote import linear_head, refit_head
 from components.training.loop.state import State
@@ -54,7 +54,7 @@ class LossNotFiniteError(TrainingError):
             f"{job.name}: the loss is not finite in epoch {epoch}, step {step} (samples at positions "
             f"{', '.join(map(str, positions[: len(names)]))}{more} of the training split, {len(positions)} in all: "
             f"{', '.join(names)}{more}); lower training.learning_rate, set training.gradient_clip, let "
-            f"training.rollbacks go back and lower it, or look at those samples"
+            f"training.checkpoint_restores lower it and go on from a checkpoint, or look at those samples"
         )
         self.job, self.epoch, self.step, self.positions = job.name, epoch, step, positions
 
@@ -78,19 +78,19 @@ def train(
     workers = workers or Workers()
     with deterministic(workers.device):
         around = surroundings_of(job, data, folder, workers, on_event)
-        rollbacks = Rollbacks(folder, job.training.rollbacks)
+        restores = CheckpointRestores(folder, job.training.checkpoint_restores)
         while True:
             state = resumed(around, folder)
             try:
-                _run(around, state, folder, before_saving, rollbacks.factor)
+                _run(around, state, folder, before_saving, restores.factor)
                 if around.answers is not None and workers.first:
                     said = around.answers.says(state.epoch)
                     on_event(Event(job.name, "note", state.epoch, job.epochs, message=said))
                 return finished(around, state)
             except LossNotFiniteError as error:
-                rollbacks.take(error, workers)
+                restores.take(error, workers)
                 if workers.first:
-                    on_event(Event(job.name, "warning", state.epoch, job.epochs, message=rollbacks.says(error)))
+                    on_event(Event(job.name, "warning", state.epoch, job.epochs, message=restores.says(error)))
 
 
 def _epochs(around: Surroundings, strategy: Strategy) -> Epochs:

@@ -1,1 +1,1 @@
-"""What a network learns by: its labels, and a teacher's answers and features."""
+"""What a network learns by: its labels, and a teacher's outputs and features."""

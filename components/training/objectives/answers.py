@@ -1,4 +1,4 @@
-"""A teacher's answers: computed once for each view of an image, kept in a memory map, and read from then on.
+"""Cached teacher outputs: computed once for each view of an image, kept in a memory map, and read from then on.
 
 Where augmentation shows an image in a finite number of views (windows and their mirror images), epoch e shows each in
 the view number e modulo `columns` of an order of its own, so that every view comes as often as any other. All images in
@@ -79,7 +79,7 @@ class Answers:
             self._views = column, views(len(self.train), self.job.augment, column)
 
     def batch(self, part: Part) -> Batch:
-        """What a step shows of the part, in the epoch's views and with the teacher's answers."""
+        """What a step shows of the part, in the epoch's views and with the teacher's outputs."""
         if self._views is None:
             raise RuntimeError("expected an epoch to have begun")
         seen, positions = self._views[1], torch.from_numpy(part.positions)
@@ -89,13 +89,13 @@ class Answers:
         return Batch(inputs, targets, answers)
 
     def says(self, epochs: int) -> str:
-        """What storing was worth, once `epochs` are done."""
+        """What caching was worth, once `epochs` are done."""
         stored = sorted(self.folder.glob("column-*"))[: self.columns]
         each = [Column.read(folder / CARD).seconds for folder in stored]
         done, mean = min(self.columns, epochs), sum(each) / max(len(each), 1)
         return (
-            f"the teacher's answers for {len(self.train):,} inputs in {done} of {self.job.augment.views} views were "
-            f"computed once ({mean:.1f} s a view; {self.asked:.1f} s of this run) and read in {epochs} epochs: "
+            f"the teacher's outputs for {len(self.train):,} inputs in {done} of {self.job.augment.views} views were "
+            f"computed once ({mean:.1f} s per view; {self.asked:.1f} s of this run) and read in {epochs} epochs: "
             f"{mean * epochs - self.asked:.1f} s less than asking it in each"
         )
 
@@ -112,7 +112,7 @@ class Answers:
             self._keep(folder, answers, seconds)
         except OSError as error:
             raise TrainingError(
-                f"{folder}: the teacher's answers could not be stored: {error}. Make room there ({answers.nbytes:,} "
+                f"{folder}: the teacher's outputs could not be cached: {error}. Make room there ({answers.nbytes:,} "
                 f"bytes for each of {self.columns} views), or lower student.views"
             ) from error
         found = _read(folder, len(self.train))
@@ -154,7 +154,7 @@ def columns(job: Job) -> int:
 
 
 def why_not(job: Job, train: Reading, classes: int) -> str | None:
-    """Why the teacher runs along instead; None where its answers are to be stored."""
+    """Why the teacher runs along instead; None where its outputs are to be cached."""
     if job.augment.views is None:
         return "augment shows no image twice in the same way"
     if copied := weights(job.distillation):

@@ -49,4 +49,4 @@ def best_epoch(history: History, metric: Metric) -> int | None:
 
 def _of_validation(metric: Metric) -> None:
     if not metric.name.startswith(VALIDATION):
-        raise ValueError(f"metric: expected a figure of the validation split, {VALIDATION}…, received {metric.name}")
+        raise ValueError(f"metric: expected a metric of the validation split, {VALIDATION}…, received {metric.name}")

@@ -17,7 +17,7 @@ WIDTH = 116  # of a line, as elsewhere in recipes
 
 
 def tuned(study: Study, findings: Findings) -> LineConfig:
-    """The line with the best trial's values, and without the study."""
+    """The pipeline with the best trial's values, and without the study."""
     line = with_values(study.line, findings.best.values)
     return line.model_copy(update={"tune": type(line.tune)()})
 

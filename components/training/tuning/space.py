@@ -95,7 +95,7 @@ def parse_search(text: str) -> dict[str, str]:
 def space_of(line: LineConfig, problems: Callable[[LineConfig], list[str]] = lambda line: []) -> Space:
     """The domains of `line.tune.search`; raises ConfigurationError with every mistake.
 
-    Each end of a range and each choice is laid into the line by itself and must be allowed there. `problems` says
+    Each end of a range and each choice is laid into the pipeline by itself and must be allowed there. `problems` says
     what is wrong with a line beyond its types: what the registries know.
     """
     wrong: list[str] = []
@@ -144,7 +144,7 @@ def parse_domain(key: str, written: str | list[Any]) -> Domain:
 
 
 def with_values(line: LineConfig, values: Mapping[str, Value]) -> LineConfig:
-    """The line with these keys set; raises ConfigurationError where a key does not exist or a value is not allowed."""
+    """`line:` with these keys set; raises ConfigurationError where a key does not exist or a value is not allowed."""
     content = line.model_dump(mode="json")
     for key, value in values.items():
         _set(content, key, value)
@@ -160,7 +160,7 @@ def with_values(line: LineConfig, values: Mapping[str, Value]) -> LineConfig:
 
 
 def value_at(line: LineConfig, key: str) -> Any:
-    """What the line has under a dotted key; raises ConfigurationError where there is no such key."""
+    """What the pipeline has under a dotted key; raises ConfigurationError where there is no such key."""
     content: Any = line.model_dump(mode="json")
     for part in key.split("."):
         content = _inside(content, part, key)
@@ -212,7 +212,7 @@ def _allowed(key: str) -> None:
 
 
 def _as_read(line: LineConfig, key: str, value: Value, problems: Callable[[LineConfig], list[str]]) -> Value:
-    """The value as the line has it: 8 where a real number is meant is 8.0. Raises ConfigurationError."""
+    """The value as the pipeline has it: 8 where a real number is meant is 8.0. Raises ConfigurationError."""
     tried = with_values(line, {key: value})
     if wrong := problems(tried):
         raise ConfigurationError("\n".join(wrong))

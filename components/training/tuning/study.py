@@ -52,7 +52,7 @@ class Study:
 
     @property
     def own_values(self) -> dict[str, Value] | None:
-        """What the line has itself for the keys that are searched; None where any of it lies outside the space."""
+        """What the pipeline has itself for the keys that are searched; None where any of it lies outside the space."""
         own: dict[str, Value] = {}
         for key, domain in self.space.items():
             try:

@@ -1,6 +1,6 @@
 """Tuning: the settings with which a member network does best on the validation split, found by Ray Tune.
 
-A study is a function of the line, the data and its seed where its trials run one at a time. It is started like a
+A study is a function of the pipeline, the data and its seed where its trials run one at a time. It is started like a
 training: the same call with the same storage goes on where an interrupted one was. Left to others: what may be tried
 (`space`), Ray Tune, Optuna and ASHA (`conductor`), pictures (`picture`), files (`recipe`) and MLflow (the flows).
 """

@@ -61,7 +61,7 @@ def test_the_folder_says_what_it_holds_and_nothing_of_this_machine(
     assert signature["outputs"][0] == {"name": "probabilities", "type": "float32", "shape": ["batch", 10]}
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["data"] == exported.card.data
-    assert provenance["served"] == exported.digest
+    assert provenance["artifact"] == exported.digest
     assert provenance["origin"] == {"registered": "digits version 1"}
     assert provenance["compared"]["largest_difference_of_a_probability"] < 1e-5
 

@@ -153,7 +153,7 @@ def test_what_is_served_is_what_was_chosen(
     report, served = quantized.report, quantized.served
     chosen = quantized.models[report.served]
     assert report.reason.startswith(f"{report.served}: ")
-    assert served.card.name == "served"
+    assert served.card.name == "artifact"
     assert served.card.precision == chosen.card.precision == report.served
     assert [(parent.role, parent.digest) for parent in served.card.parents] == [("float", source.digest)]
     assert not served.weights.exists()  # float weights would not be those that are executed

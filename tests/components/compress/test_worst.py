@@ -25,9 +25,9 @@ def served(student: Model, digits: Dataset, folder: Path, bits: Bits) -> Model:
     float32 = export(student, folder / "float32")
     prepare(float32.onnx, folder / "prepared.onnx")
     to_int8(folder / "prepared.onnx", folder / "int8.onnx", load_split(digits, "train", limit=96).inputs, bits=bits)
-    card = student.card.model_copy(update={"name": "served", "precision": "int8"})
+    card = student.card.model_copy(update={"name": "artifact", "precision": "int8"})
     graph = onnx.load(folder / "int8.onnx")
-    return write_model(folder / "served", card, lambda target: onnx.save(graph, target / "model.onnx"))
+    return write_model(folder / "artifact", card, lambda target: onnx.save(graph, target / "model.onnx"))
 
 
 def test_int8_that_can_saturate_is_judged_by_the_worse_of_both(student: Model, digits: Dataset, tmp_path: Path) -> None:

@@ -416,7 +416,7 @@ CASES = [
     Case("a folder named as a picture", _folder_named_as_a_picture, "watch", r"cat/album.png: expected only images"),
     Case("a name that is not UTF-8", _not_utf8, "watch", r"expected names in UTF-8, received 'caf"),
     Case("a folder that is not there", _absent, "watch", r"nowhere"),
-    Case("an empty folder", _empty, "watch", r"expected one folder a class"),
+    Case("an empty folder", _empty, "watch", r"expected one folder per class"),
     Case(
         "no column of targets",
         _manifest(lambda lines: [line.replace("target", "label") for line in lines]),

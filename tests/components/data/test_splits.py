@@ -163,7 +163,7 @@ def test_group_and_time_together_are_refused() -> None:
 
 def test_ignoring_published_splits_draws_them_anew() -> None:
     published = ["test"] * 90 + ["train"] * 10
-    result = assign(_ids(100), [0] * 100, published, SplitDeclaration(published="ignore"))
+    result = assign(_ids(100), [0] * 100, published, SplitDeclaration(predefined="ignore"))
     assert (result.count("test"), result.count("validation")) == (20, 10)
 
 

@@ -122,7 +122,7 @@ def test_what_the_publisher_has_put_into_two_splits_stops_the_line_with_four_way
         "`error` stops here",
         "`drop` leaves 7 samples out of what is learnt from",
         "`move` puts 7 samples into the later split",
-        "`keep` learns from them and gives the figure without 5 samples of the test split too",
+        "`keep` learns from them and gives the metric without 5 samples of the test split too",
     ):
         assert said in report.explanation, said
     # copies that the publisher trains on are not torn apart by the validation split that is drawn beside it

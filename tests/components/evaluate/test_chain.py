@@ -29,7 +29,7 @@ STAGES = {
     "ensemble": evidence(0.93, 8000, 2.0, "pytorch", calibration_error=0.02, robustness_accuracy=0.7),
     "student": evidence(0.91, 4000, 1.0, "pytorch", calibration_error=0.03, robustness_accuracy=0.6),
     "exported": evidence(0.91, 4100, 0.25, "onnxruntime", calibration_error=0.03, robustness_accuracy=0.6),
-    "served": evidence(0.905, 1025, 0.125, "onnxruntime", calibration_error=0.03, robustness_accuracy=0.6),
+    "artifact": evidence(0.905, 1025, 0.125, "onnxruntime", calibration_error=0.03, robustness_accuracy=0.6),
 }
 
 
@@ -39,12 +39,12 @@ def test_each_stage_is_held_against_what_it_was_made_of() -> None:
         "ensemble": "member-1",  # the best of them
         "student": "ensemble",
         "exported": "student",
-        "served": "exported",
+        "artifact": "exported",
     }
     assert changes["ensemble"].words == "accuracy +1.00 pp, 2.00× the parameters, 2.00× the size, 0.5× as fast at 1"
     assert changes["student"].words.startswith("accuracy -2.00 pp, calibration error +1.00 pp, corrupted -10.00 pp")
     assert "4.0× as fast at 1 (pytorch → onnxruntime)" in changes["exported"].words
-    assert "0.25× the size, 2.0× as fast at 1" in changes["served"].words
+    assert "0.25× the size, 2.0× as fast at 1" in changes["artifact"].words
 
 
 def test_where_less_is_better_the_best_member_has_the_least() -> None:
@@ -63,11 +63,11 @@ def test_a_table_has_a_column_where_any_stage_has_a_value() -> None:
 def test_everything_is_written_for_people_and_for_programs(tmp_path: Path) -> None:
     chain.write(STAGES, tmp_path, ACCURACY)
     told = json.loads((tmp_path / "chain.json").read_text())
-    assert list(told["stages"]) == list(STAGES)
-    assert told["stages"]["served"]["figures"]["accuracy"]["value"] == 0.905
-    assert [change["stage"] for change in told["changes"]] == ["ensemble", "student", "exported", "served"]
+    assert list(told["variants"]) == list(STAGES)
+    assert told["variants"]["artifact"]["figures"]["accuracy"]["value"] == 0.905
+    assert [change["variant"] for change in told["changes"]] == ["ensemble", "student", "exported", "artifact"]
     page = (tmp_path / "chain.md").read_text()
-    assert page.count("\n| ") == len(STAGES) + 1 and "**served**, of exported" in page
+    assert page.count("\n| ") == len(STAGES) + 1 and "**artifact**, of exported" in page
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
 
 

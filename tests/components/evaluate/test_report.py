@@ -58,9 +58,9 @@ def test_numbers_are_shown_with_their_unit_beside_the_truths(tmp_path: Path) -> 
     predictions = measure_numbers(300, 2.0, groups={"group_side": ["left", "right"] * 150})
     evidence = measure(predictions, NUMBERS, CONFIG)
     page = Page(write_report(ReportData("Scales", evidence, predictions, NUMBERS), tmp_path).read_text("utf-8"))
-    assert "Answers and truths" in page.text
+    assert "Predictions and targets" in page.text
     assert re.search(r"[12]\.\d+ kg", page.text)
-    assert "What is taken for what" not in page.text and "Class by class" not in page.text
+    assert "Confusion matrix" not in page.text and "By class" not in page.text
     assert {path.stem for path in (tmp_path / "plots").glob("*.png")} == {"numbers", "groups"}
 
 
@@ -87,7 +87,7 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
     cost = {"latency_ms": Figure(value=1.25, unit="ms"), "size_bytes": Figure(value=2_500_000, unit="bytes")}
     evidence = evidence.model_copy(update={"figures": evidence.figures | cost})
     verdict = Verdict(gate="floor", passed=False, value=0.8, limit=0.9, reason="0.8 < 0.9")
-    stages = {"member 1": evidence, "served (int8)": evidence}
+    stages = {"member 1": evidence, "artifact (int8)": evidence}
     data = ReportData("Digits", evidence, predictions, tasks.get(task), stages, [verdict], {"git commit": "abcdef"})
     path = write_report(data, tmp_path)
     text = path.read_text(encoding="utf-8")
@@ -101,7 +101,16 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
     assert not re.search(r"https?://|url\(|@import", text)
     # and what matters is there
     primary = shown(evidence.figures[evidence.primary].value)
-    for said in (primary, "1.25 ms", "2.50 MB", "rejected", "0.8 < 0.9", "served (int8)", "abcdef", evidence.model):
+    for said in (
+        primary,
+        "1.25 ms",
+        "2.50 MB",
+        "gates did not pass",
+        "0.8 < 0.9",
+        "artifact (int8)",
+        "abcdef",
+        evidence.model,
+    ):
         assert said in page.text, said
 
 
@@ -162,8 +171,8 @@ def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(tmp_path:
     assert evidence.classes == {} and evidence.figures == whole.figures
     page = write_report(ReportData("Bare", evidence, predictions, bare), tmp_path).read_text("utf-8")
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"groups"}
-    assert not any(said in page for said in ("What is taken for what", "as sure as it is right", "Class by class"))
-    assert "Group by group" in page and "All figures" in page
+    assert not any(said in page for said in ("Confusion matrix", "Calibration", "By class"))
+    assert "By group" in page and "All metrics" in page
 
 
 def test_detections_are_shown_in_their_pictures_beside_what_goes_wrong(tmp_path: Path) -> None:
@@ -174,15 +183,15 @@ def test_detections_are_shown_in_their_pictures_beside_what_goes_wrong(tmp_path:
     page = Page(write_report(data, tmp_path).read_text("utf-8"))
     for title in (
         "What goes wrong",
-        "What is taken for what",
+        "Confusion matrix",
         "By size",
         "By how much is visible",
-        "What it looks like",
+        "Predictions on samples",
     ):
         assert title in page.text
     assert "said where there is nothing" in page.text and "Precision" not in page.text
     files = {path.stem for path in (tmp_path / "plots").glob("*.png")}
-    assert files == {"classes", "groups", "what-is-taken-for-what", "scenes", "faults"}
+    assert files == {"classes", "groups", "confusion-matrix", "scenes", "faults"}
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
 
 
@@ -191,7 +200,7 @@ def test_without_the_samples_there_are_no_pictures_of_them(tmp_path: Path) -> No
     predictions, _ = detect(40, 0.7)
     evidence = measure(predictions, task, CONFIG)
     page = Page(write_report(ReportData("Yard", evidence, predictions, task), tmp_path).read_text("utf-8"))
-    assert "What goes wrong" in page.text and "What it looks like" not in page.text
+    assert "What goes wrong" in page.text and "Predictions on samples" not in page.text
 
 
 def test_labels_that_are_doubted_are_listed_for_people_to_go_through(tmp_path: Path) -> None:
@@ -199,7 +208,7 @@ def test_labels_that_are_doubted_are_listed_for_people_to_go_through(tmp_path: P
     right = classify(300, 1.0)
     evidence = measure(right, CLASSIFICATION, CONFIG)
     page = Page(write_report(ReportData("Zoo", evidence, right, CLASSIFICATION), tmp_path / "no").read_text("utf-8"))
-    assert "Labels that may be wrong" not in page.text and not (tmp_path / "no" / "review.csv").exists()
+    assert "Doubtful labels" not in page.text and not (tmp_path / "no" / "review.csv").exists()
 
     target, ids = (right.table.column(name).to_pylist() for name in ("target", "id"))
     for row in (7, 21, 200):
@@ -208,7 +217,7 @@ def test_labels_that_are_doubted_are_listed_for_people_to_go_through(tmp_path: P
     table = right.table.set_column(right.table.column_names.index("target"), "target", pa.array(target))
     doubted = replace(right, table=table.set_column(table.column_names.index("id"), "id", pa.array(ids)))
     page = Page(write_report(ReportData("Zoo", evidence, doubted, CLASSIFICATION), tmp_path).read_text("utf-8"))
-    assert "Labels that may be wrong" in page.text and "looks like" in page.text
+    assert "Doubtful labels" in page.text and "looks like" in page.text
     header, *rows = csv.reader((tmp_path / "review.csv").read_text("utf-8").splitlines())
     assert tuple(header) == COLUMNS
     assert {texts.uncell(row[0]) for row in rows} == {"=1+1", "sample-21", "sample-200"}

@@ -20,7 +20,7 @@ CLASSES = 3
 
 @dataclass(frozen=True)
 class Judged:
-    """An answer and its truths, a row an image."""
+    """An answer and its truths, one row per image."""
 
     answer: Mapping[str, np.ndarray]
     targets: np.ndarray

@@ -88,7 +88,7 @@ def graph(dense: bool) -> onnx.ModelProto:
 
 def build_model(folder: Path, *, dense: bool = False, seed: int = 0, precision: Precision = "float32") -> Model:
     card = ModelCard(
-        name="served",
+        name="artifact",
         task="segmentation" if dense else "classification",
         network=NetworkConfig(name="brightness"),
         classes=CLASSES,

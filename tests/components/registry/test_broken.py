@@ -120,7 +120,7 @@ def test_a_deleted_experiment_hides_no_other_and_its_way_out_restores_it(
     tracking: Tracking, register_version: Register, tmp_path: Path
 ) -> None:
     other = tracking.within("letters")
-    run = other.start_run("line · letters", tags={KIND: "line"})
+    run = other.start_run("pipeline · letters", tags={KIND: "pipeline"})
     register_version(0)
     tracking.client.delete_experiment(str(tracking.experiment_id))
 
@@ -140,8 +140,8 @@ def test_a_deleted_experiment_hides_no_other_and_its_way_out_restores_it(
 
 def test_runs_without_tags_or_with_odd_ones_are_rows_or_none_but_never_an_error(tracking: Tracking) -> None:
     tracking.finish(tracking.start_run("somebody's own"))
-    bare = tracking.start_run("line", tags={KIND: "line"})
-    odd = tracking.start_run("line", tags={KIND: "line", "convoy.version": "latest"})
+    bare = tracking.start_run("line", tags={KIND: "pipeline"})
+    odd = tracking.start_run("line", tags={KIND: "pipeline", "convoy.version": "latest"})
 
     found = {line.id: line for line in lines.recent(tracking, 10)}
 
@@ -170,6 +170,23 @@ def test_models_of_other_people_are_told_apart_and_asked_about_no_further(
     assert [row.model for row in rows if row.ours] == ["digits"]
     assert len([row for row in rows if not row.ours]) == 30
     assert len(after) == len(before), "the number of requests must not grow with other people's models"
+
+
+def test_versions_of_ones_own_are_told_in_as_many_requests_however_many_they_are(
+    tracking: Tracking, register_version: Register
+) -> None:
+    register_version(0)
+    with statements() as one:
+        lines.standings(tracking)
+    register_version(1)
+    for number in range(5):
+        tracking.client.set_registered_model_alias("digits", f"kept-{number}", str(1 + number % 2))
+
+    with statements() as many:
+        rows = lines.standings(tracking)
+
+    assert len(rows) == 6 and not any(row.problem for row in rows)
+    assert len(many) == len(one)
 
 
 def test_many_staged_models_of_ones_own_are_asked_about_at_once(tracking: Tracking, register_version: Register) -> None:
@@ -211,12 +228,12 @@ def test_a_decision_whose_file_is_gone_is_told_by_its_tags_and_marked(
     told = ledger.ledger(tracking, "digits")
 
     (decision,) = told.decisions
-    assert (decision.action, decision.version, decision.alias, decision.by) == ("approve", version, "staging", "gates")
+    assert (decision.action, decision.version, decision.alias, decision.by) == ("pass", version, "staging", "gates")
     assert decision.reason.startswith("every gate passed")
     assert "decision.json" in told.problems[0]
     assert told.aliases["staging"].version == version
     assert "decision.json" in json.loads(json.dumps(told.to_json()))["decisions"][0]["problem"]
-    with pytest.raises(RegistryError, match="Run the line of digits again, which judges it anew"):
+    with pytest.raises(RegistryError, match="Run the pipeline of digits again, which judges it anew"):
         approvals.approve(tracking, "digits", "ada", "good")
     found = approvals.waiting_everywhere(tracking, lines.experiments(tracking), {"digits": {"staging": version}})
     assert "cannot be read" in str(found["digits"])
@@ -229,7 +246,7 @@ def test_what_is_judged_again_after_its_record_was_lost_counts(tracking: Trackin
 
     again = decisions.decide(tracking, "digits", version, build_case(evidence, test=TEST, at=NOW), LIMITS)
 
-    assert again.action == "approve" and again.tries == 1
+    assert again.action == "pass" and again.test_evaluations == 1
     assert approvals.approve(tracking, "digits", "ada", "good").action == "approve"
 
 
@@ -250,7 +267,7 @@ def test_asking_after_a_model_that_is_not_there_makes_nothing(tracking: Tracking
         lambda: decisions.retire(tracking, "TYPO", "ada", "why"),
     ]
     for ask in asked:
-        with pytest.raises(TrackingError, match=r"TYPO: expected a model that there were lines of.*there are: digits"):
+        with pytest.raises(TrackingError, match=r"TYPO: expected a model that there were runs of.*there are: digits"):
             ask()
     assert approvals.waiting(tracking, "TYPO") is None
     assert tracking.client.get_experiment_by_name("TYPO") is None
@@ -310,7 +327,7 @@ def test_a_production_version_that_cannot_be_read_fails_its_gate_with_the_way_ou
 
     decision = decisions.decide(tracking, "digits", second, case, LIMITS)
 
-    assert decision.action == "reject"
+    assert decision.action == "fail"
     failed = {verdict.gate: verdict.reason for verdict in decision.verdicts if not verdict.passed}
     assert failed.keys() == {"production", "drift"}
     assert "cannot be read" in failed["production"] and "`convoy retire digits --reason …`" in failed["production"]
@@ -333,7 +350,7 @@ def test_what_is_retired_leaves_production_on_the_record_and_comes_back_only_on_
     assert versions.aliases(tracking, "digits").keys() == {"candidate", "staging"}
     assert (decision.action, decision.alias, decision.version) == ("retire", "production", version)
     told = ledger.ledger(tracking, "digits")
-    assert [each.action for each in told.decisions] == ["approve", "promote", "retire"]
+    assert [each.action for each in told.decisions] == ["pass", "promote", "retire"]
     assert "production" not in told.aliases and "previous" not in told.aliases
     assert ledger.in_production(tracking, "digits", told.decisions[1].at) == version
     assert versions.version_tags(tracking, "digits", version)[decisions.ROLLED_BACK].endswith("its files are gone")
@@ -396,6 +413,6 @@ def test_a_look_at_the_whole_store_names_each_damaged_thing_once(
 
     assert [(each.kind, each.name) for each in found] == [
         ("version", f"digits version {version}"),
-        ("decision", f"approve digits v{version}"),
+        ("decision", f"pass digits v{version}"),
     ]
     assert all(each.problem and each.way_out and each.run_id for each in found)

@@ -39,7 +39,7 @@ def test_the_card_says_what_a_reader_must_know(tmp_path: Path) -> None:
         model=model.card.model_copy(update={"parents": (Ancestor(role="teacher", digest="7" * 64),)}),
         dataset=DATASET,
         evidence=evidence,
-        stages={"ensemble": build_evidence("e" * 64, 0.93), "served": evidence},
+        stages={"ensemble": build_evidence("e" * 64, 0.93), "artifact": evidence},
         provenance={"git commit": "abcdef"},
         verdicts=judge(build_case(evidence), LIMITS),
     )

@@ -21,7 +21,7 @@ def line(tracking: Tracking, tmp_path: Path) -> dict[str, str]:
     """A line as it is recorded: its run, that of quantize with what it left, and a version made of that."""
     parent = tracking.start_run("line", tags={"convoy.recipe": "digits", "mlflow.source.git.commit": "abc"})
     quantize = tracking.start_run("quantize", parent=parent)
-    served = build_model(tmp_path / "quantized" / "served")
+    served = build_model(tmp_path / "quantized" / "artifact")
     trained = build_model(tmp_path / "quantized" / "float32", seed=1)
     trained.weights.write_bytes(b"weights")
     tracking.log_artifacts(quantize, tmp_path / "quantized", "result/quantized")
@@ -33,7 +33,7 @@ def line(tracking: Tracking, tmp_path: Path) -> dict[str, str]:
     made = tracking.start_run("register", parent=parent)
     evidence = build_evidence(served.digest)
     register(tracking, served, evidence, name="digits", run_id=made, card="# Card", examples=[encode(200)])
-    return {"line": parent, "quantize": quantize, "train": train, "register": made, "served": served.digest}
+    return {"pipeline_run": parent, "quantize": quantize, "train": train, "register": made, "served": served.digest}
 
 
 def test_a_version_is_found_with_the_weights_that_its_line_made_it_of(tracking: Tracking, line: dict[str, str]) -> None:
@@ -41,7 +41,7 @@ def test_a_version_is_found_with_the_weights_that_its_line_made_it_of(tracking: 
         found = find(tracking, text)
         assert found.said == "digits version 1" and found.served.digest == line["served"]
         assert found.weights is not None and found.weights.weights.read_bytes() == b"weights"
-        assert found.run_id == line["line"]
+        assert found.run_id == line["pipeline_run"]
         assert found.about["convoy.recipe"] == "digits" and found.about["registered"] == "digits version 1"
 
 
@@ -59,6 +59,17 @@ def test_a_name_alone_is_what_is_in_production_or_else_staged(
     assert find(tracking, "digits@staging").said == "digits version 2"
 
 
+@pytest.mark.parametrize("name", ["artifact", "served"])
+def test_what_quantize_left_is_found_by_the_name_that_earlier_releases_gave_it_too(
+    tracking: Tracking, tmp_path: Path, name: str
+) -> None:
+    made, run = build_model(tmp_path / "quantized" / name), tracking.start_run("quantize")
+    tracking.log_artifacts(run, tmp_path / "quantized", "result/quantized")
+    assert find(tracking, str(tmp_path / "quantized")).served.digest == made.digest
+    for text in (run, f"{run}/artifact", f"{run}/served"):
+        assert find(tracking, text).served.digest == made.digest
+
+
 def test_a_version_of_no_known_line_is_its_graph_alone(tracking: Tracking, register_version: Register) -> None:
     register_version(3)
     found = find(tracking, "digits:1")
@@ -66,13 +77,13 @@ def test_a_version_of_no_known_line_is_its_graph_alone(tracking: Tracking, regis
 
 
 def test_a_run_is_what_its_line_serves_or_what_its_step_made(tracking: Tracking, line: dict[str, str]) -> None:
-    for run in (line["line"], line["quantize"]):
+    for run in (line["pipeline_run"], line["quantize"]):
         assert find(tracking, run).served.digest == line["served"]
     assert find(tracking, f"{line['quantize']}/float32").served.digest != line["served"]
     assert find(tracking, f"{line['train']}/member-1").served.card.seed == 11
     with pytest.raises(RegistryError, match=f"It has: {line['train']}/member-0, {line['train']}/member-1"):
         find(tracking, line["train"])
-    with pytest.raises(RegistryError, match="It has: none; name a run of the line"):
+    with pytest.raises(RegistryError, match="It has: none; name a run of the pipeline"):
         find(tracking, f"{line['register']}/student")
 
 

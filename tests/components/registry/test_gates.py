@@ -33,12 +33,12 @@ def with_figure(name: str, figure: Figure | None) -> Any:
 
 def test_a_good_first_version_passes_every_gate() -> None:
     verdicts = gates.judge(build_case(GOOD), LIMITS)
-    assert gates.approved(verdicts), [entry.reason for entry in verdicts]
+    assert gates.passed(verdicts), [entry.reason for entry in verdicts]
     assert "nothing is in production" in verdict("production", build_case(GOOD)).reason
 
 
 def test_no_verdict_is_no_approval() -> None:
-    assert not gates.approved([])
+    assert not gates.passed([])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_no_verdict_is_no_approval() -> None:
         ),
     ],
 )
-def test_a_bad_or_missing_figure_is_a_rejection_that_says_which(gate: str, case: gates.Case, reason: str) -> None:
+def test_a_bad_or_missing_figure_is_a_failure_that_says_which(gate: str, case: gates.Case, reason: str) -> None:
     said = verdict(gate, case)
     assert not said.passed
     assert reason in said.reason
@@ -117,7 +117,7 @@ def test_a_bad_or_missing_figure_is_a_rejection_that_says_which(gate: str, case:
 @pytest.mark.parametrize(
     "gate", ["floor", "worst_group", "calibration", "robustness", "production", "int8_drop", "latency", "size"]
 )
-def test_evidence_of_something_else_is_a_rejection(gate: str, evidence: Any, reason: str) -> None:
+def test_evidence_of_something_else_is_a_failure(gate: str, evidence: Any, reason: str) -> None:
     better = Figure(value=0.1, low=0.05, high=0.15)
     case = build_case(evidence, artifact=MODEL, data=DATA, production=1, against_production=better)
     said = verdict(gate, case)
@@ -204,7 +204,7 @@ def test_people_are_asked_before_production_and_not_before(
     required: int, said: list[tuple[str, str]], passed: bool
 ) -> None:
     judged = gates.judge(build_case(GOOD), [ApprovalsGate(gate="approvals", required=required)])
-    assert gates.approved(judged)
+    assert gates.passed(judged)
     (asked,) = gates.at_promotion(judged, 0.0, [statement(*each) for each in said])
     assert asked.passed is passed and asked.limit == required
 

@@ -23,8 +23,8 @@ def borne(*told: tuple[str, int, str | None]) -> dict[str, int]:
     return {alias: held.version for alias, held in replay([decision(*each) for each in told]).items()}
 
 
-def test_rejections_and_statements_move_nothing() -> None:
-    assert borne(("reject", 1, None), ("approve", 2, "staging"), ("approve", 2, None)) == {"staging": 2}
+def test_failures_and_statements_move_nothing() -> None:
+    assert borne(("fail", 1, None), ("pass", 2, "staging"), ("approve", 2, None)) == {"staging": 2}
 
 
 def test_the_way_back_passes_over_what_was_taken_back() -> None:

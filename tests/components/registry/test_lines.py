@@ -21,16 +21,16 @@ Register = Callable[..., tuple[int, Evidence]]
 
 
 def write_line(
-    tracking: Tracking, *, accuracy: float, epochs: int, distil: str = "", kind: str = "line", **measured: object
+    tracking: Tracking, *, accuracy: float, epochs: int, distil: str = "", kind: str = "pipeline", **measured: object
 ) -> str:
     tags = {KIND: kind, "convoy.recipe": "digits", "convoy.dataset": "digits", "mlflow.source.git.commit": "c0ffee"}
-    run = tracking.start_run("line · digits", tags=tags)
+    run = tracking.start_run("pipeline · digits", tags=tags)
     step = tracking.start_run("09 evaluate", parent=run, tags={KIND: "step"})
     tracking.log_evidence(step, build_evidence("a" * 64, accuracy, **measured))
     tracking.finish(step)
     tracking.log_params(run, {"student.epochs": epochs, "seed": 0})
     done = {"convoy.ran.evaluate": step, **({"convoy.reused.distil": distil} if distil else {})}
-    tracking.log_tags(run, {"convoy.decision": "approve", "convoy.version": "1", "convoy.data": DATA, **done})
+    tracking.log_tags(run, {"convoy.decision": "pass", "convoy.version": "1", "convoy.data": DATA, **done})
     tracking.log_metrics(run, {"accuracy": accuracy, "seconds.evaluate": 1.0})
     tracking.finish(run)
     return run
@@ -48,7 +48,7 @@ def test_the_newest_lines_of_all_models_come_first_and_nothing_else_counts_as_on
     assert [line.id for line in lines.recent(tracking, 5, "letters")] == [second]
     assert len(lines.recent(tracking, 1)) == 1
     line = lines.find(tracking, first)
-    assert (line.metric, line.value, line.version, line.decision) == ("accuracy", 0.9, 1, "approve")
+    assert (line.metric, line.value, line.version, line.decision) == ("accuracy", 0.9, 1, "pass")
     assert line.origins == {"recipe": "digits", "data set": "digits", "data": DATA, "commit": "c0ffee"}
 
 
@@ -58,14 +58,14 @@ def test_a_line_is_found_by_what_people_call_it(tracking: Tracking, register_ver
 
     assert lines.find(tracking, "last").id == lines.find(tracking, run[:8]).id == lines.find(tracking, step).id == run
     for wrong, said in (
-        ("0000dead", "no line of that id"),
+        ("0000dead", "no run of that id"),
         ("las", "expected `last`"),
         ("digits@production", "no model"),
     ):
         with pytest.raises(RegistryError, match=said):
             lines.find(tracking, wrong)
     register_version(0)
-    with pytest.raises(TrackingError, match="belongs to no line"):  # it was registered by hand
+    with pytest.raises(TrackingError, match="belongs to no run of the pipeline"):  # it was registered by hand
         lines.find(tracking, "digits:1")
     with pytest.raises(RegistryError, match="digits has no alias production; there are: digits@candidate"):
         lines.find(tracking, "digits@production")
@@ -154,10 +154,10 @@ def test_the_model_in_mlflow_knows_its_figures_its_data_and_what_it_is_registere
 
 def test_a_version_is_described_by_the_cards_first_lines_and_the_ways_from_there() -> None:
     card = "# digits\n\nA network.\n\n## Intended use\n\nNone.\n\n## Training\n\nLong.\n"
-    said = registration.describe(card, {"the line": addresses.run("1", "abc")})
+    said = registration.describe(card, {"the run": addresses.run("1", "abc")})
     assert said.split("\n\n") == [
         "A network.",
-        "[the line](#/experiments/1/runs/abc?workflowType=machine_learning)",
+        "[the run](#/experiments/1/runs/abc?workflowType=machine_learning)",
         "## Intended use",
         "None.",
     ]

@@ -124,7 +124,7 @@ def test_a_store_of_an_earlier_version_is_whole_in_another_place(tmp_path: Path,
     assert versions.production_reference(store, "digits") is not None
     told = ledger.ledger(store, "digits")
     assert [(each.action, each.alias, each.by) for each in told.decisions] == [
-        ("approve", "staging", "gates"),
+        ("pass", "staging", "gates"),
         ("approve", None, "root"),
         ("promote", "production", "root"),
     ]

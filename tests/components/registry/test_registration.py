@@ -39,7 +39,7 @@ def test_a_version_gives_back_exactly_what_was_registered(tracking: Tracking, re
     assert version_evidence(tracking, "digits", version) == evidence
     assert version_card(tracking, "digits", version) == "# Model 0"
     tags = version_tags(tracking, "digits", version)
-    assert tags["convoy.data"] == DATA and tags["figure.accuracy"] == "0.9"
+    assert tags["convoy.data"] == DATA and tags["metric.accuracy"] == "0.9"
     assert production_model(tracking, "digits") is None and production_reference(tracking, "digits") is None
 
 

@@ -23,6 +23,7 @@ from components.inputs import describing
 from components.inputs import png as stored_png
 from components.inputs.image import decode
 from components.registry import registration, served
+from components.registry.memory import manifest
 from tests.components.picture_builders import chunk, encoded, exif, noise, png, tiff, with_exif
 from tests.components.registry.registry_builders import build_model
 
@@ -199,6 +200,7 @@ def test_a_package_answers_by_its_own_decoding(tmp_path: Path) -> None:
     registration.build_package(model, package, [encoded(Image.new("L", (4, 4)), "PNG")])
     (marked,) = package.rglob("opening.py")
     marked.write_text(marked.read_text().replace("is damaged or cut short", "is broken"))
+    manifest.write(package)  # as that Convoy would have registered it
     # then it is the package's that is run, and both live side by side
     loaded = mlflow.pyfunc.load_model(str(package))
     cut = encoded(Image.fromarray(noise(9, 9)), "PNG")[:90]

@@ -23,7 +23,7 @@ class Made:
 
     def __init__(self, tracking: Tracking, recipe: str = "digits") -> None:
         self.tracking = tracking
-        self.line = tracking.start_run(f"line · {recipe}", tags={KIND: "line", "convoy.recipe": recipe})
+        self.line = tracking.start_run(f"pipeline · {recipe}", tags={KIND: "pipeline", "convoy.recipe": recipe})
         self.steps: dict[str, str] = {}
 
     def step(self, name: str, key: str, status: str = "FINISHED") -> str:

@@ -80,10 +80,10 @@ def test_a_tag_that_somebody_wrote_is_no_folder_elsewhere(tracking: Tracking, na
 
 
 def test_runs_of_killed_lines_are_found_but_decisions_are_left_to_settle(tracking: Tracking) -> None:
-    line = tracking.start_run("line", tags={"convoy.line": "1"})
-    tracking.start_run("decision", tags={"convoy.line": "1", "kind": "decision"})
-    tracking.finish(tracking.start_run("done", tags={"convoy.line": "1"}))
-    assert tracking.runs_left_running({"convoy.line": "1"}) == [line]
+    line = tracking.start_run("line", tags={"convoy.lease": "1"})
+    tracking.start_run("decision", tags={"convoy.lease": "1", "kind": "decision"})
+    tracking.finish(tracking.start_run("done", tags={"convoy.lease": "1"}))
+    assert tracking.runs_left_running({"convoy.lease": "1"}) == [line]
 
 
 def test_a_dead_server_is_an_error_within_seconds_that_says_what_to_do(

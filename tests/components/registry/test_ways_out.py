@@ -21,7 +21,7 @@ from components.registry.memory.store import TrackingError
 from components.registry.memory.tracking import Tracking
 from components.registry.versions import RegistryError
 from components.training.jobs.job import TrainingError
-from components.training.loop.rollback import Rollbacks
+from components.training.loop.restoring import CheckpointRestores
 from flows.pages import status
 from tests.components.registry.registry_builders import LIMITS, build_case
 
@@ -167,12 +167,12 @@ def test_a_damaged_lock_file_of_dvcs_is_restored_or_removed(registry: Registry, 
     assert bool(lock_file(root)) == (number == -2)
 
 
-def test_rollbacks_that_cannot_be_read_go_with_their_training(registry: Registry) -> None:
+def test_checkpoint_restores_that_cannot_be_read_go_with_their_training(registry: Registry) -> None:
     folder = registry.root / "it's a folder"
     folder.mkdir()
-    (folder / "rollbacks.json").write_text("")
+    (folder / "checkpoint_restores.json").write_text("")
     with pytest.raises(TrainingError) as told:
-        Rollbacks(folder, 1)
+        CheckpointRestores(folder, 1)
     paste(str(told.value), registry.root)
     assert not folder.exists()
 

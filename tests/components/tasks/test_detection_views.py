@@ -90,7 +90,7 @@ def test_where_all_is_visible_nothing_is_told_of_it() -> None:
     answer, targets = scenes()
     targets[..., 6] = 1.0
     told = detection_views.views(Predictions(pa.table(detection.rows(answer, targets)), "m", "d", CLASSES))
-    assert [view.title for view in told] == ["What goes wrong", "What is taken for what", "By size"]
+    assert [view.title for view in told] == ["What goes wrong", "Confusion matrix", "By size"]
 
 
 def test_scenes_and_faults_are_drawn_as_they_are(predictions: Predictions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,13 +273,13 @@ def test_a_loss_that_is_not_a_number_can_go_back_and_learn_more_slowly(
 ) -> None:
     explode_once(monkeypatch)
     events: list[Event] = []
-    wanted = job(epochs=3, training={"rollbacks": 1, "schedule": "constant", "warmup": 0.0})
+    wanted = job(epochs=3, training={"checkpoint_restores": 1, "schedule": "constant", "warmup": 0.0})
     trained = train(wanted, data, tmp_path / "one", on_event=events.append)
     assert [event.epoch for event in epochs_of(events)] == [1, 2, 3]
     assert [event.metrics["learning_rate"] for event in epochs_of(events)] == [0.01, 0.005, 0.005]
     (said,) = [event.message for event in events if event.kind == "warning"]
     assert "not finite in epoch 2, step 3" in said
-    assert "0.5 times the learning rate (rollback 1 of 1)" in said
+    assert "0.5 times the learning rate (checkpoint restore 1 of 1)" in said
 
     # Killed afterwards, it goes on alike.
     checkpoint_of_third = checkpoint.stored(tmp_path / "one")[-1]
@@ -289,9 +289,15 @@ def test_a_loss_that_is_not_a_number_can_go_back_and_learn_more_slowly(
     assert [(event.epoch, event.metrics["learning_rate"]) for event in epochs_of(again)] == [(3, 0.005)]
 
 
-def test_no_more_rollbacks_than_allowed(tmp_path: Path, data: Data, job: Jobs) -> None:
+def test_no_more_checkpoint_restores_than_allowed(tmp_path: Path, data: Data, job: Jobs) -> None:
     hopeless = job(
-        training={"learning_rate": 1e30, "optimizer": "sgd", "schedule": "constant", "warmup": 0.0, "rollbacks": 2}
+        training={
+            "learning_rate": 1e30,
+            "optimizer": "sgd",
+            "schedule": "constant",
+            "warmup": 0.0,
+            "checkpoint_restores": 2,
+        }
     )
     events: list[Event] = []
     with pytest.raises(LossNotFiniteError):

@@ -23,7 +23,7 @@ LONGEST = 65_536  # units, as the catalogue has it
 
 
 class Texts:
-    """Each is described as the line will describe it: that costs no more than counting it."""
+    """Each is described as the pipeline will describe it: that costs no more than counting it."""
 
     asks: ClassVar[tuple[str, ...]] = ()
     placeholder: ClassVar[Mapping[str, Any]] = {}

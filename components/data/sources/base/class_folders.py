@@ -77,7 +77,9 @@ class _Reading:
         """The files, in order of name; raises DataError for a layout or a file that cannot be meant."""
         folder = self._folder
         if not folder.is_dir():
-            raise DataError(f"source.path: expected a folder with one folder a class, received {folder}, which is none")
+            raise DataError(
+                f"source.path: expected one folder per class below it, received {folder}, which is no folder"
+            )
         top = self._folders(folder)
         splits = {path: rows.split_named(path.name) for path in top}
         labelled: list[tuple[Split | None, Path]] = [(None, label) for label in top]
@@ -85,7 +87,7 @@ class _Reading:
             labelled = [(splits[path], label) for path in top for label in self._folders(path)]
         if not labelled:
             raise DataError(
-                f"{folder}: expected one folder a class, or train, validation and test with such folders, found none"
+                f"{folder}: expected one folder per class, or train, validation and test with such folders, found none"
             )
         below = None not in {split for split, _ in labelled} or not _are_splits(labelled, folder)
         for split, label in labelled:

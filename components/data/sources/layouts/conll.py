@@ -1,4 +1,4 @@
-"""Files with a token and its tag a line, as the shared tasks of CoNLL have them."""
+"""Files with one token and its tag per line, as the shared tasks of CoNLL have them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINES = 200  # that are looked at
 
 def opened(path: Path) -> Iterator[str]:
     """The lines without their ends; raises DataError for what is no text in UTF-8, or a line beyond `LONGEST`."""
-    with boundary.reading(path, "a token and its tag a line, in UTF-8"), path.open(encoding="utf-8-sig") as file:
+    with boundary.reading(path, "one token and its tag per line, in UTF-8"), path.open(encoding="utf-8-sig") as file:
         while line := file.readline(LONGEST + 1):
             if len(line) > LONGEST:
                 raise DataError(f"{path}: expected lines of at most {LONGEST:,} characters, received a longer one")
@@ -56,25 +56,29 @@ def _of_file(contents: Contents, name: str) -> Found | None:
     path = contents.base / name
     if path.suffix.lower() not in SUFFIXES or not is_conll(path):
         return None
-    return Found("conll", "a token and its tag a line")
+    return Found("conll", "one token and its tag per line")
 
 
 def _folder(contents: Contents, top: Folder) -> Iterator[Found]:
-    """One file, or one a split, in the folder itself."""
+    """One file, or one per split, in the folder itself."""
     names = [name for name in top.names if Path(name).suffix.lower() in SUFFIXES]
     names = [name for name in names if is_conll(contents.base / contents.path_of(top, name))]
     splits = by_split(names)
     if splits is not None:
-        said = "a token and its tag a line, one file a split"
+        said = "one token and its tag per line, one file per split"
         yield Found("conll", said, keys={"files": {split: name for name, split in splits.items()}})
         return
     for name in names:
         several = len(names) > 1
-        yield Found("conll", f"{name}, a token and its tag a line", keys={"files": name} if several else {})
+        yield Found("conll", f"{name}, one token and its tag per line", keys={"files": name} if several else {})
 
 
 LAYOUTS = (
     Layout(
-        "`train.conll`, `dev.conll`: a token and its tag a line", "CoNLL 2003, WNUT, OntoNotes", _folder, _of_file, True
+        "`train.conll`, `dev.conll`: one token and its tag per line",
+        "CoNLL 2003, WNUT, OntoNotes",
+        _folder,
+        _of_file,
+        True,
     ),
 )

@@ -14,12 +14,12 @@ from components.data.sources.layouts.listing import Contents, Folder
 
 # Suffixes of what is opened by other programs → what it is, and what to do.
 _FORMATS = {
-    (".tfrecord", ".tfrecords"): ("TensorFlow's records", "write the pictures into one folder a class"),
+    (".tfrecord", ".tfrecords"): ("TensorFlow's records", "write the pictures into one folder per class"),
     (".h5", ".hdf5"): ("HDF5", "save images and labels as NumPy arrays, `numpy.savez`"),
     (".mat",): ("MATLAB's", "save images and labels as NumPy arrays, `scipy.io.loadmat` and `numpy.savez`"),
     (".pkl", ".pickle"): ("Python's pickles, which could run any program and are never opened", "save `numpy.savez`"),
-    (".mdb", ".lmdb"): ("LMDB", "write the pictures into one folder a class"),
-    (".rec",): ("MXNet's records", "write the pictures into one folder a class"),
+    (".mdb", ".lmdb"): ("LMDB", "write the pictures into one folder per class"),
+    (".rec",): ("MXNet's records", "write the pictures into one folder per class"),
     (".dcm", ".dicom"): ("DICOM", "convert the pictures to PNG of 16 bits, and write a manifest beside them"),
     (".nii",): ("NIfTI's volumes", "save slices as PNG of 16 bits, and write a manifest beside them"),
     (".xlsx", ".xls", ".ods"): ("a spreadsheet", "save the table as CSV"),

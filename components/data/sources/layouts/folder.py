@@ -40,7 +40,7 @@ def _classes(contents: Contents, top: Folder) -> Iterator[Found | Told]:
             f"{'it' if len(others) == 1 else 'them'} out by `--kind folder {keys({'without': others})}`"
         )
     else:
-        yield from _labelled(list(top.folders.values()), "one folder a class")
+        yield from _labelled(list(top.folders.values()), "one folder per class")
 
 
 def _in_splits(top: Folder) -> Iterator[Found | Told]:
@@ -50,7 +50,7 @@ def _in_splits(top: Folder) -> Iterator[Found | Told]:
     if not rest or any(images_in(split) for split in rest) or any(map(are_roles, rest)):
         return
     labelled = [label for split in rest for label in split.folders.values()]
-    says = f"one folder a class, in {', '.join(split.name for split in rest)}"
+    says = f"one folder per class, in {', '.join(split.name for split in rest)}"
     yield from _labelled(labelled, says, tuple(bare))
 
 
@@ -113,7 +113,7 @@ def _pictures_alone(contents: Contents, top: Folder) -> Iterator[Told]:
             and not inner.folders
             and _named_after(contents, inner) is None
         ):
-            yield Told("one class leaves nothing to tell apart: put a folder a class beside it")
+            yield Told("one class leaves nothing to tell apart: put one folder per class beside it")
             return
     pictured = [folder for folder in top.walk() if images_in(folder)]
     if not pictured or any(folder.names for folder in top.walk()) or _depth(top) > 1:
@@ -124,12 +124,12 @@ def _pictures_alone(contents: Contents, top: Folder) -> Iterator[Told]:
     if named is not None:
         name = next(iter(named))
         yield Told(
-            f"these pictures' names seem to begin with their classes ({some(named)}): put them into one folder a "
+            f"these pictures' names seem to begin with their classes ({some(named)}): put them into one folder per "
             "class, "
             f"for example by `mkdir {texts.shell(name)} && mv {texts.shell(name)}*.* {texts.shell(name)}/`"
         )
         return
-    yield Told("these pictures have no labels: put them into one folder a class, or write a manifest beside them")
+    yield Told("these pictures have no labels: put them into one folder per class, or write a manifest beside them")
 
 
 def _named_after(contents: Contents, folder: Folder) -> list[str] | None:

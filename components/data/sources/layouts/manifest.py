@@ -1,4 +1,4 @@
-"""Tables with a row an image or a text: which column names or holds it, where names lead, and what tells the class."""
+"""Tables with one row per image or text: which column names or holds it, where names lead, and what tells the class."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _manifest(contents: Contents, top: Folder) -> Iterator[Found | Told]:
     if tables and _same(list(tables.values())):
         named = {split: f"{below(contents, top, inner[split][0])}/{inner[split][1]}" for split in tables}
         first = next(iter(tables.values()))
-        yield Found("manifest", f"{first.says}, one table a split", keys={"table": named, **first.keys})
+        yield Found("manifest", f"{first.says}, one table per split", keys={"table": named, **first.keys})
         return
     said = [*seen.values(), *(each for _, _, each in inner.values())]
     yield from islice((each for each in said if isinstance(each, Told)), 1)
@@ -124,7 +124,7 @@ def _by_split(found: Mapping[str, Found]) -> Found | None:
     if len(splits) < 2 or not _same(list(found.values())):
         return None
     first = next(iter(found.values()))
-    return Found("manifest", f"{first.says}, one table a split", keys={"table": splits, **first.keys})
+    return Found("manifest", f"{first.says}, one table per split", keys={"table": splits, **first.keys})
 
 
 def _same(found: Sequence[Found]) -> bool:
@@ -177,8 +177,8 @@ def _something_else(contents: Contents, table: _Table) -> Found | Told | None:
             )
     if any(boxes <= lowered for boxes in _BOXES):
         return _boxed(contents, table, lowered) or Told(
-            f"{table.name} has a box a row, and a picture may have several: export or convert it to COCO's JSON, whose "
-            "boxes are cut out of their pictures"
+            f"{table.name} has one box per row, and a picture may have several: export or convert it to COCO's JSON, "
+            "whose boxes are cut out of their pictures"
         )
     if lowered & _RUNS and not any(column in MASKS for column in lowered):
         return Told(
@@ -204,7 +204,7 @@ def _something_else(contents: Contents, table: _Table) -> Found | Told | None:
 
 
 def _boxed(contents: Contents, table: _Table, lowered: set[str]) -> Found | None:
-    """Tables with a box a row, or a list of objects; None where that is not all they need to be read."""
+    """Tables with one box per row, or a list of objects; None where that is not all they need to be read."""
     image = _image(contents, table)
     if image is None:
         return None
@@ -212,7 +212,7 @@ def _boxed(contents: Contents, table: _Table, lowered: set[str]) -> Found | None
         (column,) = table.named(("objects",))
         if pa.types.is_nested(table.form.field(column).type):
             return None
-        says = f"a table with a row an image: {image.column!r} is the image{image.note}, {column!r} its objects"
+        says = f"a table with one row per image: {image.column!r} is the image{image.note}, {column!r} its objects"
         return Found("manifest", says, keys={**image.keys, "objects": column})
     corners = next((each for each in _CORNERS if set(each) <= lowered), None)
     known = [column for column in table.named(TARGETS) if column != image.column]
@@ -220,7 +220,7 @@ def _boxed(contents: Contents, table: _Table, lowered: set[str]) -> Found | None
         return None
     split = next((each for each in table.named(SPLITS) if _are_splits(table.texts(each))), None)
     keys = {**image.keys, "box": table.named(corners), **_key("target", "target", known[0])}
-    says = f"a table with a row an object: {image.column!r} is the image{image.note}, {known[0]!r} the class"
+    says = f"a table with one row per object: {image.column!r} is the image{image.note}, {known[0]!r} the class"
     return Found("manifest", says, keys=keys | ({"split": split} if split not in (None, "split") else {}))
 
 
@@ -244,12 +244,12 @@ def _read_as(contents: Contents, table: _Table) -> Found | Told | None:
     if split is None and not image.held and len(above := _splits_above(table, image.column)) > 1:
         spare += f"; the splits that paths begin with ({some(above)}) are not used: that takes a column of them"
     said = some([repr(column) for column in target.columns], 3)
-    says = f"a table with a row an image: {image.column!r} is the image{image.note}, {said} the {target.what}{spare}"
+    says = f"a table with one row per image: {image.column!r} is the image{image.note}, {said} the {target.what}{spare}"
     return Found("manifest", says, keys=found)
 
 
 def _texts_in(contents: Contents, table: _Table) -> Found | None:
-    """A table with a row a text, by the name of the column that holds it."""
+    """A table with one row per text, by the name of the column that holds it."""
     text = next((column for column in table.named(TEXTS) if _are_texts(table, column)), None)
     if text is None:
         return None
@@ -269,7 +269,7 @@ def _texts_in(contents: Contents, table: _Table) -> Found | None:
     found |= {"id": names} if names else {}
     said = some([repr(column) for column in target.columns], 3)
     spare = f"; not used: {some(left)}" if left else ""
-    says = f"a table with a row a text: {text!r} is the text, {said} the {target.what}{spare}"
+    says = f"a table with one row per text: {text!r} is the text, {said} the {target.what}{spare}"
     return Found("manifest", says, keys=found)
 
 

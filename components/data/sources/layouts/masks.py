@@ -94,13 +94,13 @@ def _together(contents: Contents, top: Folder) -> Iterator[Found]:
 
 
 def _several(contents: Contents, top: Folder) -> Iterator[Told]:
-    """Several masks a picture, one an object, in a folder a picture."""
+    """Several masks a picture, one an object, in one folder per picture."""
     folders = list(islice(top.folders.values(), _PEEKED))
     couples = [(images, masks) for folder in folders for images, masks in _couples(folder)]
     alone = len(couples) == len(folders) > 1 and all(images_in(images) == 1 for images, _ in couples)
     if alone and not all(split_named(folder.name) for folder in folders):
         yield Told(
-            "these pictures have a folder each, with a mask an object: draw each picture's objects into one "
+            "these pictures have a folder each, with one mask per object: draw each picture's objects into one "
             "mask, a PNG "
             "whose pixels are numbers of classes, as `images/NAME.png` and `masks/NAME.png`, or convert them to COCO's "
             "JSON"

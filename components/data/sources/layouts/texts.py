@@ -17,7 +17,7 @@ def _classes(contents: Contents, top: Folder) -> Iterator[Found]:
     """`PATH/CLASS/*.txt`, with splits above or below the classes."""
     if not top.folders or are_roles(top):
         return
-    labelled, says = list(top.folders.values()), "one folder of texts a class"
+    labelled, says = list(top.folders.values()), "one folder of texts per class"
     if all(split_named(name) for name in top.folders):
         labelled = [label for split in labelled for label in split.folders.values()]
         says = f"{says}, in {', '.join(top.folders)}"

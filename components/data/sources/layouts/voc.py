@@ -45,7 +45,7 @@ def _beside_pictures(contents: Contents, top: Folder) -> Iterator[Found]:
 
 
 def _in_splits(contents: Contents, top: Folder) -> Iterator[Found]:
-    """XML beside the pictures, or in a folder beside theirs, in a folder a split."""
+    """XML beside the pictures, or in a folder beside theirs, in one folder per split."""
     splits = splits_of(top)
     if not splits:
         return
@@ -58,7 +58,7 @@ def _in_splits(contents: Contents, top: Folder) -> Iterator[Found]:
             annotations[split] = f"{folder.name}/{found.keys['annotations']}"
     if len(images) == len(splits):
         count = sum(each.suffixes[".xml"] for folder in splits.values() for each in folder.walk())
-        says = f"Pascal VOC's XML, one folder a split ({', '.join(images.values())}), {count:,} annotated images"
+        says = f"Pascal VOC's XML, one folder per split ({', '.join(images.values())}), {count:,} annotated images"
         yield Found("voc", says, keys={"images": images, "annotations": annotations})
 
 

@@ -34,7 +34,7 @@ def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
         for field in map(schema(path).field, names):
             if not _plain(field.type):
                 raise DataError(
-                    f"{path}: expected one value a row in column {texts.exact(field.name)}, received {field.type}; "
+                    f"{path}: expected one value per row in column {texts.exact(field.name)}, received {field.type}; "
                     "save it as a text, a number or bytes"
                 )
         _check(path)

@@ -59,8 +59,8 @@ def _rows_at_once(path: Path, form: pa.Schema, names: set[str]) -> int:
     for name in sorted(names):
         if _repeats(form.field(name).type):
             raise DataError(
-                f"{path}: expected one value a row in column {texts.exact(name)}, received lists; write a row for each "
-                "of them, or name another column"
+                f"{path}: expected one value per row in column {texts.exact(name)}, received lists; write a row for "
+                "each of them, or name another column"
             )
     size, unpacked, longest, rows = path.stat().st_size, 0, 0, 0
     with path.open("rb") as file:

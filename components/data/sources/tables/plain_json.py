@@ -117,7 +117,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"expected one value a name, received several for {texts.exact(name)} in one object")
+        raise ValueError(f"expected one value per name, received several for {texts.exact(name)} in one object")
     return found
 
 

@@ -1,4 +1,4 @@
-"""JSON as a table: an object a line, a list of objects, or Label Studio's list of tasks.
+"""JSON as a table: one object per line, a list of objects, or Label Studio's list of tasks.
 
 Values become texts, as in a CSV; lists and objects stay JSON. A task of Label Studio's is its data and a column a
 question that was answered by choice; what was drawn is for `layouts` to tell of.
@@ -61,7 +61,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each object and where it is, its answers in the place of a task of Label Studio's."""
     for where, each in _objects(path):
         if not isinstance(each, dict):
-            raise DataError(f"{path}, {where}: expected an object with a value a column, received {shown(each)}")
+            raise DataError(f"{path}, {where}: expected an object with one value per column, received {shown(each)}")
         yield where, answered(each) if is_task(each) else each
 
 
@@ -93,7 +93,7 @@ def _lines(path: Path) -> Iterator[str]:
             if len(line) > LONGEST:
                 raise DataError(
                     f"{path}, line {number:,}: expected rows of at most {LONGEST:,} characters, received a longer one; "
-                    "write a line a row, and name pictures instead of writing them out"
+                    "write one line per row, and name pictures instead of writing them out"
                 )
             if not line:
                 return

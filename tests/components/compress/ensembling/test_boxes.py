@@ -131,12 +131,12 @@ def test_what_detectors_cannot_do_is_said_before_they_are_trained(
     task = tasks.get("detection")
     (said,) = problems(line(ensemble={"combiner": "stacking"}), task)
     assert said.startswith("line.ensemble.combiner: expected auto or one of nms, soft, soup, wbf, weighted, which task")
-    (said,) = problems(line(ensemble={"mirror": True}), task)
-    assert said.startswith("line.ensemble.mirror: expected false for boxes")
-    with pytest.raises(CompressionError, match=r"ensemble\.mirror: expected false for boxes"):
-        combine(detectors, things, EnsembleConfig(mirror=True), tmp_path / "ensemble")
+    (said,) = problems(line(ensemble={"tta": "hflip"}), task)
+    assert said.startswith("line.ensemble.tta: expected none for boxes")
+    with pytest.raises(CompressionError, match=r"ensemble\.tta: expected none for boxes"):
+        combine(detectors, things, EnsembleConfig(tta="hflip"), tmp_path / "ensemble")
     one = {"name": "detector", "arguments": {"width": 8}}
-    assert problems(line(members={"count": 1, "networks": [one], "epochs": 1}, ensemble={"mirror": True}), task) == []
+    assert problems(line(members={"count": 1, "networks": [one], "epochs": 1}, ensemble={"tta": "hflip"}), task) == []
 
 
 def test_members_of_other_strides_are_combined_by_their_boxes(
@@ -182,7 +182,7 @@ def test_a_student_copies_whatever_its_teacher_finds(
 
 
 def test_members_are_asked_again_about_the_samples_that_are_named(detectors: list[Model], things: Dataset) -> None:
-    asked = asked_of(detectors[:2], tasks.of(things.card), things, mirror=False)
+    asked = asked_of(detectors[:2], tasks.of(things.card), things, flipped=False)
     combiner = COMBINERS["boxes"]["soft"]
     rows = np.array([4, 9, 20])
     said = asked.again(combiner, combiner.fit(asked.answers, asked.given), rows)

@@ -82,10 +82,10 @@ def test_what_an_ensemble_costs_is_what_its_members_cost(fitted: Model, members:
     parameters = [sum(p.numel() for p in network.parameters()) for network in networks]
     assert report.member_cost.parameters == round(np.mean(parameters))
     assert report.chosen.cost.parameters == sum(parameters)
-    assert report.metrics()["flops_of_members"] == pytest.approx(3, rel=0.02)
+    assert report.metrics()["macs_of_members"] == pytest.approx(3, rel=0.02)
     width = members[0].card.network.arguments["width"]
     stem = next(module for module in networks[0].modules() if isinstance(module, torch.nn.Conv2d))
-    assert report.member_cost.flops > 2 * stem.weight.numel() * 8 * 8  # the first layer alone, at full size
+    assert report.member_cost.macs > stem.weight.numel() * 8 * 8  # the first layer alone, at full size
     assert stem.weight.shape[0] == width
 
 
@@ -129,7 +129,7 @@ def test_the_ensemble_is_a_model_like_any_other(members: list[Model], digits: Da
 def test_members_that_are_asked_about_the_mirror_image_too_say_the_mean_and_are_exported_so(
     members: list[Model], digits: Dataset, tmp_path: Path
 ) -> None:
-    config = EnsembleConfig(combiner="soft", mirror=True)
+    config = EnsembleConfig(combiner="soft", tta="hflip")
     both = combine(members[:2], digits, config, tmp_path / "both")
     images = load_split(digits, "test", limit=9).inputs
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
@@ -142,8 +142,8 @@ def test_members_that_are_asked_about_the_mirror_image_too_say_the_mean_and_are_
     found = answers(export(both, tmp_path / "exported"), images)["probabilities"]
     np.testing.assert_allclose(found, np.mean(said, axis=0), atol=1e-5)
     report = read_report(both)
-    assert "mirror" in report.left_out["soup"]
-    assert report.chosen.cost.flops == pytest.approx(2 * report.member_cost.flops * 2, rel=0.02)
+    assert "tta" in report.left_out["soup"]
+    assert report.chosen.cost.macs == pytest.approx(2 * report.member_cost.macs * 2, rel=0.02)
     assert report.chosen.cost.parameters == 2 * report.member_cost.parameters
 
 
@@ -218,7 +218,7 @@ def test_a_soup_of_one_training_is_one_network(digits: Dataset, train: Callable[
     assert soup.card.name == "ensemble"
     assert [parent.role for parent in soup.card.parents] == ["member", "member"]
     report = read_report(soup)
-    assert report.metrics()["flops_of_members"] == 1.0
+    assert report.metrics()["macs_of_members"] == 1.0
     assert {row.name for row in report.combiners} >= {"soup", "soft"}
     assert max(member.weight or 0.0 for member in report.members) in (0.5, 1.0)
     assert report.primary >= max(member.primary for member in report.members) - 1e-9

@@ -213,7 +213,7 @@ def test_stacking_is_fitted_on_the_folds_that_members_have_not_seen(
 def test_members_that_are_asked_about_the_mirror_image_too_say_the_mean(
     measurers: list[Model], inked: Dataset, tmp_path: Path
 ) -> None:
-    both = combine(measurers[:2], inked, EnsembleConfig(combiner="soft", mirror=True), tmp_path / "both")
+    both = combine(measurers[:2], inked, EnsembleConfig(combiner="soft", tta="hflip"), tmp_path / "both")
     images, task = load_split(inked, "test", limit=9).inputs, tasks.of(inked.card)
     shown = (images, np.ascontiguousarray(images[:, :, ::-1]))
     alone = [torch_answerer(task, load_network(member))(each)["value"] for member in measurers[:2] for each in shown]

@@ -46,8 +46,8 @@ def pruned_in_process(student: Model, dataset: Dataset, asked: PruneConfig, fold
 
 @pytest.fixture(scope="module")
 def halved(student: Model, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pruned:
-    """Half of the multiply-adds, in two rounds, by Taylor's importance."""
-    asked = config(kind="structured", target="flops", keep=0.5, rounds=2, epochs=2, importance="taylor", samples=256)
+    """Half of the MACs, in two rounds, by Taylor's importance."""
+    asked = config(kind="structured", target="macs", keep=0.5, rounds=2, epochs=2, importance="taylor", samples=256)
     return pruned_in_process(student, digits, asked, tmp_path_factory.mktemp("halved"))
 
 
@@ -60,12 +60,12 @@ def test_rounds_go_down_to_the_target_by_equal_shares(halved: Pruned, student: M
     assert after.untrained is not None and after.metric.value > after.untrained  # training after the cut helps
     assert after.loss.value < 0.1
     assert {one.batch for one in after.latency} == {1, 64}
-    assert "× the multiply-adds" in halved.report.says()
+    assert "× the MACs" in halved.report.says()
 
 
 @pytest.mark.parametrize(
     "asked",
-    [{"kind": "structured", "target": "flops", "keep": 0.6, "samples": 64, "importance": "taylor"}, {"kind": "2:4"}],
+    [{"kind": "structured", "target": "macs", "keep": 0.6, "samples": 64, "importance": "taylor"}, {"kind": "2:4"}],
 )
 def test_a_detector_is_pruned_trained_on_and_exported(
     asked: dict[str, Any], detectors: list[Model], things: Dataset, tmp_path: Path

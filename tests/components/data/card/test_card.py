@@ -166,7 +166,7 @@ def test_what_was_found_and_what_was_left_out_is_on_the_page(spoilt: Path) -> No
 @pytest.mark.parametrize(
     ("leakage", "said"),
     [
-        ("move", "1 sample is in a later split than drawn or published, beside its twin"),
+        ("move", "1 sample is in a later split than drawn or predefined, beside its twin"),
         ("keep", "1 sample of validation and test has a twin in an earlier split"),
     ],
 )
@@ -275,6 +275,26 @@ def test_an_entry_that_was_changed_since_is_said_to_be(digits_project: Path) -> 
         assert "out of date" in write_card(summarise(digits_project, "digits")).read_text(encoding="utf-8")
     finally:
         lock.unlink()
+
+
+def test_a_catalogue_of_many_reads_each_file_once(digits_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a second entry that is prepared and one that is not
+    path, folder = digits_project / "params.yaml", places.prepared(digits_project, "copy")
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before + written("copy", DIGITS, indent=2) + written("third", DIGITS, indent=2), encoding="utf-8")
+    shutil.copytree(places.prepared(digits_project, "digits"), folder)
+    # when
+    opened: list[str] = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: opened.append(file.name) or read(file))
+    try:
+        listed = catalogue(digits_project)
+    finally:
+        path.write_text(before, encoding="utf-8")
+        shutil.rmtree(folder)
+    # then
+    assert [each.state for each in listed] == ["prepared", "prepared", "not prepared"]
+    assert [opened.count(name) for name in ("params.yaml", "dvc.lock")] == [1, 1]
 
 
 def test_counting_needs_no_image(digits_project: Path, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_what_can_be_read_in_two_ways_is_asked_about(tmp_path: Path) -> None:
     pyarrow.csv.write_csv(pa.table({"path": names, "label": ["x", "y"] * EACH}), base / "labels.csv")
 
     with pytest.raises(
-        DataError, match=r"2 ways(.|\n)*--kind folder +one folder a class(.|\n)*--kind manifest +a table"
+        DataError, match=r"2 ways(.|\n)*--kind folder +one folder per class(.|\n)*--kind manifest +a table"
     ):
         choose({"path": str(base)}, tmp_path)
 

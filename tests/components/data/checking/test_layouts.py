@@ -32,7 +32,7 @@ from tests.components.data.sources.source_builders import idx_bytes
 
 CLASSES = ("cat", "dog")
 BRIGHT = {"cat": 40, "dog": 200}
-EACH = 2  # samples a class
+EACH = 2  # samples per class
 NUMBERS = range(EACH * len(CLASSES))
 
 
@@ -486,7 +486,7 @@ def label_studio_s_boxes(base: Path) -> None:
 @pytest.mark.parametrize(
     ("build", "says"),
     [
-        (a_box_without_a_class, ["_annotations.csv has a box a row", "COCO's JSON"]),
+        (a_box_without_a_class, ["_annotations.csv has one box per row", "COCO's JSON"]),
         (run_lengths, ["outlines in text (encodedpixels)", "masks"]),
         (pixels_in_columns, ["pixel0, pixel1, pixel2, … 13 more", "numpy.savez"]),
         (pixels_in_lists, ["t.parquet has pixels in lists (image: list<", "PNG"]),
@@ -813,7 +813,7 @@ def test_several_masks_a_picture_are_told(tmp_path: Path) -> None:
         scene(tmp_path / "set" / f"a{number}" / "images" / f"a{number}.png", number)
         mask(tmp_path / "set" / f"a{number}" / "masks" / "x1.png", number)
         mask(tmp_path / "set" / f"a{number}" / "masks" / "x2.png", number)
-    assert "a folder each, with a mask an object" in refused(tmp_path / "set")
+    assert "a folder each, with one mask per object" in refused(tmp_path / "set")
 
 
 # -- the table of them -----------------------------------------------------------------------------------------------

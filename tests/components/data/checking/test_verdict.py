@@ -29,7 +29,7 @@ NAMES = ("cat", "dog", "Cat", "dog ", "a/b", "0", "ünï", "=x")
 FAULTS = ("none", "none", "none", "none", "blank", "cut", "text", "large", "palette", "alpha", "deep", "copy", "grey")
 SETTINGS = (
     *("image.resize=true", "image.resize=false", "image.channels=1", "split.validation=0.1", "split.test=0.4"),
-    *("split.folds=2", "split.seed=3", "split.twins=ignore", "split.published=ignore", "checks.leakage=drop"),
+    *("split.folds=2", "split.seed=3", "split.twins=ignore", "split.predefined=ignore", "checks.leakage=drop"),
     *("checks.leakage=move", "checks.leakage=keep", "checks.outliers=review", "checks.label_noise=drop"),
     *("split.group=group_who", "groups=[who]", "checks.reviewed=verdicts.csv", "checks.expectations=own.yaml"),
 )

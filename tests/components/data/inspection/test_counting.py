@@ -100,13 +100,13 @@ def test_what_the_source_has_put_aside_is_not_split_again() -> None:
     shown = {"": np.array([5, 1]), "train": np.array([2, 0]), "test": np.array([9, 9])}
 
     assert loose(shown, SplitDeclaration()).tolist() == [7, 1]
-    assert loose(shown, SplitDeclaration(published="ignore")).tolist() == [16, 10]
+    assert loose(shown, SplitDeclaration(predefined="ignore")).tolist() == [16, 10]
 
 
 def test_parts_are_splits_that_are_drawn_and_folds() -> None:
     assert parts(SplitDeclaration(), {}) == 3
     assert parts(SplitDeclaration(folds=4), {"test": 10}) == 5
-    assert parts(SplitDeclaration(published="ignore"), {"test": 10}) == 3
+    assert parts(SplitDeclaration(predefined="ignore"), {"test": 10}) == 3
 
 
 def test_the_groups_of_a_class_are_counted_once_each() -> None:

@@ -44,7 +44,7 @@ def test_without_a_file_there_are_no_verdicts(tmp_path: Path) -> None:
             "line 3: expected an id and a verdict of keep, drop, received 'b' and 'maybe'",
         ),
         ("id,verdict\n,drop\n", "line 2: expected an id"),
-        ("id,verdict\na,keep\nb,drop\na,drop\n", "line 4: expected one verdict a sample"),
+        ("id,verdict\na,keep\nb,drop\na,drop\n", "line 4: expected one verdict per sample"),
         ("name,verdict\na,keep\n", "line 1: expected columns id and verdict, received name, verdict"),
         ("", "line 1: expected columns id and verdict, received none"),
     ],

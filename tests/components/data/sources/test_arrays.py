@@ -96,7 +96,7 @@ def _object(values: Any) -> Any:
         ({"labels": np.full(12, 0.5)}, "expected whole numbers or texts"),
         (
             {"labels": np.eye(12, 2)},
-            r"received \(12, 2\) with 10 rows of something else, the first of them row 2, \[0. 0.\]",
+            r"received \(12, 2\) with 10 other rows, the first of them row 2, \[0. 0.\]",
         ),
         ({"labels": np.ones((12, 2), int)}, "several classes of one picture are not learnt"),
         ({"labels": np.array(["cat"] * 5 + [""] + ["dog"] * 6)}, "row 5: expected a class"),

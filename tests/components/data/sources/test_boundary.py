@@ -104,7 +104,7 @@ def test_dates_of_a_table_are_times(tmp_path: Path) -> None:
 
 
 def test_lists_in_a_column_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected one value a row in column 'group_x', received lists"):
+    with pytest.raises(DataError, match=r"expected one value per row in column 'group_x', received lists"):
         builders.read(a_table(tmp_path, group_x=[["a"], [], ["b"], None]))
 
 

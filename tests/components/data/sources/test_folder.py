@@ -76,7 +76,7 @@ def test_hidden_files_are_left_alone(pictures: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "says"),
-    [("absent", "expected a file or folder"), ("empty", "one folder a class"), ("file", "which is none")],
+    [("absent", "expected a file or folder"), ("empty", "one folder per class"), ("file", "which is no folder")],
 )
 def test_a_folder_without_classes_is_refused(tmp_path: Path, layout: str, says: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -332,7 +332,7 @@ def _offsets(base: Path) -> None:
         (lambda base: (base / "state.json").write_text("[" * 9999), r"state\.json: .* nested too deeply"),
         (lambda base: (base / "state.json").unlink(), r"train: expected a file .*state\.json, received none"),
         (_packed, r"data-00000-of-00001\.arrow: expected columns as they are, received packed ones"),
-        (_shared, r"arrow: expected one value a row in column 'label', received dictionary<"),
+        (_shared, r"arrow: expected one value per row in column 'label', received dictionary<"),
         (_run_length, r"expected 'image' to be an Image or bytes, received null"),
         (_offsets, r"\.arrow: expected an Arrow stream of `save_to_disk`, received one that cannot be read: "),
     ],

@@ -1,4 +1,4 @@
-"""Tables with a row an image, compared with what pandas reads from the same files."""
+"""Tables with one row per image, compared with what pandas reads from the same files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes in tables, a row an object or a list a row: the same pictures and objects however they are written."""
+"""Boxes in tables, one row per object or a list a row: the same pictures and objects however they are written."""
 
 from __future__ import annotations
 

@@ -71,15 +71,15 @@ def test_a_value_is_the_text_that_stands_there(tmp_path: Path, suffix: str, writ
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ('{"path": "1.png", "target": "a", "target": "b"}', "expected one value a name, .* 'target' in one object"),
+        ('{"path": "1.png", "target": "a", "target": "b"}', "expected one value per name, .* 'target' in one object"),
         ('{"path": "1.png", "target": "\\ud800"}', r"expected whole characters in 'target', received '\\ud800'"),
         ('{"path": "1.png", "target": "a", "\\ud800": 1}', "expected whole characters in a name"),
         ('{"path": "1.png", "target": ' + "9" * 5000 + "}", "at most 4,000 digits, received one of 5,000"),
         ('{"path": "1.png", "target": "a", "x": ' + "[" * 50_000 + "]" * 50_000 + "}", "nested too deeply"),
         ('{"path": "1.png", "target": ', r"received something else at .*column \d+ \(Expecting value\)"),
         ('{"path": "1.png" "target": "a"}', r"received something else at .*column 18 \(Expecting ',' delimiter\)"),
-        ('["1.png", "a"]', "expected an object with a value a column, received"),
-        ("3", "expected an object with a value a column, received 3"),
+        ('["1.png", "a"]', "expected an object with one value per column, received"),
+        ("3", "expected an object with one value per column, received 3"),
     ],
 )
 def test_a_row_that_cannot_be_meant_is_named(tmp_path: Path, suffix: str, row: str, says: str) -> None:
@@ -179,4 +179,4 @@ def test_20_megabytes_take_less_than_a_gigabyte(tmp_path: Path, head: str) -> No
         [sys.executable, "-c", HOSTILE, str(path)], cwd=root, capture_output=True, text=True, check=True
     )
     assert int(done.stdout.split()[0]) < MEGABYTES
-    assert "row 1: expected an object with a value a column" in done.stdout
+    assert "row 1: expected an object with one value per column" in done.stdout

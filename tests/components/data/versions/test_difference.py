@@ -52,8 +52,8 @@ def test_every_kind_of_change_is_told_apart(project: Path, three: list[str]) -> 
     difference = versions.diff(project, NAME, three[0], three[1])
     assert difference.samples == (10, 9)
     assert difference.counts == {
-        "came": 1,
-        "went": 2,
+        "added": 1,
+        "removed": 2,
         "changed": 4,
         "image": 1,
         "label": 1,
@@ -62,9 +62,9 @@ def test_every_kind_of_change_is_told_apart(project: Path, three: list[str]) -> 
     }
     rows = {row["id"]: row for row in difference.rows.to_pylist()}
     assert {name: row["change"] for name, row in rows.items()} == {
-        **dict.fromkeys(["0", "1"], "went"),
+        **dict.fromkeys(["0", "1"], "removed"),
         **dict.fromkeys(["6", "7", "8", "9"], "changed"),
-        "new": "came",
+        "new": "added",
     }
     assert (rows["7"]["class_before"], rows["7"]["class_after"], rows["7"]["label"]) == ("dog", "cat", True)
     assert (rows["9"]["split_before"], rows["9"]["split_after"]) == ("train", "dropped")
@@ -83,9 +83,9 @@ def test_changes_are_counted_by_class_split_and_group(project: Path, three: list
         *(("group_site", name) for name in ("north", "south", "(none)")),
     }
     cat, dog = tallies["class", "cat"], tallies["class", "dog"]
-    assert (cat.before, cat.after, cat.went, cat.changed["label"], cat.changed["image"]) == (5, 5, 1, 1, 1)
-    assert (dog.before, dog.after, dog.went, dog.changed["label"]) == (5, 3, 1, 0)
-    assert tallies["class", "owl"].came == 1
+    assert (cat.before, cat.after, cat.removed, cat.changed["label"], cat.changed["image"]) == (5, 5, 1, 1, 1)
+    assert (dog.before, dog.after, dog.removed, dog.changed["label"]) == (5, 3, 1, 0)
+    assert tallies["class", "owl"].added == 1
     assert (tallies["split", "train"].before, tallies["split", "train"].after) == (10, 7)
     assert {(move.by, move.before, move.after): move.samples for move in difference.moves} == {
         ("class", "dog", "cat"): 1,
@@ -132,8 +132,8 @@ def test_two_thousand_random_changes_are_those_a_dictionary_finds(tmp_path: Path
     old, new = ({sample.id: sample for sample in samples} for samples in (before, after))
     both = [(old[key], new[key]) for key in old.keys() & new.keys()]
     assert difference.counts == {
-        "came": len(new.keys() - old.keys()),
-        "went": len(old.keys() - new.keys()),
+        "added": len(new.keys() - old.keys()),
+        "removed": len(old.keys() - new.keys()),
         "changed": sum(one != other for one, other in both),
         "image": sum(one.picture != other.picture for one, other in both),
         "label": sum(one.target != other.target for one, other in both),
@@ -186,7 +186,7 @@ def test_an_id_that_occurs_twice_is_two_samples(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     one = keep_version(project, [Sample("a"), Sample("a", picture="another")])
     other = keep_version(project, [Sample("a")])
-    assert versions.diff(project, NAME, one, other).counts["went"] == 1
+    assert versions.diff(project, NAME, one, other).counts["removed"] == 1
 
 
 def test_no_image_is_read(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_versions_go_to_s3_and_come_back(project: Path) -> None:
     assert digest_folder(folder) == contents[1]
     assert digest_folder(versions.restore(project, NAME, digests[0][:9])) == contents[0]
     shutil.rmtree(project / ".dvc" / "cache")
-    assert versions.diff(project, NAME, digests[0], digests[1]).counts["came"] == 3
+    assert versions.diff(project, NAME, digests[0], digests[1]).counts["added"] == 3
 
 
 def test_a_bucket_that_is_not_there_is_named(project: Path, address: str) -> None:

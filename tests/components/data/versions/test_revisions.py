@@ -278,7 +278,7 @@ def test_what_changes_in_ones_own_folder_is_noticed_and_judged(project: Project,
     (folder / "dog" / "003.png").unlink()
     assert project.prepare("mine") != first.digest
     difference = versions.diff(project.root, "mine", first.digest, "workspace")
-    assert {row["id"] for row in difference.rows.to_pylist() if row["change"] == "went"} == {"dog/003.png"}
+    assert {row["id"] for row in difference.rows.to_pylist() if row["change"] == "removed"} == {"dog/003.png"}
     assert difference.samples == (40, 39)
     # when a broken picture is added
     (folder / "dog" / "broken.png").write_bytes(b"no picture")

@@ -92,7 +92,7 @@ def test_a_stored_answer_is_what_the_teacher_says_of_that_view(
             expected = network(images).float().numpy()
         np.testing.assert_allclose(stored, expected, rtol=1e-4, atol=5e-2 if precision == "bfloat16" else 1e-4)
     (note,) = (event.message for event in events if event.kind == "note")
-    assert note.startswith("the teacher's answers for 400 inputs in 2 of 18 views were computed once")
+    assert note.startswith("the teacher's outputs for 400 inputs in 2 of 18 views were computed once")
 
 
 def test_the_losses_are_those_of_a_teacher_that_runs_along(

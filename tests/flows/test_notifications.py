@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from flows.base.project import Project
-from flows.schedules import notices
+from flows.schedules import notifications
 from flows.schedules.deployments import FILE
 
 SECRET = "T0PSECRET99"  # noqa: S105 — it is none
@@ -98,19 +98,19 @@ def receiver() -> Iterator[Receiver]:
 def project_with(tmp_path: Path, *channels: dict[str, Any]) -> Project:
     path = tmp_path / FILE
     path.parent.mkdir(parents=True)
-    path.write_text(yaml.safe_dump({"notices": list(channels)}), encoding="utf-8")
+    path.write_text(yaml.safe_dump({"notifications": list(channels)}), encoding="utf-8")
     return Project(tmp_path)
 
 
 WEBHOOK = {"kind": "webhook", "address": "TEST_WEBHOOK_URL"}
 
 
-@pytest.mark.parametrize("occasion", ["failure", "rejection", "approval", "rollback"])
+@pytest.mark.parametrize("occasion", ["failure", "gates-failed", "approval", "rollback"])
 def test_each_occasion_reaches_a_webhook_with_subject_and_body(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, occasion: Any
 ) -> None:
     monkeypatch.setenv("TEST_WEBHOOK_URL", f"{receiver.url}/{SECRET}")
-    said = notices.tell(project_with(tmp_path, WEBHOOK), occasion, "digits 3", 'a "quoted" reason\nof two lines')
+    said = notifications.tell(project_with(tmp_path, WEBHOOK), occasion, "digits 3", 'a "quoted" reason\nof two lines')
     assert said == {"webhook (TEST_WEBHOOK_URL)": "sent"}
     content = {"subject": "digits 3", "body": 'a "quoted" reason\nof two lines', "occasion": occasion}
     assert receiver.received == [(f"/{SECRET}", content)]
@@ -123,8 +123,8 @@ def test_a_channel_hears_only_of_what_it_asked_for_and_a_silent_one_of_nothing(
     monkeypatch.delenv("TEST_UNSET_URL", raising=False)
     unset = {"kind": "slack", "address": "TEST_UNSET_URL"}
     project = project_with(tmp_path, {**WEBHOOK, "of": ["rollback"]}, unset)
-    assert notices.tell(project, "failure", "a", "b") == {}
-    assert notices.tell(project, "rollback", "a", "b") == {"webhook (TEST_WEBHOOK_URL)": "sent"}
+    assert notifications.tell(project, "failure", "a", "b") == {}
+    assert notifications.tell(project, "rollback", "a", "b") == {"webhook (TEST_WEBHOOK_URL)": "sent"}
     assert len(receiver.received) == 1
 
 
@@ -135,9 +135,9 @@ def test_a_receiver_that_refuses_fails_nothing_and_the_address_is_not_repeated(
     receiver.code = code
     monkeypatch.setenv("TEST_WEBHOOK_URL", f"{receiver.url}/{SECRET}")
     with caplog.at_level(logging.DEBUG):
-        said = notices.tell(project_with(tmp_path, WEBHOOK), "failure", "a", "b")
+        said = notifications.tell(project_with(tmp_path, WEBHOOK), "failure", "a", "b")
     assert said == {"webhook (TEST_WEBHOOK_URL)": f"the receiver answered {code}"}
-    warned = [record.getMessage() for record in caplog.records if record.name == notices.log.name]
+    warned = [record.getMessage() for record in caplog.records if record.name == notifications.log.name]
     assert len(warned) == 1 and SECRET not in warned[0]
 
 
@@ -155,7 +155,7 @@ def test_nobody_there_or_a_wrong_address_fails_nothing_and_is_said_without_it(
 ) -> None:
     monkeypatch.setenv("TEST_URL", address)
     project = project_with(tmp_path, {"kind": kind, "address": "TEST_URL"})
-    (said,) = notices.tell(project, "failure", "a", "b").values()
+    (said,) = notifications.tell(project, "failure", "a", "b").values()
     assert said != "sent" and said and SECRET not in said
 
 
@@ -169,7 +169,7 @@ def test_slack_is_posted_its_own_form(tmp_path: Path, receiver: Receiver, monkey
     )
     project = project_with(tmp_path, {"kind": "slack", "address": "TEST_SLACK_URL"})
     hostile = "for two people <!channel> <@U1> <http://x.example|here> \x1b[31m"
-    assert notices.tell(project, "approval", "digits 3 waits", hostile) == {"slack (TEST_SLACK_URL)": "sent"}
+    assert notifications.tell(project, "approval", "digits 3 waits", hostile) == {"slack (TEST_SLACK_URL)": "sent"}
     ((path, content),) = receiver.received
     said = json.dumps(content)
     assert "<" not in said and ">" not in said and "\\u001b" not in said
@@ -182,11 +182,11 @@ def test_an_email_is_handed_over_by_smtp(tmp_path: Path, monkeypatch: pytest.Mon
         port = mailbox.server_address[1]
         monkeypatch.setenv("TEST_EMAIL_URL", f"mailto://127.0.0.1:{port}/?from=line@example.org&to=team@example.org")
         project = project_with(tmp_path, {"kind": "email", "address": "TEST_EMAIL_URL"})
-        said = notices.tell(project, "rollback", "digits is version 2 again", "it was slow")
+        said = notifications.tell(project, "rollback", "digits is version 2 again", "it was slow")
     assert said == {"email (TEST_EMAIL_URL)": "sent"}
     assert "team@example.org" in mailbox.recipients[0]
     assert "Subject: digits is version 2 again" in mailbox.letters[0]
 
 
 def test_a_project_without_the_file_tells_nobody(tmp_path: Path) -> None:
-    assert notices.tell(Project(tmp_path), "failure", "a", "b") == {}
+    assert notifications.tell(Project(tmp_path), "failure", "a", "b") == {}

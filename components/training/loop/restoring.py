@@ -1,4 +1,4 @@
-"""Going back after a loss that is no number: to the last stored epoch, with a lower rate from there on.
+"""Restoring the checkpoint of the last epoch after a loss that is not a number, with a lower rate from there on.
 
 Each time is written down before training goes on, so that a training which is killed afterwards goes on alike.
 """
@@ -16,11 +16,11 @@ from components.training.processes.workers import Workers
 LOWER = 0.5  # of the rate, each time
 
 
-class Rollbacks:
-    """Those of one training, kept in `folder/rollbacks.json`; at most `most` of them."""
+class CheckpointRestores:
+    """Those of one training, kept in `folder/checkpoint_restores.json`; at most `most` of them."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        self.file, self.most = folder / "rollbacks.json", most
+        self.file, self.most = folder / "checkpoint_restores.json", most
         self.taken = len(self._written())
 
     @property
@@ -55,13 +55,13 @@ class Rollbacks:
     def _damaged(self, wrong: object) -> TrainingError:
         again = offered.command("rm", "-r", str(self.file.parent))
         return TrainingError(
-            f"{self.file}: expected a list of the rollbacks so far: {wrong}. How far the rate was lowered is not "
-            f"known: `{again}`, and start again, which begins this training anew"
+            f"{self.file}: expected a list of the checkpoint restores so far: {wrong}. How far the rate was lowered "
+            f"is not known: `{again}`, and start again, which begins this training anew"
         )
 
     def says(self, error: TrainingError) -> str:
         """What is told of the last one."""
         return (
-            f"{error}. Going back to the last stored epoch, with {self.factor:g} times the learning rate "
-            f"(rollback {self.taken} of {self.most})"
+            f"{error}. Restored the checkpoint of the last stored epoch, with {self.factor:g} times the learning rate "
+            f"(checkpoint restore {self.taken} of {self.most})"
         )

@@ -1,4 +1,4 @@
-"""What many tries on one test split are worth, by simulation: nothing to those who are no better."""
+"""What many evaluations on one test split are worth, by simulation: nothing to those who are no better."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.artifacts import Figure
 from components.config.gates import FloorGate, ProductionGate
 from components.metrics import bootstrap
 from components.registry import gates
-from components.registry.gates.tries import confidence_of, stretched
+from components.registry.gates.reuse import confidence_of, stretched
 from tests.components.registry.registry_builders import build_case, build_evidence
 
 SAMPLES, RESAMPLES, TRIES, ROWS = 2000, 400, 20, 500
@@ -28,8 +28,8 @@ def difference(random: np.random.Generator, better: float) -> Figure:
     return Figure(value=float(drawn[0] - drawn[1]) / SAMPLES, low=low, high=high)
 
 
-def passes(figure: Figure, tries: int) -> bool:
-    case = build_case(EVIDENCE, production=1, against_production=figure, tries=tries)
+def passes(figure: Figure, evaluations: int) -> bool:
+    case = build_case(EVIDENCE, production=1, against_production=figure, evaluations=evaluations)
     return gates.judge(case, [EQUAL])[0].passed
 
 
@@ -37,7 +37,7 @@ def test_challengers_that_are_no_better_pass_at_most_at_the_nominal_rate_however
     # given rows of challengers that are as good as production, which must be no worse than it by nothing at all
     random = np.random.default_rng(0)
     rows = [[difference(random, 0.0) for _ in range(TRIES)] for _ in range(ROWS)]
-    # when each is judged as the try that it is, or every one as if it were the first
+    # when each is judged as the evaluation that it is, or every one as if it were the first
     counted = np.array([[passes(figure, number) for number, figure in enumerate(row, 1)] for row in rows])
     uncounted = np.array([[passes(figure, 1) for figure in row] for row in rows])
     # then one of a row passes in 5 % of the rows at most (three standard errors above), and otherwise in a third
@@ -54,7 +54,7 @@ def test_who_is_better_passes_at_a_late_try_too() -> None:
 
 
 def test_all_tries_together_have_the_confidence_that_was_asked_for() -> None:
-    spent = sum((1.0 - confidence_of(0.95, tries)) / 2 for tries in range(1, 10_000))
+    spent = sum((1.0 - confidence_of(0.95, evaluations)) / 2 for evaluations in range(1, 10_000))
     assert spent == pytest.approx(0.05, abs=1e-5)
     assert confidence_of(0.95, 1) == pytest.approx(0.95)
     with pytest.raises(ValueError, match="expected 1 for the first"):
@@ -71,9 +71,22 @@ def test_the_first_interval_stays_and_later_ones_grow_on_both_sides() -> None:
     assert stretched(Figure(value=1.0), 0.95, 3) == Figure(value=1.0)
 
 
+def test_a_new_test_split_each_night_is_no_way_to_begin_at_one() -> None:
+    figure = Figure(value=0.002, low=0.0005, high=0.0035)
+    first, tenth = (
+        gates.judge(build_case(EVIDENCE, production=1, against_production=figure, challenges=number), [EQUAL])[0]
+        for number in (1, 10)
+    )
+    assert first.passed and not tenth.passed
+    assert "challenger 10 of version 1: the interval of 99.909%" in tenth.reason
+    # Other gates compare with nobody.
+    floor = FloorGate(gate="floor", limit=0.875)
+    assert gates.judge(build_case(EVIDENCE, challenges=10), [floor])[0].passed
+
+
 def test_a_late_try_is_told_why_its_limit_is_harder() -> None:
     gate = FloorGate(gate="floor", limit=0.875)
-    first, tenth = (gates.judge(build_case(EVIDENCE, tries=tries), [gate])[0] for tries in (1, 10))
-    assert first.passed and "try" not in first.reason
-    assert not tenth.passed and "try 10 on this test split: the interval of 99.909%" in tenth.reason
+    first, tenth = (gates.judge(build_case(EVIDENCE, evaluations=evaluations), [gate])[0] for evaluations in (1, 10))
+    assert first.passed and "evaluation" not in first.reason
+    assert not tenth.passed and "evaluation 10 on this test split: the interval of 99.909%" in tenth.reason
     assert tenth.low is not None and first.low is not None and tenth.low < first.low

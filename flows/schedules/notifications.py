@@ -1,7 +1,7 @@
-"""Telling people: a line failed, a version was rejected, an approval is wanted, production was rolled back.
+"""Notifications: a run failed, a version failed the gates, an approval is wanted, production was rolled back.
 
 Prefect's notification blocks do the sending. Whom and what is in `infra/deployments.yaml`; addresses are in the
-environment and are never stored or printed here. A notice that does not arrive fails nothing: it is said in the log.
+environment and are never stored or printed here. One that does not arrive fails nothing: it is said in the log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from components.artifacts import Decision
 
-log = logging.getLogger("convoy.notices")
+log = logging.getLogger("convoy.notifications")
 HIDDEN = 4  # characters: shorter parts of an address are words, not secrets
 
 
@@ -37,17 +37,19 @@ def tell(project: Project, occasion: Occasion, subject: str, body: str) -> dict[
     if not (project.root / FILE).is_file():
         return {}
     outcome = {}
-    for channel in open_channels(read(project.root).notices, occasion):
+    for channel in open_channels(read(project.root).notifications, occasion):
         outcome[_name(channel)] = _sent(channel, occasion, texts.shown(scrub(subject)), texts.printable(scrub(body)))
     for name, said in outcome.items():
-        log.log(logging.INFO if said == "sent" else logging.WARNING, "notice of %s by %s: %s", occasion, name, said)
+        log.log(
+            logging.INFO if said == "sent" else logging.WARNING, "notification of %s by %s: %s", occasion, name, said
+        )
     return outcome
 
 
 def test(project: Project) -> dict[str, str]:
-    """One notice by every channel that is set up, whatever it wants to know; by channel `sent`, or why not."""
-    there = [channel for channel in read(project.root).notices if os.environ.get(channel.address)]
-    subject, body = "Convoy: a test", "Notices from this project arrive here."
+    """One notification by every channel that is set up, whatever it wants to know; by channel `sent`, or why not."""
+    there = [channel for channel in read(project.root).notifications if os.environ.get(channel.address)]
+    subject, body = "Convoy: a test", "Notifications from this project arrive here."
     return {_name(channel): _sent(channel, channel.of[0], subject, body) for channel in there if channel.of}
 
 
@@ -66,21 +68,21 @@ def of_failure(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
 
 
 def of_decision(project: Project, decision: Decision) -> None:
-    """Tell of a version that was rejected, of one that waits for people, and of production that was rolled back."""
+    """Tell of a version that failed the gates, of one that waits for people, and of production that was rolled back."""
     from components.registry import approvals
     from components.registry.memory import tracking
 
     about = f"{decision.name} version {decision.version}"
     match decision.action:
-        case "approve" if decision.alias is not None:
+        case "pass" if decision.alias is not None:
             waiting = approvals.waiting(tracking.connect(project.root), decision.name)
             if waiting is not None and waiting.version == decision.version:
                 version = str(decision.version)
                 command = offered.command("convoy", "approve", decision.name, "--version", version, "--reason", "…")
                 ways = f"`{command}`, or the flow `approval`"
                 tell(project, "approval", f"{about} waits for approval", f"{waiting.missing} more wanted: {ways}")
-        case "reject":
-            tell(project, "rejection", f"{about} is rejected", decision.reason)
+        case "fail":
+            tell(project, "gates-failed", f"{about} failed the gates", decision.reason)
         case "roll back":
             tell(project, "rollback", f"{about} is in production again", f"By {decision.by}: {decision.reason}")
         case "retire":

@@ -1,0 +1,1 @@
+"""New projects, outside of a clone: what `convoy init` puts into a folder."""
