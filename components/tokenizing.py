@@ -12,6 +12,9 @@ has it: `unit`, `length`, `lower` and `vocabulary`.
 
 Of marks that follow each other the first 30 count, as in Unicode's stream-safe text (UAX #15): a letter of any language
 has fewer, and composing takes the square of their number.
+
+`Tokenizer.places` tells where in the text as it was given each unit stands: composing and lower case change how many
+characters there are, and a place is one of those that were written.
 """
 
 from __future__ import annotations
@@ -62,6 +65,14 @@ class Tokenizer:
             encoded[row, : len(numbers)] = numbers
         return encoded
 
+    def places(self, text: str) -> npt.NDArray[np.int32]:
+        """`(U, 2)`: the first character of each unit that `encode` gives, and the one behind its last.
+
+        Characters are the text's own code points. Units that are one character as it was written (the bytes of one,
+        what it becomes in lower case) have the same place.
+        """
+        return places(text, self._unit, lower=self._lower, most=self._length)
+
     def _encoded(self, text: str) -> npt.NDArray[np.int32]:
         if self._unit == "byte":
             first = np.frombuffer(_plain(text).encode()[: self._length], np.uint8)
@@ -97,6 +108,12 @@ def units(text: str, unit: str, *, lower: bool) -> Iterator[str]:
     return (found[0] for found in _words().finditer(written))
 
 
+def places(text: str, unit: str, *, lower: bool, most: int | None = None) -> npt.NDArray[np.int32]:
+    """`(U, 2)` first character and the one behind the last of a text's first `most` units; None: of all."""
+    every = _places_of_bytes(text) if unit == "byte" else _places(text, unit, lower)
+    return np.array(list(islice(every, most)), dtype=np.int32).reshape(-1, 2)
+
+
 def count(text: str, unit: str, *, lower: bool) -> int:
     """How many units of any kind a text has, however long it is."""
     return len(_plain(text).encode()) if unit == "byte" else sum(1 for _ in units(text, unit, lower=lower))
@@ -109,10 +126,54 @@ def _plain(text: str) -> str:
 def _written(text: str, lower: bool) -> str:
     """Equal for all ways to write the same: composed before its case is changed, and after."""
     text = _plain(text)
+    return _composed(text, lower)
+
+
+def _composed(text: str, lower: bool) -> str:
     if text.isascii():
         return text.lower() if lower else text
     composed = unicodedata.normalize("NFC", _stream_safe(text))
     return unicodedata.normalize("NFC", composed.lower()) if lower else composed
+
+
+def _places_of_bytes(text: str) -> Iterator[tuple[int, int]]:
+    for first, end, plain in _pieces(text):
+        for _ in range(len(plain.encode())):
+            yield first, end
+
+
+def _places(text: str, unit: str, lower: bool) -> Iterator[tuple[int, int]]:
+    """Of the `character`s or `word`s that `units` finds."""
+    firsts, ends = _aligned(text, lower)
+    if unit == "character":
+        yield from zip(firsts, ends, strict=True)
+        return
+    for found in _words().finditer(_written(text, lower)):
+        yield firsts[found.start()], ends[found.end() - 1]
+
+
+def _aligned(text: str, lower: bool) -> tuple[Sequence[int], Sequence[int]]:
+    """Of each character of `_written` the first of the text's own that it stands for, and the one behind the last."""
+    skipped = len(text) - len(text.removeprefix(_BYTE_ORDER_MARK))
+    cased = text[skipped:].lower() if lower else text[skipped:]
+    # One for one: nothing is composed, before its case is changed or after, and no character has become two.
+    if len(cased) == len(text) - skipped and _written(text, lower) == cased and _written(text, False) == text[skipped:]:
+        return range(skipped, len(text)), range(skipped + 1, len(text) + 1)
+    firsts: list[int] = []
+    ends: list[int] = []
+    for found in _composing().finditer(text, skipped):
+        written, first, end = _composed(found[0].replace("\r\n", "\n"), lower), found.start(), found.end()
+        apart = len(written) == end - first  # no character of it has become one with another
+        firsts += range(first, end) if apart else [first] * len(written)
+        ends += range(first + 1, end + 1) if apart else [end] * len(written)
+    return firsts, ends
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where each character of `_plain` stands in the text, and the character."""
+    skipped = len(text) - len(text.removeprefix(_BYTE_ORDER_MARK))
+    for found in re.compile(r"\r\n|.", re.DOTALL).finditer(text, skipped):
+        yield found.start(), found.end(), found[0][-1]
 
 
 def _stream_safe(text: str) -> str:
@@ -124,6 +185,18 @@ def _stream_safe(text: str) -> str:
     places = np.arange(len(codes))
     before = np.maximum.accumulate(np.where(marks, -1, places))  # the last character that is none
     return codes[places - before <= MARKS].tobytes().decode("utf-32-le")
+
+
+@cache
+def _composing() -> re.Pattern[str]:
+    """What is composed by itself: a character with all behind it that may become one with it.
+
+    These are marks, what else is second in a pair that is composed, and parts of Hangul's syllables.
+    """
+    decomposed = (unicodedata.decomposition(char).split() for char in map(chr, range(0x300, 0x20000)))
+    seconds = {chr(int(parts[1], 16)) for parts in decomposed if len(parts) == 2 and not parts[0].startswith("<")}
+    joined = rf"[{_marks()}{re.escape(''.join(sorted(seconds)))}\u1160-\u11ff]"
+    return re.compile(rf"\r\n|{joined}++|(?s:.){joined}*+")
 
 
 @cache

@@ -14,7 +14,7 @@ class Head(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gives: str  # "vector", (N, K); "map", (N, K, H, W); or what only some families give
+    gives: str  # "vector", (N, K); "map", (N, K, H, W); "sequence", (N, K, L); or what only some families give
     outputs: int  # K
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()

@@ -106,7 +106,7 @@ class ManifestSource(Located):
     """A table with one row per sample (CSV, TSV, JSON or Parquet). Columns `group_*` are groups without being named."""
 
     kind: Literal["manifest"]
-    table: str | OfSplits | None = None  # below `path`: the table, or one a split; None: the only one there is
+    table: str | OfSplits | None = None  # below `path`: the table, or one per split; None: the only one there is
     # Folder that paths are relative to, itself relative to the manifest's; None: that one. Of several, the first that
     # has the file.
     root: str | Annotated[tuple[str, ...], AfterValidator(different)] | None = None
@@ -134,6 +134,8 @@ class ManifestSource(Located):
     box: tuple[str, str, str, str] | tuple[()] = Field(default=(), exclude_if=operator.not_)
     # column: a list of the objects of a picture, each with a class and a box
     objects: str | None = Field(default=None, exclude_if=operator.not_)
+    # column: a list of the entities of a text, each with its start, the character behind its end, and a class
+    spans: str | None = Field(default=None, exclude_if=operator.not_)
     # How boxes are written. None: of columns, and of objects whose keys say so, xyxy; of lists of four numbers COCO's
     # own, xywh. In pixels.
     boxes: BoxForm | None = Field(default=None, exclude_if=operator.not_)
@@ -174,6 +176,8 @@ class ManifestSource(Located):
             self.image != "path" or self.mask or self.box or self.objects or self.encoding or self.root or self.prefix
         ):
             raise ValueError("either `text`, or `image`, `mask`, `box`, `objects`, `encoding`, `root` and `prefix`")
+        if self.spans and (self.text is None or self.numbers or self.target != "target"):
+            raise ValueError("`spans` beside `text`, without `target` or `numbers`")
         if (self.box or self.objects) and (self.mask is not None or self.numbers or self.encoding is not None):
             raise ValueError("either `box` or `objects`, or `mask`, `numbers` or `encoding`")
         if (self.box and (self.objects is not None or not isinstance(self.target, str))) or (
@@ -192,8 +196,8 @@ class MasksSource(Located):
     """Pictures in one folder and their masks in another, under the same names."""
 
     kind: Literal["masks"]
-    images: str | OfSplits = "images"  # folder below `path`, or one a split; what lies in folders in it counts too
-    masks: str | OfSplits = "masks"  # folder of the masks, or one a split; may be the same
+    images: str | OfSplits = "images"  # folder below `path`, or one per split; what lies in folders in it counts too
+    masks: str | OfSplits = "masks"  # folder of the masks, or one per split; may be the same
     picture: str = ""  # what a picture's name ends with before its suffix, and its mask's does not
     mask: str = ""  # what a mask's name ends with, and its picture's does not, such as `_mask`
     # Of the classes, by pixel value, the background first.
@@ -222,8 +226,8 @@ class CocoSource(Located):
     """COCO's JSON of objects: `PATH` holds it, or is it. One JSON a split publishes the splits."""
 
     kind: Literal["coco"]
-    annotations: str | OfSplits | None = None  # below `path`: the JSON, or one a split; None: the only one there is
-    # Folder of the images, or one a split; None: the JSON's own, or `images` beside it.
+    annotations: str | OfSplits | None = None  # below `path`: the JSON, or one per split; None: the only one there is
+    # Folder of the images, or one per split; None: the JSON's own, or `images` beside it.
     images: str | OfSplits | None = None
     prefix: str | None = None  # what file names start with and files here do not, such as another machine's folder
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
@@ -252,8 +256,8 @@ class VocSource(Located):
 
     kind: Literal["voc"]
     take: Literal["crops", "masks", "boxes", "labels"] = "crops"  # crops: each object; masks, boxes, labels: each image
-    images: str | OfSplits = "JPEGImages"  # folder below `path`, or one a split
-    annotations: str | OfSplits = "Annotations"  # folder of the XML files, or one a split; may be the same
+    images: str | OfSplits = "JPEGImages"  # folder below `path`, or one per split
+    annotations: str | OfSplits = "Annotations"  # folder of the XML files, or one per split; may be the same
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
     # Of masks: a pixel value, or several, that are neither learnt nor judged; 255 is the border, else the background's.
@@ -276,7 +280,7 @@ class YoloSource(Located):
 
     kind: Literal["yolo"]
     data: str | None = None  # below `path`: the YAML with names and splits; None: the only one there, if there is one
-    # Folder of pictures below `path`, or a text that lists them, or one a split; None: as the YAML says, else all.
+    # Folder of pictures below `path`, or a text that lists them, or one per split; None: as the YAML says, else all.
     images: str | OfSplits | None = None
     # Of the classes, by number; None: as the YAML, `classes.txt` or `obj.names` has them, else the numbers themselves.
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None
@@ -303,8 +307,8 @@ class ArraysSource(Located):
     """
 
     kind: Literal["arrays"]
-    images: str | OfSplits = "images"  # array of the images, or one a split
-    labels: str | OfSplits = "labels"  # array of their labels, or one a split
+    images: str | OfSplits = "images"  # array of the images, or one per split
+    labels: str | OfSplits = "labels"  # array of their labels, or one per split
     names: Annotated[tuple[str, ...], AfterValidator(different)] | None = None  # of the classes; None: as labelled
 
     @model_validator(mode="after")

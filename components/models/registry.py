@@ -43,14 +43,15 @@ class Network(Protocol):
     """What every architecture offers.
 
     Where the last layer is linear in the embedding, it is an `nn.Linear` called `head`, and the outputs are
-    `head(embed(images))`: so it can be fitted again by itself. It is so in all but the U-Net and the detector, whose
-    head is a 1×1 convolution over the finest features, and whose `features` are two maps, the deepest and the finest.
+    `head(embed(images))`: so it can be fitted again by itself. It is so in all but those that answer for each place:
+    the U-Net and the detector, whose head is a 1×1 convolution over the finest features, and whose `features` are two
+    maps, the deepest and the finest; and `idcnn`, whose head is one over a text's units.
     """
 
     head: nn.Module
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """`(N, C, H, W)` in [0, 1] → raw outputs `(N, K)`, `(N, K, H, W)` or `(N, L, 8 + K)`."""
+        """`(N, C, H, W)` in [0, 1] → raw outputs `(N, K)`, `(N, K, H, W)`, `(N, K, L)` or `(N, L, 8 + K)`."""
         ...
 
     def features(self, inputs: Tensor) -> Any:

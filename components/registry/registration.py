@@ -23,7 +23,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model as Package
 from mlflow.models import ModelSignature
-from mlflow.types.schema import Array, ColSpec, DataType, Map, Schema
+from mlflow.types.schema import Array, ColSpec, DataType, Map, Object, Property, Schema
 
 from components import machine, texts
 from components.artifacts import Evidence, Model, Predictions
@@ -58,6 +58,15 @@ TYPES: dict[str, Any] = {  # of a column of an answer, as MLflow knows it
     "strings": Map(DataType.string),
     "list of string": Array(DataType.string),
     "list of double": Array(DataType.double),
+    "list of entity": Array(
+        Object(
+            [
+                *(Property(name, DataType.long) for name in ("start", "end")),
+                *(Property(name, DataType.string) for name in ("label", "text")),
+                Property("score", DataType.double),
+            ]
+        )
+    ),
 }
 DESCRIPTION = 4000  # characters: MLflow keeps 5,000
 OPENING = "\n## Training"  # where the card's first lines end

@@ -7,7 +7,8 @@ graph's size, by the very files that did it when the data was prepared: they lie
 Input: a column that the reader names: `image`, the bytes of an encoded image or those as base64 text, or `text`.
 Answer, one row per input, as a file beside the model writes it (`answer`): `label`, `probability`, `probabilities` from
 a classifier; `mask` (base64 of a PNG whose pixels are classes, as large as the image) and `shares` (class → share of
-the pixels) from a network that labels pixels; `values`, `low`, `high` and `units` by name from one that measures.
+the pixels) from a network that labels pixels; `values`, `low`, `high` and `units` by name from one that measures;
+`entities`, a list of what has `start`, `end`, `label`, `text` and `score`, from one that finds them in texts.
 """
 
 from __future__ import annotations

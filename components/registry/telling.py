@@ -25,6 +25,7 @@ from components.targets.palette import colour
 Answer = Mapping[str, Any]
 
 NAMED = 3  # classes or objects that words name; the others are counted, or too improbable
+MENTIONED = 8  # entities that words name
 LEAST_SIDE = 256  # pixels of a picture's longer side, to which a smaller one is enlarged: else no word fits on it
 LONGEST = 60  # characters of a name on a picture
 
@@ -112,6 +113,12 @@ def _values(answer: Answer) -> str:
     return ", ".join(told)
 
 
+def _spans(answer: Answer) -> str:
+    found = [f"{texts.shown(each['text'], LONGEST)} {each['label']} {each['score']:.2f}" for each in answer["entities"]]
+    rest = len(found) - MENTIONED
+    return ", ".join([*found[:MENTIONED], *([f"{rest:,} more"] if rest > 0 else [])]) or "nothing"
+
+
 def _columns(answer: Answer) -> str:
     """Column by column: of maps the greatest values, of long texts and lists how long they are."""
     told = []
@@ -178,6 +185,7 @@ _WAYS: dict[str, Way] = {
     "mask": Way(_mask, "mask", _as_mask),
     "boxes": Way(_boxes, "boxes", _as_boxes, _on_boxes),
     "values": Way(_values),
+    "spans": Way(_spans),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -190,4 +190,18 @@ class TargetKind(Protocol):
 
         What is drawn and of no class comes last, by a name in brackets.
         """
+        ...
+
+
+@runtime_checkable
+class Within(Protocol):
+    """A kind of targets that are places in their inputs: what they become, and what is wrong with them, is said beside
+    these."""
+
+    def beside(self, inputs: pa.Array) -> TargetKind:
+        """The kind for rows with these inputs, as they are stored; a null is one that is not known."""
+        ...
+
+    def captioned(self, column: pa.Array, inputs: pa.Array, classes: Sequence[str]) -> pa.Array:
+        """The inputs with their targets written into them: for people."""
         ...

@@ -63,7 +63,7 @@ WRONG = [
     (
         {"line__student__unlabelled": "fashion-mnist"},
         "line.student.unlabelled: expected one of digit-sheets, digits, digits-measure, digits-segment, grammar, "
-        "scenes-detect, topics, since fashion-mnist is learnt from anyway, received 'fashion-mnist'",
+        "grammar-entities, scenes-detect, topics, since fashion-mnist is learnt from anyway, received 'fashion-mnist'",
     ),
     (
         {"line__student__unlabelled": "digits"},
@@ -98,14 +98,14 @@ WRONG = [
     (
         {"line__dataset": "imagenet"},
         "line.dataset: expected one of digit-sheets, digits, digits-measure, digits-segment, fashion-mnist, grammar, "
-        "scenes-detect, topics, received 'imagenet'",
+        "grammar-entities, scenes-detect, topics, received 'imagenet'",
     ),
     ({"datasets__digits__image__channels": 2}, "datasets.digits.image.channels: expected 1 or 3, received 2"),
     (
         {"datasets__digits__source": {"kind": "ftp"}},
         "datasets.digits.source.kind: expected one of 'fashion-mnist', 'digits', 'digit-scenes', 'scenes', 'folder', "
-        "'cut-outs', 'manifest', 'masks', 'coco', 'voc', 'yolo', 'idx', 'arrays', 'huggingface', 'digit-sheets', "
-        "'grammar', 'texts', 'topics', received 'ftp'",
+        "'cut-outs', 'manifest', 'masks', 'coco', 'voc', 'yolo', 'idx', 'arrays', 'huggingface', 'conll', 'digit-sheets', "
+        "'grammar', 'grammar-entities', 'texts', 'topics', received 'ftp'",
     ),
     ({"datasets__digits__source": {}}, "datasets.digits.source.kind: expected a value, received nothing"),
     (
@@ -403,7 +403,7 @@ def test_a_source_that_is_declared_beside_its_reader_is_held_to_that(
     folder.mkdir(parents=True)
     file = folder / "street_camera.py"
     file.write_text(CAMERA, encoding="utf-8")
-    for ours in ("digit_sheets", "grammar", "topics"):  # which the catalogue has entries of
+    for ours in ("digit_sheets", "grammar", "grammar_entities", "topics"):  # which the catalogue has entries of
         shutil.copy(members.ROOT / "data" / "sources" / f"{ours}.py", folder)
     name = "components.data.sources.street_camera"
     spec = spec_from_file_location(name, file)
@@ -427,4 +427,6 @@ def test_a_source_that_is_declared_beside_its_reader_is_held_to_that(
     assert wrong.startswith("datasets.digits.source.lens: expected a valid integer")
     assert mistakes(entry(glass=1)) == ["datasets.digits.source.glass: expected no such key, received 1"]
     (unknown,) = mistakes(changed(datasets__digits__source={"kind": "camera"}))
-    assert unknown.endswith("'huggingface', 'digit-sheets', 'grammar', 'street-camera', 'topics', received 'camera'")
+    assert unknown.endswith(
+        "'huggingface', 'digit-sheets', 'grammar', 'grammar-entities', 'street-camera', 'topics', received 'camera'"
+    )

@@ -154,3 +154,57 @@ def test_it_runs_where_the_project_is_not_installed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", asked]
     answer = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[[99, 100, 0]] False"
+
+
+# -- where units stand -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "expected"),
+    [
+        ("Ann, don't", "word", [(0, 3), (3, 4), (5, 10)]),
+        ("\ufeffA\r\nb", "character", [(1, 2), (2, 4), (4, 5)]),
+        ("\ufeffA\r\nb", "byte", [(1, 2), (2, 4), (4, 5)]),
+        ("ü1", "byte", [(0, 1), (0, 1), (1, 2)]),
+        ("u\u0308 x", "word", [(0, 2), (3, 4)]),
+        ("u\u0308x", "character", [(0, 2), (2, 3)]),
+        ("İstanbul x", "word", [(0, 8), (9, 10)]),  # two characters in lower case
+        ("İ J\u030c x", "word", [(0, 1), (2, 4), (5, 6)]),  # two of one, and one of two
+        ("\u1112\u1161\u11ab 漢字", "word", [(0, 3), (4, 5), (5, 6)]),
+        ("a" + "\u0301" * 40 + " b", "word", [(0, 41), (42, 43)]),  # of marks the first count
+        ("", "word", []),
+    ],
+)
+def test_a_units_place_is_in_the_text_as_it_was_given(text: str, unit: str, expected: list[tuple[int, int]]) -> None:
+    found = Tokenizer({"unit": unit, "length": 100, "lower": True, "vocabulary": []}).places(text)
+    assert [tuple(place) for place in found.tolist()] == expected
+
+
+@pytest.mark.parametrize("unit", ["byte", "character", "word"])
+@pytest.mark.parametrize("lower", [False, True])
+def test_there_is_a_place_for_every_unit_that_is_encoded_in_order(unit: str, lower: bool) -> None:
+    pool = [
+        *"abCİJ '.\n",
+        "\r\n",
+        "\u0301",
+        "\u030c",
+        "\u0327",
+        "Σ",
+        "\u1100",
+        "\u1161",
+        "\u11a8",
+        "가",
+        "\u09c7",
+        "\u09be",
+        "字",
+        "😀",
+    ]
+    random = np.random.default_rng(0)
+    tokenizer = Tokenizer({"unit": unit, "length": 12, "lower": lower, "vocabulary": []})
+    for _ in range(200):
+        text = "".join(random.choice(pool, random.integers(0, 20)).tolist())
+        places = tokenizer.places(text)
+        assert len(places) == np.count_nonzero(tokenizer.encode([text]))
+        assert (places[:, 0] < places[:, 1]).all() and (np.diff(places, axis=0) >= 0).all()
+        assert places.max(initial=0) <= len(text)
+        assert tokenizer.places(f"{text} x")[: len(places)].tolist() == places.tolist()

@@ -77,7 +77,7 @@ def test_a_network_that_does_not_exist_is_a_mistake_of_the_configuration_too(fre
     done = convoy(fresh, "run", "-r", "digits", "-S", "student.network.name=resnet9000")
     assert done.returncode == 2
     assert (
-        "line.student.network.name: expected one of convnext, densenet, detector, mobilenet, residual, textcnn, unet, "
+        "line.student.network.name: expected one of convnext, densenet, detector, idcnn, mobilenet, residual, textcnn, "
         in done.stderr
     )
     assert "received 'resnet9000'; did you mean resnet50?" in done.stderr

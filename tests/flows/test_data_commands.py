@@ -318,6 +318,7 @@ def test_the_catalogue_is_listed_for_programs_too(shell: Shell) -> None:
         "grammar": "not prepared",
         "digit-sheets": "not prepared",
         "topics": "not prepared",
+        "grammar-entities": "not prepared",
     }
 
 

@@ -20,7 +20,7 @@ from components.data.card.views.protocol import Look
 from components.data.card.views.registry import of_kind
 from components.inputs import registry as inputs
 from components.targets import registry as targets
-from components.targets.protocol import TargetKind
+from components.targets.protocol import TargetKind, Within
 
 BUDGET = 2**30  # bytes of shards that are read for single samples: seconds, on a disk
 
@@ -94,8 +94,10 @@ def _samples(shard: Path, rows: list[int], kind: TargetKind, card: DatasetCard) 
     table = pq.read_table(shard, columns=["id", given, "target"]).take(pa.array(rows))
     answers = table.column("target").to_pylist()
     names = kind.captions(table.column("target").combine_chunks(), card.classes).to_pylist()
-    drawn = partial(kind.drawn, about=card.target)
-    looks = view.looks(table.column(given).combine_chunks(), answers, drawn)
+    drawn, shown = partial(kind.drawn, about=card.target), table.column(given).combine_chunks()
+    if isinstance(kind, Within):
+        shown = kind.captioned(table.column("target").combine_chunks(), shown, card.classes)
+    looks = view.looks(shown, answers, drawn)
     ids = table.column("id").to_pylist()
     return [Sample(str(name), look, label or "") for name, look, label in zip(ids, looks, names, strict=True)]
 

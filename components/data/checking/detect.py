@@ -27,6 +27,7 @@ BUILT_IN = (
     "digit-sheets",
     "fashion-mnist",
     "grammar",
+    "grammar-entities",
     "scenes",
     "topics",
 )  # sources that lie nowhere: their kind is their path
@@ -34,6 +35,7 @@ LAYOUTS = {
     "folder": "PATH/CLASS/*.png, or PATH/{train,validation,test}/CLASS/*.png",
     "cut-outs": "PATH/CLASS/*.png with transparency, which are composed to scenes",
     "texts": "PATH/CLASS/*.txt, or PATH/{train,validation,test}/CLASS/*.txt",
+    "conll": "train.conll, dev.conll, …: one token and its tag per line",
     "manifest": "a .csv, .tsv, .jsonl or .parquet: one row per image or text, columns path or text, and target",
     "masks": "images/*.jpg and masks/*.png of the same names",
     "coco": "COCO's JSON: images, annotations, categories",

@@ -15,7 +15,7 @@ from components.data.errors import DataError
 from components.inputs import registry as inputs
 from components.inputs.protocol import UnreadableInputError
 from components.targets import registry as targets
-from components.targets.protocol import UnreadableTargetError
+from components.targets.protocol import UnreadableTargetError, Within
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def decode_rows(table: pa.Table, card: DatasetCard) -> Arrays:
     return Arrays(
         ids=ids,
         inputs=_inputs(table.column(card.input.kind), ids, card),
-        targets=_targets(table.column("target"), ids, card),
+        targets=_targets(table.column("target"), table.column(card.input.kind), ids, card),
         groups={name: np.array(table.column(name).to_pylist(), dtype=np.str_) for name in groups},
     )
 
@@ -120,8 +120,13 @@ def _inputs(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], card: DatasetCar
     return values
 
 
-def _targets(column: pa.ChunkedArray, ids: npt.NDArray[np.str_], card: DatasetCard) -> npt.NDArray[Any]:
+def _targets(
+    column: pa.ChunkedArray, given: pa.ChunkedArray, ids: npt.NDArray[np.str_], card: DatasetCard
+) -> npt.NDArray[Any]:
+    kind = targets.stored_as(column.type, card)
+    if isinstance(kind, Within):
+        kind = kind.beside(given.combine_chunks())
     try:
-        return targets.stored_as(column.type, card).arrays(column.combine_chunks(), card)
+        return kind.arrays(column.combine_chunks(), card)
     except UnreadableTargetError as error:
         raise DataError(f"{ids[error.row]}: {error}") from None

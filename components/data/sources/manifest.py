@@ -50,6 +50,10 @@ def read(source: ManifestSource, project: Path) -> SourceData:
         from components.data.sources.manifest_boxes import pictures
 
         return pictures(source, tables, where)
+    if source.spans:
+        from components.data.sources.manifest_spans import texts
+
+        return texts(source, tables, where)
     groups = tuple(sorted({group for each in tables for group in each.columns.groups}))
     faults = Faults(where, source.faulty)
     labels: Answers = Labels(source)

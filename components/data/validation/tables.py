@@ -24,7 +24,7 @@ from components.data.inspection.base.findings import TWINS, Inspection, load_fin
 from components.inputs import registry as inputs
 from components.inputs.protocol import InputKind
 from components.targets import registry as targets
-from components.targets.protocol import TargetKind
+from components.targets.protocol import TargetKind, Within
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
@@ -120,18 +120,21 @@ class Tables:
 
     @property
     def _columns(self) -> list[str]:
-        """All but the inputs: they are the bulk, and what they are is in the facts."""
-        return [name for name in self._schema.names if name != self.given.name]
+        """All but the inputs, where targets are no places in them: they are the bulk, and told by facts."""
+        left = () if isinstance(self.kind, Within) else (self.given.name,)
+        return [name for name in self._schema.names if name not in left]
 
     @cached_property
     def _schema(self) -> pa.Schema:
         return self.dataset.schema
 
     def _frame(self, batch: pa.Table, rows: slice) -> pd.DataFrame:
-        plain = [name for name in batch.column_names if name not in ("target", self.given.digest)]
-        frame: pd.DataFrame = batch.select(plain).to_pandas()
-        frame["target_kind"] = self.kind.name
-        for name, facts in self.kind.facts(batch.column("target").combine_chunks(), self.dataset.card).items():
+        aside = ("target", self.given.name, self.given.digest)
+        frame: pd.DataFrame = batch.select([name for name in batch.column_names if name not in aside]).to_pandas()
+        frame["target_kind"], kind = self.kind.name, self.kind
+        if isinstance(kind, Within):
+            kind = kind.beside(batch.column(self.given.name).combine_chunks())
+        for name, facts in kind.facts(batch.column("target").combine_chunks(), self.dataset.card).items():
             frame[name] = facts
         for name, values in self._copies.items():
             frame[name] = values[rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,20 @@ class Reader:
     def __init__(self, folder: Path, card: Mapping[str, Any], load: Callable[[Path], Any]) -> None:
         self.tokenizer = load(folder / NEEDS).Tokenizer(card["input"])
 
-    def read(self, value: Any) -> tuple[npt.NDArray[np.int32], None]:
-        """`(length,)` numbers, and no place: a text has none. Raises ValueError for what is no text."""
+    def read(self, value: Any) -> tuple[npt.NDArray[np.int32], Place]:
+        """`(length,)` numbers, and where in the text its units stand. Raises ValueError for what is no text."""
         numbers: npt.NDArray[np.int32] = self.tokenizer.encode([value])[0]
-        return numbers, None
+        return numbers, Place(value, self.tokenizer)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The request's own text; where its units stand is found when it is asked."""
+
+    text: str
+    tokenizer: Any
+
+    def units(self) -> npt.NDArray[np.int32]:
+        """`(U, 2)`: first character of each unit that the network is given, and the one behind its last."""
+        places: npt.NDArray[np.int32] = self.tokenizer.places(self.text)
+        return places

@@ -18,7 +18,7 @@ from components.config import AugmentConfig, DatasetConfig, ImageDeclaration, Ne
 from components.data import catalogue
 from components.inputs import registry as inputs
 from components.models import registry as models
-from components.models.forms import BOXES, MAP, VECTOR
+from components.models.forms import BOXES, MAP, SEQUENCE, VECTOR
 from components.models.size import size
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
@@ -40,6 +40,7 @@ FIRST: Mapping[tuple[str, str], tuple[str, Mapping[str, int]]] = {
     (MAP, "image"): ("unet", {"width": 16}),
     (BOXES, "image"): ("detector", {"width": 16}),
     (VECTOR, "text"): ("textcnn", {}),
+    (SEQUENCE, "text"): ("idcnn", {}),
 }
 
 

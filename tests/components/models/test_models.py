@@ -131,7 +131,7 @@ def test_an_unknown_architecture_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigurationError) as error:
         registry.build(NetworkConfig(name="perceptron"), spec(), OUTPUTS)
     assert str(error.value).startswith(
-        "network.name: expected one of convnext, densenet, detector, mobilenet, residual, textcnn, unet, "
+        "network.name: expected one of convnext, densenet, detector, idcnn, mobilenet, residual, textcnn, unet, "
     )
     assert str(error.value).endswith("torchvision:NAME or timm:NAME, received 'perceptron'")
 

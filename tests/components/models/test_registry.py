@@ -37,7 +37,9 @@ def called(config: NetworkConfig) -> str:
 
 
 def test_the_cases_hold_every_family_every_attention_and_every_pooling() -> None:
-    assert set(registry.names()) == {*COMPACT, "detector", "textcnn", "unet"}, "add the new family to the builders"
+    assert set(registry.names()) == {*COMPACT, "detector", "idcnn", "textcnn", "unet"}, (
+        "add the new family to the builders"
+    )
     for argument, values in (
         ("attention", {"none", "se", "cbam", "self"}),
         ("pooling", {"average", "max", "gem"}),

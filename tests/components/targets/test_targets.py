@@ -28,7 +28,7 @@ def card(kind: TargetKind, spec: ImageSpec = SPEC) -> DatasetCard:
     learnt = given.column.take(pa.array(given.sound))
     record = kind.record(given.about, [learnt.slice(0, 1), learnt.slice(1)])
     classes = () if kind.labelled == "never" else NAMES
-    return CARD.model_copy(update={"target": record, "input": spec, "classes": classes})
+    return CARD.model_copy(update={"target": record, "input": given.spec or spec, "classes": classes})
 
 
 @pytest.fixture(params=TARGETS.names())
@@ -85,7 +85,8 @@ def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_r
     given = given_of(kind.name)
     layout = kind.layout(card(kind))
     for count in (0, 1, len(given.sound)):
-        arrays = kind.arrays(given.column.take(pa.array(given.sound[:count], pa.int64())), card(kind))
+        some = given.beside(kind, given.sound[:count])
+        arrays = some.arrays(given.column.take(pa.array(given.sound[:count], pa.int64())), card(kind))
         assert (arrays.shape, arrays.dtype) == ((count, *layout.shape), layout.type)
         assert all(
             len(values) == count
@@ -93,7 +94,7 @@ def test_arrays_are_as_the_layout_says_and_what_cannot_be_read_is_named_by_its_r
         )
     if len(given.sound) < len(given.column) and layout.shape:
         with pytest.raises(UnreadableTargetError) as raised:
-            kind.arrays(given.column, card(kind))
+            given.beside(kind).arrays(given.column, card(kind))
         assert raised.value.row == min(set(range(len(given.column))) - set(given.sound))
 
 
@@ -105,7 +106,8 @@ def test_a_target_follows_its_picture_or_stays_where_it_does_not_go_with_it(kind
     assert (
         kind.shown(larger, len(NAMES)).counts(len(NAMES)).tolist() == kind.shown(column, len(NAMES)).counts(3).tolist()
     )
-    assert kind.arrays(larger, card(kind, spec)).shape == (len(column), *kind.layout(card(kind, spec)).shape)
+    sound = given.beside(kind, given.sound)
+    assert sound.arrays(larger, card(kind, spec)).shape == (len(column), *kind.layout(card(kind, spec)).shape)
     assert kind.fitted(larger, [(12, 8)] * len(column), (6, 4), "stretch", given.about).equals(column)
     assert kind.fitted(column, [(5, 5)] * len(column), (12, 8), "stretch", given.about).equals(column)
 
@@ -121,7 +123,7 @@ def test_around_a_letterboxed_mask_is_background_or_what_its_data_ignores() -> N
 def test_expectations_are_ones_that_great_expectations_knows_of_columns_that_there_are(kind: TargetKind) -> None:
     known = importlib.import_module("great_expectations.expectations")
     given = given_of(kind.name)
-    facts = kind.facts(given.column, card(kind))
+    facts = given.beside(kind).facts(given.column, card(kind))
     assert all(len(values) == len(given.column) for values in facts.values())
     for expectation in kind.expectations(card(kind)):
         built = getattr(known, expectation.kind)(**expectation.arguments)  # an unknown argument raises

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
+from components.artifacts import InputSpec
 from components.config import NetworkConfig
 from components.members import TARGETS, Member
 
@@ -19,9 +20,9 @@ CLASSES = ("first", "second", "third")
 
 @dataclass(frozen=True)
 class Given:
-    """A few pictures with targets of one kind, a small network for them, and who knows them."""
+    """A few pictures, or texts, with targets of one kind, a small network for them, and who knows them."""
 
-    inputs: np.ndarray  # uint8 (N, H, W)
+    inputs: np.ndarray  # uint8 (N, H, W); of texts as their kind has them
     targets: np.ndarray
     config: NetworkConfig
     classes: tuple[str, ...]
@@ -30,6 +31,7 @@ class Given:
     target: dict[str, Any]  # what the card keeps of them
     plain: Callable[[np.ndarray], np.ndarray] = np.zeros_like  # targets → others that show the first class alone
     sizes: Mapping[str, int] = field(default_factory=dict)  # of an answer's own dimensions
+    spec: InputSpec | None = None  # None: grey pictures
     units: int = 0  # that combining scores in a sample; 0: as many as its target has numbers
 
 

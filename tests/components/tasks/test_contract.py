@@ -27,6 +27,7 @@ from components.config import ConfigurationError, ImbalanceConfig, NetworkConfig
 from components.export.export import export
 from components.models.ensemble import FUSIONS, MEANS
 from components.models.network import save_weights
+from components.models.preprocessing import preprocess
 from components.runtimes.execution import answers, open_session
 from components.tasks import capabilities, registry
 from components.tasks.network import network_answer, network_of
@@ -43,7 +44,7 @@ class Sample:
 
     task: Task
     card: DatasetCard
-    inputs: np.ndarray  # uint8 (N, H, W, C)
+    inputs: np.ndarray  # uint8 (N, H, W, C), or as another kind of input has them
     batch: Batch
     config: NetworkConfig
     given: Given
@@ -63,13 +64,13 @@ def one_thread() -> Iterator[None]:
 
 def sample(name: str) -> Sample:
     given = given_of(registry.get(name).spec.target)
-    images = given.inputs
-    spec = ImageSpec(
-        height=images.shape[1],
-        width=images.shape[2],
+    inputs = given.inputs if given.spec else given.inputs[..., None]
+    spec = given.spec or ImageSpec(
+        height=inputs.shape[1],
+        width=inputs.shape[2],
         channels=1,
-        mean=(float(images.mean() / 255),),
-        std=(float(images.std() / 255),),
+        mean=(float(inputs.mean() / 255),),
+        std=(float(inputs.std() / 255),),
     )
     card = DatasetCard(
         name="contract",
@@ -78,12 +79,11 @@ def sample(name: str) -> Sample:
         groups=(),
         input=spec,
         target=given.target,
-        splits={"train": len(images)},
+        splits={"train": len(inputs)},
         fingerprint="0" * 64,
     )
-    pixels = torch.from_numpy(images)[:, None].float() / 255.0
-    batch = Batch(pixels, torch.from_numpy(given.targets))
-    return Sample(registry.of(card), card, images[..., None], batch, given.config, given)
+    batch = Batch(preprocess(torch.from_numpy(inputs)), torch.from_numpy(given.targets))
+    return Sample(registry.of(card), card, inputs, batch, given.config, given)
 
 
 def learn(task: Task, given: Sample, seed: int, steps: int) -> tuple[torch.nn.Module, list[float]]:
@@ -153,7 +153,7 @@ def test_an_untrained_network_costs_hardly_more_than_its_head_without_a_view(nam
     task = given.task
     torch.manual_seed(seed)
     network = network_of(task, given.config, given.card)
-    assert isinstance(network.head, torch.nn.Linear | torch.nn.Conv2d)
+    assert isinstance(network.head, torch.nn.Linear | torch.nn.Conv1d | torch.nn.Conv2d)
     with torch.no_grad():
         fresh = task.loss(network(given.batch.inputs), given.batch)["loss"].item()
         network.head.weight.zero_()
@@ -280,7 +280,7 @@ def test_an_answer_is_what_the_task_says_is_exported(name: str) -> None:
     task = given.task
     network = network_of(task, given.config, given.card).eval()
     answer = network_answer(task, network, given.batch.inputs)
-    space = {"height": given.card.input.height, "width": given.card.input.width}
+    space = dict(zip(("height", "width"), given.card.input.shape[:2], strict=False))
     sizes = {"classes": len(CLASSES), "values": 2, **space, **given.given.sizes}
     assert any(output.measured for output in task.spec.outputs)
     assert list(answer) == [output.name for output in task.spec.outputs]
@@ -635,7 +635,7 @@ def test_what_a_task_claims_to_support_it_does(name: str, check: Callable[[Any, 
 
 
 def test_there_is_a_task_to_hold_to_the_contract() -> None:
-    assert {"classification", "detection", "regression", "segmentation"} <= set(TASKS)
+    assert {"classification", "detection", "regression", "segmentation", "tagging"} <= set(TASKS)
     assert all(registry.get(name).spec.name == name for name in TASKS)
 
 

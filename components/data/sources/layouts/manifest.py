@@ -26,6 +26,7 @@ from components.data.sources.tables.labels import truth
 from components.data.sources.tables.numbers import number
 from components.data.sources.tables.parquet import holds_lists
 from components.data.sources.tables.several import is_list
+from components.data.sources.tables.spans import is_spans
 
 # What the columns of other people's tables are called, in small letters; the first that is there is meant.
 IMAGES = (
@@ -55,6 +56,7 @@ TEXTS = (
 )
 NUMBERS = ("age", "count", "price", "score", "value", "angle", "weight", "height_cm", "pawpularity", "bone_age")
 MASKS = ("mask", "mask_path", "mask_file", "mask_filename", "mask_name")
+SPANS = ("spans", "entities", "ner", "ner_tags", "annotations", "tags", "labels", "label")
 SPLITS = ("split", "set", "subset", "partition", "usage", "data_set", "dataset")
 _CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
 _BOXES = (*map(set, _CORNERS), {"bbox"}, {"bbox_x", "bbox_y"}, {"objects"})
@@ -265,7 +267,7 @@ def _texts_in(contents: Contents, table: _Table) -> Found | None:
         for column in table.form.names
         if column not in (text, split) and not _INDEX.fullmatch(column.lower()) and not column.startswith("group_")
     ]
-    target = _target(contents, table, _Image(text, {}), rest)
+    target = _spans(table) or _target(contents, table, _Image(text, {}), rest)
     if target is None or target.what == "mask":
         return None
     names = next((each for each in table.named(("id",)) if len({*table.texts(each)}) == len(table.rows)), None)
@@ -277,6 +279,15 @@ def _texts_in(contents: Contents, table: _Table) -> Found | None:
     spare = f"; not used: {some(left)}" if left else ""
     says = f"a table with one row per text: {text!r} is the text, {said} the {target.what}{spare}"
     return Found("manifest", says, keys=found)
+
+
+def _spans(table: _Table) -> _Target | None:
+    """The column whose values are lists of entities as JSON, most of them at least."""
+    for column in table.named(SPANS):
+        values = table.texts(column)
+        if 2 * sum(map(is_spans, values)) >= len(values) and {*values} - {"[]"}:
+            return _Target((column,), "list of its entities", {"spans": column})
+    return None
 
 
 def _are_texts(table: _Table, column: str) -> bool:
@@ -440,6 +451,7 @@ LAYOUTS = (
         _of_file,
     ),
     Layout("`reviews.csv`: a column `text`, `sentence` or `review`, one `label`", "Kaggle, Hugging Face"),
+    Layout("`notes.jsonl`: a column `text`, one of `spans`, `entities` or `label`", "Doccano, Prodigy, spaCy"),
     Layout("`train/metadata.jsonl`, `train/*.png`", "Hugging Face (imagefolder)"),
     Layout("`train/_classes.csv`, `train/*.jpg`", "Roboflow (one-hot)"),
     Layout("`export.json`, `/data/upload/…`", "Label Studio (choices)"),

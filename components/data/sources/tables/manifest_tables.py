@@ -126,6 +126,8 @@ def _columns(source: ManifestSource, names: list[str], path: Path) -> Columns:
         answers = (
             [("objects", source.objects)] if source.objects else [*(("box", each) for each in source.box), *answers]
         )
+    if source.spans:
+        answers = [("spans", source.spans)]
     optional = [(key, name) for key, name in (("id", source.id), ("time", source.time)) if name is not None]
     given = ("image", source.image) if source.text is None else ("text", source.text)
     for key, name in [given, *answers, *optional]:

@@ -29,6 +29,8 @@ EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
     "folder animals": (4, {None}, (), False),
     "folder sorted": (6, {"train", "validation", "test"}, (), False),
     "texts reviews": (4, {None}, (), False),
+    "conll news": (2, {"train", "validation"}, (), False),
+    "manifest desk/notes.jsonl": (2, {None}, (), False),
     "manifest shop/reviews.csv": (3, {"train", "test"}, ("group_language",), False),
     "manifest clinic/scans.csv": (3, {"train", "test"}, ("group_patient", "group_site"), True),
     "manifest fields/fields.tsv": (1, {None}, (), False),
@@ -127,7 +129,7 @@ def test_the_pages_have_an_example_of_every_kind_that_lies_somewhere() -> None:
         if issubclass(member, Located)
     }  # type: ignore[union-attr]
     shown = {name for section in SECTIONS.values() for name in map(_name, section.entries) if name in EXPECTED}
-    assert {name.split()[0] for name in shown} == {*kinds, "scenes", "texts"}
+    assert {name.split()[0] for name in shown} == {*kinds, "conll", "scenes", "texts"}
     assert shown == set(EXPECTED)
 
 
