@@ -104,8 +104,8 @@ WRONG = [
     (
         {"datasets__digits__source": {"kind": "ftp"}},
         "datasets.digits.source.kind: expected one of 'fashion-mnist', 'digits', 'digit-scenes', 'scenes', 'folder', "
-        "'cut-outs', 'manifest', 'masks', 'coco', 'voc', 'yolo', 'idx', 'arrays', 'huggingface', 'conll', 'digit-sheets', "
-        "'grammar', 'grammar-entities', 'texts', 'topics', received 'ftp'",
+        "'cut-outs', 'manifest', 'masks', 'coco', 'voc', 'yolo', 'idx', 'arrays', 'huggingface', 'conll', "
+        "'digit-sheets', 'grammar', 'grammar-entities', 'texts', 'topics', received 'ftp'",
     ),
     ({"datasets__digits__source": {}}, "datasets.digits.source.kind: expected a value, received nothing"),
     (
