@@ -287,6 +287,7 @@ def configuration() -> str:
     policy.add(PolicyConfig, "", "policy")
     line = Sections()
     line.add(LineConfig, "", "line")
+    line.add(PolicyConfig, "policy", "policy")
     entry = Sections()
     entry.named.update({each: "source" for each, _ in sections_in(DatasetConfig.model_fields["source"].annotation)})
     entry.add(DatasetConfig, "", "datasets.NAME", frozenset({"source"}))
