@@ -283,8 +283,6 @@ def configuration() -> str:
     from components.config.line import LineConfig
     from components.config.policy import PolicyConfig
 
-    policy = Sections()
-    policy.add(PolicyConfig, "", "policy")
     line = Sections()
     line.add(LineConfig, "", "line")
     line.add(PolicyConfig, "policy", "policy")
@@ -299,7 +297,6 @@ def configuration() -> str:
         "What `source:` of a data set may say: [Sources](sources.md).",
         "\n\n".join(line.parts),
         "\n\n".join(entry.parts),
-        "\n\n".join(policy.parts),
     )
 
 
