@@ -3,7 +3,7 @@
 A package says in its `pyproject.toml` which of its modules is what, one line each:
 
     [project.entry-points."convoy.tasks"]
-    multilabel = "my_package.multilabel"
+    direction = "my_package.direction"
 
 So a member is known without being imported, as one that is a file here. Which groups there are, and what a module of
 each must hold, says `members`.

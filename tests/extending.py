@@ -13,21 +13,21 @@ from components.targets import registry as targets
 from components.tasks import registry as tasks
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / "docs" / "examples" / "multilabel"
+EXAMPLE = ROOT / "docs" / "examples" / "direction"
 PAGE = (ROOT / "docs" / "outside.md").read_text(encoding="utf-8")
 (PYPROJECT,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 MODULES = {
-    "labels": "components/targets/labels.py",
-    "multilabel": "components/tasks/multilabel.py",
-    "answers": "components/registry/answers/labels.py",
-    "digit_sheets": "components/data/sources/digit_sheets.py",
+    "angle": "components/targets/angle.py",
+    "direction": "components/tasks/direction.py",
+    "answers": "components/registry/answers/angle.py",
+    "turned_digits": "components/data/sources/turned_digits.py",
 }
-INSTEAD = {"from components.targets import labels": "from my_labels import labels"}  # as the page says
+INSTEAD = {"from components.targets import angle": "from my_angles import angle"}  # as the page says
 
 
 def example(folder: Path) -> Path:
     """The package of docs/outside.md, to be installed."""
-    package = folder / "my-labels" / "my_labels"
+    package = folder / "my-angles" / "my_angles"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     for name, place in MODULES.items():

@@ -81,6 +81,9 @@ class ClassFolders(Located):
 
     # Folders in a class's folder. join: their files are the class's too, and the folder's name is `group_folder`.
     nested: Literal["refuse", "join"] = "refuse"
+    # classes: every file is a sample of its folder's class. labels: what lies under one name in several classes'
+    # folders is one sample, with all of their labels.
+    take: Literal["classes", "labels"] = Field(default="classes", exclude_if="classes".__eq__)
     faulty: Faulty = "refuse"  # files in a class's folder that are named otherwise, or cannot be read
 
 
@@ -113,6 +116,15 @@ class ManifestSource(Located):
     encoding: Literal["base64"] | None = None  # of a column of texts that are the pictures themselves
     # Column: the class's name or number. Several: one column per class, of which one is 1 and the others are 0.
     target: str | Annotated[tuple[str, ...], AfterValidator(different)] = "target"
+    # Column of any number of labels per row, or none, instead of `target`: a list (Parquet, JSON), or a text with
+    # `separator` between the names. Several: one column per label, 1 where a row has it, else 0.
+    labels: str | Annotated[tuple[str, ...], AfterValidator(different)] | None = Field(
+        default=None, exclude_if=lambda name: name is None
+    )
+    # What is between the names in a cell of `labels`, such as ";". None: a cell is a list, or one name.
+    separator: Annotated[str, Field(min_length=1, max_length=10)] | None = Field(
+        default=None, exclude_if=lambda text: text is None
+    )
     mask: str | None = None  # column: a path to a PNG mask (or its bytes), instead of `target`
     # Columns of numbers that are to be answered, instead of `target`: each with its unit, "" where it has none. A list
     # of columns stands for numbers without units.
@@ -150,6 +162,14 @@ class ManifestSource(Located):
             raise ValueError("either `mask` or several columns as `target`")
         if self.numbers and (self.mask is not None or self.names is not None or self.target != "target"):
             raise ValueError("either `numbers`, or `target`, `names` and `mask`")
+        if self.labels is not None and (self.mask is not None or self.numbers or self.box or self.objects):
+            raise ValueError("either `labels`, or `mask`, `numbers`, `box` and `objects`")
+        if self.labels is not None and self.target != "target":
+            raise ValueError("either `labels` or `target`")
+        if self.separator is not None and not isinstance(self.labels, str):
+            raise ValueError("`separator` beside one column as `labels`")
+        if isinstance(self.labels, tuple) and self.names is not None and len(self.names) != len(self.labels):
+            raise ValueError("as many `names` as columns of `labels`, or none")
         if self.text is not None and (
             self.image != "path" or self.mask or self.box or self.objects or self.encoding or self.root or self.prefix
         ):
@@ -161,6 +181,11 @@ class ManifestSource(Located):
         ):
             raise ValueError("`box` with one `target`, or `objects`; beside them `boxes` and `unit`")
         return self
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Those of `labels`."""
+        return (self.labels,) if isinstance(self.labels, str) else self.labels or ()
 
 
 class MasksSource(Located):
@@ -203,7 +228,8 @@ class CocoSource(Located):
     prefix: str | None = None  # what file names start with and files here do not, such as another machine's folder
     # crops: every object is a sample, cut out of its image (which is the group `group_image`: no image is in two
     # splits). masks: every image is a sample, and its target a mask of the objects. boxes: likewise, their boxes.
-    take: Literal["crops", "masks", "boxes"] = "crops"
+    # labels: likewise, which categories they are of.
+    take: Literal["crops", "masks", "boxes", "labels"] = "crops"
     # How boxes are written. None: COCO's own, xywh in pixels; a file whose boxes cannot be meant so is refused. What is
     # declared is believed.
     boxes: BoxForm | None = None
@@ -225,7 +251,7 @@ class VocSource(Located):
     """Pascal VOC's folder: `JPEGImages`, `Annotations`, `ImageSets`, `SegmentationClass`."""
 
     kind: Literal["voc"]
-    take: Literal["crops", "masks", "boxes"] = "crops"  # crops: each object; masks, boxes: each image
+    take: Literal["crops", "masks", "boxes", "labels"] = "crops"  # crops: each object; masks, boxes, labels: each image
     images: str | OfSplits = "JPEGImages"  # folder below `path`, or one a split
     annotations: str | OfSplits = "Annotations"  # folder of the XML files, or one a split; may be the same
     # Of the masks' classes, by pixel value, the background first; None: background and VOC's own twenty.
@@ -294,7 +320,7 @@ class HuggingFaceSource(Located):
 
     kind: Literal["huggingface"]
     image: str = "image"  # a feature of kind Image
-    label: str = "label"  # ClassLabel, or a string or number a class
+    label: str = "label"  # ClassLabel, or a string or number a class; or a list of such, any number of labels
     faulty: Faulty = "refuse"  # rows without a class (-1), or without their picture's bytes
     groups: Annotated[tuple[str, ...], AfterValidator(different)] = ()  # further columns: NAME becomes group_NAME
 

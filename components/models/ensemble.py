@@ -1,9 +1,10 @@
 """Several networks as one: what the members say becomes one answer, within the graph.
 
 Of probabilities, a fusion takes the members' logits and gives log-probabilities, which any consumer of logits can take:
-their softmax are the probabilities meant. Of numbers, it takes and gives V values, then V ends of their intervals, then
-V other ends. Of boxes, it takes and gives priors, boxes and logits of L places, as detectors do. A fusion's figures are
-part of its state; how they are found is `components.compress`'s business.
+their softmax are the probabilities meant. Of labels, it takes and gives a logit of each. Of numbers, it takes and gives
+V values, then V ends of their intervals, then V other ends. Of boxes, it takes and gives priors, boxes and logits of L
+places, as detectors do. A fusion's figures are part of its state; how they are found is `components.compress`'s
+business.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from components.models.parts.fusing import fused
 from components.models.parts.suppression import found
 from components.models.registry import Network
 
-Fuses = Literal["probabilities", "numbers", "boxes"]  # what members say
+Fuses = Literal["probabilities", "labels", "numbers", "boxes"]  # what members say
 
 LEAST = 1e-12  # what stands for a probability of 0 where its logarithm is taken
 
@@ -33,6 +34,13 @@ def mean_probability(outputs: Tensor, weights: Tensor) -> Tensor:
     """`(K, N, C, …)` logits, `(K,)` weights that sum to 1 → `(N, C, …)` log-probabilities of the mixture."""
     logs = torch.log_softmax(outputs.float(), dim=2)
     return torch.logsumexp(logs + weights.float().clamp_min(LEAST).log().view(-1, *[1] * (outputs.ndim - 1)), dim=0)
+
+
+def mean_labels(outputs: Tensor, weights: Tensor) -> Tensor:
+    """`(K, N, C)` logits of labels, `(K,)` weights that sum to 1 → `(N, C)` logits of their mean probabilities."""
+    logs = weights.float().clamp_min(LEAST).log().view(-1, 1, 1)
+    yes, no = (torch.nn.functional.logsigmoid(each) + logs for each in (outputs.float(), -outputs.float()))
+    return torch.logsumexp(yes, dim=0) - torch.logsumexp(no, dim=0)
 
 
 def votes(outputs: Tensor) -> Tensor:
@@ -72,6 +80,7 @@ def mean_boxes(outputs: Tensor, weights: Tensor) -> Tensor:
 
 MEANS: dict[Fuses, Callable[[Tensor, Tensor], Tensor]] = {
     "probabilities": mean_probability,
+    "labels": mean_labels,
     "numbers": mean_numbers,
     "boxes": mean_boxes,
 }
@@ -153,6 +162,20 @@ def learned(outputs: Tensor, learners: int) -> Tensor:
     logs = torch.log_softmax(outputs.float(), dim=2)
     each = logs.view(learners, logs.shape[0] // learners, *logs.shape[1:])
     return (torch.logsumexp(each, dim=1) - math.log(each.shape[1])).clamp_min(LEAST_SEEN)
+
+
+class MeanLabels(Fusion):
+    """Soft voting, label by label, under weights `(K,)` that sum to 1."""
+
+    fuses: ClassVar[Fuses] = "labels"
+    weights: Tensor
+
+    def __init__(self, members: int, classes: int, learners: int) -> None:
+        super().__init__(members, classes, learners)
+        self.register_buffer("weights", torch.full((members,), 1.0 / members))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return mean_labels(outputs, self.weights)
 
 
 class MeanNumbers(Fusion):
@@ -254,6 +277,7 @@ FUSIONS: dict[str, type[Fusion]] = {
     "vote_share": VoteShare,
     "boosted_vote": BoostedVote,
     "stacked": Stacked,
+    "mean_labels": MeanLabels,
     "mean_numbers": MeanNumbers,
     "stacked_numbers": StackedNumbers,
     "mean_boxes": MeanBoxes,

@@ -83,6 +83,13 @@ def _class(answer: Answer) -> str:
     return "  ".join(f"{name} {_share(value)}" for name, value in [(answer["label"], answer["probability"]), *others])
 
 
+def _labels(answer: Answer) -> str:
+    said = [f"{name} {_share(answer['probabilities'][name])}" for name in answer["labels"]]
+    if said:
+        return "  ".join(said)
+    return "  ".join(["no label", *(f"{name} {_share(value)}" for name, value in _most(answer["probabilities"])[:1])])
+
+
 def _mask(answer: Answer) -> str:
     return "  ".join(f"{name} {_share(value)}" for name, value in _most(answer["shares"]))
 
@@ -167,6 +174,7 @@ def _on_boxes(answer: Answer, card: ModelCard) -> Iterator[tuple[float, float, i
 
 _WAYS: dict[str, Way] = {
     "class": Way(_class),
+    "labels": Way(_labels),
     "mask": Way(_mask, "mask", _as_mask),
     "boxes": Way(_boxes, "boxes", _as_boxes, _on_boxes),
     "values": Way(_values),

@@ -57,6 +57,9 @@ class Plain:
     def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
         return pa.nulls(len(column), pa.string())
 
+    def captions(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
+        return self.names(column, classes)
+
     def drawn(self, picture: Image.Image, target: Any, about: Mapping[str, Any]) -> Image.Image:
         return picture
 

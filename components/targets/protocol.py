@@ -38,6 +38,7 @@ class Shown:
     rows: Numbers  # (M,)
     classes: Numbers  # (M,), below the number of classes that was asked for
     strata: Numbers  # (N,) what each row is stratified by where splits are drawn
+    together: bool = False  # instead by all classes that it shows, which takes all rows: see `strata`
 
     def counts(self, classes: int, rows: npt.NDArray[np.bool_] | None = None) -> Numbers:
         """`(classes,)`: how many rows show each class; of those that `rows`, (N,), chooses."""
@@ -58,9 +59,9 @@ class TargetKind(Protocol):
 
     name: str  # as a source, `raw.json` and a task's spec have it
     stored: pa.DataType
-    # Whether a target is of one class, of several, or of none: only what is labelled once can be stratified by it,
-    # suspected of a wrong label, or told by a group.
-    labelled: Literal["once", "several", "never"]
+    # Whether a target is of one class, of any number of them, of several in its parts, or of none: only what is
+    # labelled once can be suspected of a wrong label, or told by a group.
+    labelled: Literal["once", "any", "several", "never"]
     background: bool  # class 0 is what there is where nothing else is: it takes the place of what is left out
     says: str  # what a target is, in a sentence's middle: "a mask shows several classes at once"
     task: str  # that is proposed for a source of such targets
@@ -163,6 +164,10 @@ class TargetKind(Protocol):
 
     def names(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
         """`(N,)` strings: the class of each row where it has one that is known; else null."""
+        ...
+
+    def captions(self, column: pa.Array, classes: tuple[str, ...]) -> pa.Array:
+        """`(N,)` strings: what each row's target is, in words for people; null where only a picture says it."""
         ...
 
     def digests(self, column: pa.Array, classes: tuple[str, ...] | None) -> pa.Array:

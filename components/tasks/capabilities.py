@@ -302,8 +302,14 @@ class Mistaken(Protocol):
 class Balanced(Protocol):
     """Losses for classes of very different sizes."""
 
+    balances: frozenset[str]  # those of `training.imbalance.loss` that there are, beside `natural`
+
+    def counted(self, targets: npt.NDArray[Any], classes: int) -> npt.NDArray[np.int64]:
+        """`(classes,)`: samples of each class."""
+        ...
+
     def balanced(self, config: ImbalanceConfig, counts: npt.NDArray[np.int64], label_smoothing: float = 0.0) -> Loss:
-        """The loss that `config.loss` names, which is not `natural`, for `counts` (C,) training samples a class."""
+        """The loss that `config.loss` names, one of `balances`, for `counts` (C,) training samples a class."""
         ...
 
 

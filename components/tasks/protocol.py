@@ -68,7 +68,7 @@ class Batch:
     """Samples as a network sees them."""
 
     inputs: Tensor  # pictures (N, C, H, W), float32 in [0, 1]; texts (N, L), int64
-    targets: Tensor  # int64 (N,) classes or (N, H, W) masks, or float32 (N, K) values
+    targets: Tensor  # int64 (N,) classes or (N, H, W) masks, or float32 (N, K) values or labels
     answers: Tensor | None = None  # a teacher's raw outputs for these inputs, where they are known already
     weights: Tensor | None = None  # (N,) how much each sample counts, mean 1 over the training split; None: all alike
 

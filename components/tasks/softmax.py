@@ -110,6 +110,8 @@ class Softmax:
 class OneLabel(Softmax):
     """Where a sample has one label: it can be drawn, weighed and counted as wrong by it."""
 
+    balances: ClassVar[frozenset[str]] = frozenset({"weighted", "focal", "balanced-softmax"})
+
     def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
         """With the log-probabilities of all classes."""
         logs = np.log(np.maximum(answer["probabilities"], LEAST_LIKELIHOOD)).astype(np.float32)
@@ -127,6 +129,9 @@ class OneLabel(Softmax):
         import torch.nn.functional as F
 
         return F.cross_entropy(outputs, batch.targets, reduction="none", label_smoothing=label_smoothing)
+
+    def counted(self, targets: npt.NDArray[Any], classes: int) -> npt.NDArray[np.int64]:
+        return np.bincount(self.labels(targets), minlength=classes).astype(np.int64)
 
     def balanced(self, config: ImbalanceConfig, counts: npt.NDArray[np.int64], label_smoothing: float = 0.0) -> Loss:
         """Cross-entropy with each class's weight, focal, or of the balanced softmax."""

@@ -62,8 +62,8 @@ WRONG = [
     ({"line__prune": {"kind": "2:4", "epochs": 1, "rounds": 2}}, "line.prune.rounds: expected 1, received 2"),
     (
         {"line__student__unlabelled": "fashion-mnist"},
-        "line.student.unlabelled: expected one of digits, digits-measure, digits-segment, grammar, scenes-detect, "
-        "since fashion-mnist is learnt from anyway, received 'fashion-mnist'",
+        "line.student.unlabelled: expected one of digit-sheets, digits, digits-measure, digits-segment, grammar, "
+        "scenes-detect, topics, since fashion-mnist is learnt from anyway, received 'fashion-mnist'",
     ),
     (
         {"line__student__unlabelled": "digits"},
@@ -97,16 +97,15 @@ WRONG = [
     ({"line__augment__erase_area": [0.5]}, "line.augment.erase_area.1: expected a value, received nothing"),
     (
         {"line__dataset": "imagenet"},
-        "line.dataset: expected one of digits, digits-measure, digits-segment, fashion-mnist, grammar, scenes-detect, "
-        "received "
-        "'imagenet'",
+        "line.dataset: expected one of digit-sheets, digits, digits-measure, digits-segment, fashion-mnist, grammar, "
+        "scenes-detect, topics, received 'imagenet'",
     ),
     ({"datasets__digits__image__channels": 2}, "datasets.digits.image.channels: expected 1 or 3, received 2"),
     (
         {"datasets__digits__source": {"kind": "ftp"}},
         "datasets.digits.source.kind: expected one of 'fashion-mnist', 'digits', 'digit-scenes', 'scenes', 'folder', "
-        "'cut-outs', 'manifest', 'masks', 'coco', 'voc', 'yolo', 'idx', 'arrays', 'huggingface', 'grammar', "
-        "'texts', received 'ftp'",
+        "'cut-outs', 'manifest', 'masks', 'coco', 'voc', 'yolo', 'idx', 'arrays', 'huggingface', 'digit-sheets', "
+        "'grammar', 'texts', 'topics', received 'ftp'",
     ),
     ({"datasets__digits__source": {}}, "datasets.digits.source.kind: expected a value, received nothing"),
     (
@@ -404,7 +403,8 @@ def test_a_source_that_is_declared_beside_its_reader_is_held_to_that(
     folder.mkdir(parents=True)
     file = folder / "street_camera.py"
     file.write_text(CAMERA, encoding="utf-8")
-    shutil.copy(members.ROOT / "data" / "sources" / "grammar.py", folder)  # which the catalogue has an entry of
+    for ours in ("digit_sheets", "grammar", "topics"):  # which the catalogue has entries of
+        shutil.copy(members.ROOT / "data" / "sources" / f"{ours}.py", folder)
     name = "components.data.sources.street_camera"
     spec = spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
@@ -427,4 +427,4 @@ def test_a_source_that_is_declared_beside_its_reader_is_held_to_that(
     assert wrong.startswith("datasets.digits.source.lens: expected a valid integer")
     assert mistakes(entry(glass=1)) == ["datasets.digits.source.glass: expected no such key, received 1"]
     (unknown,) = mistakes(changed(datasets__digits__source={"kind": "camera"}))
-    assert unknown.endswith("'huggingface', 'grammar', 'street-camera', received 'camera'")
+    assert unknown.endswith("'huggingface', 'digit-sheets', 'grammar', 'street-camera', 'topics', received 'camera'")

@@ -27,8 +27,8 @@ from flows.run import known_by
 from tests import extending
 
 ENTRY = {
-    "task": "multilabel",
-    "source": {"kind": "digit-sheets", "sheets": 40},
+    "task": "direction",
+    "source": {"kind": "turned-digits", "pictures": 40},
     "image": {"height": 16, "width": 16, "channels": 1},
 }
 STEP = "components.training.cluster.fitting"
@@ -38,11 +38,11 @@ STEP = "components.training.cluster.fitting"
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The example of docs/outside.md, installed: the folder of its modules."""
     folder = extending.example(tmp_path)
-    extending.installed(folder, "my-labels", extending.points())
+    extending.installed(folder, "my-angles", extending.points())
     monkeypatch.syspath_prepend(str(folder))
     with extending.looked_up_anew():
-        yield folder / "my_labels"
-    for name in [each for each in sys.modules if each.partition(".")[0] == "my_labels"]:
+        yield folder / "my_angles"
+    for name in [each for each in sys.modules if each.partition(".")[0] == "my_angles"]:
         del sys.modules[name]
 
 
@@ -54,13 +54,13 @@ def test_the_page_names_every_group_that_is_open() -> None:
 def test_members_of_another_package_are_found_by_name_and_imported_when_they_are_asked_for(package: Path) -> None:
     from components.tasks import registry
 
-    assert {"multilabel", "classification"} <= set(TASKS.names())
-    assert "labels" in TARGETS.names() and "labels" in ANSWERS.names() and "digit_sheets" in SOURCES.names()
-    assert Member(TASKS, "multilabel").exists and not Member(TASKS, "nothing").exists
-    assert Member(SOURCES, "digit-sheets").module == "my_labels.digit_sheets"
-    assert "my_labels" not in sys.modules
-    assert registry.get("multilabel").spec.target == "labels"
-    assert "my_labels.multilabel" in sys.modules and "my_labels.digit_sheets" not in sys.modules
+    assert {"direction", "classification"} <= set(TASKS.names())
+    assert "angle" in TARGETS.names() and "angle" in ANSWERS.names() and "turned_digits" in SOURCES.names()
+    assert Member(TASKS, "direction").exists and not Member(TASKS, "nothing").exists
+    assert Member(SOURCES, "turned-digits").module == "my_angles.turned_digits"
+    assert "my_angles" not in sys.modules
+    assert registry.get("direction").spec.target == "angle"
+    assert "my_angles.direction" in sys.modules and "my_angles.turned_digits" not in sys.modules
 
 
 def test_an_entry_of_the_catalogue_says_what_their_source_takes_and_its_stages_are_done(
@@ -68,41 +68,41 @@ def test_an_entry_of_the_catalogue_says_what_their_source_takes_and_its_stages_a
 ) -> None:
     from components.data.preparing.ingest import ingest
 
-    config = parse_entry("sheets", ENTRY)
-    assert config.source.sheets == 40  # type: ignore[union-attr]
-    assert ingest(config.source, tmp_path, tmp_path / "ingested").classes == tuple("0123456789")
-    with pytest.raises(ConfigurationError, match=r"datasets.sheets.source.leaves: expected no such key"):
-        parse_entry("sheets", {**ENTRY, "source": {"kind": "digit-sheets", "leaves": 1}})
+    config = parse_entry("turned", ENTRY)
+    assert config.source.pictures == 40  # type: ignore[union-attr]
+    assert ingest(config.source, tmp_path, tmp_path / "ingested").classes == ()
+    with pytest.raises(ConfigurationError, match=r"datasets.turned.source.leaves: expected no such key"):
+        parse_entry("turned", {**ENTRY, "source": {"kind": "turned-digits", "leaves": 1}})
 
 
 def test_keys_count_what_they_import_of_their_own_package_by_meaning(package: Path) -> None:
     def parts() -> dict[str, str]:
         with extending.looked_up_anew():
-            return code_parts([STEP], [Member(TASKS, "multilabel"), Member(FAMILIES, "residual")])
+            return code_parts([STEP], [Member(TASKS, "direction"), Member(FAMILIES, "residual")])
 
     before = parts()
     theirs = {name for name in before if not name.startswith("components")}
-    assert theirs == {"my_labels", "my_labels.labels", "my_labels.multilabel"}
-    file = package / "labels.py"
+    assert theirs == {"my_angles", "my_angles.angle", "my_angles.direction"}
+    file = package / "angle.py"
     text = file.read_text(encoding="utf-8")
     file.write_text(f"# a comment\n{text}")
     assert parts() == before
     file.write_text(f"{text}\nMORE = 1\n")
-    assert {name for name, digest in parts().items() if before[name] != digest} == {"my_labels.labels"}
+    assert {name for name, digest in parts().items() if before[name] != digest} == {"my_angles.angle"}
     (package / "answers.py").write_text("")  # which the task does not import
     assert parts().keys() == before.keys()
 
 
 def test_stages_of_data_count_theirs_where_a_file_here_would_count(package: Path) -> None:
-    config = parse_entry("sheets", ENTRY)
+    config = parse_entry("turned", ENTRY)
     theirs = {
         stage: {name for name in made_by.code(stage, config) if not name.startswith("components")}
         for stage in made_by.STAGES
     }
-    kind, source = {"my_labels", "my_labels.labels"}, {"my_labels", "my_labels.digit_sheets"}
+    kind, source = {"my_angles", "my_angles.angle"}, {"my_angles", "my_angles.turned_digits"}
     assert theirs == {"ingest": source, "inspect": kind, "prepare": kind, "validate": kind}
     digits = parse_entry("digits", {**ENTRY, "task": "classification", "source": {"kind": "digits"}})
-    assert not any(name.startswith("my_labels") for stage in made_by.STAGES for name in made_by.code(stage, digits))
+    assert not any(name.startswith("my_angles") for stage in made_by.STAGES for name in made_by.code(stage, digits))
 
 
 GATE = """
@@ -160,9 +160,9 @@ def test_the_contract_tests_of_a_clone_walk_over_them(package: Path, tmp_path: P
     for name in ("pyproject.toml", "tests/conftest.py", "tests/slices.py", "tests/durations.json"):
         shutil.copy(extending.ROOT / name, clone / name)
     for kind in ("targets", "tasks"):
-        given = (extending.EXAMPLE / "tests/components" / kind / "given/labels.py").read_text(encoding="utf-8")
-        own = given.replace("from components.targets.labels import", "from my_labels.labels import")
-        (clone / "tests/components" / kind / "given/labels.py").write_text(own, encoding="utf-8")
+        given = (extending.EXAMPLE / "tests/components" / kind / "given/angle.py").read_text(encoding="utf-8")
+        own = given.replace("from components.targets.angle import", "from my_angles.angle import")
+        (clone / "tests/components" / kind / "given/angle.py").write_text(own, encoding="utf-8")
     (command,) = re.findall(r"^python -m (pytest .*)$", extending.PAGE, re.MULTILINE)
     done = subprocess.run(
         [sys.executable, "-m", *shlex.split(command), "-vv", "-p", "no:cacheprovider"],
@@ -173,8 +173,8 @@ def test_the_contract_tests_of_a_clone_walk_over_them(package: Path, tmp_path: P
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:]
-    assert "test_one_batch_can_be_learned_by_heart[multilabel] PASSED" in done.stdout
-    assert re.search(r"test_targets.py::test_\w+\[labels\] PASSED", done.stdout)
+    assert "test_one_batch_can_be_learned_by_heart[direction] PASSED" in done.stdout
+    assert re.search(r"test_targets.py::test_\w+\[angle\] PASSED", done.stdout)
 
 
 TASK = "TASK = None\n"

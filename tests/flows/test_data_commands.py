@@ -316,6 +316,8 @@ def test_the_catalogue_is_listed_for_programs_too(shell: Shell) -> None:
         "digits-measure": "not prepared",
         "scenes-detect": "not prepared",
         "grammar": "not prepared",
+        "digit-sheets": "not prepared",
+        "topics": "not prepared",
     }
 
 

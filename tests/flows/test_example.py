@@ -45,7 +45,7 @@ def project(tmp_path: Path) -> Path:
     for name in ("pyproject.toml", "tests/conftest.py", "tests/slices.py", slices.RECORD):
         shutil.copy(ROOT / name, root / name)
     there = {path.relative_to(root) for path in root.rglob("*")}
-    added = {path.relative_to(root / "docs/examples/multilabel") for path in (root / "docs/examples").rglob("*.*")}
+    added = {path.relative_to(root / "docs/examples/direction") for path in (root / "docs/examples").rglob("*.*")}
     assert added and not added & there, "the example replaces a file that there is"
     done(root, COPY)
     params = root / "params.yaml"
@@ -65,7 +65,7 @@ def test_every_file_of_the_example_is_on_the_page() -> None:
 def test_its_kind_and_its_task_keep_the_contract_and_its_data_can_be_learnt(project: Path) -> None:
     (command,) = [each for each in COMMANDS if "pytest" in each]
     told = done(project, f"{command} -vv -p no:cacheprovider")
-    ended = set(re.findall(r"::(test_\w+)(?:\[[\w-]*(?:labels|multilabel)[\w-]*\])? PASSED", told))
+    ended = set(re.findall(r"::(test_\w+)(?:\[[\w-]*(?:angle|direction)[\w-]*\])? PASSED", told))
     assert "test_renamed_targets_show_the_same_names_and_back_again_the_same" in ended
     assert "test_one_batch_can_be_learned_by_heart" in ended
     assert "test_the_exported_graph_answers_as_the_network_does" in ended
@@ -78,13 +78,13 @@ def test_the_line_takes_it_to_a_staged_version_and_skips_what_it_cannot(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *_, listing, run = COMMANDS
-    assert "multilabel" in done(project, listing) and "digits-label" in done(project, listing)
-    assert "digit-sheets version 1 is staging" in done(project, run)
+    assert "direction" in done(project, listing) and "digits-turn" in done(project, listing)
+    assert "turned-digits version 1 is staging" in done(project, run)
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    store = tracking.connect(project, "digit-sheets")
-    evidence = versions.version_evidence(store, "digit-sheets", 1)
-    assert evidence.primary == "jaccard" and set(evidence.figures) >= {"jaccard", "exact_match", "micro_f1"}
+    store = tracking.connect(project, "turned-digits")
+    evidence = versions.version_evidence(store, "turned-digits", 1)
+    assert evidence.primary == "angular_error" and set(evidence.figures) >= {"angular_error", "close"}
 
     more = "-S members.count=2 -S 'student={network: {name: residual, arguments: {width: 8}}, epochs: 1}'"
     told = " ".join(done(project, f"{run} {more}").split())

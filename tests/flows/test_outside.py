@@ -19,19 +19,28 @@ from tests import extending
 from tests.flows.conftest import ROOT, SMALL
 
 BUILT = ("components", "flows", "recipes", ".dvc", "pyproject.toml", "README.md", "LICENSE", "dvc.yaml", ".dvcignore")
-ENTRY = """  digit-sheets:
-    task: multilabel
-    source: {kind: digit-sheets, sheets: 300}
+ENTRY = """  turned-digits:
+    task: direction
+    source: {kind: turned-digits, pictures: 300}
     image: {height: 16, width: 16, channels: 1}
 """
 RECIPE = """line:
-  dataset: digit-sheets
-  model: sheets
-  training: {batch_size: 32, cpus_per_worker: 1}
+  dataset: turned-digits
+  model: turned
+  augment: {crop: 1, flip: 0.0, erase: 0.0}
+  training: {batch_size: 32, cpus_per_worker: 1, label_smoothing: 0.0}
   members: {count: 1, networks: [{name: residual, arguments: {width: 8}}], epochs: 1}
   student: null
   evaluate: {bootstrap: 100}
-  gates: {floor: {limit: 0.0}, worst_group: {limit: 0.0}, robustness: {limit: 0.0}, calibration: null, size: null}
+  quantize: {allowance: 1.0}
+  gates:
+    floor: null
+    ceiling: {limit: 180.0, metric: angular_error}
+    worst_group: null
+    robustness: null
+    calibration: null
+    int8_drop: {limit: 1.0}
+    size: null
 """
 
 
@@ -166,18 +175,18 @@ def test_a_task_with_its_data_from_a_package_of_ones_own_goes_the_whole_way(
     elsewhere.install(extending.example(elsewhere.place))
     params = project / "params.yaml"
     params.write_text(params.read_text(encoding="utf-8").replace("datasets:\n", f"datasets:\n{ENTRY}", 1))
-    (project / "recipes" / "sheets.yaml").write_text(RECIPE, encoding="utf-8")
-    assert "multilabel" in elsewhere.run(project, "convoy", "tasks")
-    assert "convoy.sources.digit_sheets of my-labels 1.0" in elsewhere.run(project, "convoy", "doctor")
-    assert "sheets version 1 is staging" in elsewhere.run(project, "convoy", "run", "-r", "sheets")
-    assert not elsewhere.waiting(project, "sheets")
+    (project / "recipes" / "turned.yaml").write_text(RECIPE, encoding="utf-8")
+    assert "direction" in elsewhere.run(project, "convoy", "tasks")
+    assert "convoy.sources.turned_digits of my-angles 1.0" in elsewhere.run(project, "convoy", "doctor")
+    assert "turned version 1 is staging" in elsewhere.run(project, "convoy", "run", "-r", "turned")
+    assert not elsewhere.waiting(project, "turned")
 
-    file = elsewhere.site / "my_labels" / "multilabel.py"
+    file = elsewhere.site / "my_angles" / "direction.py"
     text = file.read_text(encoding="utf-8")
     file.write_text(f"# a comment\n{text}", encoding="utf-8")
-    assert not elsewhere.waiting(project, "sheets")
-    file.write_text(text.replace("SAID = 0.5", "SAID = 0.4"), encoding="utf-8")
-    assert list(elsewhere.waiting(project, "sheets")) == ["train"]
-    (elsewhere.site / "my_labels" / "digit_sheets.py").write_text("MORE = 1\n", encoding="utf-8")
+    assert not elsewhere.waiting(project, "turned")
+    file.write_text(text.replace("CLOSE = 15.0", "CLOSE = 14.0"), encoding="utf-8")
+    assert list(elsewhere.waiting(project, "turned")) == ["train"]
+    (elsewhere.site / "my_angles" / "turned_digits.py").write_text("MORE = 1\n", encoding="utf-8")
     told = elsewhere.run(project, "convoy", "tasks", code=2, error=True)
-    assert "convoy.sources.digit_sheets of my-labels 1.0: expected a module with a line" in told
+    assert "convoy.sources.turned_digits of my-angles 1.0: expected a module of which a line begins" in told

@@ -52,6 +52,11 @@ def test_every_file_with_slow_tests_is_in_one_slice_and_none_is_too_long() -> No
     assert set(seconds) <= set(files), "python -m tests.slices record slow REPORT takes out what is not there any more"
 
 
+def test_what_is_named_is_there() -> None:
+    named = [*conftest.TOGETHER, *slices.recorded()["quick"], *slices.recorded()["slow"]]
+    assert [file for file in named if not (ROOT / file).is_file()] == []
+
+
 def test_slices_are_as_many_as_the_time_asks_for(project: Path) -> None:
     def given(*minutes: float) -> list[list[str]]:
         names = [f"tests/room/test_{number}.py" for number in range(len(minutes))]

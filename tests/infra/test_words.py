@@ -13,7 +13,13 @@ from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("infra/*.md"), *ROOT.glob("benchmarks/*.md")]
+    [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("infra/*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+    ]
 )
 
 
@@ -60,8 +66,8 @@ WORDS = {
         Word(r"(?i)\bfind themselves\b", "hyperparameter tuning"),
         Word(r"(?i)\bone in a thousand\b", "relative to the 99.9th percentile"),
         Word(
-            r"(?i)\b(an?|one) (row|column|folder|table|object|point|label|box|value|verdict|scale|step) an? "
-            r"(image|text|sample|class|split|row|line|epoch|network|step|picture|round|column|channel)\b",
+            r"(?i)\b(an?|one) (row|column|folder|table|object|point|label|box|value|verdict|scale|step|class|mask) "
+            r"an? (image|text|sample|class|split|row|line|epoch|network|step|picture|round|column|channel)\b",
             "one … per …",
         ),
     )

@@ -1,8 +1,8 @@
 """What networks answer on labelled samples: all that combiners are fitted on and judged by.
 
-What is kept of an answer is the task's to say (`Combinable.told`): of one label an image its probabilities, of masks,
-of which there is no room for that, what each pixel's truth was given, of numbers the numbers, of boxes how sure each
-object was found.
+What is kept of an answer is the task's to say (`Combinable.told`): of one label an image its probabilities, of several
+each one's, of masks, of which there is no room for that, what each pixel's truth was given, of numbers the numbers, of
+boxes how sure each object was found.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Loss:
 
 LOSSES: dict[Fuses, Loss] = {
     "probabilities": Loss("log_loss", losses_of),
+    "labels": Loss("log_loss", losses_of),
     "numbers": Loss("squared_error", squares_of),
     "boxes": Loss("log_loss", losses_of),
 }
@@ -96,7 +97,7 @@ class Together:
 
     units: Floats  # (K, N, U), as in `Told`
     fusible: npt.NDArray[np.float32] | None  # (K, N, C), as in `Told`
-    targets: npt.NDArray[Any]  # (N,) classes, (N, H, W) masks, (N, V) values, or (N, M, 7) boxes
+    targets: npt.NDArray[Any]  # (N,) classes, (N, C) labels, (N, H, W) masks, (N, V) values, or (N, M, 7) boxes
     judged: npt.NDArray[np.bool_] | None = None  # (N, U), as in `Told`: the same of all networks
 
     def __len__(self) -> int:

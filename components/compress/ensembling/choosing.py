@@ -1,6 +1,6 @@
 """Which combiner: judged by its loss on the validation split, on samples that it was not fitted on.
 
-Of probabilities and boxes that is the log loss, of numbers the squared error in deviations (`answers.LOSSES`).
+Of probabilities, labels and boxes that is the log loss, of numbers the squared error in deviations (`answers.LOSSES`).
 
 What is fitted on the validation split is judged by cross-fitting on it: fitted on four fifths, judged on the fifth,
 five times. Whoever is sure of its probabilities to the wrong degree is not a worse combiner for that, and one number
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -143,8 +144,23 @@ def at_best_temperature(logs: Floats, targets: Rows) -> Floats:
     return losses(float(best.x))
 
 
+def labels_at_best_temperature(logits: Floats, targets: Floats) -> Floats:
+    """The same of `(N, C)` logits of labels and the truths, 0 or 1: the mean over the labels of each sample."""
+
+    def losses(log_temperature: float) -> Floats:
+        cooled = logits * math.exp(-log_temperature)
+        found: Floats = np.logaddexp(0.0, np.where(targets > 0, -cooled, cooled)).mean(axis=1)
+        return found
+
+    best = minimize_scalar(lambda value: float(losses(value).mean()), bounds=TEMPERATURES, method="bounded")
+    return losses(float(best.x))
+
+
 # What an answer is not worse for, put right: `(N, C)` answers and their truths → `(N,)` losses.
-MENDED: dict[Fuses, Callable[[Floats, Rows], Floats]] = {"probabilities": at_best_temperature}
+MENDED: dict[Fuses, Callable[[Floats, Any], Floats]] = {
+    "probabilities": at_best_temperature,
+    "labels": labels_at_best_temperature,
+}
 
 
 def _answered(name: str, fused: torch.Tensor, answers: Together, task: Task, card: DatasetCard) -> Candidate:

@@ -31,6 +31,7 @@ from components.models.ensemble import (
     BoostedVote,
     Ensemble,
     MeanBoxes,
+    MeanLabels,
     MeanNumbers,
     MeanProbability,
     VoteShare,
@@ -131,7 +132,7 @@ def _shares(chosen: Chosen, members: int) -> list[float]:
 
 def _weights(fusion: nn.Module, members: int) -> list[float] | None:
     match fusion:
-        case MeanProbability() | MeanNumbers() | MeanBoxes():
+        case MeanProbability() | MeanLabels() | MeanNumbers() | MeanBoxes():
             return [float(weight) for weight in fusion.weights]
         case BoostedVote():
             total = max(float(fusion.say.sum()), 1e-12)  # 0 where no member is better than a guess

@@ -1,7 +1,7 @@
 """The ways to combine members, by name, from the simplest to the one with most to fit. Each is a fusion in the graph.
 
-A name means the same of probabilities, of numbers and of boxes, as far as they have it; which of them a combiner is for
-follows from its fusion.
+A name means the same of probabilities, of labels, of numbers and of boxes, as far as they have it; which of them a
+combiner is for follows from its fusion.
 
 A combiner is a function from the members' answers on samples that they have not been trained on to the fusion that it
 would combine them by. Which one is best, and whether it really is, is `choosing`'s business.
@@ -28,6 +28,7 @@ from components.models.ensemble import (
     FusedBoxes,
     Fuses,
     MeanBoxes,
+    MeanLabels,
     MeanNumbers,
     MeanProbability,
     VoteShare,
@@ -75,7 +76,7 @@ class Combiner:
         return not self.fitted or (self.name == "stacking" and given.out_of_fold is not None)
 
 
-COMBINERS: dict[Fuses, dict[str, Combiner]] = {"probabilities": {}, "numbers": {}, "boxes": {}}
+COMBINERS: dict[Fuses, dict[str, Combiner]] = {"probabilities": {}, "labels": {}, "numbers": {}, "boxes": {}}
 
 
 def combiner(name: str, fusion: str, *, fitted: bool) -> Callable[[Fit], Fit]:
@@ -131,6 +132,20 @@ def stacking(answers: Together, given: Given) -> nn.Module:
     if given.out_of_fold is None:
         return fit_stacking(answers, given.outputs, given.members)
     return fit_stacking(given.out_of_fold, given.outputs, len(given.out_of_fold.units))
+
+
+@combiner("soft", "mean_labels", fitted=False)
+def mean_of_labels(answers: Together, given: Given) -> nn.Module:
+    """The mean of the members' probabilities of each label."""
+    return MeanLabels(given.members, given.outputs, given.members)
+
+
+@combiner("weighted", "mean_labels", fitted=True)
+def weighted_labels(answers: Together, given: Given) -> nn.Module:
+    """The mean under the weights of greatest likelihood, the same ones for all labels."""
+    fusion = MeanLabels(given.members, given.outputs, given.members)
+    fusion.weights.copy_(torch.from_numpy(fit_weights(answers.scored).weights))
+    return fusion
 
 
 @combiner("soft", "mean_numbers", fitted=False)

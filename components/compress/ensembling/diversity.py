@@ -44,7 +44,7 @@ def diversity(said: Sequence[Said], targets: npt.NDArray[Any]) -> Diversity:
 
 
 def of_classes(said: Sequence[Said], targets: npt.NDArray[Any]) -> Diversity:
-    """Of members that answer classes: `targets` are `(N,)` or `(N, H, W)`."""
+    """Of members that answer classes or labels: `targets` are `(N,)`, `(N, H, W)` or `(N, C)`."""
     judged = said[0].judged
     kept = slice(None) if judged is None else judged.ravel()
     answers = np.stack([each.answered.ravel()[kept] for each in said])
@@ -77,6 +77,7 @@ def of_objects(said: Sequence[Said], targets: npt.NDArray[Any]) -> Diversity:
 
 OF: dict[Fuses, Callable[[Sequence[Said], npt.NDArray[Any]], Diversity]] = {
     "probabilities": of_classes,
+    "labels": of_classes,
     "numbers": of_numbers,
     "boxes": of_objects,
 }

@@ -93,7 +93,7 @@ def _samples(shard: Path, rows: list[int], kind: TargetKind, card: DatasetCard) 
     view, given = of_kind(card.input.kind)(), inputs.of(card).name
     table = pq.read_table(shard, columns=["id", given, "target"]).take(pa.array(rows))
     answers = table.column("target").to_pylist()
-    names = kind.names(table.column("target").combine_chunks(), card.classes).to_pylist()
+    names = kind.captions(table.column("target").combine_chunks(), card.classes).to_pylist()
     drawn = partial(kind.drawn, about=card.target)
     looks = view.looks(table.column(given).combine_chunks(), answers, drawn)
     ids = table.column("id").to_pylist()

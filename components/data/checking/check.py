@@ -42,7 +42,11 @@ from components.targets import registry as targets
 
 INSPECTED = "inspected"
 NAMELESS = "NAME"  # of an entry that has none yet, in messages
-_TAKES = {"segmentation": "masks", "detection": "boxes"}  # what sources of several kinds of targets need for a task
+_TAKES = {
+    "segmentation": "masks",
+    "detection": "boxes",
+    "multilabel": "labels",
+}  # what sources of several kinds of targets need for a task
 _TAKING = ("coco", "voc", "scenes", "cut-outs", "digit-scenes")
 _NAMED_GROUPS = ("manifest", "huggingface")  # kinds whose further columns must be named to be groups
 _GROUP = "group_"

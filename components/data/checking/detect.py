@@ -24,9 +24,11 @@ from components.data.sources.places import place, remote
 BUILT_IN = (
     "digits",
     "digit-scenes",
+    "digit-sheets",
     "fashion-mnist",
     "grammar",
     "scenes",
+    "topics",
 )  # sources that lie nowhere: their kind is their path
 LAYOUTS = {
     "folder": "PATH/CLASS/*.png, or PATH/{train,validation,test}/CLASS/*.png",

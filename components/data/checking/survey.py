@@ -40,7 +40,6 @@ class Survey:
     samples: int = 0
     # What the splits depend on, a value a sample; groups by column.
     ids: list[str] = field(default_factory=list)
-    strata: list[int] = field(default_factory=list)
     published: list[str | None] = field(default_factory=list)
     members: dict[str, list[str | None]] = field(default_factory=dict)
     times: list[float | None] = field(default_factory=list)
@@ -81,7 +80,6 @@ class Survey:
             self.members.setdefault(group, []).extend(values)
             self.groups[group].update(value for value in values if value)
         shown = targets.get(data.target).shown(table.column("target").combine_chunks(), len(data.classes))
-        self.strata += shown.strata.tolist()
         for row, number in zip(shown.rows.tolist(), shown.classes.tolist(), strict=True):
             self.classes[data.classes[number]][published[row] or UNPUBLISHED] += 1
         self.inputs.add(table.column(INPUT))

@@ -136,9 +136,9 @@ def _pairs(seen: Seen, kind: Kind, pairs: twins.Twins, eye: Eye) -> Iterator[Fin
         said = f"the same {seen.given.content} as {other}"
         if kind == "near-duplicate":
             said = f"all but the same {seen.given.shown} as {other} ({eye.likeness} {likeness:.4f})"
-        labels = [int(seen.targets[index]) for index in (second, first)]
-        if labels[0] != labels[1] and UNKNOWN not in labels:
-            said += f", but labelled {seen.classes[labels[0]]}, not {seen.classes[labels[1]]}"
+        own, others = seen.label(second), seen.label(first)
+        if own != others and None not in (own, others):
+            said += f", but labelled {own}, not {others}"
         yield Finding(kind, one, other, float(likeness), said)
 
 

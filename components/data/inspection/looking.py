@@ -19,7 +19,7 @@ from components.data.sources.base.form import INPUT, SourceData
 from components.inputs import registry as inputs
 from components.inputs.protocol import InputKind
 from components.targets import registry as targets
-from components.targets.protocol import TargetKind
+from components.targets.protocol import UNKNOWN, TargetKind
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Seen:
     targets: npt.NDArray[np.int32] = field(
         default_factory=lambda: np.zeros(0, np.int32)
     )  # UNKNOWN of what is not of one class
+    captions: pa.DictionaryArray | None = None  # of targets that are any number of classes: those of each, in words
     measures: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)  # of targets that are numbers, in words
     readable: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     blank: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
@@ -48,6 +49,14 @@ class Seen:
         name: str = str(self.ids[int(index)].as_py())
         return name
 
+    def label(self, index: int | np.integer) -> str | None:
+        """What the sample is labelled, in words; None where that is not known, or no name says it."""
+        if self.captions is not None:
+            said: str | None = self.captions[int(index)].as_py()
+            return said
+        number = int(self.targets[index])
+        return None if number == UNKNOWN else self.classes[number]
+
     @property
     def counts(self) -> npt.NDArray[np.int64]:
         """Samples a class; where targets are masks, those that show it."""
@@ -61,6 +70,7 @@ def look(data: SourceData, eye: Eye) -> Seen:
     glimpses: list[Glimpse] = []
     parts: dict[str, list[Any]] = {"ids": [], "targets": []}
     groups: dict[str, list[pa.Array]] = {name: [] for name in data.groups}
+    captions: list[pa.Array] = []
     measures: dict[str, list[npt.NDArray[np.float64]]] = {}
     at = 0
     for table in data.tables:
@@ -68,6 +78,8 @@ def look(data: SourceData, eye: Eye) -> Seen:
             glimpses.append(eye.look(rows.column(INPUT)))
             parts["ids"].append(rows.column("id").cast(pa.string()))
             parts["targets"].append(_count(seen, rows))
+            if seen.kind.labelled == "any":
+                captions.append(seen.kind.captions(rows.column("target"), data.classes).dictionary_encode())
             for words, values in seen.kind.measures(rows.column("target"), data.about).items():
                 measures.setdefault(words, []).append(values)
             for name, columns in groups.items():
@@ -81,6 +93,7 @@ def look(data: SourceData, eye: Eye) -> Seen:
     seen.readable, seen.blank, seen.digests = (
         np.concatenate([getattr(glimpse, name) for glimpse in glimpses]) for name in ("readable", "blank", "digests")
     )
+    seen.captions = _joined(captions) if captions else None
     seen.measures = {words: np.concatenate(values) for words, values in measures.items()}
     seen.groups = {name: _joined(columns) for name, columns in groups.items()}
     return seen

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from components.artifacts import Split
@@ -34,6 +34,49 @@ def counts(samples: int, shares: Mapping[Part, float]) -> dict[Part, int]:
     for part in by_remainder[:left]:
         found[part] += 1
     return found
+
+
+def spread(
+    indices: Iterable[int],
+    labels: Sequence[Collection[int]],
+    ids: Sequence[str],
+    shares: Mapping[Part, float],
+    salt: str,
+) -> dict[int, Part]:
+    """Samples with any number of `labels` each, so that every part has its share of each label.
+
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): of the labels that are left, the rarest one's
+    samples go, in order of their lots, where it is missed most; among parts that miss it alike, where most samples are
+    missed; then to the part that comes first. Samples without a label come last.
+    """
+    waiting = sorted(indices, key=lambda index: (rank(ids[index], salt), ids[index]))
+    total = Counter(label for index in waiting for label in labels[index])
+    missed = {part: {label: share * count for label, count in total.items()} for part, share in shares.items()}
+    samples = {part: share * len(waiting) for part, share in shares.items()}
+    having: dict[int, list[int]] = defaultdict(list)
+    for index in waiting:
+        for label in labels[index]:
+            having[label].append(index)
+    left, drawn = dict(total), dict[int, Part]()
+
+    def draw(index: int, label: int | None) -> None:
+        wanted = {part: samples[part] if label is None else missed[part][label] for part in shares}
+        part = max(shares, key=lambda part: (round(wanted[part], 9), round(samples[part], 9)))
+        drawn[index] = part
+        samples[part] -= 1
+        for own in labels[index]:
+            missed[part][own] -= 1
+            left[own] -= 1
+
+    while remaining := {label: count for label, count in left.items() if count}:
+        rarest = min(remaining, key=lambda label: (remaining[label], label))
+        for index in having[rarest]:
+            if index not in drawn:
+                draw(index, rarest)
+    for index in waiting:
+        if index not in drawn:
+            draw(index, None)
+    return drawn
 
 
 def whole_groups(

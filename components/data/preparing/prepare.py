@@ -33,6 +33,7 @@ from components.inputs import registry as inputs
 from components.inputs.protocol import Described, InputKind, Size
 from components.targets import registry as targets
 from components.targets.protocol import TargetKind
+from components.targets.strata import Strata
 
 DROPPED = "dropped"
 NO_FOLD = -1
@@ -152,6 +153,7 @@ def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisio
         groups=groups,
         times=columns.get("time"),
         families=decisions.twins,
+        labels=columns["labels"] or None,
         shown=shown,
     )
     concerned = {*decisions.drop, *decisions.verdicts, *(name for family in decisions.twins for name in family)}
@@ -175,6 +177,7 @@ def _lay_out(raw: Path, card: RawCard, config: DatasetConfig, decisions: Decisio
             split.seed,
             groups=None if groups is None else [groups[index] for index in train],
             families=decisions.twins if split.twins == "together" else (),
+            labels=[columns["labels"][index] for index in train] if columns["labels"] else None,
             shown=shown,
         )
     return _Layout(
@@ -195,13 +198,13 @@ def _read_columns(raw: Path, card: RawCard, config: DatasetConfig) -> dict[str, 
             f"received {group!r}; correct it in params.yaml"
         )
     names = ["id", "published", *([group] if group else []), *(["time"] if card.time else [])]
-    columns: dict[str, list[Any]] = {name: [] for name in (*names, "strata")}
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    strata = Strata()
     for table in raw_tables(raw, [*names, "target"]):
         for name in names:
             columns[name] += table.column(name).to_pylist()
-        shown = targets.get(card.target).shown(table.column("target").combine_chunks(), len(card.classes))
-        columns["strata"] += shown.strata.tolist()
-    return columns
+        strata.add(targets.get(card.target).shown(table.column("target").combine_chunks(), len(card.classes)))
+    return {**columns, "strata": strata.found(), "labels": strata.labels or []}
 
 
 def _dropped(place: Mapping[str, str], decisions: Decisions, checks: ChecksDeclaration, alike: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from components.artifacts import SPLITS, Split
 from components.config import SplitDeclaration
 from components.data.errors import DataError
 from components.data.families import Families, joined
-from components.data.preparing.drawing import Part, counts, rank, reunited, whole_groups
+from components.data.preparing.drawing import Part, counts, rank, reunited, spread, whole_groups
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ def assign(
     groups: Sequence[str | None] | None = None,
     times: Sequence[float | None] | None = None,
     families: Families = (),
+    labels: Sequence[Collection[int]] | None = None,
     shown: str = "picture",
 ) -> list[Split]:
     """A split for each of N samples.
@@ -40,6 +41,9 @@ def assign(
     With `groups` (the declared column) all samples of a group go to one split, and shares and strata are met as nearly
     as the groups allow. With `order: time` the newest samples are the test split and the next ones validate; samples of
     one moment stay together. A sample's split never depends on the order of the rows.
+
+    Where samples have any number of `labels` each, a draw at random gives every split its share of each (`spread`);
+    their strata count where groups or families of twins stay together.
 
     `families` are ids of twins, each id in one family at most. Drawn at random or by group, a family goes to one split,
     that of its published samples where the source has put some aside; samples that the source trains on stay with it,
@@ -67,7 +71,7 @@ def assign(
         members = _present(groups, range(len(ids)), ids, declaration.group, "split.group")
         drawn = _by_group(free, ids, strata, shares, kin, members, result, declaration.seed, shown)
     else:
-        drawn = _at_random(free, ids, strata, shares, kin, result, declaration.seed, shown)
+        drawn = _at_random(free, ids, strata, shares, kin, result, declaration.seed, shown, labels)
     for index, split in drawn.items():
         result[index] = split
     return result
@@ -81,11 +85,13 @@ def assign_folds(
     *,
     groups: Sequence[str] | None = None,
     families: Families = (),
+    labels: Sequence[Collection[int]] | None = None,
     shown: str = "picture",
 ) -> list[int]:
     """A fold, 0 … `folds` - 1, for each of N training samples: stratified, and no group or family in two folds.
 
-    Without groups every fold has a k-th of each stratum, give or take one sample; with families as in `assign`.
+    Without groups every fold has a k-th of each stratum, give or take one sample; with families and labels as in
+    `assign`.
     Raises DataError where nothing would be left for a fold.
     """
     salt = f"folds {seed}"
@@ -95,6 +101,8 @@ def assign_folds(
         label = _labels(groups, kin)
         drawn = whole_groups(range(len(ids)), strata, groups, equal, salt)
         units = _several(range(len(ids)), groups, label)
+    elif labels is not None:
+        drawn, units = spread(range(len(ids)), labels, ids, equal, salt), _units(kin, ids)
     else:
         drawn, offset = {}, 0
         for indices in _strata(range(len(ids)), strata).values():
@@ -148,20 +156,24 @@ def _at_random(
     given: Sequence[Split],
     seed: int,
     shown: str,
+    labels: Sequence[Collection[int]] | None,
 ) -> dict[int, Split]:
-    """By lot in each stratum; of twins, those that follow a published one first, and the others together."""
+    """By lot in each stratum, or by labels; of twins, those that follow a published one first, the others together."""
     bound: dict[int, Split] = {}
     for each in kin:
         for index in each.free if each.published else ():
             bound[index] = max((given[other] for other in each.published), key=SPLITS.index)
     drawn: dict[int, Split] = {}
-    for indices in _strata([index for index in free if index not in bound], strata).values():
+    loose = [index for index in free if index not in bound]
+    wanted = {split: share for split, share in shares.items() if share > 0}
+    if labels is not None:
+        drawn = spread(loose, labels, ids, wanted, str(seed))
+    for indices in _strata(loose, strata).values() if labels is None else ():
         ordered = sorted(indices, key=lambda index: (rank(ids[index], seed), ids[index]))
         number = counts(len(ordered), shares)
         test, validation = number["test"], number["validation"]
         for position, index in enumerate(ordered):
             drawn[index] = "test" if position < test else "validation" if position < test + validation else "train"
-    wanted = {split: share for split, share in shares.items() if share > 0}
     found = _reunited(drawn, _units(kin, ids), ids, strata, wanted, str(seed), shown)
     found.update(bound)
     return found

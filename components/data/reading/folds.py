@@ -9,6 +9,7 @@ from components.artifacts import Dataset
 from components.data.errors import DataError
 from components.data.preparing.splits import assign_folds
 from components.targets import registry as targets
+from components.targets.strata import Strata
 
 SEED = 0  # of folds that the data set does not have itself: the same for all of its trainings
 
@@ -17,7 +18,7 @@ def folds_of(dataset: Dataset, folds: int) -> npt.NDArray[np.int64]:
     """`(N,)`, 0 … `folds` - 1, of the training split in its stored order.
 
     Those that the data set was prepared with (`split.folds`, which keep groups together); where it has none, stratified
-    by class. Raises DataError where it has another number of them.
+    by class, or by labels. Raises DataError where it has another number of them.
     """
     if dataset.card.folds is not None:
         if dataset.card.folds != folds:
@@ -26,8 +27,10 @@ def folds_of(dataset: Dataset, folds: int) -> npt.NDArray[np.int64]:
                 f"received {folds}; make them the same"
             )
         return np.asarray(dataset.table("train", ["fold"]).column("fold").to_numpy(), dtype=np.int64)
-    once = targets.of(dataset).labelled == "once"
-    table = dataset.table("train", ["id", "target"] if once else ["id"])
-    ids = table.column("id").to_pylist()
-    strata = table.column("target").to_pylist() if once else [0] * len(ids)
-    return np.asarray(assign_folds(ids, strata, folds, SEED), dtype=np.int64)
+    kind = targets.of(dataset)
+    ids, strata = dataset.table("train", ["id"]).column("id").to_pylist(), Strata()
+    if kind.labelled in ("once", "any"):
+        column = dataset.table("train", ["target"]).column("target").combine_chunks()
+        strata.add(kind.shown(column, len(dataset.card.classes)))
+    drawn = assign_folds(ids, strata.found() or [0] * len(ids), folds, SEED, labels=strata.labels)
+    return np.asarray(drawn, dtype=np.int64)

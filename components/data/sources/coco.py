@@ -5,6 +5,7 @@
 smallest, so that a small thing in front of a large one is seen; everything else is background. Categories that the
 entry ignores are drawn like any others, as pixels of no class.
 `boxes`: every image is a sample, whether it shows an object or not. Crowds are ignored: neither learnt nor judged.
+`labels`: every image is a sample, and which categories it shows is asked; crowds are shown like any objects.
 The JSON is read whole, and held against the images' headers before the first of them is decoded; they follow a few at a
 time.
 """
@@ -58,7 +59,7 @@ def read(source: CocoSource, project: Path) -> SourceData:
     documents, listed = _documents(source, path, jsons, faults)
     rows.unique((picture.id, f"{where}: {picture.where}") for picture, _ in listed)
     found = _framed(listed, source, faults, where)
-    (_add_outlines if source.take == "masks" else _add_boxes)(found, source, faults, where)
+    _ADD[source.take](found, source, faults, where)
     faults.tell()
     found = list(faults.kept(map(_whole, found))) if source.take == "masks" else found
     labels = _labels(documents, found, source)
@@ -69,6 +70,9 @@ def read(source: CocoSource, project: Path) -> SourceData:
         taken = rows.tables(schema("class", groups), faults.sound(crops))
         return SourceData(labels, "class", taken, groups, notes=faults.notes)
     groups = tuple(sorted(named))
+    if source.take == "labels":
+        labelled = (_labelled(each, rows.numbers(labels), groups) for each in found)
+        return SourceData(labels, "labels", rows.tables(schema("labels", groups), labelled), groups, notes=faults.notes)
     if source.take == "boxes":
         boxed = (_boxed(each, rows.numbers(labels), groups) for each in found)
         return SourceData(labels, "boxes", rows.tables(schema("boxes", groups), boxed), groups, notes=faults.notes)
@@ -170,7 +174,7 @@ def _images(path: Path, json: Path, name: str | None, document: Document, prefix
 
 def _labels(documents: list[Document], found: list[Annotated], source: CocoSource) -> tuple[str, ...]:
     """The categories that have an object that is taken, in order of their ids: of others nothing can be learnt."""
-    crowded = source.take == "masks"  # a crowd is drawn there, and else neither learnt nor judged
+    crowded = source.take in ("masks", "labels")  # a crowd is shown there, and else neither learnt nor judged
     seen = {thing.label for each in found for thing, _ in each.things if crowded or not thing.crowd}
     labels = tuple(dict.fromkeys(name for document in documents for name in document.labels if name in seen))
     if not labels:
@@ -233,6 +237,15 @@ def _add_outlines(found: list[Annotated], source: CocoSource, faults: Faults, pa
         each.things[:] = faults.kept(_drawable(each, shapes))
 
 
+def _add_all(found: list[Annotated], source: CocoSource, faults: Faults, path: Path) -> None:
+    """Add their objects, wherever in the image they are."""
+    for each in found:
+        each.things.extend((thing, None) for thing in each.picture.things)
+
+
+_ADD = {"crops": _add_boxes, "boxes": _add_boxes, "masks": _add_outlines, "labels": _add_all}
+
+
 def _whole(each: Annotated) -> Annotated | Fault:
     """An image all of whose objects can be drawn: one that is left out would be learnt as background."""
     whole = not each.picture.lost and len(each.things) == len(each.picture.things)
@@ -251,7 +264,7 @@ def _drawable(
         yield fault or (thing, outline)
 
 
-# -- crops, boxes and masks ------------------------------------------------------------------------------------------
+# -- crops, boxes, labels and masks ----------------------------------------------------------------------------------
 
 
 def _cutting(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> cut.Cutting:
@@ -282,6 +295,17 @@ def _boxed(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> 
         "id": picture.id,
         "image": each.frame.path.read_bytes(),
         "target": objects.target(every, each.frame, number),
+        "published": picture.published,
+        **{group: picture.groups.get(group) for group in groups},
+    }
+
+
+def _labelled(each: Annotated, number: dict[str, int], groups: tuple[str, ...]) -> dict[str, Any]:
+    picture = each.picture
+    return {
+        "id": picture.id,
+        "image": each.frame.path.read_bytes(),
+        "target": sorted({number[thing.label] for thing, _ in each.things}),
         "published": picture.published,
         **{group: picture.groups.get(group) for group in groups},
     }

@@ -24,6 +24,7 @@ from components.data.sources.base.form import SourceData, schema
 from components.data.sources.layouts import huggingface as layouts
 from components.data.sources.places import place
 from components.data.sources.tables import arrow, parquet, plain_json
+from components.data.sources.tables.parquet import holds_lists
 from components.data.sources.tables.tabular import bytes_of, is_bytes
 
 LAYOUTS = layouts.LAYOUTS
@@ -39,7 +40,7 @@ _BETWEEN = re.compile(r"[-._ 0-9/]+")  # what separates words in a file's name, 
 
 @dataclass(frozen=True)
 class Feature:
-    """A column: how Arrow keeps it, and the names of its numbers where it is a `ClassLabel`."""
+    """A column: how Arrow keeps it, and the names of its numbers where it is a `ClassLabel`, or a list of such."""
 
     kind: pa.DataType
     names: tuple[str, ...] | None = None
@@ -60,7 +61,7 @@ class Part:
 
 def read(source: HuggingFaceSource, project: Path) -> SourceData:
     path = place.local(source, project)
-    parts = _saved(path) if any((path / name).is_file() for name in _SAVED) else _parquet(path)
+    parts = (_saved if any((path / name).is_file() for name in _SAVED) else _parquet)(path, source.label)
     groups = rows.group_columns(parts[0].features, source.groups, str(path))
     for part in parts:
         _check(part, parts[0], [source.image, source.label, *groups.values()], source, path)
@@ -68,22 +69,23 @@ def read(source: HuggingFaceSource, project: Path) -> SourceData:
     faults = Faults(str(path), source.faulty)
     taken = faults.sound(_rows(parts, source, groups, number))
     names = tuple(sorted(groups))
-    return SourceData(classes, "class", rows.tables(schema("class", names), taken), names, notes=faults.notes)
+    target = "labels" if holds_lists(parts[0].features[source.label].kind) else "class"
+    return SourceData(classes, target, rows.tables(schema(target, names), taken), names, notes=faults.notes)
 
 
 # -- where the rows are ----------------------------------------------------------------------------------------------
 
 
-def _saved(path: Path) -> list[Part]:
+def _saved(path: Path, label: str) -> list[Part]:
     """What `save_to_disk` wrote: a `Dataset`, or a `DatasetDict` with a split a name."""
     path = path.resolve()
     if not (path / "dataset_dict.json").is_file():
-        return [_saved_part(path, "row", None)]
+        return [_saved_part(path, "row", None, label)]
     named = _json(path, "dataset_dict.json").get("splits")
     if not isinstance(named, list) or not named or not all(isinstance(name, str) for name in named):
         raise DataError(f"{path}/dataset_dict.json: expected a list of `splits`, received {shown(named)}")
     where = f"{path}/dataset_dict.json"
-    return [_saved_part(rows.folder_inside(path, name, where), name, _saved_split(name, path)) for name in named]
+    return [_saved_part(rows.folder_inside(path, name, where), name, _saved_split(name, path), label) for name in named]
 
 
 def _saved_split(name: str, path: Path) -> Split | None:
@@ -96,7 +98,7 @@ def _saved_split(name: str, path: Path) -> Split | None:
     return found
 
 
-def _saved_part(folder: Path, name: str, published: Split | None) -> Part:
+def _saved_part(folder: Path, name: str, published: Split | None, label: str) -> Part:
     """One `Dataset`: `state.json` names its files, `dataset_info.json` what is in them."""
     state = _json(folder, "state.json")
     listed = state.get("_data_files")
@@ -112,7 +114,7 @@ def _saved_part(folder: Path, name: str, published: Split | None) -> Part:
         name,
         published,
         _features(form, about),
-        lambda wanted: (table for file in files for table in arrow.parts(file, wanted)),
+        lambda wanted: (table for file in files for table in arrow.parts(file, wanted, (label,))),
     )
 
 
@@ -127,7 +129,7 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _parquet(path: Path) -> list[Part]:
+def _parquet(path: Path, label: str) -> list[Part]:
     """Parquet files, the split being a word of a file's or folder's name (`data/train-00000-of-00002.parquet`)."""
     found = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     files = [each for each in found if not any(map(rows.is_leftover, each.relative_to(path).parts))]
@@ -151,7 +153,7 @@ def _parquet(path: Path) -> list[Part]:
             split or "row",
             split,
             _described(_agreed([(each, parquet.schema(each)) for each in these])),
-            lambda names, these=these: (table for file in these for table in parquet.parts(file, names)),  # type: ignore[misc]
+            lambda names, these=these: (table for file in these for table in parquet.parts(file, names, (label,))),  # type: ignore[misc]
         )
         for split, these in splits.items()
     ]
@@ -173,7 +175,11 @@ def _features(form: pa.Schema, about: Any) -> dict[str, Feature]:
 
 
 def _names(feature: Any) -> tuple[str, ...] | None:
-    """Those of a `ClassLabel` as the metadata has it; None for any other feature."""
+    """Those of a `ClassLabel`, or of a list of such, as the metadata has it; None for any other feature."""
+    if isinstance(feature, list) and len(feature) == 1:  # how older versions write a list
+        return _names(feature[0])
+    if isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList"):
+        return _names(feature.get("feature"))
     names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
@@ -218,10 +224,10 @@ def _classes(parts: list[Part], source: HuggingFaceSource, path: Path) -> tuple[
     feature = parts[0].features[source.label]
     if feature.names is not None:
         return feature.names, {index: index for index in range(len(feature.names))}
-    kind = feature.kind
+    kind = feature.kind.value_type if holds_lists(feature.kind) else feature.kind
     if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise DataError(
-            f"{path}: expected {source.label!r} to be a ClassLabel, a text or a whole number, received {kind}"
+            f"{path}: expected {source.label!r} to be a ClassLabel, a text or a whole number, received {feature.kind}"
         )
     found = {value for part in parts for table in part.tables([source.label]) for value in _values(table)}
     named = {value: rows.text(value) for value in found}
@@ -231,7 +237,10 @@ def _classes(parts: list[Part], source: HuggingFaceSource, path: Path) -> tuple[
 
 
 def _values(table: pa.Table) -> list[Any]:
-    values: list[Any] = table.column(0).unique().to_pylist()
+    column = table.column(0)
+    if holds_lists(column.type):
+        column = pa.chunked_array([chunk.flatten() for chunk in column.chunks], column.type.value_type)
+    values: list[Any] = column.unique().to_pylist()
     return values
 
 
@@ -257,8 +266,10 @@ def _row(
 ) -> dict[str, Any] | Fault:
     where = f"row {index}" if part.name == "row" else f"{part.name} row {index}"
     label = values[source.label]
-    if label not in number:
-        return Fault(NO_CLASS, f"{where} has {shown(label)} in {source.label!r}")
+    several = holds_lists(part.features[source.label].kind)
+    for each in (label or ()) if several else (label,):
+        if each not in number:
+            return Fault(NO_CLASS, f"{where} has {shown(each)} in {source.label!r}")
     content = bytes_of(values[source.image])
     if content is None:
         named = values[source.image].get("path") if isinstance(values[source.image], dict) else None
@@ -266,7 +277,7 @@ def _row(
     return {
         "id": f"{part.name}-{index:07d}",
         "image": content,
-        "target": number[label],
+        "target": sorted({number[each] for each in label or ()}) if several else number[label],
         "published": part.published,
         **{group: _text(part.features[name], values[name]) for group, name in groups.items()},
     }

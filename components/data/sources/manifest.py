@@ -25,9 +25,12 @@ from components.data.sources.places import place
 from components.data.sources.tables.labels import Labels
 from components.data.sources.tables.manifest_tables import Table, tables_of
 from components.data.sources.tables.numbers import Numbers
+from components.data.sources.tables.several import Several
 from components.data.sources.tables.tabular import SUFFIXES, bytes_of, count, held, parts
 
 LAYOUTS = layouts.LAYOUTS
+
+Answers = Labels | Several | Numbers
 
 NO_NAME = Kind("row", "rows", "that name their picture", "without its name")
 TWICE = Kind("row", "rows", "of a picture each", "whose picture another row has too")
@@ -49,14 +52,16 @@ def read(source: ManifestSource, project: Path) -> SourceData:
         return pictures(source, tables, where)
     groups = tuple(sorted({group for each in tables for group in each.columns.groups}))
     faults = Faults(where, source.faulty)
-    labels: Labels | Numbers = Numbers(source) if source.numbers else Labels(source)
+    labels: Answers = Labels(source)
+    if source.numbers or source.labels:
+        labels = Numbers(source) if source.numbers else Several(source)
     listed = [_listed(each, labels, several=len(tables) > 1) for each in tables]
     left = _left(listed, labels, faults, source)
     kind, classes, about = "mask", source.names or (), dict[str, Any]()
     if isinstance(labels, Numbers):
         kind, about = "values", {"names": tuple(source.numbers), "units": tuple(source.numbers.values())}
     elif source.mask is None:
-        kind, classes = "class", labels.classes(where)
+        kind, classes = "class" if isinstance(labels, Labels) else "labels", labels.classes(where)
     else:
         classes, about = classes or _numbered(source, tables, where), mask_files.about(source.ignore)
     given, timed = IMAGE if source.text is None else "text", source.time is not None
@@ -102,10 +107,11 @@ class Listed:
     missing: dict[int, str]
 
 
-def _listed(table: Table, labels: Labels | Numbers, *, several: bool) -> Listed:
+def _listed(table: Table, labels: Answers, *, several: bool) -> Listed:
     """What a table's rows name; what their classes are is kept by `labels`."""
     columns = table.columns
-    content = held(table.path, [*columns.small, *table.names_of_files, *labels.columns(table)])
+    lists = labels.columns(table) if isinstance(labels, Several) else []
+    content = held(table.path, [*columns.small, *table.names_of_files, *labels.columns(table)], lists)
     before = f"{table.split}/" if several else ""
     name = columns.id or (columns.given if columns.given in table.names_of_files else None)
     if name is None:  # images or texts are in the table, and nothing names them
@@ -123,7 +129,7 @@ def _listed(table: Table, labels: Labels | Numbers, *, several: bool) -> Listed:
     return Listed(table, ids, missing)
 
 
-def _left(listed: list[Listed], labels: Labels | Numbers, faults: Faults, source: ManifestSource) -> list[set[int]]:
+def _left(listed: list[Listed], labels: Answers, faults: Faults, source: ManifestSource) -> list[set[int]]:
     """The rows of each table that cannot be used; what is wrong with them is told by `faults`."""
     left: list[set[int]] = [set() for _ in listed]
     first: dict[str, tuple[int, int]] = {}
@@ -188,7 +194,7 @@ def _numbered(source: ManifestSource, tables: list[Table], where: str) -> tuple[
 
 
 def _rows(
-    listed: Listed, left: set[int], labels: Labels | Numbers, source: ManifestSource, groups: tuple[str, ...]
+    listed: Listed, left: set[int], labels: Answers, source: ManifestSource, groups: tuple[str, ...]
 ) -> Iterator[dict[str, Any] | Fault]:
     table, columns, at = listed.table, listed.table.columns, 0
     answer = [] if source.mask is None else [source.mask]
@@ -215,9 +221,9 @@ def _rows(
 
 
 def _answered(
-    table: Table, values: dict[str, Any], index: int, labels: Labels | Numbers, source: ManifestSource
-) -> tuple[bytes | str, int | list[float] | bytes] | Fault:
-    """A row's image or text, and its class, numbers or mask."""
+    table: Table, values: dict[str, Any], index: int, labels: Answers, source: ManifestSource
+) -> tuple[bytes | str, int | list[int] | list[float] | bytes] | Fault:
+    """A row's image or text, and its class, labels, numbers or mask."""
     if source.text is not None:
         text = _text(values[source.text], table, index)
         return text if isinstance(text, Fault) else (text, labels.target(table, index))

@@ -112,8 +112,13 @@ def read(source: VocSource, project: Path) -> SourceData:
         for part in _parts(source, folder)
         for name, path in sorted(part.annotations.items())
     )
-    annotated = [each for each in faults.kept(every) if each.things or source.take == "boxes"]
+    annotated = [each for each in faults.kept(every) if each.things or source.take in ("boxes", "labels")]
     found = list(faults.kept(rows.in_order(_framed, annotated)))
+    if source.take == "labels":
+        faults.tell()
+        classes = rows.ordered(thing.label for each in found for thing in each.picture.things)
+        labelled = (_labelled(each, rows.numbers(classes)) for each in found)
+        return SourceData(classes, "labels", rows.tables(schema("labels"), labelled), notes=faults.notes)
     _add_boxes(found, source, faults, folder)
     faults.tell()
     things = [thing for each in found for thing, _ in each.things]
@@ -281,6 +286,15 @@ def _boxed(each: Annotated, number: dict[str, int]) -> dict[str, Any]:
         "id": each.picture.name,
         "image": each.frame.path.read_bytes(),
         "target": objects.target(every, each.frame, number),
+        "published": each.picture.published,
+    }
+
+
+def _labelled(each: Annotated, number: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": each.picture.name,
+        "image": each.frame.path.read_bytes(),
+        "target": sorted({number[thing.label] for thing in each.picture.things}),
         "published": each.picture.published,
     }
 

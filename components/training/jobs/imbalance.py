@@ -27,7 +27,7 @@ class Balance:
     """A job's way of balancing, on the labels that it learns from."""
 
     config: ImbalanceConfig
-    labels: Positions  # (N,) of the training split
+    labels: Positions  # (N,) of the training split; of a task without one class per sample, none
     counts: Positions  # (C,) training samples per class, none of them 0
     first_epoch: int  # counted from 1: before it sampling and loss are natural
 
@@ -48,12 +48,14 @@ class Balance:
 
 def problems(config: ImbalanceConfig, task: Task, key: str = "training.imbalance") -> list[str]:
     """What is wrong with balancing for this task, a line each: a mask has no one class to be sampled or weighted by."""
-    wanted = {"sampling": (config.sampling, Labels), "loss": (config.loss, Balanced)}
-    return [
-        f"{key}.{name}: expected natural, since task {task.spec.name} has not one class per sample, received {value}"
-        for name, (value, capability) in wanted.items()
-        if value != "natural" and not isinstance(task, capability)
-    ]
+    losses = sorted(task.balances) if isinstance(task, Balanced) else []
+    one = f"since task {task.spec.name} has not one class per sample"
+    found = []
+    if config.sampling != "natural" and not isinstance(task, Labels):
+        found.append(f"{key}.sampling: expected natural, {one}, received {config.sampling}")
+    if config.loss not in ("natural", *losses):
+        found.append(f"{key}.loss: expected {' or '.join(['natural', *losses])}, {one}, received {config.loss}")
+    return found
 
 
 def balance_of(job: Job, task: Task, targets: npt.NDArray[Any], classes: Sequence[str]) -> Balance | None:
@@ -67,8 +69,8 @@ def balance_of(job: Job, task: Task, targets: npt.NDArray[Any], classes: Sequenc
         return None
     if wrong := problems(config, task):
         raise ConfigurationError("\n".join(f"{job.name}: {line}" for line in wrong))
-    labels = cast(Labels, task).labels(targets)
-    counts = np.bincount(labels, minlength=len(classes)).astype(np.int64)
+    labels = task.labels(targets) if isinstance(task, Labels) else np.zeros(0, dtype=np.int64)
+    counts = cast(Balanced, task).counted(targets, len(classes))
     if not counts.all():
         missing = ", ".join(name for name, count in zip(classes, counts, strict=True) if not count)
         raise TrainingError(

@@ -31,7 +31,6 @@ from components.runtimes.execution import answers, open_session
 from components.tasks import capabilities, registry
 from components.tasks.network import network_answer, network_of
 from components.tasks.protocol import Batch, Ignoring, Task
-from components.tasks.softmax import Softmax
 from tests.components.tasks.task_builders import CLASSES, Given, given_of
 
 TASKS = registry.names()
@@ -480,7 +479,8 @@ def learns_by_each_loss(task: Any, given: Sample) -> None:
 
 def is_as_sure_as_it_is_right(task: Any, given: Sample) -> None:
     targets = given.targets
-    right, wrong = (judged(task, given, given.given.perfect(answered)) for answered in (targets, (targets + 1) % 3))
+    told = (targets, given.given.wrong(targets))
+    right, wrong = (judged(task, given, given.given.perfect(answered)) for answered in told)
     units, confidence, correct = np.split(task.reliability(right), 3)
     assert (units.sum(), confidence.sum(), correct.sum()) == (targets.size,) * 3
     assert measured(task, right)["calibration_error"][0] == 0.0
@@ -524,7 +524,7 @@ def has_one_class_a_sample(task: Any, given: Sample) -> None:
 
 def has_a_loss_that_is_a_mean_of_each_samples(task: Any, given: Sample) -> None:
     made = outputs(given, 1)[0]
-    for smoothing in (0.0, 0.2) if isinstance(task, Softmax) else (0.0,):
+    for smoothing in (0.0, 0.2):
         each = task.each(made, given.batch, smoothing)
         assert each.shape == (len(given.inputs),)
         torch.testing.assert_close(each.mean(), task.loss(made, given.batch, smoothing)["loss"])
@@ -552,7 +552,8 @@ def balances_classes(task: Any, given: Sample) -> None:
     """Of equal sizes, as if nothing were done; of unequal ones, otherwise."""
     made, plain = outputs(given, 1)[0], ImbalanceConfig(focal_gamma=0.0)
     natural = task.loss(made, given.batch)["loss"]
-    for loss in ("weighted", "focal", "balanced-softmax"):
+    assert task.counted(given.targets, 3).shape == (3,)
+    for loss in task.balances:
         config = plain.model_copy(update={"loss": loss})
         torch.testing.assert_close(task.balanced(config, np.array([5, 5, 5]))(made, given.batch)["loss"], natural)
         unequal = config.model_copy(update={"focal_gamma": 2.0})

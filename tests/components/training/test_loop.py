@@ -302,7 +302,7 @@ def test_no_more_checkpoint_restores_than_allowed(tmp_path: Path, data: Data, jo
     events: list[Event] = []
     with pytest.raises(LossNotFiniteError):
         train(hopeless, data, tmp_path, on_event=events.append)
-    assert [event.kind for event in events] == ["warning", "warning"]
+    assert [event.kind for event in events if event.kind != "progress"] == ["warning", "warning"]  # that is timed
 
 
 def test_a_full_disk_keeps_what_is_stored_and_the_same_call_goes_on(tmp_path: Path, data: Data, job: Jobs) -> None:

@@ -23,6 +23,9 @@ GROUP = "group_folder"
 Content = bytes | str
 
 
+NO_NAMESAKE = Kind("file", "files", "of the same content as those of their name in other classes", "of another")
+
+
 @dataclass(frozen=True)
 class Files:
     """Which files are samples, by how their names end; and what becomes of them and of others."""
@@ -54,13 +57,15 @@ def samples(source: ClassFolders, folder: Path, files: Files) -> SourceData:
     faults.tell()
     classes = tuple(sorted(found.classes))
     groups = (GROUP,) if any(entry.folder is not None for entry in entries) else ()
-    number = rows.numbers(classes)
+    number, kind = rows.numbers(classes), "class" if source.take == "classes" else "labels"
     every = (_row(folder, files, number, groups, entry) for entry in entries)
-    taken = rows.tables(schema("class", groups, given=files.given), faults.sound(every))
+    if kind == "labels":
+        every = (_labelled(folder, files, number, groups, named) for named in _by_name(entries))
+    taken = rows.tables(schema(kind, groups, given=files.given), faults.sound(every))
     left = tuple(name for name in source.without if name in found.left)
     told = tuple(f"left out: the folder {texts.exact(name)} (`without`)" for name in left)
     return SourceData(
-        *(classes, "class", taken, groups), notes=lambda: (*faults.notes(), *told), left=left, given=files.given
+        *(classes, kind, taken, groups), notes=lambda: (*faults.notes(), *told), left=left, given=files.given
     )
 
 
@@ -177,3 +182,27 @@ def _row(
         "published": entry.published,
         **({GROUP: entry.folder} if groups else {}),
     }
+
+
+def _by_name(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Files of one name, split and inner folder, whatever their class."""
+    found: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in entries:
+        found.setdefault((entry.published or "", entry.folder or "", Path(entry.path).name), []).append(entry)
+    yield from found.values()
+
+
+def _labelled(
+    folder: Path, files: Files, number: dict[str, int], groups: tuple[str, ...], named: list[Entry]
+) -> dict[str, Any] | Fault:
+    """One sample with the labels of all of its files."""
+    first, *others = named
+    row = _row(folder, files, number, groups, first)
+    if isinstance(row, Fault):
+        return row
+    for other in others:
+        if files.content(folder / other.path) != row[files.given]:
+            return Fault(NO_NAMESAKE, f"{texts.shown(other.path)}, unlike {texts.shown(first.path)}")
+    place = [first.published, first.folder, Path(first.path).name]
+    labels = sorted({number[entry.label] for entry in named})
+    return row | {"id": "/".join(part for part in place if part), "target": labels}

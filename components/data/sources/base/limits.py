@@ -17,6 +17,8 @@ NAME = 2**16  # bytes of one of them
 TEXT = 2**23  # bytes of a text that is a sample: the longest novels have four million characters
 ROWS = 2_000_000  # of a table whose rows name files, however small it is; ImageNet has 1.3 million
 ROW = 16  # bytes that one of them has at least, where there are more
+LABELS = 4_000_000  # of the rows of such a table together, however small it is
+LABEL = 4  # bytes that one of them has at least, where there are more
 COLUMNS = 20_000  # of a table; pictures of 128 × 128 whose pixels are columns have 16,385
 PICTURES = 400_000  # in one file, however small: looked through, each takes two kilobytes
 PICTURE = 64  # bytes that one of them has at least, where there are more
@@ -25,6 +27,11 @@ PICTURE = 64  # bytes that one of them has at least, where there are more
 def check_rows(path: Path, rows: int, size: int) -> None:
     """Raises DataError for more rows than a table of `size` bytes is believed to have."""
     _check_many(path, "rows", rows, size, max(ROWS, size // ROW))
+
+
+def check_labels(path: Path, labels: int, size: int) -> None:
+    """Raises DataError for more labels than the lists of a table of `size` bytes are believed to have."""
+    _check_many(path, "labels", labels, size, max(LABELS, size // LABEL))
 
 
 def check_pictures(path: Path, pictures: int, size: int) -> None:

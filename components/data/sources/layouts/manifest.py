@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +22,10 @@ from components.data.sources.layouts.coco import is_coco
 from components.data.sources.layouts.form import Found, Layout, Told, below, keys, split_in, splits_of
 from components.data.sources.layouts.listing import Contents, Folder
 from components.data.sources.tables import records, tabular
+from components.data.sources.tables.labels import truth
 from components.data.sources.tables.numbers import number
+from components.data.sources.tables.parquet import holds_lists
+from components.data.sources.tables.several import is_list
 
 # What the columns of other people's tables are called, in small letters; the first that is there is meant.
 IMAGES = (
@@ -32,6 +36,7 @@ TARGETS = (
     *("target", "label", "labels", "class", "class_name", "classname", "category", "species", "diagnosis", "breed"),
     *("choice", "label_name", "class_id", "category_name", "dx", "level", "tag", "y"),
     *("sentiment", "polarity", "intent", "topic"),
+    *("tags", "categories", "topics", "genres", "keywords"),
 )
 TEXTS = (
     *(
@@ -57,6 +62,9 @@ _RUNS = {"encodedpixels", "rle", "rle_mask", "segmentation"}
 _PIXEL = re.compile(r"pixel_?\d+|\d+x\d+")
 _INDEX = re.compile(r"|index|unnamed: ?\d+|__index_level_\d+__")  # what pandas writes beside the columns
 _ROWS = 1000  # that are looked at
+_BETWEEN = (";", "|", ",")  # what may be between the labels of a cell, the surest first
+_SURE = ";|"  # what hardly ever stands in a name
+_OFTEN = 0.25  # share of the rows that hold several, of what may stand in one
 _CELLS = 1_000_000  # of them, in tables of many columns
 _ASKED = 12  # names whose files are looked for, from all over them
 
@@ -336,13 +344,41 @@ def _target(contents: Contents, table: _Table, image: _Image, rest: Sequence[str
         what = "number to be answered" if len(measured) == 1 else "numbers to be answered"
         return _Target(tuple(measured), what, {"numbers": dict.fromkeys(measured, "")})
     if known:
-        return _Target((known[0],), "class", _key("target", "target", known[0]))
+        return _named(table, known[0])
     marked = [column for column in rest if table.texts(column) and _are_marks(table.texts(column))]
     if len(marked) > 1:
-        return _Target(tuple(marked), "classes, of which one is 1", {"target": marked})
-    if len(rest) == 1:
-        return _Target((rest[0],), "class", _key("target", "target", rest[0]))
-    return None
+        ones = [sum(bool(truth(row.get(column))) for column in marked) for row in table.rows]
+        if all(number == 1 for number in ones):
+            return _Target(tuple(marked), "classes, of which one is 1", {"target": marked})
+        return _Target(tuple(marked), "labels, of which any number is 1", {"labels": marked})
+    return _named(table, rest[0]) if len(rest) == 1 else None
+
+
+def _named(table: _Table, column: str) -> _Target:
+    """A column of classes, or of any number of labels a row: in lists, or with something between their names."""
+    values = table.texts(column)
+    if holds_lists(table.form.field(column).type) or (values and all(is_list(value.strip()) for value in values)):
+        return _Target((column,), "labels, in lists", {"labels": column})
+    between = next((each for each in _BETWEEN if _parts(values, each, sure=each in _SURE)), None)
+    if between is not None:
+        return _Target((column,), f"labels, {between!r} between them", {"labels": column, "separator": between})
+    return _Target((column,), "class", _key("target", "target", column))
+
+
+def _parts(values: Sequence[str], separator: str, *, sure: bool) -> bool:
+    """Whether cells hold names that other cells have too.
+
+    Of what is not `sure` they must be fewer than the cells there are, and every fourth row must hold several: else a
+    cell with several is a slip of the pen, and told as such.
+    """
+    cells = {value.strip() for value in values}
+    parts = [{part.strip() for part in cell.split(separator)} - {""} for cell in cells]
+    if not any(len(each) > 1 for each in parts):
+        return False
+    counted = Counter(part for each in parts for part in each)
+    again = any(counted[part] > 1 for each in parts if len(each) > 1 for part in each)
+    often = sum(separator in value for value in values) >= _OFTEN * len(values)
+    return again and (sure or (often and len(counted) < len(cells) and len({len(each) for each in parts}) > 1))
 
 
 def _is_mask(contents: Contents, table: _Table, image: _Image, column: str) -> bool:

@@ -6,7 +6,7 @@ many rows share. Each batch is validated, since offsets that lead out of it woul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from components import texts
 from components.data.errors import DataError
 from components.data.sources.base import boundary, limits
 from components.data.sources.base.form import BATCH_BYTES, BATCH_ROWS
+from components.data.sources.tables.parquet import holds_lists
 
 _EXPECTED = "an Arrow stream of `save_to_disk`"
 # Fields of Arrow's messages, which are flatbuffers (Message.fbs).
@@ -28,11 +29,14 @@ def schema(path: Path) -> pa.Schema:
         return stream.schema
 
 
-def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
-    """Some columns, as many rows at a time as are about BATCH_BYTES; raises DataError."""
+def parts(path: Path, names: list[str], lists: Collection[str] = ()) -> Iterator[pa.Table]:
+    """Some columns, as many rows at a time as are about BATCH_BYTES; raises DataError.
+
+    Those that `lists` names may have lists of names or whole numbers; others have one value a row.
+    """
     with boundary.reading(path, _EXPECTED):
         for field in map(schema(path).field, names):
-            if not _plain(field.type):
+            if not (_plain(field.type) or (field.name in lists and holds_lists(field.type))):
                 raise DataError(
                     f"{path}: expected one value per row in column {texts.exact(field.name)}, received {field.type}; "
                     "save it as a text, a number or bytes"

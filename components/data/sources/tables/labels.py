@@ -82,7 +82,7 @@ class Labels:
 
     def _marked(self, values: tuple[Any, ...], table: Table, index: int) -> str | Fault:
         """The column that is 1 where the others are 0."""
-        numbers = [_truth(value) for value in values]
+        numbers = [truth(value) for value in values]
         if None not in numbers and sum(map(bool, numbers)) == 1:
             place = numbers.index(True)
             return self._targets[place] if self._source.names is None else str(place)
@@ -94,7 +94,7 @@ class Labels:
         return Fault(NOT_ONE, f"{table.row(index)} is {said or 'none of them'}")
 
 
-def _truth(value: Any) -> bool | None:
+def truth(value: Any) -> bool | None:
     """0, 1, and how else they are written; None for anything else."""
     text = str(value).strip().lower()
     if text in ("1", "1.0", "true"):

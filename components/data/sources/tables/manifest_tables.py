@@ -121,6 +121,7 @@ def _columns(source: ManifestSource, names: list[str], path: Path) -> Columns:
     targets = [source.target] if isinstance(source.target, str) else list(source.target)
     answers = [("target", name) for name in targets] if source.mask is None else [("mask", source.mask)]
     answers = [("numbers", name) for name in source.numbers] or answers
+    answers = [("labels", name) for name in source.label_columns] or answers
     if source.box or source.objects:
         answers = (
             [("objects", source.objects)] if source.objects else [*(("box", each) for each in source.box), *answers]

@@ -7,11 +7,12 @@ rows are read at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components import texts
@@ -30,20 +31,26 @@ _PATH, _VALUES, _UNPACKED, _PACKED, _DATA, _DICTIONARY = 3, 5, 6, 7, 9, 11  # of
 _PAGE_UNPACKED, _PAGE_PACKED, _PAGE_DATA, _PAGE_DICTIONARY, _PAGE_DATA_2 = 2, 3, 5, 7, 8  # of a page's header
 
 
-def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
-    """Some columns, as many rows at a time as are about BATCH_BYTES (but never less than a page); raises DataError."""
+def parts(path: Path, names: list[str], lists: Collection[str] = ()) -> Iterator[pa.Table]:
+    """Some columns, as many rows at a time as are about BATCH_BYTES (but never less than a page); raises DataError.
+
+    Those that `lists` names may have lists of names or whole numbers; others have one value a row.
+    """
     with boundary.reading(path, "a Parquet file"):
         form = schema(path)
+        listed = {name for name in names if name in lists and holds_lists(form.field(name).type)}
         try:
-            rows = _rows_at_once(path, form, set(names))
+            rows = _rows_at_once(path, form, set(names), listed)
         except (LookupError, TypeError, AttributeError) as error:  # of fields that are not there, or of another kind
             raise ValueError("its footer, or a page's header, lacks what it must say") from error
+        # Each name in a list once, until it is known how long they are.
+        coded = _coded(path, listed)
         # Buffered reading: otherwise a whole row group, which may be the whole file, is in memory.
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, read_dictionary=coded) as file:
             read, stated = 0, file.metadata.num_rows
             for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
                 read += len(batch)
-                yield pa.Table.from_batches([batch])
+                yield _written_out(path, pa.Table.from_batches([batch]), form)
             if read != stated:  # pages that hold fewer values than the footer says, which Arrow takes as it finds them
                 raise ValueError(f"its footer states {stated:,} rows, and these columns have {read:,}")
 
@@ -54,15 +61,15 @@ def schema(path: Path) -> pa.Schema:
         return pq.read_schema(path)
 
 
-def _rows_at_once(path: Path, form: pa.Schema, names: set[str]) -> int:
+def _rows_at_once(path: Path, form: pa.Schema, names: set[str], lists: set[str]) -> int:
     """By what the columns take unpacked, and by the longest value that one of them can have."""
-    for name in sorted(names):
+    for name in sorted(names - lists):
         if _repeats(form.field(name).type):
             raise DataError(
                 f"{path}: expected one value per row in column {texts.exact(name)}, received lists; write a row for "
                 "each of them, or name another column"
             )
-    size, unpacked, longest, rows = path.stat().st_size, 0, 0, 0
+    size, unpacked, longest, rows, labels = path.stat().st_size, 0, 0, 0, 0
     with path.open("rb") as file:
         footer = _footer(file, size)
         rows = int(footer[_ROWS])
@@ -71,10 +78,52 @@ def _rows_at_once(path: Path, form: pa.Schema, names: set[str]) -> int:
         for group in footer.get(_GROUPS, []):
             for chunk in group.get(_CHUNKS, []):
                 about = chunk[_ABOUT]
-                if about[_PATH][0].decode() in names:
+                name = about[_PATH][0].decode()
+                if name in names:
                     unpacked += int(about[_UNPACKED])
-                    longest = max(longest, _longest(path, file, size, about))
+                    longest = max(longest, _longest(path, file, size, about, name if name in lists else None))
+                    labels += int(about[_VALUES]) if name in lists else 0
+    limits.check_labels(path, labels, size)
     return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(1, unpacked), limits.VALUES // max(1, longest)))
+
+
+def holds_lists(kind: pa.DataType) -> bool:
+    """Whether a column of that type has lists of names or whole numbers."""
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    value = kind.value_type.value_type if pa.types.is_dictionary(kind.value_type) else kind.value_type
+    return bool(pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_integer(value))
+
+
+def _coded(path: Path, lists: set[str]) -> list[str]:
+    """Where the names in lists are, as the file calls the places."""
+    if not lists:
+        return []
+    leaves = pq.read_metadata(path).schema
+    every = (leaves.column(number) for number in range(len(leaves)))
+    return [
+        leaf.path
+        for leaf in every
+        if leaf.max_repetition_level and leaf.physical_type == "BYTE_ARRAY" and leaf.path.partition(".")[0] in lists
+    ]
+
+
+def _written_out(path: Path, part: pa.Table, form: pa.Schema) -> pa.Table:
+    """The part with its lists as the file's schema has them; raises DataError where that is too much for memory."""
+    for place, name in enumerate(part.column_names):
+        column, kind = part.column(name), form.field(name).type
+        if column.type == kind:
+            continue
+        for chunk in column.chunks:
+            values = chunk.flatten()
+            longest = pc.max(pc.binary_length(values.dictionary)).as_py() or 0
+            if len(values) * longest > limits.VALUES:
+                raise DataError(
+                    f"{path}: expected labels in {texts.exact(name)} of at most {limits.VALUES:,} bytes in a part, "
+                    f"received {len(values):,} of up to {longest:,}; labels are names, not texts"
+                )
+        part = part.set_column(place, name, column.cast(kind))
+    return part
 
 
 def _repeats(kind: pa.DataType) -> bool:
@@ -90,8 +139,11 @@ def _footer(file: IO[bytes], size: int) -> dict[int, Any]:
     return thrift.structure(file.read(length))[0]
 
 
-def _longest(path: Path, file: IO[bytes], size: int, about: dict[int, Any]) -> int:
-    """Bytes of the longest value that rows of a column chunk can refer to; raises DataError for sizes beyond bounds."""
+def _longest(path: Path, file: IO[bytes], size: int, about: dict[int, Any], lists: str | None = None) -> int:
+    """Bytes of the longest value that rows of a column chunk can refer to; raises DataError for sizes beyond bounds.
+
+    `lists` is the column's name where its rows have any number of values.
+    """
     at = min(about[_DATA], about.get(_DICTIONARY) or about[_DATA])
     end, longest, values = at + about[_PACKED], 0, 0
     if not 0 <= at <= end <= size:
@@ -113,6 +165,11 @@ def _longest(path: Path, file: IO[bytes], size: int, about: dict[int, Any]) -> i
         elif data is not None:
             values += max(0, data[1])
             if data[2 if _PAGE_DATA in page else 4] == _PREFIXES:
+                if lists is not None:
+                    raise DataError(
+                        f"{path}: expected lists in {texts.exact(lists)} whose names are written out, received some "
+                        "that repeat each other's beginnings (DELTA_BYTE_ARRAY); write the file anew without that"
+                    )
                 longest = max(longest, unpacked)
         at += length + packed
     return longest

@@ -9,7 +9,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -62,10 +62,10 @@ def bytes_of(value: Any) -> bytes | None:
     return found if isinstance(found, bytes) else None
 
 
-def held(path: Path, names: list[str]) -> pa.Table:
-    """Some columns of the whole table."""
+def held(path: Path, names: list[str], lists: Collection[str] = ()) -> pa.Table:
+    """Some columns of the whole table; those that `lists` names may have lists, others one value a row."""
     taken, rows, size = [columns(path, names).empty_table()], 0, 0
-    for part in parts(path, list(dict.fromkeys(names))):
+    for part in parts(path, list(dict.fromkeys(names)), lists):
         rows, size = rows + len(part), size + part.nbytes
         limits.check_rows(path, rows, path.stat().st_size)
         limits.check_held(path, size)
@@ -119,11 +119,11 @@ def columns(path: Path, names: list[str] | None = None) -> pa.Schema:
     return form if names is None else pa.schema([form.field(name) for name in dict.fromkeys(names)])
 
 
-def parts(path: Path, names: list[str]) -> Iterator[pa.Table]:
+def parts(path: Path, names: list[str], lists: Collection[str] = ()) -> Iterator[pa.Table]:
     """The table's rows in order, some columns only, in parts that fit into memory whatever the images' size."""
     form = columns(path, names)
     if path.suffix.lower() == ".parquet":
-        yield from parquet.parts(path, names)
+        yield from parquet.parts(path, names, lists)
         return
     if not names:  # how many rows there are; Arrow's reader takes no names for all of them
         yield from (part.select([]) for part in parts(path, columns(path).names[:1]))

@@ -494,10 +494,6 @@ def label_studio_s_boxes(base: Path) -> None:
         (literals, ["t.csv, row 1", "Python's notation of bytes", "Parquet"]),
         (latin_letters, ["t.csv: expected a table in UTF-8 or UTF-16", "iconv -f WINDOWS-1252 -t UTF-8"]),
         (two_labels_a_picture, ["row 5 is 0.png again, as row 1, and 'dog' instead of 'cat'", "faulty: skip"]),
-        (
-            several_columns_marked,
-            ["received 2 in which several are, or none: row 2 is 'cat' and 'dog'", "faulty: skip"],
-        ),
         (another_case, ["0.PNG, received none; there is '0.png', and case counts"]),
         (label_studio_s_boxes, ["Label Studio's JSON with rectanglelabels", "export it anew as COCO"]),
     ],
@@ -509,6 +505,14 @@ def test_a_table_that_is_not_read_says_why_and_what_to_do(
     said = refused(tmp_path / "set")
     for each in says:
         assert each in said
+
+
+def test_columns_of_which_several_are_one_are_labels_and_refused_as_one_class(tmp_path: Path) -> None:
+    several_columns_marked(tmp_path / "set")
+    data, rows = read(tmp_path / "set")
+    assert data.target == "labels" and [row["target"] for row in rows[:2]] == [[0], [0, 1]]
+    said = refused(tmp_path / "set", target=list(CLASSES), labels=None)
+    assert "received 2 in which several are, or none: row 2 is 'cat' and 'dog'" in said and "faulty: skip" in said
 
 
 def test_rows_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ EXPECTED: dict[str, tuple[int, set[str | None], tuple[str, ...], bool]] = {
     "manifest fields/fields.tsv": (1, {None}, (), False),
     "manifest hands/hands.csv": (2, {None}, (), False),
     "manifest shelf/boxes.csv": (2, {None}, (), False),
+    "manifest radio/songs.csv": (3, {None}, (), False),
     "masks cells": (2, {None}, (), False),
     "masks organs": (2, {None}, (), False),
     "coco street": (3, {None}, ("group_image",), False),
