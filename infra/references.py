@@ -283,10 +283,9 @@ def configuration() -> str:
     from components.config.line import LineConfig
     from components.config.policy import PolicyConfig
 
-    policy = Sections()
-    policy.add(PolicyConfig, "", "policy")
     line = Sections()
     line.add(LineConfig, "", "line")
+    line.add(PolicyConfig, "policy", "policy")
     entry = Sections()
     entry.named.update({each: "source" for each, _ in sections_in(DatasetConfig.model_fields["source"].annotation)})
     entry.add(DatasetConfig, "", "datasets.NAME", frozenset({"source"}))
@@ -298,7 +297,6 @@ def configuration() -> str:
         "What `source:` of a data set may say: [Sources](sources.md).",
         "\n\n".join(line.parts),
         "\n\n".join(entry.parts),
-        "\n\n".join(policy.parts),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 from pydantic import Field
 
-from components.config import Section, effective, recipes
+from components.config import Params, Section, effective, recipes
 from components.models import registry
 from components.registry.names import TAGS
 from flows.cli import app
@@ -58,6 +58,11 @@ def test_every_key_that_a_recipe_comes_to_is_on_the_page() -> None:
             plain = re.sub(r"^(student\.network|student\.assistants\.[^.]+)(?=\.)", "members.networks", plain)
             plain = re.sub(r"\.arguments\..+$", ".arguments", plain)
             assert plain in known, (recipe, key)
+
+
+def test_every_section_of_params_yaml_is_on_the_page() -> None:
+    headings = set(re.findall(r"^## (\w+)", page("configuration.md"), re.MULTILINE))
+    assert Params.model_fields.keys() <= headings
 
 
 def test_every_command_and_every_option_of_its_help_is_on_the_page() -> None:
