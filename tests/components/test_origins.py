@@ -44,8 +44,8 @@ def test_a_choice_replaces_what_is_below_it_and_the_rest_is_the_codes() -> None:
 
 
 def test_a_list_is_replaced_as_a_whole_and_added_to_by_name() -> None:
-    found = told("gates=[{gate: size, limit: 2.0}]")
-    assert [key for key in found if key.startswith("gates.")] == ["gates.size.limit"]
+    found = told("gates=[{gate: size, limit: 2.0}, {gate: approvals}]")
+    assert [key for key in found if key.startswith("gates.")] == ["gates.size.limit", "gates.approvals.required"]
     assert found["gates.size.limit"] == (2.0, "-S")
     assert "gates.drift.limit" not in told("gates.drift=null")
 
@@ -69,4 +69,5 @@ def test_put_together_again_the_values_are_those_of_the_line(recipe: str | None)
             for part in reversed(each.key.split(".")):
                 value = {part: value}
             again = merge(again, value)  # type: ignore[arg-type]
-    assert load(ROOT, recipe, [f"{key}={yaml.safe_dump(value)}" for key, value in again.items()]) == settings
+    settled = load(ROOT, recipe, [f"{key}={yaml.safe_dump(value)}" for key, value in again.items()])
+    assert settled.model_copy(update={"overrides": ()}) == settings

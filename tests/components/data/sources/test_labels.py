@@ -117,10 +117,10 @@ def test_lists_stand_where_labels_are_expected_and_nowhere_else(tmp_path: Path) 
     rows = pa.table({"text": ["one"], "topics": [["a"]], "group_x": [["b"]]})
     pq.write_table(rows, tmp_path / "t.parquet")
     source = {"kind": "manifest", "path": "t.parquet", "text": "text", "labels": "topics"}
-    with pytest.raises(DataError, match=r"expected one value a row in column 'group_x', received lists"):
+    with pytest.raises(DataError, match=r"expected one value per row in column 'group_x', received lists"):
         read(source, tmp_path)
     pq.write_table(rows.drop_columns(["group_x"]).append_column("n", pa.array([[[1]]])), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"expected one value a row in column 'n', received lists"):
+    with pytest.raises(DataError, match=r"expected one value per row in column 'n', received lists"):
         read(source | {"labels": "n"}, tmp_path)
 
 
