@@ -65,9 +65,12 @@ def counted(file: str, files: Iterable[str], seconds: Mapping[str, float]) -> fl
 
 
 def turn(number: int, root: Path = ROOT) -> int:
-    """Which of so many slices has its turn: by the number of commits; the first where the history is missing or cut."""
-    if _git(root, "rev-parse", "--is-shallow-repository") != "false":
-        return 0
+    """Which of so many slices has its turn: by the number of commits, so that as many runs in a row take all of them.
+
+    Where the history is cut off, by the commit's own name; the first where there is none.
+    """
+    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+        return int(_git(root, "rev-parse", "HEAD")[:12], 16) % number
     count = _git(root, "rev-list", "--count", "HEAD")
     return int(count) % number if count else 0
 

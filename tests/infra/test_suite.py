@@ -81,7 +81,7 @@ def test_the_longest_are_dealt_first_and_who_is_not_on_record_counts_as_the_mean
     assert slices.dealt(["x", "y"], {}, 2) == [["x"], ["y"]]
 
 
-def test_commits_in_a_row_have_all_slices_and_a_cut_history_the_first(tmp_path: Path) -> None:
+def test_commits_in_a_row_have_all_slices_and_a_cut_history_one_by_the_commits_name(tmp_path: Path) -> None:
     assert slices.turn(3, tmp_path) == 0  # no history
     git(tmp_path, "init", "--quiet")
     assert slices.turn(3, tmp_path) == 0  # no commit
@@ -91,7 +91,8 @@ def test_commits_in_a_row_have_all_slices_and_a_cut_history_the_first(tmp_path: 
         turns.append(slices.turn(3, tmp_path))
     assert turns == [1, 2, 0, 1]
     git(tmp_path, "clone", "--quiet", "--depth", "2", tmp_path.as_uri(), "cut")
-    assert slices.turn(3, tmp_path / "cut") == 0
+    name = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert slices.turn(1009, tmp_path / "cut") == int(name[:12], 16) % 1009
 
 
 def test_without_git_the_first_has_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
