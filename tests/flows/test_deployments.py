@@ -125,9 +125,9 @@ def test_what_is_written_is_what_the_server_has_and_again_after_a_change(root: P
 
     told = deployments.deploy(root)
 
-    assert "line/nightly in the pool pool: '30 2 * * 1-5' (Europe/Paris)" in told
+    assert "pipeline/nightly in the pool pool: '30 2 * * 1-5' (Europe/Paris)" in told
     with get_client(sync_client=True) as client:
-        found = client.read_deployment_by_name("line/nightly")
+        found = client.read_deployment_by_name("pipeline/nightly")
         (schedule,) = found.schedules
         assert (schedule.schedule.cron, schedule.schedule.timezone) == ("30 2 * * 1-5", "Europe/Paris")
         assert (found.work_pool_name, found.parameters) == ("pool", {"recipe": "digits"})
@@ -138,17 +138,17 @@ def test_what_is_written_is_what_the_server_has_and_again_after_a_change(root: P
         assert str(root) in str(found.pull_steps)
         assert found.job_variables["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"  # of a worker's runs
         assert client.read_work_pool("pool").concurrency_limit == 3
-        assert client.read_deployment_by_name("line/by-hand").schedules == []
+        assert client.read_deployment_by_name("pipeline/by-hand").schedules == []
         assert len(client.read_automations_by_name(zombies.NAME)) == 1
 
         nightly["schedules"] = [{"cron": "0 4 * * *"}]
         write(root, work_pools={"pool": {"limit": 1}}, deployments={"nightly": nightly})
         again = deployments.deploy(root)
 
-        (schedule,) = client.read_deployment_by_name("line/nightly").schedules
+        (schedule,) = client.read_deployment_by_name("pipeline/nightly").schedules
         assert schedule.schedule.cron == "0 4 * * *"
         assert client.read_work_pool("pool").concurrency_limit == 1
         assert len(client.read_automations_by_name(zombies.NAME)) == 1
-        assert any("line/by-hand is registered and no longer in" in each for each in again)
+        assert any("pipeline/by-hand is registered and no longer in" in each for each in again)
         for name in ("nightly", "by-hand"):
-            client.delete_deployment(client.read_deployment_by_name(f"line/{name}").id)
+            client.delete_deployment(client.read_deployment_by_name(f"pipeline/{name}").id)

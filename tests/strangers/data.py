@@ -205,7 +205,10 @@ def blanks_behind_commas(base: Path) -> Path:
 
 def one_hot(*, sound: bool) -> Any:
     def make(base: Path) -> Path:
-        rows = [[name, number % 2 ^ 1, number % 2 or not sound] for number, name in enumerate(making.pictures(base))]
+        rows = [
+            [name, number % 2 ^ 1, number % 2 or (not sound and number == 0)]
+            for number, name in enumerate(making.pictures(base))
+        ]
         rows = [[name, int(one), int(zero)] for name, one, zero in rows]
         return making.table(base / "t.csv", ["path", "one", "zero"], rows)
 

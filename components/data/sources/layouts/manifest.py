@@ -28,6 +28,7 @@ from components.data.sources.tables.parquet import holds_lists
 from components.data.sources.tables.several import is_list
 from components.data.sources.tables.spans import is_spans
 
+SLIPS = 0.05  # share of the rows of one-hot columns that may be none, or several, before any number is what is meant
 # What the columns of other people's tables are called, in small letters; the first that is there is meant.
 IMAGES = (
     *("path", "image_path", "img_path", "filepath", "file_path", "filename", "file_name", "image", "file", "img"),
@@ -359,7 +360,8 @@ def _target(contents: Contents, table: _Table, image: _Image, rest: Sequence[str
     marked = [column for column in rest if table.texts(column) and _are_marks(table.texts(column))]
     if len(marked) > 1:
         ones = [sum(bool(truth(row.get(column))) for column in marked) for row in table.rows]
-        if all(number == 1 for number in ones):
+        odd = sum(number != 1 for number in ones)
+        if odd <= SLIPS * len(ones):  # a slip is told with its row, where the table is read as it is meant
             return _Target(tuple(marked), "classes, of which one is 1", {"target": marked})
         return _Target(tuple(marked), "labels, of which any number is 1", {"labels": marked})
     return _named(table, rest[0]) if len(rest) == 1 else None
