@@ -160,12 +160,13 @@ def _check_code(project: Project) -> None:
 
     CONVOY_ROOT names a project for the code that is called, whatever code lies in it.
     """
-    own = project.root / Path(__file__).relative_to(CODE)
+    code = Path(__file__).resolve().parents[2]  # of this file, which may be beside another copy of the components
+    own = project.root / Path(__file__).resolve().relative_to(code)
     if os.environ.get("CONVOY_ROOT") or not own.is_file() or not cloned():
         return
     if not own.samefile(__file__):
         raise ConfigurationError(
-            f"{project.root}: expected this project's own code to run, and it is that of {CODE}: the environment was "
+            f"{project.root}: expected this project's own code to run, and it is that of {code}: the environment was "
             f"made there; `make setup` mends one that was copied with the project. Then use .venv/bin/convoy of this "
             f"folder, or set CONVOY_ROOT={texts.shell(str(project.root))} to have that code run here"
         )

@@ -281,8 +281,8 @@ def test_a_task_that_does_not_exist_is_told_those_that_do(shell: Shell, photos: 
     done = shell("add", "mine", str(photos({"cat": 3, "dog": 3})), "--task", "divination")
     assert done.exit_code == 2
     assert (
-        "datasets.mine.task: expected one of classification, detection, regression, segmentation, received 'divination'"
-        in said(done)
+        "datasets.mine.task: expected one of classification, detection, multilabel, regression, segmentation, tagging, "
+        "received 'divination'" in said(done)
     )
     assert "mine" not in (shell.root / "params.yaml").read_text(encoding="utf-8")
 

@@ -59,7 +59,9 @@ def test_a_model_that_no_line_was_run_of_is_not_made_by_looking(project: Path, o
     assert "never-seen" not in tracking.connect(project).experiments()
 
 
-@pytest.mark.parametrize(("name", "said"), [("data", "validate@NAME"), ("trian", "expected a step of validation, ")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("data", "validate@NAME"), ("trian", "expected a step of data-validation, ")]
+)
 def test_a_step_that_cannot_be_done_anew_is_refused(name: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         order.named([name])

@@ -38,7 +38,7 @@ READING = {
 }
 # What makes, moves, ends or measures something, or looks at the machine rather than the project.
 MAKING = {
-    *("run", "tune", "ui", "schedule", "deploy", "backfill", "stop", "doctor", "clean", "find batch-size"),
+    *("init", "run", "tune", "ui", "schedule", "deploy", "backfill", "stop", "doctor", "clean", "find batch-size"),
     *("find learning-rate", "promote", "approve", "reject", "rollback", "retire", "data add", "data restore"),
 }
 
