@@ -63,7 +63,30 @@ def prepare(source: Path, target: Path) -> onnx.ModelProto:
     with quiet():
         # Symbolic inference is for unknown spatial sizes; here only the batch is free.
         quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
-    return onnx.load(target)
+    model = onnx.load(target)
+    if _unshared(model):
+        onnx.save(model, target)
+    return model
+
+
+def _unshared(model: onnx.ModelProto) -> bool:
+    """Give each convolution and product weights of its own, where layers share some; whether any did.
+
+    Engines fold what quantizing puts behind weights into them, by their name, and refuse to do so twice.
+    """
+    constants = {each.name: each for each in model.graph.initializer}
+    used: set[str] = set()
+    for node in model.graph.node:
+        for place, name in enumerate(node.input if node.op_type in OPERATORS else ()):
+            if name in used:
+                own = onnx.TensorProto()
+                own.CopyFrom(constants[name])
+                own.name = f"{name}.{len(model.graph.initializer)}"
+                model.graph.initializer.append(own)
+                node.input[place] = own.name
+            elif name in constants:
+                used.add(name)
+    return len(model.graph.initializer) > len(constants)
 
 
 def to_int8(

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from components.compress.quantization.rewriting.graphs import layers, quantized_operators
 from components.compress.quantization.rewriting.static import OPERATORS, Bits, prepare, to_int8
@@ -91,3 +91,32 @@ def test_a_layer_can_stay_float_or_be_the_only_one_that_does_not(prepared: Path,
         to_int8(prepared, kept, IMAGES, kept=[*parts[convolution], *parts[product]])
     with pytest.raises(CompressionError, match="expected calibration inputs, received none"):
         to_int8(prepared, kept, IMAGES[:0])
+
+
+def test_layers_that_share_weights_are_quantized_each_with_its_own(tmp_path: Path) -> None:
+    """As where a block is passed through several times: engines refused such a graph in int8."""
+    random = np.random.default_rng(0)
+    kernel, bias = (random.normal(size=shape).astype(np.float32) for shape in ((3, 3, 3, 3), (3,)))
+    nodes = [
+        helper.make_node("Cast", ["image"], ["whole"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["whole"], ["pixels"], perm=[0, 3, 1, 2]),
+        helper.make_node("Mul", ["pixels", "unit"], ["scaled"]),
+        helper.make_node("Conv", ["scaled", "kernel", "bias"], ["once"], name="one", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["once"], ["first"]),
+        helper.make_node("Conv", ["first", "kernel", "bias"], ["twice"], name="other", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["twice"], ["second"]),
+        helper.make_node("Mul", ["second", "unit"], ["answer"]),
+    ]
+    given = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 6, 6, 3])
+    told = helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["N", 3, 6, 6])
+    constants = {"kernel": kernel, "bias": bias, "unit": np.float32(1 / 255)}
+    built = helper.make_graph(
+        nodes, "shared", [given], [told], [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()]
+    )
+    model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, tmp_path / "float.onnx")
+    prepare(tmp_path / "float.onnx", tmp_path / "prepared.onnx")
+    np.testing.assert_array_equal(answer(tmp_path / "prepared.onnx"), answer(tmp_path / "float.onnx"))
+    assert to_int8(tmp_path / "prepared.onnx", tmp_path / "int8.onnx", IMAGES, bits=8) > 0
+    exact, rounded = answer(tmp_path / "float.onnx"), answer(tmp_path / "int8.onnx")
+    assert np.abs(exact - rounded).mean() < 0.02 * np.abs(exact).mean()
