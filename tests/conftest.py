@@ -64,8 +64,6 @@ TOGETHER = (
     "tests/flows/test_plan.py",
     "tests/flows/test_promotion.py",
     "tests/flows/test_tune.py",
-    "tests/components/training/test_cluster.py",
-    "tests/components/training/test_tuning.py",
 )
 
 
