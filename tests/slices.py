@@ -1,4 +1,4 @@
-"""The slow tests in slices, of which each run of CI takes one; as many runs in a row as there are slices take all.
+"""The slow tests in slices, of which a run takes one; as many runs in a row as there are slices take all.
 
     python -m tests.slices [NUMBER]                        the files of a slice, by default of that whose turn it is
     python -m tests.slices record quick|slow REPORT …      put on record what `pytest --junitxml=REPORT` has measured
