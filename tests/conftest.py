@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     folder = tempfile.mkdtemp(prefix="t-")
+    Path(folder).chmod(0o711)  # tests become another user, who has to get through
     os.environ["TMPDIR"] = tempfile.tempdir = folder
     process = os.getpid()
 
