@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import slices
+from tests import remembered, slices
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
@@ -101,6 +101,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
         return None
     config.option.loadscopereorder = False
     return Units(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Whatever order the files come in, each finds the project as it is."""
+    yield
+    assert remembered.left() == []
 
 
 @pytest.fixture(scope="session")

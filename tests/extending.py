@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from components import extensions, members, provenance
+from components import extensions, members
 from components.targets import registry as targets
 from components.tasks import registry as tasks
+from tests.remembered import forget_code
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "direction"
@@ -61,14 +62,15 @@ def points() -> dict[str, dict[str, str]]:
 @contextmanager
 def looked_up_anew() -> Iterator[None]:
     """What a process remembers of installed packages is forgotten, before and after."""
-    caches = (
-        *(extensions.of, extensions.place, members.added, tasks.names, tasks.get, targets.get),
-        *(provenance._path, provenance._parsed, provenance._imports),
-    )
-    for each in caches:
-        each.cache_clear()
+    caches = (*(extensions.of, extensions.place, members.added, tasks.names, tasks.get, targets.get),)
+
+    def forget() -> None:
+        forget_code()
+        for each in caches:
+            each.cache_clear()
+
+    forget()
     try:
         yield
     finally:
-        for each in caches:
-            each.cache_clear()
+        forget()

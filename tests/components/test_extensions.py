@@ -25,6 +25,7 @@ from flows.base.project import check_extensions
 from flows.projects.starting import start
 from flows.run import known_by
 from tests import extending
+from tests.remembered import for_the_moment
 
 ENTRY = {
     "task": "direction",
@@ -234,14 +235,13 @@ def test_one_that_cannot_be_imported_or_bears_another_name_is_told_when_it_is_as
         tmp_path, "odd-tools", {"convoy.tasks": {"odd": "broken_task"}, "convoy.families": {"odd": "odd_family"}}
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    for_the_moment(monkeypatch)
     with extending.looked_up_anew():
         assert len(check_extensions()) == 2  # which imports nothing
         with pytest.raises(ExtensionError, match="can be imported, received broken_task: ModuleNotFoundError"):
             TASKS.load("odd")
         with pytest.raises(ValueError, match="expected a family that is registered as 'odd'"):
             models.gives("odd")
-    for registered in (models._entries, models._gives, models._takes):
-        registered.pop("another_family")  # type: ignore[attr-defined]
 
 
 def test_every_command_ends_with_that_sentence_and_doctor_lists_what_is_added(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from components import provenance
 from components.members import FAMILIES, INPUTS, SOURCES, TASKS, Member
 from components.parsed import meaning
 from components.provenance import code_digest, code_parts, git_commit, libraries
+from tests.remembered import forget_code
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,8 +104,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             path = tmp_path / "components" / f"{name.replace('.', '/')}.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
-        for cached in (provenance._path, provenance._parsed, provenance._imports):
-            cached.cache_clear()
+        forget_code()
 
     monkeypatch.setattr(provenance, "CODE", tmp_path)
     change(MODULES)

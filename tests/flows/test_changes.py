@@ -27,6 +27,7 @@ from flows.steps import dataset as dataset_steps
 from flows.steps import training as training_steps
 from flows.steps.exchanged import Exchanged
 from tests.flows.conftest import make_project
+from tests.remembered import forget_code
 
 STEPS = [
     "data-validation", "drift", "augmentation", "train", "ensemble", "distil", "quantize", "evaluate", "register",
@@ -95,8 +96,7 @@ class Probe:
             patch.setattr(flow, name, lambda *_: None)
 
     def keys(self, *overrides: str) -> dict[str, str]:
-        for known in (provenance._path, provenance._parsed, provenance._imports):
-            known.cache_clear()
+        forget_code()
         self.found = {}
         flow.line.fn("digits", list(overrides))
         return self.found
@@ -124,6 +124,7 @@ class Probe:
 def probe(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Iterator[Probe]:
     with pytest.MonkeyPatch.context() as patch:
         yield Probe(make_project(tmp_path_factory.mktemp("changes")), patch)
+    forget_code()
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,7 @@ def test_two_processes_begin_with_the_longest_share_no_engine_and_leave_nothing(
             "    time.sleep(0.2)\n"
         )
     (tmp_path / "temporary").mkdir()
-    for name in ("tests/conftest.py", "tests/slices.py"):
+    for name in ("tests/conftest.py", "tests/remembered.py", "tests/slices.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / slices.RECORD).write_text(json.dumps({"quick": seconds, "slow": {}}))
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = --import-mode=importlib\n")

@@ -22,6 +22,7 @@ from components.export.export import read_metadata
 from components.models import registry as models
 from components.models.network import load_network
 from components.runtimes.execution import answers, executed_kernels
+from tests.remembered import for_the_moment
 
 CONFIG = QuantizeConfig(calibration_samples=96, batch=16)
 
@@ -265,11 +266,11 @@ class Brightness(nn.Module):
 
 
 def test_quantizing_nothing_is_an_error_and_leaves_nothing_behind(
-    digits: Dataset, write_network: Callable[..., Model], tmp_path: Path
+    digits: Dataset, write_network: Callable[..., Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "brightness-of-the-quantizer-test"
-    if name not in models.names():
-        models.register(name)(lambda inputs, outputs: Brightness(outputs))
+    for_the_moment(monkeypatch)
+    models.register(name)(lambda inputs, outputs: Brightness(outputs))
     model = write_network(tmp_path / "model", Brightness(10), NetworkConfig(name=name), digits)
     with pytest.raises(CompressionError, match=r"expected Conv, Gemm, MatMul to quantize, found only .*ReduceMean"):
         quantize(model, digits, CONFIG, tmp_path / "quantized")

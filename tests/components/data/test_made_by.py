@@ -14,6 +14,7 @@ from components.data import places
 from components.data.stages import made_by
 from components.data.stages.watch import changes, watch
 from tests.components.data.data_builders import DIGITS, SCENES
+from tests.remembered import forget_code
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = [DatasetConfig.model_validate(entry) for entry in (DIGITS, SCENES)]
@@ -31,17 +32,12 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(provenance, "CODE", root)
         patch.setattr(members, "ROOT", root / "components")
         yield root / "components"
-    _forget()
-
-
-def _forget() -> None:
-    for known in (provenance._path, provenance._parsed, provenance._imports):
-        known.cache_clear()
+    forget_code()
 
 
 def _codes() -> list[dict[str, dict[str, str]]]:
     """Of each of `CONFIGS`."""
-    _forget()
+    forget_code()
     return [{stage: made_by.code(stage, config) for stage in made_by.STAGES} for config in CONFIGS]
 
 
@@ -128,7 +124,7 @@ def test_of_sources_inputs_and_kinds_of_targets_those_count_that_the_entry_uses(
 def test_texts_are_made_by_what_reads_texts_alone() -> None:
     """As an entry would be that some source of texts is named in."""
     config = DatasetConfig.model_validate({**{key: DIGITS[key] for key in ("task", "source")}, "text": {}})
-    _forget()
+    forget_code()
     parts = {stage: set(made_by.code(stage, config)) for stage in made_by.STAGES}
     assert {"components.inputs.text", "components.tokenizing"} <= parts["prepare"] & parts["validate"]
     assert "components.data.inspection.eyes.text" in parts["inspect"]
@@ -138,17 +134,17 @@ def test_texts_are_made_by_what_reads_texts_alone() -> None:
 
 def test_what_has_changed_is_named_before_anything_is_made(tmp_path: Path, code: Path) -> None:
     config = CONFIGS[0]
-    _forget()
+    forget_code()
     watch("mine", config, tmp_path)
     assert changes("mine", config, tmp_path) == []
     path = code / "data" / "preparing" / "prepare.py"
     content = path.read_text(encoding="utf-8")
     path.write_text(f"{content}\nCHANGED = 1\n", encoding="utf-8")
     try:
-        _forget()
+        forget_code()
         assert changes("mine", config, tmp_path) == ["prepare: code: components.data.preparing.prepare changed"]
     finally:
         path.write_text(content, encoding="utf-8")
-        _forget()
+        forget_code()
     (places.watched(tmp_path, "mine") / "inspect.json").unlink()
     assert changes("mine", config, tmp_path) == ["inspect: its code was not looked at yet"]
