@@ -78,10 +78,10 @@ def stop(
         terminal.stop(console, told, terminal.FAILED)
     ((number, lease),) = under_way.items()
     os.kill(number, signal.SIGTERM)
-    from flows.processes import family
+    from components import processes
 
     limit = time.monotonic() + STOP_SECONDS
-    while family.alive(number, lease.content["started"]):
+    while processes.alive(lease.content):
         if time.monotonic() > limit:
             terminal.stop(console, f"process {number} has not ended within {STOP_SECONDS:.0f} s", terminal.FAILED)
         time.sleep(0.1)

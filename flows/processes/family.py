@@ -194,15 +194,6 @@ def end(mark: str, scratch: Path | None = None, spare: Collection[int] = ()) -> 
         psutil.wait_procs(left, timeout=1.0)
 
 
-def alive(pid: int, started: float) -> bool:
-    """Whether that very process lives: numbers are given out again, so the start time is compared too."""
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def die_with_parent() -> None:
     """Ask Linux to end this process when its parent ends, however that happens. Safe between fork and exec."""
     if _libc is not None:

@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
+from components import processes
 from components.files import writing
 from flows.base.project import Project
 from flows.processes import family
@@ -64,8 +65,9 @@ def leased(project: Project, **values: Any) -> Iterator[Lease]:
     It also stays where the pipeline left something open (`Lease.leave_open`). `values` are noted in it.
     """
     lease = Lease(project.leases / f"{uuid.uuid4().hex}.json")
-    own = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname()}
-    lease.note(**own, root=str(project.root), beats=True, **values)
+    lease.note(
+        **processes.noted(psutil.Process()), host=socket.gethostname(), root=str(project.root), beats=True, **values
+    )
     over = threading.Event()
     beating = threading.Thread(target=_beat, args=(lease.path, over), name="lease", daemon=True)
     beating.start()
@@ -232,7 +234,7 @@ def _of_this_place(project: Project, lease: Lease) -> bool:
 
 def _works(lease: Lease) -> bool:
     """Whether the process that holds it, of this machine, lives."""
-    return family.alive(lease.content["pid"], lease.content["started"])
+    return processes.alive(lease.content)
 
 
 def _is_closing(project: Project, lease: Lease) -> bool:

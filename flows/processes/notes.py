@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from components import processes
 from components.files import writing
 from flows.base.project import Project
 
@@ -24,8 +25,7 @@ def write(note: Path, project: Project, url: str, pid: int) -> None:
         "url": url,
         "root": str(project.root),
         "host": socket.gethostname(),
-        "pid": pid,
-        "started": psutil.Process(pid).create_time(),
+        **processes.noted(psutil.Process(pid)),
     }
     with writing(note) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
@@ -36,7 +36,6 @@ def read(note: Path, project: Project) -> str | None:
     try:
         content = json.loads(note.read_text(encoding="utf-8"))
         ours = content["root"] == str(project.root) and content["host"] == socket.gethostname()
-        alive = ours and abs(psutil.Process(int(content["pid"])).create_time() - float(content["started"])) < 1.0
-        return str(content["url"]) if alive else None
+        return str(content["url"]) if ours and processes.found(content) is not None else None
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None  # cut short, or of an earlier version, which noted the address alone: as good as none

@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from components import processes as known
+
 from .home import Home, ServersError, is_free, write_private
 
 MARK = "CONVOY_SERVER"  # in a server's environment: HOME:NAME, by which one is known whose note was never written
@@ -109,11 +111,7 @@ def found(home: Home, name: str) -> psutil.Process | None:
     """The server's process, if it lives; one whose note is missing, for its start was cut short, is noted now."""
     note = _noted(home, name)
     if note is not None:
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(note["pid"])
-            if abs(process.create_time() - note["started"]) < 1.0 and _alive(process):
-                return process
-        return None
+        return known.found(note) if known.alive(note) else None
     marked = _marked(home, name)
     first = next((process for process in marked if process.parent() not in marked), None)
     if first is not None:
@@ -182,8 +180,7 @@ def _noted(home: Home, name: str) -> dict[str, Any] | None:
 
 
 def _note(home: Home, name: str, process: psutil.Process) -> None:
-    content = {"pid": process.pid, "started": process.create_time()}
-    write_private(home.note(name), json.dumps(content))
+    write_private(home.note(name), json.dumps(known.noted(process)))
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from components import processes
 from flows.base.project import Project
 from flows.processes import family, leases
 from flows.processes.leases import Lease
@@ -53,7 +54,8 @@ def test_one_that_is_held_beats_and_goes_at_the_end(project: Project, monkeypatc
     [
         ({}, 3600.0, True),  # of this machine: its process says it, not the clock
         ({"pid": DEAD}, 0.0, False),
-        ({"started": 1.0}, 0.0, False),  # the number was given out again
+        ({"started": 1.0}, 0.0, False),  # the number was given out again, by a note that knows the clock alone
+        ({"boot": "another 1"}, 0.0, False),  # the same, whatever the clock says
         ({"open": True}, 0.0, False),
         ({"host": "elsewhere"}, 10.0, True),
         ({"host": "elsewhere"}, 600.0, False),
@@ -138,7 +140,7 @@ def test_a_worker_that_is_ended_before_it_has_closed_its_run_is_waited_for(proje
         lease(project, pid=DEAD, worker=worker.pid, family=killed.mark, command="convoy digits")
         with leases.leased(project) as own:
             pass
-        own.note(pid=worker.pid, started=psutil.Process(worker.pid).create_time(), root=str(project.root))
+        own.note(**processes.noted(psutil.Process(worker.pid)), root=str(project.root))
         assert leases.abandoned(project) == []
 
         leases.settle(project)
