@@ -186,7 +186,7 @@ def test_a_task_with_its_data_from_a_package_of_ones_own_goes_the_whole_way(
     file.write_text(f"# a comment\n{text}", encoding="utf-8")
     assert not elsewhere.waiting(project, "turned")
     file.write_text(text.replace("CLOSE = 15.0", "CLOSE = 14.0"), encoding="utf-8")
-    assert list(elsewhere.waiting(project, "turned")) == ["train"]
+    assert list(elsewhere.waiting(project, "turned")) == ["data-validation", "train"]
     (elsewhere.site / "my_angles" / "turned_digits.py").write_text("MORE = 1\n", encoding="utf-8")
     told = elsewhere.run(project, "convoy", "tasks", code=2, error=True)
     assert "convoy.sources.turned_digits of my-angles 1.0: expected a module of which a line begins" in told
