@@ -58,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             yield Project(root)
 
 
-def convoy(*arguments: str) -> str:
+def convoy(*arguments: str, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", *arguments],
         env={**os.environ, "COLUMNS": "200"},
@@ -67,8 +67,8 @@ def convoy(*arguments: str) -> str:
         timeout=900,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +185,53 @@ def test_the_terminal_tells_the_same(site: Project, known: list[lines.Line]) -> 
     assert known[0].id[:8] in said and "production" in said and "convoy approve digits" in said
     assert "student.epochs" in convoy("compare", known[0].id[:8], known[1].id[:8])
     assert known[1].id[:8] in convoy("runs")
+
+
+@pytest.fixture
+def approval(site: Project) -> Iterator[tracking.Run]:
+    """The run of the approval; what was done to it is undone afterwards."""
+    store = tracking.connect(site.root, "digits")
+    (found,) = store.search({"convoy.action": "approve"})
+    yield found
+    store.client.restore_run(found.id)
+    store.log_tags(found.id, {"convoy.by": found.tags["convoy.by"]})
+    assert "all as written" in convoy("ledger", "digits", "--verify")
+
+
+def test_an_approval_that_is_edited_in_mlflow_is_told_and_nothing_is_promoted(
+    browser: Browser, site: Project, up: dict[str, str], approval: tracking.Run, known: list[lines.Line]
+) -> None:
+    page = browser.page
+    page.goto(f"{up['MLflow']}/{addresses.run(known[0].experiment_id, approval.id)}")
+    page.get_by_role("button", name="Edit tags").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("combobox").click()
+    page.keyboard.type("convoy.by")
+    page.keyboard.press("Enter")
+    form.get_by_label("Value").fill("Mallory")
+    form.get_by_role("button", name="Add tag").click()
+    form.get_by_role("button", name="Save tags").click()
+    form.wait_for(state="hidden")
+    page.get_by_text("Mallory").first.wait_for()
+    said = convoy("ledger", "digits", "--verify", code=3)
+    assert "approve version 1 by Mallory" in said and "say something else than its file: convoy.by" in said
+    assert "its ledger is not as it was written" in refused("digits")
+
+
+def test_an_approval_that_is_deleted_in_mlflow_is_told_and_nothing_is_promoted(
+    browser: Browser, site: Project, up: dict[str, str], approval: tracking.Run, known: list[lines.Line]
+) -> None:
+    page = browser.page
+    page.goto(f"{up['MLflow']}/{addresses.run(known[0].experiment_id, approval.id)}")
+    page.get_by_test_id("overflow-menu-trigger").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").wait_for(state="hidden")
+    said = convoy("ledger", "digits", "--verify", code=3)
+    assert "decision 2" in said and "deleted" in said
+    assert "its ledger is not as it was written" in refused("digits")
+
+
+def refused(model: str) -> str:
+    """What is said where the second version is to go into production."""
+    return convoy("promote", model, "--to", "production", "--version", "2", "--reason", "a try", code=1)
