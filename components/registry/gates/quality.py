@@ -1,11 +1,13 @@
 """Gates on how good the answers are.
 
-All but the worst group judge intervals, corrected for reuse of the test split: a point is luck.
+They judge intervals, corrected for reuse of the test split: a point is luck. A metric of whole groups alone is judged
+at the point.
 """
 
 from __future__ import annotations
 
-from components.artifacts import Figure, Verdict
+from components import texts
+from components.artifacts import CellFigure, Evidence, Figure, Verdict
 from components.config.gates import (
     BaselineGate,
     CalibrationGate,
@@ -16,7 +18,16 @@ from components.config.gates import (
     WorstGroupGate,
     label,
 )
+from components.metrics.metric import Metric
 from components.registry.gates.case import Case, added_up, bounded, judged, measured, problem, refused, said
+
+# What would help, of a class in a group.
+WEAK = "It is weak there: more such samples to learn from would help, or training.imbalance"
+UNSURE = "It may be as good as that: more such samples in the test split would tell"
+FEW = (
+    "More test samples would help, or fewer slices (evaluate.slices); gates.worst_group.by: group judges whole groups, "
+    "which hides a class that is missed"
+)
 
 CALIBRATION = "calibration_error"  # figure: expected calibration error
 
@@ -44,10 +55,54 @@ def robustness(case: Case, gate: RobustnessGate) -> Verdict:
 
 
 def worst_group(case: Case, gate: WorstGroupGate) -> Verdict:
-    """The primary metric of the worst group (or slice) reaches its limit.
+    """The worst class of the worst group (or slice) reaches the limit; where a task has no such metric, the group."""
+    if gate.by == "group" or (gate.by is None and case.class_metric is None):
+        return _worst_of_groups(case, gate)
+    wrong = problem(case)
+    if not wrong and case.class_metric is None:
+        wrong = "the task has no metric of single classes: `by: group` judges whole groups"
+    if wrong or case.evidence is None or case.class_metric is None:
+        return refused(gate.gate, gate.limit, wrong)
+    if not case.evidence.cells:
+        return refused(gate.gate, gate.limit, "there are neither groups nor slices in which classes were measured")
+    return _worst_of_cells(case, gate, case.evidence, case.class_metric)
 
-    Judged at the point: the least of several uncertain figures is too low on average already, and small groups would
-    be judged by their size.
+
+def _worst_of_cells(case: Case, gate: WorstGroupGate, evidence: Evidence, metric: Metric) -> Verdict:
+    """Every class in every group that has samples enough reaches the limit, at the worse end of its interval.
+
+    One cell that is worse than the limit passes by luck no more often than its own interval says, and all cells have to
+    pass: however many there are, the chance that a version with such a cell passes does not grow (intersection-union
+    test, Berger 1982). So the intervals are not widened for their number.
+    """
+    ends = []
+    for cell in evidence.cells:
+        if cell.figure is None:
+            continue
+        found = bounded(case, cell.figure, f"{metric.name} of {_named(cell)}", above=metric.more)
+        if isinstance(found, str):
+            return refused(gate.gate, gate.limit, found, cell.figure)
+        ends.append((cell, *found))
+    withheld = _withheld(evidence)
+    if not ends:
+        return refused(gate.gate, gate.limit, f"nothing can be judged{withheld}. {FEW}")
+    cell, corrected, end = metric.worst(ends, lambda each: each[2])
+    what = (
+        f"the worse end of {metric.name} of {_named(cell)}, the worst of {len(ends)} "
+        f"({corrected.value:.4g} of {cell.samples} samples)"
+    )
+    verdict = judged(gate.gate, end, gate.limit, corrected, above=metric.more, what=what, after=said(case) + withheld)
+    if verdict.passed:
+        return verdict
+    weak = metric.beats(gate.limit, corrected.value)
+    return verdict.model_copy(update={"reason": f"{verdict.reason}. {WEAK if weak else UNSURE}"})
+
+
+def _worst_of_groups(case: Case, gate: WorstGroupGate) -> Verdict:
+    """The primary metric of the worst group reaches the limit, at the point.
+
+    The least of several uncertain figures is too low on average already, and small groups would be judged by their
+    size.
     """
     figure = measured(case, f"worst_group_{case.evidence.primary}" if case.evidence else None)
     if isinstance(figure, str):
@@ -92,6 +147,19 @@ def baseline(case: Case, gate: BaselineGate) -> Verdict:
     return _bound(
         case, label(gate), figure, gate.margin, f"how far it is ahead of baseline {gate.baseline}", above=True
     )
+
+
+def _named(cell: CellFigure) -> str:
+    """A class and its group, for people: `defective in site B`."""
+    column = cell.column.partition("_")[2] or cell.column
+    return texts.shown(f"{cell.label} in {column} {cell.group}")
+
+
+def _withheld(evidence: Evidence) -> str:
+    """Of how many cells nothing is said; empty where there are none."""
+    number, total = sum(cell.figure is None for cell in evidence.cells), len(evidence.cells)
+    which = f"all {total} classes in groups have" if number == total else f"{number} of {total} are withheld, with"
+    return f"; {which} fewer than {evidence.min_samples} samples" if number else ""
 
 
 def _interval(case: Case, gate: str, name: str | None, limit: float, *, above: bool) -> Verdict:
