@@ -18,7 +18,7 @@ from components.artifacts import CellFigure, Evidence, Figure, Predictions
 from components.config import EvaluateConfig
 from components.metrics import bootstrap
 from components.metrics.metric import Metric
-from components.metrics.proportion import wilson
+from components.metrics.proportion import exact
 from components.tasks.capabilities import WithClassMetric
 
 Floats = npt.NDArray[np.float64]
@@ -79,10 +79,11 @@ def tables(evidence: Evidence) -> tuple[Table, ...]:
         own = [cell for cell in evidence.cells if cell.column == column]
         groups = tuple(dict.fromkeys(cell.group for cell in own))
         known = {(cell.label, cell.group): cell for cell in own}
-        labels = [name for name in evidence.classes if any((name, group) in known for group in groups)]
-        found.append(
-            Table(column, groups, {name: tuple(known.get((name, group)) for group in groups) for name in labels})
-        )
+        rows = {
+            label: tuple(known.get((label, group)) for group in groups)
+            for label in dict.fromkeys(cell.label for cell in own)
+        }
+        found.append(Table(column, groups, rows))
     return tuple(found)
 
 
@@ -118,7 +119,7 @@ def _figures(
 
 
 def _figure(value: float, samples: int, confidence: float, spread: Floats | None) -> Figure:
-    """With the interval of its resamples; with Wilson's where it is a proportion, and where all resamples are alike.
+    """With the interval of its resamples; with the exact one of a proportion, and where all resamples are alike.
 
     A resample without the class says nothing of it. Resamples are alike where every sample is right, or none, which
     does not make it certain.
@@ -127,7 +128,7 @@ def _figure(value: float, samples: int, confidence: float, spread: Floats | None
     if math.isnan(value) or (known is not None and not len(known)):
         return Figure(value=value)
     if known is None or known.min() == known.max():
-        low, high = wilson(value, samples, confidence)
+        low, high = exact(value, samples, confidence)
     else:
         low, high = bootstrap.interval(known, confidence)
     return Figure(value=value, low=low, high=high)

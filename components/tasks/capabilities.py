@@ -51,7 +51,7 @@ class WithClassMetric(Protocol):
     """A metric of each class under weights, so that a group can be judged class by class."""
 
     class_metric: Metric  # the first of `by_class`, a share
-    binomial: bool  # whether it is the share of the samples of a class that are right: Wilson's interval is its own
+    binomial: bool  # whether it is the share of the class's samples that are right, so that its interval is exact
 
     def class_values(self, predictions: Predictions, weights: Floats) -> Floats:
         """The metric of each class under each of B weightings of the N samples, `weights` (B, N): `(B, C)`.
