@@ -37,11 +37,13 @@ class CellFigure(Card):
     """A metric of one class within one group: `column` and `group` as of `GroupFigure`, `label` the class's name."""
 
     column: str
-    group: str
+    group: str  # empty where `together` is not 0
     label: str
     metric: str
     samples: int  # of the group that have the class, at least 1
     figure: Figure | None  # None: withheld, since these are fewer than `Evidence.min_samples`
+    # How many groups of the column are measured together here, all those whose own figure for the class is withheld.
+    together: int = Field(default=0, exclude_if=operator.not_)
 
 
 class Evidence(Card):

@@ -79,8 +79,8 @@ class EvaluateConfig(Section):
     slices: Annotated[int, Field(ge=2, le=10)] = (
         4  # quantile slices of brightness and contrast, where no groups are declared
     )
-    # Samples of a class that a group needs, or nothing is said of that class there, and the gate `worst_group` does not
-    # judge it. Of 20 samples that are all right, the interval of 95 % still reaches down to 0.83.
+    # Samples of a class that a group needs for the class to be measured, and judged by the gate `worst_group`, there
+    # alone; groups with fewer are taken together. Of 20 that are all right the interval of 95 % reaches down to 0.83.
     min_samples: Many = 20
     corruptions: CorruptionsConfig | None = CorruptionsConfig()  # None: robustness is not measured
     # Simple models that learn from the same samples and are measured beside the deployable artifact: `prior` has no

@@ -2,17 +2,19 @@
 
 A group of which nearly all samples are of one class has a high accuracy while it misses every sample of the other. So a
 cell is a class within a group; its metric is the task's own for one class (`WithClassMetric`). A cell with few samples
-is withheld: it is listed with how many they are, and nothing is said of how well they are answered.
+is withheld: it is listed with how many they are, and nothing is said of how well they are answered. So that no class
+gets away by being rare in every group, those groups of a column are measured once more together.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from components.artifacts import CellFigure, Evidence, Figure, Predictions
 from components.config import EvaluateConfig
@@ -23,7 +25,10 @@ from components.tasks.capabilities import WithClassMetric
 
 Floats = npt.NDArray[np.float64]
 
+TOGETHER = "withheld groups together"  # head of the column of cells that are measured so
 NAMED = 3  # withheld cells that a note names
+SETS = 16  # of groups that are resampled together, in a column
+SHOWN = 30  # groups of a column from which on those of which all is withheld are left out of its table
 
 
 @dataclass(frozen=True)
@@ -32,27 +37,43 @@ class Table:
 
     column: str
     groups: tuple[str, ...]
+    left_out: int  # groups of which all is withheld, where there are many
     rows: Mapping[str, tuple[CellFigure | None, ...]]
 
 
 def cells_of(
-    part: Predictions, column: str, group: str, task: WithClassMetric, config: EvaluateConfig
+    predictions: Predictions, column: str, task: WithClassMetric, config: EvaluateConfig
 ) -> tuple[CellFigure, ...]:
-    """A cell for each class that the group `part` has, in the classes' order."""
-    counts = task.with_class(part).sum(axis=0)
-    figures = _figures(part, task, config, counts) if (counts >= config.min_samples).any() else {}
-    return tuple(
-        CellFigure(
+    """A cell for each class that a group of the column has, group by group, and those that are measured together."""
+    labels = np.asarray(predictions.table.column(column).to_pylist())
+    groups, place = np.unique(labels, return_inverse=True)
+    held = task.with_class(predictions)
+    counts = np.stack([held[place == number].sum(axis=0) for number in range(len(groups))])  # (G, C)
+
+    def cell(label: int, samples: int, figure: Figure | None, group: str = "", together: int = 0) -> CellFigure:
+        return CellFigure(
             column=column,
             group=group,
-            label=name,
+            label=predictions.classes[label],
             metric=task.class_metric.name,
-            samples=int(count),
-            figure=figures.get(place),
+            samples=samples,
+            figure=figure,
+            together=together,
         )
-        for place, (name, count) in enumerate(zip(part.classes, counts, strict=True))
-        if count
-    )
+
+    found = []
+    for number, group in enumerate(groups):
+        enough = counts[number] >= config.min_samples
+        figures = _figures(_rows(predictions, place == number), task, config, counts[number], enough)
+        there = ((label, count) for label, count in enumerate(counts[number].tolist()) if count)
+        found += [cell(label, count, figures.get(label), str(group)) for label, count in there]
+    small = (counts > 0) & (counts < config.min_samples)
+    number_of = np.where(small, counts, 0).sum(axis=0)
+    for which in _sets(small, number_of >= config.min_samples, limited=not task.binomial):
+        own = counts[which.groups].sum(axis=0)
+        figures = _figures(_rows(predictions, np.isin(place, which.groups)), task, config, own, which.classes)
+        found += [cell(label, int(own[label]), each, together=len(which.groups)) for label, each in figures.items()]
+    return tuple(found)
 
 
 def worst(cells: Sequence[CellFigure], metric: Metric) -> Figure | None:
@@ -77,32 +98,74 @@ def tables(evidence: Evidence) -> tuple[Table, ...]:
     found = []
     for column in dict.fromkeys(cell.column for cell in evidence.cells):
         own = [cell for cell in evidence.cells if cell.column == column]
-        groups = tuple(dict.fromkeys(cell.group for cell in own))
-        known = {(cell.label, cell.group): cell for cell in own}
+        every = tuple(dict.fromkeys(map(_where, own)))
+        judged = {_where(cell) for cell in own if cell.figure is not None}
+        shown = every if len(every) <= SHOWN else tuple(where for where in every if where in judged)
+        known = {(cell.label, _where(cell)): cell for cell in own}
         rows = {
-            label: tuple(known.get((label, group)) for group in groups)
-            for label in dict.fromkeys(cell.label for cell in own)
+            label: tuple(known.get((label, where)) for where in shown)
+            for label in dict.fromkeys(cell.label for cell in own if _where(cell) in shown)
         }
-        found.append(Table(column, groups, rows))
+        heads = tuple(TOGETHER if together else group for group, together in shown)
+        found.append(Table(column, heads, len(every) - len(shown), rows))
     return tuple(found)
 
 
-def notes(cells: Sequence[CellFigure], config: EvaluateConfig) -> tuple[str, ...]:
+def _where(cell: CellFigure) -> tuple[str, bool]:
+    """Its column of a table: the group, and whether it is that of groups together."""
+    return cell.group, cell.together > 0
+
+
+def notes(evidence_cells: Sequence[CellFigure], config: EvaluateConfig) -> tuple[str, ...]:
     """What is withheld, in words."""
-    small = [f"{cell.label} in {cell.column} {cell.group} ({cell.samples})" for cell in cells if cell.figure is None]
+    alone = [cell for cell in evidence_cells if not cell.together]
+    small = [f"{cell.label} in {cell.column} {cell.group} ({cell.samples})" for cell in alone if cell.figure is None]
     if not small:
         return ()
     more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
     return (
-        f"Fewer than {config.min_samples} samples of a class in a group, so its {cells[0].metric} there is withheld "
-        f"({len(small)} of {len(cells)}): {', '.join(small[:NAMED])}{more}.",
+        f"Fewer than {config.min_samples} samples of a class in a group, so its {alone[0].metric} there is withheld "
+        f"({len(small)} of {len(alone)}), and such groups are measured together: {', '.join(small[:NAMED])}{more}.",
     )
 
 
+@dataclass(frozen=True)
+class _Together:
+    """Groups that are measured together, and the classes `(C,)` of which that is asked."""
+
+    groups: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.bool_]
+
+
+def _sets(small: npt.NDArray[np.bool_], asked: npt.NDArray[np.bool_], *, limited: bool) -> list[_Together]:
+    """For the classes that are `asked` for, `(C,)`, the groups in which they are withheld, `small` (G, C).
+
+    Each set is resampled once; where there are more than `SETS`, and they are `limited`, all groups are one.
+    """
+    columns = {label: small[:, label].tobytes() for label in np.flatnonzero(asked).tolist()}
+    if limited and len(set(columns.values())) > SETS:
+        return [_Together(np.arange(len(small)), asked)]
+    sets = []
+    for bits in dict.fromkeys(columns.values()):
+        classes = np.array([columns.get(label) == bits for label in range(small.shape[1])])
+        sets.append(_Together(np.flatnonzero(np.frombuffer(bits, dtype=np.bool_)), classes))
+    return sets
+
+
+def _rows(predictions: Predictions, chosen: npt.NDArray[np.bool_]) -> Predictions:
+    return replace(predictions, table=predictions.table.filter(pa.array(chosen)))
+
+
 def _figures(
-    part: Predictions, task: WithClassMetric, config: EvaluateConfig, counts: npt.NDArray[np.int64]
+    part: Predictions,
+    task: WithClassMetric,
+    config: EvaluateConfig,
+    counts: npt.NDArray[np.int64],
+    asked: npt.NDArray[np.bool_],
 ) -> dict[int, Figure]:
-    """Place of the class → its figure, of those that have samples enough."""
+    """Place of the class → its figure among the samples of `part`, of the classes that are `asked` for, `(C,)`."""
+    if not asked.any():
+        return {}
     samples = len(part.table)
     values = task.class_values(part, np.ones((1, samples)))[0]
     spread: Floats | None = None
@@ -111,10 +174,10 @@ def _figures(
             lambda weights: {"": task.class_values(part, weights)}, samples, config.bootstrap, config.seed
         )[""]
     return {
-        int(place): _figure(
-            float(values[place]), int(counts[place]), config.confidence, None if spread is None else spread[:, place]
+        int(label): _figure(
+            float(values[label]), int(counts[label]), config.confidence, None if spread is None else spread[:, label]
         )
-        for place in np.flatnonzero(counts >= config.min_samples)
+        for label in np.flatnonzero(asked)
     }
 
 

@@ -193,8 +193,8 @@ def cell_figures(predictions: Predictions, task: Task, config: EvaluateConfig) -
         return ()
     return tuple(
         cell
-        for column, group, part in _parts(predictions)
-        for cell in cells.cells_of(part, column, group, task, config)
+        for column in slices.columns(predictions.table.column_names)
+        for cell in cells.cells_of(predictions, column, task, config)
     )
 
 

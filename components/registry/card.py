@@ -146,13 +146,16 @@ def _cells(evidence: Evidence) -> list[str]:
         return []
     says = (
         f"{_words(evidence.cells[0].metric)} of each class in each group, its interval and the number of such samples; "
-        f"withheld where there are fewer than {evidence.min_samples}."
+        f"withheld where there are fewer than {evidence.min_samples}, and measured in such groups together."
     )
     parts = ["### By class and group", says]
     for table in cells.tables(evidence):
         head = (texts.code(table.column), *map(texts.markdown, table.groups))
         rows = [(texts.markdown(label), *map(_cell, row)) for label, row in table.rows.items()]
-        parts.append(texts.markdown_table(head, rows))
+        parts += [texts.markdown_table(head, rows)] if table.groups else []
+        if table.left_out:
+            column = texts.code(table.column)
+            parts.append(f"{table.left_out} more groups of {column} are not shown: all of their classes are withheld.")
     return parts
 
 

@@ -25,8 +25,7 @@ from components.registry.gates.case import Case, added_up, bounded, judged, meas
 WEAK = "It is weak there: more such samples to learn from would help, or training.imbalance"
 UNSURE = "It may be as good as that: more such samples in the test split would tell"
 FEW = (
-    "More test samples would help, or fewer slices (evaluate.slices); gates.worst_group.by: group judges whole groups, "
-    "which hides a class that is missed"
+    "More test samples would help; gates.worst_group.by: group judges whole groups, which hides a class that is missed"
 )
 
 CALIBRATION = "calibration_error"  # figure: expected calibration error
@@ -152,14 +151,22 @@ def baseline(case: Case, gate: BaselineGate) -> Verdict:
 def _named(cell: CellFigure) -> str:
     """A class and its group, for people: `defective in site B`."""
     column = cell.column.partition("_")[2] or cell.column
-    return texts.shown(f"{cell.label} in {column} {cell.group}")
+    where = f"{cell.together} groups of {column} together" if cell.together else f"{column} {cell.group}"
+    return texts.shown(f"{cell.label} in {where}")
 
 
 def _withheld(evidence: Evidence) -> str:
-    """Of how many cells nothing is said; empty where there are none."""
-    number, total = sum(cell.figure is None for cell in evidence.cells), len(evidence.cells)
-    which = f"all {total} classes in groups have" if number == total else f"{number} of {total} are withheld, with"
-    return f"; {which} fewer than {evidence.min_samples} samples" if number else ""
+    """Of how many cells nothing is said of themselves, and of how many nothing at all; empty where there are none."""
+    alone = [cell for cell in evidence.cells if not cell.together]
+    small = [cell for cell in alone if cell.figure is None]
+    if not small:
+        return ""
+    together = {(cell.column, cell.label) for cell in evidence.cells if cell.together}
+    unknown = sum((cell.column, cell.label) not in together for cell in small)
+    judged = f"{len(small) - unknown} judged with such groups together" if unknown < len(small) else ""
+    lost = f"{unknown} not judged" if unknown else ""
+    how = ", ".join(filter(None, (judged, lost)))
+    return f"; withheld for fewer than {evidence.min_samples} samples: {len(small)} of {len(alone)} ({how})"
 
 
 def _interval(case: Case, gate: str, name: str | None, limit: float, *, above: bool) -> Verdict:

@@ -137,12 +137,61 @@ def test_a_cell_with_few_samples_is_withheld_and_said_to_be_and_one_without_any_
     assert found.keys() == {("a", "cat"), ("a", "dog"), ("b", "cat"), ("b", "eel")}
     withheld = found["a", "dog"]
     assert (withheld.figure, withheld.samples, evidence.min_samples) == (None, 19, 20)
-    assert "withheld (1 of 4): dog in group_site a (19)" in " ".join(evidence.notes)
+    assert "measured together: dog in group_site a (19)." in " ".join(evidence.notes)
     assert evidence.figures["worst_group_recall"].value == pytest.approx(18 / 20)  # that of 19 is not counted
     all_of_them = measure(predictions, TASK, CONFIG.model_copy(update={"min_samples": 1}))
     assert all_of_them.figures["worst_group_recall"].value == 0.0
     none = measure(predictions, TASK, CONFIG.model_copy(update={"min_samples": 61}))
     assert all(cell.figure is None for cell in none.cells) and "worst_group_recall" not in none.figures
+
+
+def test_a_class_that_is_rare_in_every_group_is_measured_in_all_of_them_together() -> None:
+    rare = [(f"site {number}", 1, 6, 10) for number in range(5)]
+    predictions = labelled([*rare, ("large", 1, 200, 200), ("large", 0, 50, 50), ("site 0", 0, 40, 40)])
+    evidence = measure(predictions, TASK, CONFIG)
+    (together,) = [cell for cell in evidence.cells if cell.together]
+    assert (together.label, together.group, together.together, together.samples) == ("dog", "", 5, 50)
+    low, high = binomtest(30, 50).proportion_ci(0.95, method="exact")
+    assert together.figure is not None
+    assert (together.figure.value, together.figure.low, together.figure.high) == pytest.approx((0.6, low, high))
+    assert evidence.figures["worst_group_recall"] == together.figure
+    assert all(cell.figure is None for cell in evidence.cells if cell.label == "dog" and cell.samples == 10)
+
+
+def test_of_masks_the_groups_that_are_resampled_together_are_those_that_have_too_few() -> None:
+    """The third class is drawn badly at the small sites; of the first there are enough everywhere."""
+    target, answer = masks(80, 0)
+    sites = np.array(["large"] * 20 + [f"site {number % 4}" for number in range(60)])
+    target[:20], answer[:20] = 2, 2
+    task = tasks.get("segmentation")
+    rows = task.rows({"probabilities": np.eye(3)[answer].transpose(0, 3, 1, 2), "prediction": answer}, target)
+    predictions = Predictions(
+        pa.table({"id": list(map(str, range(80))), "group_site": sites.tolist(), **rows}), "m", "d", CLASSES
+    )
+    found = {cell.label: cell for cell in measure(predictions, task, CONFIG).cells if cell.together}
+    own = sites != "large"
+    assert {cell.together for cell in found.values()} == {4} and found.keys() == set(CLASSES)
+    for label, cell in found.items():
+        expected = jaccard_score(target[own].ravel(), answer[own].ravel(), labels=[CLASSES.index(label)], average=None)
+        assert cell.samples == 60 and cell.figure is not None and cell.figure.value == pytest.approx(expected[0])
+
+
+def test_where_too_many_sets_would_be_resampled_all_groups_are_taken_together() -> None:
+    """Twenty groups, each of which lacks another class: as many sets as classes."""
+    classes = tuple(f"class {number}" for number in range(20))
+    held = ~np.eye(20, dtype=bool)
+    truth = np.repeat(held, 3, axis=0)  # three samples a group
+    task = tasks.get("multilabel")
+    rows = task.rows({"probabilities": np.where(truth, 0.9, 0.1), "prediction": truth}, truth)
+    names = [f"site {number // 3:02d}" for number in range(60)]
+    predictions = Predictions(
+        pa.table({"id": list(map(str, range(60))), "group_site": names, **rows}), "m", "d", classes
+    )
+    found = [cell for cell in measure(predictions, task, CONFIG).cells if cell.together]
+    assert [(cell.together, cell.samples) for cell in found] == [(20, 57)] * 20
+    some = Predictions(predictions.table.slice(0, 45), "m", "d", classes)  # of 15 groups 5 classes lack none
+    found = [cell for cell in measure(some, task, CONFIG).cells if cell.together]
+    assert sorted({(cell.together, cell.samples) for cell in found}) == [(14, 42), (15, 45)]
 
 
 def test_twenty_of_twenty_are_not_certain() -> None:
@@ -176,6 +225,16 @@ def test_resamples_that_miss_a_class_say_nothing_of_it() -> None:
     figure = found["a", "dog"].figure
     assert figure is not None and figure.value == pytest.approx(0.8)
     assert figure.low is not None and figure.high is not None and 0 <= figure.low < 0.8 < figure.high <= 1
+
+
+def test_many_groups_of_which_all_is_withheld_are_left_out_of_the_table() -> None:
+    few = [(f"patient {number}", number % 3, 2, 3) for number in range(40)]
+    (table,) = cells.tables(measure(labelled([*few, ("the one", 0, 30, 30)]), TASK, CONFIG))
+    assert (table.groups, table.left_out, set(table.rows)) == (("the one", cells.TOGETHER), 40, set(CLASSES))
+    (table,) = cells.tables(measure(labelled(few), TASK, CONFIG.model_copy(update={"min_samples": 100})))
+    assert (table.groups, table.left_out, table.rows) == ((), 40, {})
+    (table,) = cells.tables(measure(labelled(few[:9]), TASK, CONFIG))
+    assert (len(table.groups), table.left_out, set(table.rows)) == (9, 0, set(CLASSES))
 
 
 def test_a_cell_that_is_not_a_number_may_be_the_worst() -> None:

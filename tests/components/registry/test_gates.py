@@ -307,11 +307,18 @@ def test_a_class_is_judged_by_its_bound_and_not_at_the_point() -> None:
 
 def test_classes_in_groups_with_few_samples_are_withheld_and_the_verdict_says_so() -> None:
     said, _ = judged_groups({"north": (300, 300, 100, 100), "south": (300, 300, 2, 19)})
-    assert said.passed and "; 1 of 4 are withheld, with fewer than 20 samples" in said.reason
+    assert said.passed and "; withheld for fewer than 20 samples: 1 of 4 (1 not judged)" in said.reason
     said, _ = judged_groups({"north": (19, 19, 19, 19)})
     assert not said.passed and said.value is None
-    assert "nothing can be judged; all 2 classes in groups have fewer than 20 samples." in said.reason
-    assert "evaluate.slices" in said.reason and "gates.worst_group.by: group" in said.reason
+    assert "nothing can be judged; withheld for fewer than 20 samples: 2 of 2 (2 not judged)." in said.reason
+    assert "More test samples would help; gates.worst_group.by: group judges whole groups" in said.reason
+
+
+def test_a_class_that_is_rare_in_every_group_does_not_get_away() -> None:
+    said, _ = judged_groups({f"site {number}": (90, 90, 6, 10) for number in range(6)})
+    assert not said.passed and said.value == pytest.approx(36 / 60)
+    assert "recall of defective in 6 groups of site together, the worst of 7" in said.reason
+    assert "withheld for fewer than 20 samples: 6 of 12 (6 judged with such groups together)" in said.reason
 
 
 def test_every_evaluation_on_the_test_split_widens_the_intervals_of_classes_in_groups_too() -> None:
