@@ -6,6 +6,8 @@ at the point.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components import texts
 from components.artifacts import CellFigure, Evidence, Figure, Verdict
 from components.config.gates import (
@@ -21,6 +23,7 @@ from components.config.gates import (
 from components.metrics.metric import Metric
 from components.registry.gates.case import Case, added_up, bounded, judged, measured, problem, refused, said
 
+NAMED = 3  # cells that miss the limit beside the worst, by name
 # What would help, of a class in a group.
 WEAK = "It is weak there: more such samples to learn from would help, or training.imbalance"
 UNSURE = "It may be as good as that: more such samples in the test split would tell"
@@ -85,16 +88,25 @@ def _worst_of_cells(case: Case, gate: WorstGroupGate, evidence: Evidence, metric
     withheld = _withheld(evidence)
     if not ends:
         return refused(gate.gate, gate.limit, f"nothing can be judged{withheld}. {FEW}")
-    cell, corrected, end = metric.worst(ends, lambda each: each[2])
+    ends.sort(key=lambda each: metric.sign * each[2])
+    (cell, corrected, end), *others = ends
     what = (
         f"the worse end of {metric.name} of {_named(cell)}, the worst of {len(ends)} "
         f"({corrected.value:.4g} of {cell.samples} samples)"
     )
-    verdict = judged(gate.gate, end, gate.limit, corrected, above=metric.more, what=what, after=said(case) + withheld)
+    short = [_named(each) for each, _, other in others if metric.beats(gate.limit, other)]
+    after = said(case) + _as_well(short) + withheld
+    verdict = judged(gate.gate, end, gate.limit, corrected, above=metric.more, what=what, after=after)
     if verdict.passed:
         return verdict
     weak = metric.beats(gate.limit, corrected.value)
     return verdict.model_copy(update={"reason": f"{verdict.reason}. {WEAK if weak else UNSURE}"})
+
+
+def _as_well(short: Sequence[str]) -> str:
+    """Which other cells miss the limit, those named that do so by most."""
+    more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
+    return f"; so do {', '.join(short[:NAMED])}{more}" if short else ""
 
 
 def _worst_of_groups(case: Case, gate: WorstGroupGate) -> Verdict:

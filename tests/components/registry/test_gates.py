@@ -295,6 +295,17 @@ def test_a_class_that_is_missed_in_one_group_fails_where_its_accuracy_passes() -
     assert evidence.figures["worst_group_accuracy"].value > 0.9
 
 
+def test_other_classes_in_groups_that_miss_the_limit_are_named_as_well() -> None:
+    said, _ = judged_groups({**SOLAR, "west": (300, 300, 60, 120)})
+    assert "recall of defective in site west, the worst of 6" in said.reason
+    assert "< 0.7; so do defective in site south. It is weak" in said.reason
+    said, _ = judged_groups({f"site {number}": (90, 100, 50, 100) for number in range(6)})
+    assert "site 0, the worst of 12" in said.reason
+    assert (
+        "; so do defective in site site 1, defective in site site 2, defective in site site 3 and 2 more" in said.reason
+    )
+
+
 def test_a_class_is_judged_by_its_bound_and_not_at_the_point() -> None:
     """16 of 21 are .76, and may be as few as .53; 160 of 210 are at least .70."""
     few, many = ({"north": (300, 300, right, total)} for right, total in ((16, 21), (160, 210)))
