@@ -176,7 +176,7 @@ def test_classes_in_slices_are_measured_judged_and_shown(outcome: Outcome, store
     least = min(judged, key=lambda cell: cell.figure.low if cell.figure and cell.figure.low is not None else 0.0)
     assert evidence.figures["worst_group_recall"] == least.figure
     (verdict,) = [each for each in outcome.decision.verdicts if each.gate == "worst_group"]
-    assert f"recall of {least.label} in " in verdict.reason and "withheld for fewer than 20 samples" in verdict.reason
+    assert f"recall of {least.label} in " in verdict.reason and "withheld for fewer than 30 samples" in verdict.reason
     report = store.artifact_folder(step_run(outcome, "promote"), "report/report.html").read_text(encoding="utf-8")
     card = versions.version_card(store, "digits", 1)
     assert all("By class and group" in page and "withheld groups together" in page for page in (report, card))

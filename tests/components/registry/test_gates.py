@@ -271,7 +271,7 @@ def inspected(sites: Mapping[str, tuple[int, int, int, int]]) -> Predictions:
 def judged_groups(
     sites: Mapping[str, tuple[int, int, int, int]], limit: float = 0.7, by: Any = None, **changes: Any
 ) -> tuple[Verdict, Evidence]:
-    evidence = measure(inspected(sites), tasks.get("classification"), EvaluateConfig(bootstrap=200))
+    evidence = measure(inspected(sites), tasks.get("classification"), EvaluateConfig(bootstrap=200, min_samples=20))
     case = build_case(evidence, **({"class_metric": RECALL} | changes))
     (said,) = gates.judge(case, [WorstGroupGate(gate="worst_group", limit=limit, by=by)])
     return said, evidence
@@ -293,6 +293,11 @@ def test_a_class_that_is_missed_in_one_group_fails_where_its_accuracy_passes() -
     assert "recall of defective in site south, the worst of 4 (0.5902 of 61 samples): 0.456776 < 0.7" in said.reason
     assert "It is weak there: more such samples to learn from would help" in said.reason
     assert evidence.figures["worst_group_accuracy"].value > 0.9
+    # and so it does with what a project begins with
+    line = load(Path(__file__).resolve().parents[3]).line
+    whole = measure(inspected(SOLAR), tasks.get("classification"), line.evaluate)
+    said = {each.gate: each for each in gates.judge(build_case(whole, class_metric=RECALL), line.gates)}["worst_group"]
+    assert not said.passed and "defective in site south" in said.reason
 
 
 def test_other_classes_in_groups_that_miss_the_limit_are_named_as_well() -> None:
