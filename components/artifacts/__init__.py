@@ -7,7 +7,7 @@ digested. A folder is written under a temporary name and renamed, so a half-writ
 from components.artifacts.card import Card
 from components.artifacts.dataset import SPLITS, Dataset, DatasetCard, Split
 from components.artifacts.decision import Decision, Verdict
-from components.artifacts.evidence import WITH_TWINS, Evidence, Figure, GroupFigure
+from components.artifacts.evidence import WITH_TWINS, CellFigure, Evidence, Figure, GroupFigure
 from components.artifacts.head import Head
 from components.artifacts.inputs import ImageSpec, InputSpec, TextSpec
 from components.artifacts.model import Ancestor, Model, ModelCard, Precision, write_model
@@ -20,6 +20,7 @@ __all__ = [
     "Ancestor",
     "ArtifactError",
     "Card",
+    "CellFigure",
     "Dataset",
     "DatasetCard",
     "Decision",

@@ -33,6 +33,19 @@ class GroupFigure(Card):
     figure: Figure
 
 
+class CellFigure(Card):
+    """A metric of one class within one group: `column` and `group` as of `GroupFigure`, `label` the class's name."""
+
+    column: str
+    group: str  # empty where `together` is not 0
+    label: str
+    metric: str
+    samples: int  # of the group that have the class, at least 1
+    figure: Figure | None  # None: withheld, since these are fewer than `Evidence.min_samples`
+    # How many groups of the column are measured together here, all those whose own figure for the class is withheld.
+    together: int = Field(default=0, exclude_if=operator.not_)
+
+
 class Evidence(Card):
     """Everything measured about one model on one split of one data set."""
 
@@ -50,6 +63,10 @@ class Evidence(Card):
     figures: dict[str, Figure]
     classes: dict[str, dict[str, float]] = Field(default={})  # class → metric → value
     groups: tuple[GroupFigure, ...] = ()
+    # Every class that a group has; none where the task has no metric of single classes, and in evidence of earlier
+    # versions.
+    cells: tuple[CellFigure, ...] = Field(default=(), exclude_if=operator.not_)
+    min_samples: int = Field(default=0, exclude_if=operator.not_)  # of a cell, below which its figure is withheld
     # Fairlearn's, of the primary metric: `COLUMN.difference`, `COLUMN.ratio`
     disparity: dict[str, float] = Field(default={})
     notes: tuple[str, ...] = ()

@@ -39,10 +39,13 @@ class CeilingGate(Section):
 
 
 class WorstGroupGate(Section):
-    """The primary metric of the worst group or slice reaches the limit."""
+    """The worst class of the worst group or slice reaches the limit, at the worse end of its interval."""
 
     gate: Literal["worst_group"]
     limit: NonNegativeFloat  # in the metric's unit
+    # class: recall of each class in each group, of masks IoU, of labels and entities F1, of boxes average precision;
+    # group: the primary metric of each group, at the point. None: class where the task has such a metric, else group.
+    by: Literal["class", "group"] | None = None
 
 
 class CalibrationGate(Section):

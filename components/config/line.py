@@ -79,6 +79,9 @@ class EvaluateConfig(Section):
     slices: Annotated[int, Field(ge=2, le=10)] = (
         4  # quantile slices of brightness and contrast, where no groups are declared
     )
+    # Samples of a class that a group needs for the class to be measured, and judged by the gate `worst_group`, there
+    # alone; groups with fewer are taken together. Of 30 that are all right the interval of 95 % reaches down to 0.88.
+    min_samples: Many = 30
     corruptions: CorruptionsConfig | None = CorruptionsConfig()  # None: robustness is not measured
     # Simple models that learn from the same samples and are measured beside the deployable artifact: `prior` has no
     # input at all, `linear` is a linear model of thumbnails or of n-grams (`components/evaluate/baselines/`).

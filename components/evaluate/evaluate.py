@@ -7,7 +7,7 @@ computed is NaN and stays NaN. Limits are not looked at here: that is what the g
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,27 @@ import pyarrow as pa
 from fairlearn.metrics import MetricFrame
 
 from components import machine
-from components.artifacts import WITH_TWINS, Dataset, Evidence, Figure, GroupFigure, Model, Predictions, Split
+from components.artifacts import (
+    WITH_TWINS,
+    CellFigure,
+    Dataset,
+    Evidence,
+    Figure,
+    GroupFigure,
+    Model,
+    Predictions,
+    Split,
+)
 from components.config import EvaluateConfig
 from components.data.reading.loading import load_split
-from components.evaluate import cost, slices
+from components.evaluate import cells, cost, slices
 from components.evaluate.robustness import conditions, robustness
 from components.evaluate.worst import at_its_worst
 from components.metrics import bootstrap
 from components.metrics.figures import figure
 from components.metrics.metric import Metric
 from components.tasks import registry as tasks
-from components.tasks.capabilities import WithClasses
+from components.tasks.capabilities import WithClasses, WithClassMetric
 from components.tasks.protocol import Task
 
 Floats = npt.NDArray[np.float64]
@@ -38,10 +48,11 @@ def evaluate(
 ) -> tuple[Evidence, Predictions]:
     """Let the model answer on the split, and on corrupted pictures of it; measure the answers, its size and its speed.
 
-    Figures: every metric of the task, `worst_group_PRIMARY`, `robustness_PRIMARY`, `parameters`, `size_bytes`, and on
-    one thread `latency_ms` (median for one image) and `throughput_64` (images/s, 64 at a time); those of `twin_figures`
-    where samples of the split have twins that were learnt from. An int8 graph whose sums can saturate is judged by the
-    worse of its answers here and where they do: `PRIMARY_as_run` and `PRIMARY_saturating` have both.
+    Figures: every metric of the task, `worst_group_PRIMARY`, that of a class in a group (`worst_group_recall`),
+    `robustness_PRIMARY`, `parameters`, `size_bytes`, and on one thread `latency_ms` (median for one image) and
+    `throughput_64` (images/s, 64 at a time); those of `twin_figures` where samples of the split have twins that were
+    learnt from. An int8 graph whose sums can saturate is judged by the worse of its answers here and where they do:
+    `PRIMARY_as_run` and `PRIMARY_saturating` have both.
     """
     evidence, predictions = quality(model, dataset, config, split=split)
     return timed({"model": model}, {"model": evidence})["model"], predictions
@@ -87,7 +98,7 @@ def measure(
     split: Split = "test",
     twins: Container[str] = frozenset(),
 ) -> Evidence:
-    """The quality half of the Evidence: figures with bootstrap intervals, classes, groups and their disparity.
+    """The quality half of the Evidence: figures with bootstrap intervals, classes, groups, cells and disparity.
 
     `twins` are ids of samples that have a twin in what was learnt from.
     """
@@ -99,6 +110,9 @@ def measure(
     own = [row for row in groups if row.metric == primary]
     if own:
         figures[f"worst_group_{primary}"] = _worst(own, task.spec.primary)
+    crossed = cell_figures(predictions, task, config)
+    if isinstance(task, WithClassMetric) and (least := cells.worst(crossed, task.class_metric)) is not None:
+        figures[f"worst_group_{task.class_metric.name}"] = least
     return Evidence(
         model=predictions.model,
         data=predictions.data,
@@ -108,8 +122,14 @@ def measure(
         figures=figures,
         classes=task.by_class(predictions) if isinstance(task, WithClasses) else {},
         groups=groups,
+        cells=crossed,
+        min_samples=config.min_samples if crossed else 0,
         disparity=disparity(predictions, task),
-        notes=(*_notes_on_twins(alike, primary, len(predictions.table)), *_notes(predictions, own)),
+        notes=(
+            *_notes_on_twins(alike, primary, len(predictions.table)),
+            *_notes(predictions, own),
+            *cells.notes(crossed, config),
+        ),
     )
 
 
@@ -155,16 +175,27 @@ def twin_figures(
 def group_figures(predictions: Predictions, task: Task, config: EvaluateConfig) -> tuple[GroupFigure, ...]:
     """The primary metric of every group and slice, with an interval from resampling that group alone."""
     primary = task.spec.primary_metric
-    rows = []
-    for column in slices.columns(predictions.table.column_names):
-        labels = np.asarray(predictions.table.column(column).to_pylist())
-        for group in sorted(set(labels.tolist())):
-            part = subset(predictions, np.flatnonzero(labels == group))
-            figure = metric_figures(part, task, config)[primary]
-            rows.append(
-                GroupFigure(column=column, group=str(group), metric=primary, samples=len(part.table), figure=figure)
-            )
-    return tuple(rows)
+    return tuple(
+        GroupFigure(
+            column=column,
+            group=group,
+            metric=primary,
+            samples=len(part.table),
+            figure=metric_figures(part, task, config)[primary],
+        )
+        for column, group, part in _parts(predictions)
+    )
+
+
+def cell_figures(predictions: Predictions, task: Task, config: EvaluateConfig) -> tuple[CellFigure, ...]:
+    """The metric of each class in each group and slice; none where the task has no metric of single classes."""
+    if not isinstance(task, WithClassMetric):
+        return ()
+    return tuple(
+        cell
+        for column in slices.columns(predictions.table.column_names)
+        for cell in cells.cells_of(predictions, column, task, config)
+    )
 
 
 def disparity(predictions: Predictions, task: Task) -> dict[str, float]:
@@ -240,6 +271,14 @@ def paired(predictions: Predictions, other: Predictions, task: Task, config: Eva
 def subset(predictions: Predictions, rows: npt.NDArray[np.int64]) -> Predictions:
     """The chosen rows, in that order."""
     return Predictions(predictions.table.take(pa.array(rows)), predictions.model, predictions.data, predictions.classes)
+
+
+def _parts(predictions: Predictions) -> Iterator[tuple[str, str, Predictions]]:
+    """Column, group and its rows, for every group and slice."""
+    for column in slices.columns(predictions.table.column_names):
+        labels = np.asarray(predictions.table.column(column).to_pylist())
+        for group in sorted(set(labels.tolist())):
+            yield column, str(group), subset(predictions, np.flatnonzero(labels == group))
 
 
 def _worst(rows: list[GroupFigure], metric: Metric) -> Figure:

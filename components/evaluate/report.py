@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from components import machine, texts
 from components.artifacts import WITH_TWINS, Evidence, Figure, Predictions, Verdict
-from components.evaluate import doubts, plots, sheets
+from components.evaluate import cells, doubts, plots, sheets
 from components.files import writing
 from components.metrics.metric import SHARE, shown
 from components.tasks.capabilities import (
@@ -75,7 +75,11 @@ def write_report(data: ReportData, folder: Path) -> Path:
     evidence = data.evidence
     stages = data.stages or {"this model": evidence}
     without = f"{evidence.primary}_without_twins"
-    first = (evidence.primary, without, f"worst_group_{evidence.primary}", "calibration_error", "latency_ms")
+    metric = evidence.cells[0].metric if evidence.cells else evidence.primary
+    weakest = (
+        f"worst_group_{metric}" if f"worst_group_{metric}" in evidence.figures else f"worst_group_{evidence.primary}"
+    )
+    first = (evidence.primary, without, weakest, "calibration_error", "latency_ms")
     page = (
         _environment(Words(task.spec))
         .get_template("report.html.j2")
@@ -87,6 +91,8 @@ def write_report(data: ReportData, folder: Path) -> Path:
             stages=stages,
             plots={name: _data_uri(path) for name, path in files.items()},
             views=views,
+            cells=cells.tables(evidence),
+            worst=evidence.figures.get(weakest),
             drawn={name: _data_uri(path) for name, path in drawn.items()},
             looked=looked,
             colours=sheets.CAPTION,
@@ -132,6 +138,8 @@ class Words:
             "baseline_": "what a simple model reaches that has learnt from the same samples: {}",
             "ahead_of_": "how much better the answers are than those of baseline {}, on the same samples",
         }
+        if name.startswith("worst_group_") and name != f"worst_group_{self.spec.primary_metric}":
+            return f"{readable(name.removeprefix('worst_group_'))} of the class and group where its interval ends worst"
         for prefix, words in said.items():
             if name.startswith(prefix):
                 rest = name.removeprefix(prefix)

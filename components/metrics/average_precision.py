@@ -179,6 +179,14 @@ def truths_of_class(judged: Matches, weights: Floats, size: int = 0) -> Floats:
     return _of_class(judged, judged.truths, weights, judged.truths["counts"] >> size & 1 == 1)
 
 
+def images_with_class(judged: Matches) -> Bools:
+    """Which images have a truth of each class that counts, `(N, C)`."""
+    truths, found = judged.truths, np.zeros((judged.samples, judged.classes), bool)
+    counts = truths["counts"] & 1 == 1
+    found[truths["image"][counts], truths["label"][counts]] = True
+    return found
+
+
 def _means(judged: Matches, weights: Floats, size: int = 0) -> dict[str, Floats]:
     precision = average_precision(judged, weights, size)
     return {

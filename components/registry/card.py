@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from components import machine, texts
-from components.artifacts import WITH_TWINS, DatasetCard, Evidence, Figure, ModelCard, Verdict
+from components.artifacts import WITH_TWINS, CellFigure, DatasetCard, Evidence, Figure, ModelCard, Verdict
+from components.evaluate import cells
 from components.inputs import registry as inputs
 from components.metrics.metric import decimal
 from components.targets import registry as targets
@@ -134,7 +135,34 @@ def _groups(evidence: Evidence) -> str:
     ]
     between = ", ".join(f"{texts.markdown(key)} {decimal(value)}" for key, value in evidence.disparity.items())
     table = texts.markdown_table(("column", "group", "samples", _words(evidence.primary), "interval"), rows)
-    return "\n\n".join([*map(texts.markdown, evidence.notes), table, f"Between groups (Fairlearn): {between}."])
+    return "\n\n".join(
+        [*map(texts.markdown, evidence.notes), table, f"Between groups (Fairlearn): {between}.", *_cells(evidence)]
+    )
+
+
+def _cells(evidence: Evidence) -> list[str]:
+    """A heading and a table for each column of groups; nothing where no class was measured by group."""
+    if not evidence.cells:
+        return []
+    says = (
+        f"{_words(evidence.cells[0].metric)} of each class in each group, its interval and the number of such samples; "
+        f"withheld where there are fewer than {evidence.min_samples}, and measured in such groups together."
+    )
+    parts = ["### By class and group", says]
+    for table in cells.tables(evidence):
+        head = (texts.code(table.column), *map(texts.markdown, table.groups))
+        rows = [(texts.markdown(label), *map(_cell, row)) for label, row in table.rows.items()]
+        parts += [texts.markdown_table(head, rows)] if table.groups else []
+        if table.left_out:
+            column = texts.code(table.column)
+            parts.append(f"{table.left_out} more groups of {column} are not shown: all of their classes are withheld.")
+    return parts
+
+
+def _cell(cell: CellFigure | None) -> str:
+    if cell is None:
+        return "–"
+    return f"{'withheld' if cell.figure is None else _text(cell.figure)}, {cell.samples}"
 
 
 def _compression(stages: Mapping[str, Evidence], primary: str) -> str:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from components.artifacts import DatasetCard, Predictions
 from components.config import ImbalanceConfig
+from components.metrics.metric import Metric
 from components.tasks.answers import Answers
 from components.tasks.protocol import Batch, Ignoring
 
@@ -42,6 +43,25 @@ class WithClasses(Protocol):
 
     def by_class(self, predictions: Predictions) -> dict[str, dict[str, float]]:
         """Class name → metric → value; the first metric is the primary one's, in its unit and direction."""
+        ...
+
+
+@runtime_checkable
+class WithClassMetric(Protocol):
+    """A metric of each class under weights, so that a group can be judged class by class."""
+
+    class_metric: Metric  # the first of `by_class`, a share
+    binomial: bool  # whether it is the share of the class's samples that are right, so that its interval is exact
+
+    def class_values(self, predictions: Predictions, weights: Floats) -> Floats:
+        """The metric of each class under each of B weightings of the N samples, `weights` (B, N): `(B, C)`.
+
+        NaN where nothing is known of a class.
+        """
+        ...
+
+    def with_class(self, predictions: Predictions) -> npt.NDArray[np.bool_]:
+        """Which samples have each class, in truth: `(N, C)`."""
         ...
 
 
@@ -315,6 +335,7 @@ class Balanced(Protocol):
 
 SAYS = {  # each capability, and what can be done with a task that has it
     WithClasses: "metrics of each class",
+    WithClassMetric: "metrics of each class in each group (gates.worst_group)",
     WithConfusion: "confusion of classes",
     WithReliability: "calibration",
     WithNumbers: "plots of answers against truths",

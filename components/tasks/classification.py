@@ -50,6 +50,8 @@ class Classification(OneLabel):
     gives = VECTOR
     combiners = frozenset({"soft", "hard", "weighted", "boosted", "stacking", "soup"})
     class_figures: ClassVar = {"recall": confusion.recall, "precision": confusion.precision, "f1": confusion.f1}
+    class_metric = Metric("recall", says="share found of a class")
+    binomial = True
 
     def loss(self, outputs: Tensor, batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         return {"loss": cross_entropy(outputs, batch.targets, label_smoothing)}
@@ -84,6 +86,11 @@ class Classification(OneLabel):
     def counts(self, predictions: Predictions) -> Any:
         target, prediction, _ = _columns(predictions)
         return confusion.label_counts(target, prediction, len(predictions.classes))
+
+    def with_class(self, predictions: Predictions) -> npt.NDArray[np.bool_]:
+        target, _, _ = _columns(predictions)
+        held: npt.NDArray[np.bool_] = target[:, None] == np.arange(len(predictions.classes))
+        return held
 
     def reliability(self, predictions: Predictions) -> Floats:
         target, prediction, scores = _columns(predictions)

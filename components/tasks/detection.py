@@ -53,6 +53,8 @@ class Detection:
         ),
     )
     gives = BOXES
+    class_metric = Metric("ap", says="average precision of a class, mean over overlaps from .5 to .95")
+    binomial = False
     fuses: ClassVar[Fuses] = "boxes"
     combiners: ClassVar[frozenset[str]] = frozenset({"soft", "weighted", "nms", "wbf", "soup"})
 
@@ -162,6 +164,14 @@ class Detection:
             name: {metric: float(values[0, index]) for metric, values in found.items()}
             for index, name in enumerate(predictions.classes)
         }
+
+    def class_values(self, predictions: Predictions, weights: Floats) -> Floats:
+        judged = average_precision.matches(predictions)
+        values: Floats = average_precision.average_precision(judged, weights).mean(axis=2)
+        return values
+
+    def with_class(self, predictions: Predictions) -> npt.NDArray[np.bool_]:
+        return average_precision.images_with_class(average_precision.matches(predictions))
 
     def views(self, predictions: Predictions) -> Sequence[View]:
         return detection_views.views(predictions)

@@ -61,6 +61,8 @@ class MultiLabel:
         ),
     )
     gives = VECTOR
+    class_metric = Metric("f1", says="balance of missed and false labels of a class")
+    binomial = False
     fuses: ClassVar[Fuses] = "labels"
     combiners: ClassVar[frozenset[str]] = frozenset({"soft", "weighted", "soup"})
     balances: ClassVar[frozenset[str]] = frozenset({"weighted", "focal"})
@@ -184,6 +186,14 @@ class MultiLabel:
             name: {metric: float(values[number]) for metric, values in figures.items()}
             for number, name in enumerate(predictions.classes)
         }
+
+    def class_values(self, predictions: Predictions, weights: Floats) -> Floats:
+        true, said, _ = _columns(predictions)
+        return labels.f1(true, said, weights)
+
+    def with_class(self, predictions: Predictions) -> Bools:
+        true, _, _ = _columns(predictions)
+        return true
 
     def reliability(self, predictions: Predictions) -> Floats:
         """How sure each decision is, whether the label is said or not, and how often it is right."""

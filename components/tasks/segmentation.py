@@ -60,6 +60,7 @@ class Segmentation(Softmax):
         "recall": confusion.recall,
         "precision": confusion.precision,
     }
+    class_metric: ClassVar[Metric] = Metric("iou", says="overlap of drawn and true areas of a class")
 
     def bound(self, target: Mapping[str, Any]) -> Segmentation:
         return Segmentation(mask.ignored_of(target))
@@ -96,6 +97,11 @@ class Segmentation(Softmax):
 
     def counts(self, predictions: Predictions) -> Any:
         return _matrix(predictions, "confusion")
+
+    def with_class(self, predictions: Predictions) -> npt.NDArray[np.bool_]:
+        classes = len(predictions.classes)
+        held: npt.NDArray[np.bool_] = self.counts(predictions).reshape(-1, classes, classes).sum(axis=2) > 0
+        return held
 
     def reliability(self, predictions: Predictions) -> Floats:
         sums: Floats = _matrix(predictions, "calibration").sum(axis=0)

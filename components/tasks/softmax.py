@@ -50,6 +50,7 @@ class Softmax:
     combiners = frozenset({"soft", "weighted", "soup"})
     # Of a class, by a confusion matrix; the first is that of the primary metric.
     class_figures: ClassVar[Mapping[str, Callable[[Floats], Floats]]] = {}
+    binomial: ClassVar[bool] = False
 
     gives: str
 
@@ -86,6 +87,10 @@ class Softmax:
             name: {metric: float(values[index]) for metric, values in columns.items()}
             for index, name in enumerate(predictions.classes)
         }
+
+    def class_values(self, predictions: Predictions, weights: Floats) -> Floats:
+        figure = next(iter(self.class_figures.values()))
+        return figure(confusion.weighted(self.counts(predictions), weights))
 
     def counts(self, predictions: Predictions) -> Any:
         """The confusion counts of each sample, dense or sparse, as `components.metrics.confusion` sums them."""

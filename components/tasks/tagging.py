@@ -52,6 +52,8 @@ class Tagging:
         ),
     )
     gives = SEQUENCE
+    class_metric = Metric("f1", says="balance of missed and false entities of a class")
+    binomial = False
     fuses: ClassVar[Fuses] = "probabilities"
     combiners = frozenset({"soft", "weighted", "soup"})
 
@@ -124,6 +126,14 @@ class Tagging:
             name: {figure: float(values[place]) for figure, values in figures.items()}
             for place, name in enumerate(predictions.classes)
         }
+
+    def class_values(self, predictions: Predictions, weights: Floats) -> Floats:
+        right, said, there = (weights @ _counts(predictions, name) for name in COUNTED)
+        return entities.f1(right, said, there)
+
+    def with_class(self, predictions: Predictions) -> npt.NDArray[np.bool_]:
+        held: npt.NDArray[np.bool_] = _counts(predictions, "there") > 0
+        return held
 
     def told(self, answer: Answers, targets: npt.NDArray[Any]) -> Told:
         """The likelihoods and tags of all units; probabilities are too many to be kept."""

@@ -247,6 +247,7 @@ def _promote(
     from components.evaluate.report import ReportData, write_report
     from components.registry import decisions, gates, versions
     from components.tasks import registry as tasks
+    from components.tasks.capabilities import WithClassMetric
 
     shared, task = line(), tasks.of(dataset.card)
     name = shared.recipe.line.model
@@ -270,6 +271,7 @@ def _promote(
         newest=newest,
         at=time.time(),
         metric=task.spec.primary,
+        class_metric=task.class_metric if isinstance(task, WithClassMetric) else None,
     )
     decision = decisions.decide(shared.tracking, name, version, case, limits, stage=stage)
     decision.save(run.folder)

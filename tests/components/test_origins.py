@@ -30,7 +30,7 @@ def test_the_last_that_says_it_is_named() -> None:
 def test_entries_are_told_by_the_names_that_address_them() -> None:
     found = told("gates.floor.limit=0.9", recipe="digits")
     assert found["gates.floor.limit"] == (0.9, "-S")
-    assert found["gates.worst_group.limit"] == (0.75, "recipes/digits.yaml")
+    assert found["gates.worst_group.limit"] == (0.7, "recipes/digits.yaml")
     assert found["gates.latency.limit"] == (20.0, "params.yaml")
     assert found["gates.floor.metric"] == (None, "default")
     assert "gates.floor.gate" not in found

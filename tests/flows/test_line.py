@@ -169,6 +169,19 @@ def test_the_chain_is_one_table_from_members_to_what_is_served(outcome: Outcome,
     assert "| artifact |" in read_artifacts(store.get(outcome.run_id).tags["convoy.prefect_flow_run"])["chain"]
 
 
+def test_classes_in_slices_are_measured_judged_and_shown(outcome: Outcome, store: tracking.Tracking) -> None:
+    evidence = outcome.assessment.evidence
+    judged = [cell for cell in evidence.cells if cell.figure is not None]
+    assert {cell.metric for cell in judged} == {"recall"} and len(judged) < len(evidence.cells)
+    least = min(judged, key=lambda cell: cell.figure.low if cell.figure and cell.figure.low is not None else 0.0)
+    assert evidence.figures["worst_group_recall"] == least.figure
+    (verdict,) = [each for each in outcome.decision.verdicts if each.gate == "worst_group"]
+    assert f"recall of {least.label} in " in verdict.reason and "withheld for fewer than 30 samples" in verdict.reason
+    report = store.artifact_folder(step_run(outcome, "promote"), "report/report.html").read_text(encoding="utf-8")
+    card = versions.version_card(store, "digits", 1)
+    assert all("By class and group" in page and "withheld groups together" in page for page in (report, card))
+
+
 def test_a_stage_beyond_its_allowance_stops_the_line_with_that_figure(
     outcome: Outcome, store: tracking.Tracking
 ) -> None:

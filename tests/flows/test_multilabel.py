@@ -75,6 +75,8 @@ def test_labels_become_a_staged_version_without_a_line_of_code(project: Path, tm
         "evaluate.bootstrap": "100",
         "gates.floor.limit": "0.6",
         "gates.calibration.limit": "0.3",  # focal loss, a few epochs: right, and far from sure
+        "gates.worst_group.limit": "0.1",
+        "evaluate.min_samples": "10",
         "gates.robustness": "null",
     }
     options = [word for key, value in settings.items() for word in ("-S", f"{key}={value}")]

@@ -9,10 +9,14 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, Group
 
-from components.artifacts import Decision, Verdict
+from components.artifacts import CellFigure, Decision, Evidence, Figure, Verdict
+from components.config.gates import WorstGroupGate
+from components.metrics.metric import Metric
 from components.registry.comparing import Compared, Comparison
+from components.registry.gates import judge
 from components.registry.lines import Line, Standing
 from flows.pages import comparison, judgement, status
+from tests.components.registry.registry_builders import build_case
 
 
 def a_line(model: str, recipe: str, state: str, **changes: object) -> Line:
@@ -165,6 +169,26 @@ def test_one_run_is_shown_with_what_its_gates_found_the_failed_ones_first() -> N
         assert words in " ".join(page.split())
     for words in ("done in this run: promote, evaluate", "cached: train", "evaluation 3", "gates.latency", "--report"):
         assert words in page
+
+
+def test_the_class_and_group_that_failed_a_version_are_named_with_what_would_help() -> None:
+    figure = Figure(value=36 / 61, low=0.4568, high=0.7145)
+    cell = CellFigure(column="group_site", group="south", label="defective", metric="recall", samples=61, figure=figure)
+    evidence = Evidence(
+        model="m", data="d", split="test", samples=1000, primary="accuracy", figures={"accuracy": Figure(value=0.95)},
+        cells=(cell,), min_samples=20,
+    )  # fmt: skip
+    case = build_case(evidence, artifact="m", data="d", class_metric=Metric("recall"))
+    verdicts = judge(case, [WorstGroupGate(gate="worst_group", limit=0.7)])
+    decision = Decision(
+        action="fail", name="cells", version=1, alias=None, by="gates", at="", reason="worst_group failed",
+        evidence=None, verdicts=verdicts,
+    )  # fmt: skip
+    stream = io.StringIO()
+    Console(file=stream, width=400).print(judgement.page(a_line("cells", "cells", "FINISHED"), decision))
+    assert "recall of defective in site south" in stream.getvalue()
+    assert "more such samples to learn from would help" in stream.getvalue()
+    assert "0.5902 [0.4568, 0.7145]" in stream.getvalue()
 
 
 def test_a_run_that_was_never_judged_says_so() -> None:

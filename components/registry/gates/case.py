@@ -40,6 +40,7 @@ class Case:
     evaluations: int = 1  # versions that were judged on that test split, this one included
     challenges: int = 1  # versions that were judged against what is in production, on any test split; likewise
     metric: Metric = field(default=Metric("primary"))  # the task's primary metric
+    class_metric: Metric | None = None  # of one class, by which cells are measured; None where the task has none
 
     @property
     def higher_is_better(self) -> bool:

@@ -1,11 +1,15 @@
 """Gates on how good the answers are.
 
-All but the worst group judge intervals, corrected for reuse of the test split: a point is luck.
+They judge intervals, corrected for reuse of the test split: a point is luck. A metric of whole groups alone is judged
+at the point.
 """
 
 from __future__ import annotations
 
-from components.artifacts import Figure, Verdict
+from collections.abc import Sequence
+
+from components import texts
+from components.artifacts import CellFigure, Evidence, Figure, Verdict
 from components.config.gates import (
     BaselineGate,
     CalibrationGate,
@@ -16,7 +20,16 @@ from components.config.gates import (
     WorstGroupGate,
     label,
 )
+from components.metrics.metric import Metric
 from components.registry.gates.case import Case, added_up, bounded, judged, measured, problem, refused, said
+
+NAMED = 3  # cells that miss the limit beside the worst, by name
+# What would help, of a class in a group.
+WEAK = "It is weak there: more such samples to learn from would help, or training.imbalance"
+UNSURE = "It may be as good as that: more such samples in the test split would tell"
+FEW = (
+    "More test samples would help; gates.worst_group.by: group judges whole groups, which hides a class that is missed"
+)
 
 CALIBRATION = "calibration_error"  # figure: expected calibration error
 
@@ -44,10 +57,63 @@ def robustness(case: Case, gate: RobustnessGate) -> Verdict:
 
 
 def worst_group(case: Case, gate: WorstGroupGate) -> Verdict:
-    """The primary metric of the worst group (or slice) reaches its limit.
+    """The worst class of the worst group (or slice) reaches the limit; where a task has no such metric, the group."""
+    if gate.by == "group" or (gate.by is None and case.class_metric is None):
+        return _worst_of_groups(case, gate)
+    wrong = problem(case)
+    if not wrong and case.class_metric is None:
+        wrong = "the task has no metric of single classes: `by: group` judges whole groups"
+    if wrong or case.evidence is None or case.class_metric is None:
+        return refused(gate.gate, gate.limit, wrong)
+    if not case.evidence.cells:
+        return refused(gate.gate, gate.limit, "there are neither groups nor slices in which classes were measured")
+    return _worst_of_cells(case, gate, case.evidence, case.class_metric)
 
-    Judged at the point: the least of several uncertain figures is too low on average already, and small groups would
-    be judged by their size.
+
+def _worst_of_cells(case: Case, gate: WorstGroupGate, evidence: Evidence, metric: Metric) -> Verdict:
+    """Every class in every group that has samples enough reaches the limit, at the worse end of its interval.
+
+    One cell that is worse than the limit passes by luck no more often than its own interval says, and all cells have to
+    pass: however many there are, the chance that a version with such a cell passes does not grow (intersection-union
+    test, Berger 1982). So the intervals are not widened for their number.
+    """
+    ends = []
+    for cell in evidence.cells:
+        if cell.figure is None:
+            continue
+        found = bounded(case, cell.figure, f"{metric.name} of {_named(cell)}", above=metric.more)
+        if isinstance(found, str):
+            return refused(gate.gate, gate.limit, found, cell.figure)
+        ends.append((cell, *found))
+    withheld = _withheld(evidence)
+    if not ends:
+        return refused(gate.gate, gate.limit, f"nothing can be judged{withheld}. {FEW}")
+    ends.sort(key=lambda each: metric.sign * each[2])
+    (cell, corrected, end), *others = ends
+    what = (
+        f"the worse end of {metric.name} of {_named(cell)}, the worst of {len(ends)} "
+        f"({corrected.value:.4g} of {cell.samples} samples)"
+    )
+    short = [_named(each) for each, _, other in others if metric.beats(gate.limit, other)]
+    after = said(case) + _as_well(short) + withheld
+    verdict = judged(gate.gate, end, gate.limit, corrected, above=metric.more, what=what, after=after)
+    if verdict.passed:
+        return verdict
+    weak = metric.beats(gate.limit, corrected.value)
+    return verdict.model_copy(update={"reason": f"{verdict.reason}. {WEAK if weak else UNSURE}"})
+
+
+def _as_well(short: Sequence[str]) -> str:
+    """Which other cells miss the limit, those named that do so by most."""
+    more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
+    return f"; so do {', '.join(short[:NAMED])}{more}" if short else ""
+
+
+def _worst_of_groups(case: Case, gate: WorstGroupGate) -> Verdict:
+    """The primary metric of the worst group reaches the limit, at the point.
+
+    The least of several uncertain figures is too low on average already, and small groups would be judged by their
+    size.
     """
     figure = measured(case, f"worst_group_{case.evidence.primary}" if case.evidence else None)
     if isinstance(figure, str):
@@ -92,6 +158,27 @@ def baseline(case: Case, gate: BaselineGate) -> Verdict:
     return _bound(
         case, label(gate), figure, gate.margin, f"how far it is ahead of baseline {gate.baseline}", above=True
     )
+
+
+def _named(cell: CellFigure) -> str:
+    """A class and its group, for people: `defective in site B`."""
+    column = cell.column.partition("_")[2] or cell.column
+    where = f"{cell.together} groups of {column} together" if cell.together else f"{column} {cell.group}"
+    return texts.shown(f"{cell.label} in {where}")
+
+
+def _withheld(evidence: Evidence) -> str:
+    """Of how many cells nothing is said of themselves, and of how many nothing at all; empty where there are none."""
+    alone = [cell for cell in evidence.cells if not cell.together]
+    small = [cell for cell in alone if cell.figure is None]
+    if not small:
+        return ""
+    together = {(cell.column, cell.label) for cell in evidence.cells if cell.together}
+    unknown = sum((cell.column, cell.label) not in together for cell in small)
+    judged = f"{len(small) - unknown} judged with such groups together" if unknown < len(small) else ""
+    lost = f"{unknown} not judged" if unknown else ""
+    how = ", ".join(filter(None, (judged, lost)))
+    return f"; withheld for fewer than {evidence.min_samples} samples: {len(small)} of {len(alone)} ({how})"
 
 
 def _interval(case: Case, gate: str, name: str | None, limit: float, *, above: bool) -> Verdict:

@@ -13,7 +13,7 @@ from components.config import EvaluateConfig
 from components.tasks import registry as tasks
 from components.tasks.protocol import Task
 
-CONFIG = EvaluateConfig(bootstrap=200, confidence=0.95, seed=0)
+CONFIG = EvaluateConfig(bootstrap=200, confidence=0.95, min_samples=20, seed=0)
 CLASSES = ("cat", "dog", "eel")
 
 

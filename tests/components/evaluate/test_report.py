@@ -114,6 +114,26 @@ def test_the_page_shows_the_figures_and_fetches_nothing(task: str, tmp_path: Pat
         assert said in page.text, said
 
 
+def test_the_page_shows_each_class_in_each_group_and_what_is_withheld(tmp_path: Path) -> None:
+    groups = {"group_site": ["<b>left</b>"] * 180 + ["right"] * 20}
+    predictions = classify(200, 0.8, groups=groups)
+    evidence = measure(predictions, CLASSIFICATION, CONFIG)
+    text = write_report(ReportData("Zoo", evidence, predictions, CLASSIFICATION), tmp_path).read_text("utf-8")
+    page = Page(text)
+    worst = evidence.figures["worst_group_recall"]
+    judged = [cell for cell in evidence.cells if cell.figure is not None]
+    withheld = [cell for cell in evidence.cells if cell.figure is None]
+    assert page.open == [] and len(judged) == 3 and withheld
+    assert "By class and group" in page.text and "fewer than 20 samples in a group" in page.text
+    for cell in judged:
+        assert cell.figure is not None and shown(cell.figure.value) in page.text
+        assert shown(cell.figure.low) in page.text and f"{cell.samples} samples" in page.text
+    assert page.text.count("withheld") >= len(withheld)
+    (marked,) = re.findall(r'<td class="n worst">(.*?)<br>', text)
+    assert marked == shown(worst.value) and "worst group recall" in page.text
+    assert "<b>left</b>" not in text
+
+
 def test_what_may_have_been_learnt_by_heart_is_said_beside_the_figure(tmp_path: Path) -> None:
     predictions, plain = pair("classification")
     evidence = measure(predictions, CLASSIFICATION, CONFIG, twins={"sample-3", "sample-4"})
@@ -168,7 +188,8 @@ def test_a_task_without_classes_has_a_page_without_what_it_cannot_show(tmp_path:
     predictions, whole = pair("classification")
     bare = cast(Task, SimpleNamespace(spec=CLASSIFICATION.spec, measure=CLASSIFICATION.measure))
     evidence = measure(predictions, bare, CONFIG)
-    assert evidence.classes == {} and evidence.figures == whole.figures
+    assert evidence.classes == {} and evidence.cells == ()
+    assert evidence.figures == {name: each for name, each in whole.figures.items() if name != "worst_group_recall"}
     page = write_report(ReportData("Bare", evidence, predictions, bare), tmp_path).read_text("utf-8")
     assert {file.stem for file in (tmp_path / "plots").iterdir()} == {"groups"}
     assert not any(said in page for said in ("Confusion matrix", "Calibration", "By class"))

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Ancestor, DatasetCard, Figure
+from components.artifacts import Ancestor, CellFigure, DatasetCard, Figure, GroupFigure
 from components.registry.card import model_card
 from components.registry.gates import judge
 from components.registry.memory.tracking import evidence_metrics
@@ -51,6 +51,27 @@ def test_the_card_says_what_a_reader_must_know(tmp_path: Path) -> None:
     for said in expected:
         assert said in card, said
     assert "Weakest class: bright (recall 0.7000). Nothing is known about rare" in card
+
+
+def test_the_card_shows_each_class_in_each_group_and_what_is_withheld(tmp_path: Path) -> None:
+    model = build_model(tmp_path / "model")
+    figure = Figure(value=0.59, low=0.457, high=0.714)
+
+    def cell(group: str, label: str, samples: int, figure: Figure | None) -> CellFigure:
+        return CellFigure(
+            column="group_site", group=group, label=label, metric="recall", samples=samples, figure=figure
+        )
+
+    cells = (cell("A|B", "dark", 90, Figure(value=0.9, low=0.82, high=0.95)), cell("C", "bright", 61, figure))
+    cells += (cell("C", "dark", 7, None),)
+    group = GroupFigure(column="group_site", group="C", metric="accuracy", samples=68, figure=figure)
+    evidence = build_evidence(model.digest, groups=(group,), cells=cells, min_samples=20)
+    facts = {"name": "digits", "model": model.card, "dataset": DATASET, "stages": {}, "provenance": {}}
+    card = model_card(evidence=evidence, **facts)  # type: ignore[arg-type]
+    assert "### By class and group" in card and "fewer than 20" in card
+    assert "| bright | – | 0.5900 (0.4570 to 0.7140), 61 |" in card
+    assert "| dark | 0.9000 (0.8200 to 0.9500), 90 | withheld, 7 |" in card
+    assert "By class and group" not in model_card(evidence=build_evidence(model.digest), **facts)  # type: ignore[arg-type]
 
 
 def test_missing_figures_are_called_missing(tmp_path: Path) -> None:

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from scipy.stats import binomtest
 
-from components.artifacts import Decision, Figure
-from components.config import Gate, load
-from components.config.gates import ApprovalsGate, CeilingGate, FloorGate, FreshnessGate
+from components.artifacts import CellFigure, Decision, Evidence, Figure, Predictions, Verdict
+from components.config import EvaluateConfig, Gate, load
+from components.config.gates import ApprovalsGate, CeilingGate, FloorGate, FreshnessGate, WorstGroupGate
+from components.evaluate.evaluate import measure
 from components.metrics.metric import Metric
+from components.metrics.proportion import exact
 from components.registry import gates
 from components.registry.gates.judging import JUDGES
+from components.tasks import registry as tasks
 from tests.components.registry.registry_builders import DATA, LIMITS, NOW, build_case, build_evidence, drift_report
 
 MODEL = "a" * 64
@@ -240,3 +247,134 @@ def test_the_verdict_on_latency_names_the_processor() -> None:
     assert said({}) == "the median in ms: 1 <= 10"
     amx = {"architecture": "x86_64", "instructions": "amx_int8", "cores": "2"}
     assert said(amx) == "the median in ms: 1 <= 10 on x86_64 with AMX, 2 cores"
+
+
+# -- classes in groups -----------------------------------------------------------------------------------------------
+
+RECALL = Metric("recall")
+
+
+def inspected(sites: Mapping[str, tuple[int, int, int, int]]) -> Predictions:
+    """Solar cells of each site: sound ones that are called so and all of them, defective ones likewise."""
+    site: list[str] = []
+    target: list[int] = []
+    answer: list[int] = []
+    for name, (sound, all_sound, defective, all_defective) in sites.items():
+        site += [name] * (all_sound + all_defective)
+        target += [0] * all_sound + [1] * all_defective
+        answer += [0] * sound + [1] * (all_sound - sound) + [1] * defective + [0] * (all_defective - defective)
+    table = {"id": [str(number) for number in range(len(site))], "group_site": site, "target": target}
+    scores = np.eye(2, dtype=np.float32)[answer].tolist()
+    return Predictions(pa.table({**table, "prediction": answer, "scores": scores}), MODEL, DATA, ("sound", "defective"))
+
+
+def judged_groups(
+    sites: Mapping[str, tuple[int, int, int, int]], limit: float = 0.7, by: Any = None, **changes: Any
+) -> tuple[Verdict, Evidence]:
+    evidence = measure(inspected(sites), tasks.get("classification"), EvaluateConfig(bootstrap=200, min_samples=20))
+    case = build_case(evidence, **({"class_metric": RECALL} | changes))
+    (said,) = gates.judge(case, [WorstGroupGate(gate="worst_group", limit=limit, by=by)])
+    return said, evidence
+
+
+SOLAR = {"north": (880, 890, 105, 110), "south": (910, 939, 36, 61)}
+
+
+def test_a_class_that_is_missed_in_one_group_fails_where_its_accuracy_passes() -> None:
+    """Four cells in ten that are defective are passed at one site, and 94.6 % of all answers there are right."""
+    accuracy, evidence = judged_groups(SOLAR, 0.9, by="group")
+    assert accuracy.passed and accuracy.value == pytest.approx((910 + 36) / 1000)
+
+    said, _ = judged_groups(SOLAR)
+
+    assert not said.passed
+    interval = binomtest(36, 61).proportion_ci(0.95, method="exact")
+    assert (said.value, said.low, said.high) == pytest.approx((36 / 61, interval.low, interval.high))
+    assert "recall of defective in site south, the worst of 4 (0.5902 of 61 samples): 0.456776 < 0.7" in said.reason
+    assert "It is weak there: more such samples to learn from would help" in said.reason
+    assert evidence.figures["worst_group_accuracy"].value > 0.9
+    # and so it does with what a project begins with
+    line = load(Path(__file__).resolve().parents[3]).line
+    whole = measure(inspected(SOLAR), tasks.get("classification"), line.evaluate)
+    said = {each.gate: each for each in gates.judge(build_case(whole, class_metric=RECALL), line.gates)}["worst_group"]
+    assert not said.passed and "defective in site south" in said.reason
+
+
+def test_other_classes_in_groups_that_miss_the_limit_are_named_as_well() -> None:
+    said, _ = judged_groups({**SOLAR, "west": (300, 300, 60, 120)})
+    assert "recall of defective in site west, the worst of 6" in said.reason
+    assert "< 0.7; so do defective in site south. It is weak" in said.reason
+    said, _ = judged_groups({f"site {number}": (90, 100, 50, 100) for number in range(6)})
+    assert "site 0, the worst of 12" in said.reason
+    assert (
+        "; so do defective in site site 1, defective in site site 2, defective in site site 3 and 2 more" in said.reason
+    )
+
+
+def test_a_class_is_judged_by_its_bound_and_not_at_the_point() -> None:
+    """16 of 21 are .76, and may be as few as .53; 160 of 210 are at least .70."""
+    few, many = ({"north": (300, 300, right, total)} for right, total in ((16, 21), (160, 210)))
+    said, _ = judged_groups(few)
+    assert not said.passed and said.value == pytest.approx(16 / 21)
+    assert "It may be as good as that: more such samples in the test split would tell" in said.reason
+    said, _ = judged_groups(many, 0.69)
+    assert said.passed and "would" not in said.reason
+
+
+def test_classes_in_groups_with_few_samples_are_withheld_and_the_verdict_says_so() -> None:
+    said, _ = judged_groups({"north": (300, 300, 100, 100), "south": (300, 300, 2, 19)})
+    assert said.passed and "; withheld for fewer than 20 samples: 1 of 4 (1 not judged)" in said.reason
+    said, _ = judged_groups({"north": (19, 19, 19, 19)})
+    assert not said.passed and said.value is None
+    assert "nothing can be judged; withheld for fewer than 20 samples: 2 of 2 (2 not judged)." in said.reason
+    assert "More test samples would help; gates.worst_group.by: group judges whole groups" in said.reason
+
+
+def test_a_class_that_is_rare_in_every_group_does_not_get_away() -> None:
+    said, _ = judged_groups({f"site {number}": (90, 90, 6, 10) for number in range(6)})
+    assert not said.passed and said.value == pytest.approx(36 / 60)
+    assert "recall of defective in 6 groups of site together, the worst of 7" in said.reason
+    assert "withheld for fewer than 20 samples: 6 of 12 (6 judged with such groups together)" in said.reason
+
+
+def test_every_evaluation_on_the_test_split_widens_the_intervals_of_classes_in_groups_too() -> None:
+    first, _ = judged_groups(SOLAR)
+    tenth, _ = judged_groups(SOLAR, evaluations=10)
+    assert first.low is not None and tenth.low is not None and tenth.low < first.low - 0.05
+    assert "evaluation 10 on this test split" in tenth.reason
+
+
+def test_evidence_without_what_is_asked_for_fails_and_without_a_metric_of_classes_groups_are_judged() -> None:
+    case = build_case(GOOD, class_metric=RECALL)
+    (said,) = gates.judge(case, [WorstGroupGate(gate="worst_group", limit=0.1)])
+    assert not said.passed and "neither groups nor slices" in said.reason
+    (said,) = gates.judge(case, [WorstGroupGate(gate="worst_group", limit=0.1, by="group")])
+    assert said.passed
+    (said,) = gates.judge(build_case(GOOD), [WorstGroupGate(gate="worst_group", limit=0.1, by="class")])
+    assert not said.passed and "no metric of single classes" in said.reason
+    (said,) = gates.judge(build_case(GOOD), [WorstGroupGate(gate="worst_group", limit=0.1)])
+    assert said.passed
+    cell = {"column": "group_site", "group": "a", "label": "b", "metric": "recall", "samples": 30}
+    unknown = CellFigure(**cell, figure=Figure(value=math.nan))  # type: ignore[arg-type]
+    for figure, reason in ((Figure(value=math.nan), "nan, not a number"), (Figure(value=0.9), "no interval")):
+        cells = (unknown.model_copy(update={"figure": figure}),)
+        case = build_case(GOOD.model_copy(update={"cells": cells, "min_samples": 20}), class_metric=RECALL)
+        (said,) = gates.judge(case, [WorstGroupGate(gate="worst_group", limit=0.1)])
+        assert not said.passed and reason in said.reason
+
+
+@pytest.mark.parametrize("cells", [2, 40])
+def test_of_any_number_of_classes_one_that_is_at_the_limit_passes_by_luck_as_seldom_as_one_alone(cells: int) -> None:
+    """All but one are always right, so that nothing else fails the version: the chance is that of one interval."""
+    random, limit, samples = np.random.default_rng(0), 0.7, 100
+    gate = WorstGroupGate(gate="worst_group", limit=limit)
+    named = {"column": "group_site", "label": "defective", "metric": "recall", "samples": samples}
+    sure = Figure(value=1.0, low=exact(1.0, samples, 0.95)[0], high=1.0)
+    others = tuple(CellFigure(**named, group=str(number), figure=sure) for number in range(cells - 1))  # type: ignore[arg-type]
+    count = 0
+    for right in random.binomial(samples, limit, 4000):
+        low, high = exact(right / samples, samples, 0.95)
+        own = CellFigure(**named, group="own", figure=Figure(value=right / samples, low=low, high=high))  # type: ignore[arg-type]
+        case = build_case(GOOD.model_copy(update={"cells": (*others, own)}), class_metric=RECALL)
+        count += gates.judge(case, [gate])[0].passed
+    assert 0.005 < count / 4000 < 0.032  # 2.5 % and four standard deviations at most

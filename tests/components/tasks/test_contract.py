@@ -496,6 +496,28 @@ def knows_each_class(task: Any, given: Sample) -> None:
     assert all(np.isnan(value) for value in classes["second"].values())
 
 
+def measures_each_class_in_each_group(task: Any, given: Sample) -> None:
+    """As `by_class` does of a group's samples alone; nothing of a class that no sample of the group has."""
+    half = np.arange(len(given.targets)) < len(given.targets) // 2
+    mixed = given.targets.copy()
+    mixed[::3] = given.given.wrong(given.targets)[::3]
+    predictions = judged(task, given, given.given.perfect(mixed))
+    assert task.class_metric.shared and task.class_metric.more
+    values = task.class_values(predictions, np.stack([half, ~half, np.zeros(len(half))]).astype(np.float64))
+    held = task.with_class(predictions)
+    assert values.shape == (3, len(given.card.classes)) and held.shape == (len(half), len(given.card.classes))
+    assert held.dtype == np.bool_ and np.isnan(values[2]).all()
+    for row, group in zip(values, (half, ~half), strict=False):
+        alone = Predictions(predictions.table.filter(pa.array(group)), "m", "d", given.card.classes)
+        expected = [next(iter(each.items())) for each in task.by_class(alone).values()]
+        assert {name for name, _ in expected} == {task.class_metric.name}
+        np.testing.assert_allclose(row, [value for _, value in expected])
+        assert np.isfinite(row[held[group].any(axis=0)]).all()
+    if task.binomial:  # hits are whole numbers
+        right = values[0] * held[half].sum(axis=0)
+        np.testing.assert_allclose(right, np.round(right))
+
+
 def decides_alike_or_not(task: Any, given: Sample) -> None:
     targets = given.targets
     right, wrong = given.given.perfect(targets), given.given.perfect(given.given.wrong(targets))
@@ -588,6 +610,7 @@ def ignores_what_has_no_class(task: Any, given: Sample) -> None:
 
 CAPABILITIES: dict[type, tuple[Callable[[Any, Sample], None], ...]] = {
     capabilities.WithClasses: (knows_each_class,),
+    capabilities.WithClassMetric: (measures_each_class_in_each_group,),
     capabilities.WithConfusion: (counts_every_unit_once,),
     capabilities.WithReliability: (is_as_sure_as_it_is_right,),
     capabilities.Deciding: (decides_alike_or_not,),
