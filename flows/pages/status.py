@@ -22,11 +22,15 @@ from flows.pages import tables
 from flows.processes import leases
 
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", "DEAD": "red"}
+ANSWERS = "whoever answers its form in Prefect"
 DEAD = "DEAD"  # MLflow knows no such status: it has these as running
 GONE = "its process is gone; the next start, of the web UIs too, closes it"
 UNDECIDED = "not decided"  # of an alias that was moved past Convoy
 OTHERS = 5  # models of other people that are named
 NEXT = 5  # scheduled runs that are told
+
+
+Asked = tuple[dict[str, approvals.Waiting | str], dict[str, list[NotDecided]]]  # of `asked`
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Waiting:
     since: str
     how: str  # the command
     problem: str | None = None  # what of it cannot be read
+    whom: str = ""  # who is waited for
+    flow_run: str | None = None  # Prefect's, which has a form for the answer
 
 
 def planned() -> list[Planned]:
@@ -74,9 +80,7 @@ def planned() -> list[Planned]:
     return found
 
 
-def asked(
-    store: Tracking, standings: Sequence[Standing]
-) -> tuple[dict[str, approvals.Waiting | str], dict[str, list[NotDecided]]]:
+def asked(store: Tracking, standings: Sequence[Standing]) -> Asked:
     """By model: what people still have to say of what is staged, and which aliases nobody decided.
 
     The records of all decisions are asked for once, however many models there are.
@@ -102,11 +106,16 @@ def waiting(
             f"{each.model} version {each.version}, {figure(each)}",
             _since(production.get(each.model), asked.get(each.model)),
             *_how(each, asked.get(each.model)),
+            _whom(each, asked.get(each.model)),
         )
         for each in standings
         if each.alias == STAGING and each.ours and production.get(each.model) != each.version
     ]
-    paused = [Waiting(f"{plan.flow}, {plan.state.lower()}", "flow run", plan.id) for plan in plans if plan.at is None]
+    paused = [
+        Waiting(f"{plan.flow}, {plan.state.lower()}", "flow run", plan.id, None, ANSWERS, plan.id)
+        for plan in plans
+        if plan.at is None
+    ]
     return staged + paused
 
 
@@ -115,6 +124,21 @@ def _since(production: int | None, asked: approvals.Waiting | str | None) -> str
     if isinstance(asked, approvals.Waiting) and not asked.rejected_by:
         said += f"; {asked.missing} of {asked.required} approvals missing"
     return said
+
+
+def _whom(standing: Standing, asked: approvals.Waiting | str | None) -> str:
+    """Who is waited for, and who has spoken already."""
+    if standing.problem is not None or isinstance(asked, str):
+        return "whoever runs the pipeline"
+    if asked is None:
+        return "whoever promotes it"
+    if asked.rejected_by:
+        return f"{', '.join(asked.rejected_by)}, who rejected it"
+    more = "a person" if asked.missing == 1 else f"{asked.missing} people"
+    if asked.approved_by:
+        more = more.replace("a person", "one more person").replace(" people", " more people")
+        return f"{more} to approve, after {', '.join(asked.approved_by)}"
+    return f"{more} to approve"
 
 
 def _how(standing: Standing, asked: approvals.Waiting | str | None) -> tuple[str, str | None]:
@@ -167,9 +191,9 @@ def page(
         few = ", ".join(others[:OTHERS]) + (" …" if len(others) > OTHERS else "")
         parts.append(tables.Words(f"{len(others)} more registered models, which no run made: {few}\n"))
     if wants:
-        table = tables.Listing("waits for approval", "what", "state")
+        table = tables.Listing("waits for approval", "what", "state", "for")
         for want in wants:
-            table.add_row(Text(want.what).append(" !" if want.problem else "", style="red"), want.since)
+            table.add_row(Text(want.what).append(" !" if want.problem else "", style="red"), want.since, want.whom)
         parts.append(table)
         parts += [part for want in wants if want.how for part in (_next(want), tables.Words(""))]
         told = {each.problem for each in standings}

@@ -123,19 +123,22 @@ class Words:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         for atoms in self._atoms:
             line = ""
-            for atom in atoms:
-                if line.strip() and cell_len(line) + 1 + cell_len(atom) > options.max_width:
+            for part in (part for atom in atoms for part in _parts(console, atom, options.max_width - GAP)):
+                if line.strip() and cell_len(line) + 1 + cell_len(part) > options.max_width:
                     yield self._text(line)
                     line = " "  # what goes on is indented
-                if not _COPIED.search(atom) and cell_len(atom) + GAP > options.max_width:
-                    *whole, atom = [each.plain for each in _wrapped(console, Text(atom), options.max_width - GAP)]
-                    yield from (self._text(f"{line} {each}" if line else each) for each in whole)
-                    line = " "
-                line = f"{line} {atom}" if line else atom
+                line = f"{line} {part}" if line else part
             yield self._text(line)
 
     def _text(self, line: str) -> Text:
         return Text(line, style=self._style, no_wrap=True, overflow="ignore")
+
+
+def _parts(console: Console, atom: str, width: int) -> list[str]:
+    """A word in pieces where it is wider than the terminal, and nothing that is copied."""
+    if _COPIED.search(atom) or cell_len(atom) <= width:
+        return [atom]
+    return [line.plain for line in _wrapped(console, Text(atom), width)]
 
 
 def figure(values: tuple[float, float | None, float | None]) -> str:

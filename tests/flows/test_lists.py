@@ -118,7 +118,7 @@ def test_data_list(width: int) -> None:
 @WIDTHS
 def test_classes_in_data_show(width: int) -> None:
     counts = {"train": 1000, "validation": 20, "test": 300}
-    page = printed(bars("class", {name: counts for name in (*ALIKE, WIDE, "cod")}, width), width)
+    page = printed(bars("class", dict.fromkeys((*ALIKE, WIDE, "cod"), counts), width), width)
     holds(page, width, ["1,000", "validation"])
     beside = page.splitlines()
     room = cell_len(beside[0][: beside[0].index("samples")])
