@@ -126,11 +126,11 @@ def _counted(path: str, looked: Looked, width: int, *, everything: bool) -> list
         facts.add_row(what, told)
     parts: list[Any] = [Text(shown(path), style="bold", overflow="fold"), facts, Text()]
     if survey.classes:
-        parts.append(bars("class", survey.classes, width, everything=everything))
+        parts.append(bars("class", survey.classes, width, everything=everything, whole=everything))
     groups = list(survey.groups.items())
     for group, values in groups if everything else groups[:MOST_GROUPS]:
         rows = {value: {UNPUBLISHED: count} for value, count in values.items()}
-        parts += [Text(), bars(group, rows, width, most=MOST_VALUES, everything=everything)]
+        parts += [Text(), bars(group, rows, width, most=MOST_VALUES, everything=everything, whole=everything)]
     if len(groups) > MOST_GROUPS and not everything:
         parts.append(
             Text(f"… {len(groups) - MOST_GROUPS} more groups: {', '.join(name for name, _ in groups[MOST_GROUPS:])}")
@@ -146,10 +146,12 @@ def bars(
     most: int = MOST_CLASSES,
     everything: bool = False,
     ranked: bool = True,
+    whole: bool = True,
 ) -> Table:
     """One row per class or value, the most frequent first (or as they come, not `ranked`); the tail is folded.
 
-    Each has a bar, and how many there are in each split.
+    Each has a bar, and how many there are in each split. Names take as many lines as they need; where they are not
+    `whole`, one line.
     """
     there = _split_order(rows)
     splits = [name for name in there if name] if len(there) > 1 or UNPUBLISHED not in there else []
@@ -161,7 +163,7 @@ def bars(
     names = min(longest, max(left - (BAR if longest <= left - BAR - 2 else SHORT_BAR) - 2, MIN_NAME))
     cells = min(BAR, left - names - 4)
     table = Table.grid(padding=(0, 2))
-    table.add_column(overflow="fold", width=names)  # names that differ at their end are told apart
+    table.add_column(overflow="fold" if whole else "ellipsis", no_wrap=not whole, width=names)
     table.add_column(no_wrap=True, overflow="crop")
     for _ in range(1 + len(splits)):
         table.add_column(justify="right", no_wrap=True)

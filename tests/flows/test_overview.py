@@ -38,7 +38,12 @@ def state(**changes: object) -> Overview:
     text = HOSTILE
     known: dict[str, object] = {
         "at": time.time(),
-        "models": Part([Standing(text, "production", 3, "accuracy", 0.94, 0.93, 0.95, None)]),
+        "models": Part(
+            [
+                Standing(text, "production", 3, "accuracy", 0.94, 0.93, 0.95, None),
+                Standing("digits", "production", 1, "accuracy", 0.94, 0.93, 0.95, None),
+            ]
+        ),
         "not_decided": Part({text: [NotDecided(text, "production", 3, 2)]}),
         "waiting": Part(
             [
