@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RUNS = 20  # that are shown
-COMPARED = 200  # runs whose comparisons for drift are looked at
+COMPARED = 60  # runs whose comparisons for drift are looked at: reading 200 of them costs seconds
 FRESH_SECONDS = 2.0  # several people who look at the page have it gathered once
 DISK_SECONDS = 60.0  # a hundred thousand files take a second to measure
 MEASURING_SECONDS = 0.1  # that is waited for it: small projects are measured within

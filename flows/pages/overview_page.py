@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from components import texts
-from flows.pages.overview import Disk, Overview, Part
+from flows.pages.overview import COMPARED, Disk, Overview, Part
 from flows.preflight.finding import size
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _drifts(found: Sequence[Drift], mlflow: str) -> str:
                 f"<small>{_text(each.says)}</small>",
             )
         )
-    return _rows(rows)
+    return f"{_rows(rows)}<p>Of the last {COMPARED} runs.</p>"
 
 
 def _bars(shares: Sequence[float]) -> str:
