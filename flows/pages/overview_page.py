@@ -254,7 +254,7 @@ def _runs(runs: Sequence[Line], mlflow: str) -> str:
             _lines(
                 f'<a class="to" href="{_text(_run_address(run, mlflow))}">{_text(run.id[:8])}</a>'
                 f"<span>{_text(run.recipe)}</span><small>{_text(run.model)}</small>"
-                f"<small>{_when(run.started)}, {_took(run.seconds)}</small>"
+                f"<small>{_when(run.started)}{_took(run)}</small>"
                 f'<span>{_text(figure)}</span><span class="end {style}">{_text(ended)}</span>',
                 f"<small>{_text(why)}</small>" if why else "",
             )
@@ -332,8 +332,9 @@ def _when(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%Y-%m-%d %H:%M}"
 
 
-def _took(seconds: float | None) -> str:
-    return "running" if seconds is None else _span(seconds)
+def _took(run: Line) -> str:
+    """How long a run took; of one that is dead nobody knows."""
+    return ", running" if run.status == "RUNNING" else f", {_span(run.seconds)}" if run.seconds is not None else ""
 
 
 def _span(seconds: float) -> str:

@@ -60,7 +60,7 @@ def state(**changes: object) -> Overview:
         "runs": Part(
             [
                 a_line(text, text, "FINISHED", decision="fail", why=text),
-                a_line("digits", "digits", "DEAD", id="ab" * 16, problem=GONE),
+                a_line("digits", "digits", "DEAD", id="ab" * 16, problem=GONE, seconds=None),
             ]
         ),
         "drift": Part(
@@ -92,6 +92,7 @@ def test_it_says_how_things_are() -> None:
         "there is no reference yet", "not known", "earlier runs: 0%, 50%, 25%",
     ):  # fmt: skip
         assert words in page, words
+    assert ", running<" not in page and ">running<" not in page  # one of the runs is dead
     assert 'http-equiv="refresh"' in page and 'name="viewport"' in page
 
 
