@@ -24,7 +24,7 @@ from mlflow.types.schema import DataType
 
 from components.artifacts import Model
 from components.decoding import LARGEST_BYTES
-from components.registry import finding, versions
+from components.registry import finding, verification, versions
 from components.registry.memory.tracking import Tracking
 from components.registry.obstacles import require_whole
 from components.registry.versions import RegistryError
@@ -57,7 +57,7 @@ class Answering:
     model: Model
     column: str  # of what it takes
     takes: str  # its type, MLflow's name: `binary` or `string`
-    notes: tuple[str, ...]  # what it warned of when it was loaded
+    notes: tuple[str, ...]  # aliases of the model that nobody decided, and what it warned of when it was loaded
     package: PyFuncModel
 
     def answered(self, files: Iterable[Path | Row]) -> Iterator[list[Row]]:
@@ -118,7 +118,9 @@ def load(tracking: Tracking, text: str) -> Answering:
         expected = f"one column of {' or '.join(_READ)} to be asked for"
         raise RegistryError(f"{name} version {version}: expected {expected}, received {received}")
     ((column, takes),) = kinds.items()
-    return Answering(name, version, model, str(column), takes, tuple(str(each.message) for each in caught), package)
+    moved = [f"{name}: {each.finding.says}" for each in verification.not_decided_of(tracking, name)]
+    notes = (*moved, *(str(each.message) for each in caught))
+    return Answering(name, version, model, str(column), takes, notes, package)
 
 
 def files(places: Sequence[Path], besides: Sequence[Path] = ()) -> Iterator[Path | Row]:

@@ -14,8 +14,8 @@ from components import offered
 from components.artifacts import Decision
 from components.registry import decisions, obstacles, record
 from components.registry.gates.people import APPROVALS, asked
-from components.registry.listing import runs, within
-from components.registry.memory.tracking import KIND, Run, Tracking
+from components.registry.listing import within
+from components.registry.memory.tracking import Run, Tracking
 from components.registry.versions import EVIDENCE, PRODUCTION, STAGING, RegistryError, aliases, locked, version_tags
 
 
@@ -63,17 +63,22 @@ def waiting(tracking: Tracking, name: str) -> Waiting | None:
 
 
 def waiting_everywhere(
-    tracking: Tracking, places: Sequence[Tracking], models: Mapping[str, Mapping[str, int]]
+    tracking: Tracking,
+    places: Sequence[Tracking],
+    models: Mapping[str, Mapping[str, int]],
+    decided: Mapping[str, Sequence[Run]] | None = None,
 ) -> dict[str, Waiting | str]:
-    """Model → what `waiting` says, or why that is not known; for models by their aliases, in one request for all."""
+    """Model → what `waiting` says, or why that is not known; for models by their aliases, in one request for all.
+
+    In none where the records are `decided` (`record.everywhere`).
+    """
     open_ones = {name: version for name, named in models.items() if (version := staged(named)) is not None}
-    known: dict[str, list[Run]] = {name: [] for name in open_ones}
-    for _, run in runs(tracking, places, {KIND: "decision"}, "FINISHED") if open_ones else []:
-        known.setdefault(run.tags.get(record.MODEL, ""), []).append(run)
+    if decided is None:
+        decided = record.everywhere(tracking, places) if open_ones else {}
     found: dict[str, Waiting | str] = {}
     for name, version in open_ones.items():
         try:
-            said = _waiting(tracking, name, version, known[name])
+            said = _waiting(tracking, name, version, decided.get(name, []))
         except RegistryError as error:
             found[name] = str(error)
         else:

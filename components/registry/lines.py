@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mlflow.entities.model_registry import ModelVersion
 
-from components import machine, offered
+from components import machine, offered, texts
 from components.artifacts.decision import gates_action
 from components.registry import decisions, listing, versions
 from components.registry.gates.cost import LATENCY
@@ -18,6 +18,7 @@ from components.registry.memory.tracking import (
     DATA,
     DATASET,
     KIND,
+    NOTE,
     Run,
     Tracking,
     deleted_experiment,
@@ -26,6 +27,7 @@ from components.registry.memory.tracking import (
 from components.registry.versions import FILES, RUN, RegistryError
 
 RECIPE, DECISION, VERSION, LOCK = "convoy.recipe", "convoy.decision", "convoy.version", "convoy.lock"
+STEP = "convoy.step"  # tag of a step's run: which it is
 FLOW_RUN, LEASE = "convoy.prefect_flow_run", "convoy.lease"
 STEPS_RENAMED = {"validation": "data-validation"}  # as runs of earlier releases have them
 _EARLIER_LEASE = "convoy.line"  # as runs of earlier releases have it
@@ -37,6 +39,8 @@ RAN, REUSED, SKIPPED = (
 SECONDS = "seconds."  # and the part of the pipeline: its wall time
 ORIGINS = {"recipe": RECIPE, "data set": DATASET, "data": DATA, "commit": COMMIT, "libraries": LOCK}
 
+_FAILED = re.compile(r"\*\*(failed|killed)\*\*: (?P<why>.*)", re.DOTALL)  # as `opening` and `course` write them
+_NOT_PASSED = re.compile(r"^\*\*fail version \d+\*\*: (?P<why>.*)$", re.MULTILINE)
 _ID = re.compile(r"^[0-9a-f]{4,32}$")
 _VERSION = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<alias>[A-Za-z0-9._-]+)|:(?P<version>[0-9]+))$")
 
@@ -63,6 +67,7 @@ class Line:
     flow_run: str | None
     lease: str | None = None  # under which it was opened
     problem: str | None = None  # what of the run cannot be made sense of
+    why: str | None = None  # why it failed, or failed the gates
 
     @property
     def steps(self) -> dict[str, str]:
@@ -97,6 +102,20 @@ def recent(tracking: Tracking, limit: int, model: str | None = None) -> list[Lin
     """The newest runs, of one model or of all, newest first; TrackingError where there were none of `model`."""
     places = experiments(tracking) if model is None else [listing.within(tracking, model)]
     return [_line(place, run) for place, run in listing.runs(tracking, places, {}, limit=limit, pipelines=True)]
+
+
+def running(tracking: Tracking) -> list[Line]:
+    """The runs of all models that MLflow has as running, newest first; whether they live is for others to say."""
+    places = experiments(tracking)
+    return [_line(place, run) for place, run in listing.runs(tracking, places, {}, "RUNNING", pipelines=True)]
+
+
+def steps_under_way(tracking: Tracking) -> dict[str, str]:
+    """Run of the pipeline → the step of it that MLflow has as running, in one request for all."""
+    found = listing.runs(tracking, experiments(tracking), {KIND: "step"}, "RUNNING")
+    return {
+        run.parent: STEPS_RENAMED.get(step, step) for _, run in found if run.parent and (step := run.tags.get(STEP))
+    }
 
 
 def find(tracking: Tracking, text: str) -> Line:
@@ -264,4 +283,11 @@ def _line(place: Tracking, run: Run) -> Line:
         flow_run=run.tags.get(FLOW_RUN),
         lease=run.tags.get(LEASE) or run.tags.get(_EARLIER_LEASE),
         problem=problem,
+        why=_why(run),
     )
+
+
+def _why(run: Run) -> str | None:
+    """Why a run failed, or its version the gates, as its description says it; None where it says neither."""
+    found = _FAILED.match(run.tags.get(NOTE, "")) or _NOT_PASSED.search(run.tags.get(NOTE, ""))
+    return texts.unmarked(found["why"].strip()) or None if found else None

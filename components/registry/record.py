@@ -16,7 +16,7 @@ from components import spelling, texts
 from components.artifacts import ArtifactError, Decision
 from components.artifacts.decision import GATES, gates_action
 from components.own_files import remove
-from components.registry import chain
+from components.registry import chain, listing
 from components.registry.memory.store import MissingError
 from components.registry.memory.tracking import KIND, NOTE, Run, Tracking
 from components.registry.versions import RegistryError, UnreadableError
@@ -149,6 +149,14 @@ def every(tracking: Tracking, name: str) -> list[Run]:
     return sorted(found, key=lambda run: chain.order(run, AT))
 
 
+def everywhere(tracking: Tracking, places: Sequence[Tracking]) -> dict[str, list[Run]]:
+    """The records of the decisions about all models, by model, whatever became of them: in one request."""
+    found: dict[str, list[Run]] = {}
+    for _, run in listing.runs(tracking, places, {KIND: "decision"}):
+        found.setdefault(run.tags.get(MODEL, ""), []).append(run)
+    return found
+
+
 def covers(tags: Mapping[str, str]) -> dict[str, str]:
     """Of a record's tags those that its entry covers, as the store keeps them."""
     return {key: texts.storable(tags[key]) for key in sorted(COVERED) if tags.get(key)}
@@ -198,11 +206,15 @@ def told(tracking: Tracking, run: Run) -> tuple[Decision | None, str | None]:
         return read(tracking, run), None
     except UnreadableError as error:
         wrong = str(error)
+    return by_tags(run), wrong
+
+
+def by_tags(run: Run) -> Decision | None:
+    """What a record's tags say was decided, without its file; None where they do not say enough."""
     note = run.tags.get(NOTE, "")
     before = _note(*(run.tags.get(tag, "") for tag in (ACTION, VERSION, BY)))
     # Records of older releases have the words as they were said.
     said = texts.unmarked(note.removeprefix(before)) if note.startswith(before) else note.partition(": ")[2]
-    reason = said or "its reason is lost"
     known = {
         "action": run.tags.get(ACTION),
         "name": run.tags.get(MODEL),
@@ -210,13 +222,13 @@ def told(tracking: Tracking, run: Run) -> tuple[Decision | None, str | None]:
         "alias": run.tags.get(ALIAS) or None,
         "by": run.tags.get(BY),
         "at": run.tags.get(AT),
-        "reason": reason,
+        "reason": said or "its reason is lost",
         "evidence": None,
     }
     try:
-        return Decision.model_validate(known), wrong
+        return Decision.model_validate(known)
     except ValueError:
-        return None, wrong
+        return None
 
 
 def _note(action: str, version: str, by: str) -> str:

@@ -16,7 +16,7 @@ from components.artifacts import ArtifactError, Decision
 from components.files import digest_values
 from components.registry import chain, record
 from components.registry.ledger import replay
-from components.registry.listing import within
+from components.registry.listing import places, within
 from components.registry.memory.tracking import Run, Tracking
 from components.registry.versions import PRODUCTION, STAGING, RegistryError, aliases
 
@@ -35,6 +35,23 @@ class Finding:
     def key(self) -> str:
         """By which a person acknowledges it."""
         return digest_values({"finding": self.about})[:12]
+
+
+@dataclass(frozen=True)
+class NotDecided:
+    """An alias that is where nobody decided that it be: moved, set or removed past Convoy."""
+
+    model: str
+    alias: str
+    version: int | None  # that it names; None where it is not there
+    decided: int | None  # that the ledger says
+
+    @property
+    def finding(self) -> Finding:
+        """The same for `verify`, which says it beside all else."""
+        now, then = (f"version {each}" if each else "nothing" for each in (self.version, self.decided))
+        says = f"{self.alias} is {now}, which nobody decided: by the ledger it is {then}"
+        return Finding(f"alias {self.alias} {now} {then}", says)
 
 
 @dataclass(frozen=True)
@@ -81,7 +98,7 @@ def verify(tracking: Tracking, name: str) -> Verified:
     carried = [run for run in there if run.status == "FINISHED"]
     if not any(run.status == "RUNNING" for run in there):
         found += _aliases(tracking, name, carried)
-    known = {key for run in carried for key in run.tags.get(record.ACKNOWLEDGED, "").split(LISTED)}
+    known = _acknowledged(carried)
     once = {finding.key: finding for finding in found}
     return Verified(
         name,
@@ -227,18 +244,53 @@ def _outcomes(chained: Sequence[Run], seen: Sequence[chain.Seen]) -> list[Findin
     ]
 
 
+def not_decided(
+    models: Mapping[str, Mapping[str, int]], decided: Mapping[str, Sequence[Run]]
+) -> dict[str, list[NotDecided]]:
+    """Model → its aliases that are where nobody decided that they be, and that nobody has acknowledged.
+
+    Of `models` by their aliases and `decided`, the records by model (`record.everywhere`), as their tags say them: no
+    file is read, however many there are. Models whose aliases are as decided are left out.
+    """
+    found: dict[str, list[NotDecided]] = {}
+    for name, named in models.items():
+        records = sorted(decided.get(name, []), key=lambda run: chain.order(run, record.AT))
+        if any(run.status == "RUNNING" for run in records):
+            continue  # an alias is about to move
+        carried = [run for run in records if run.status == "FINISHED"]
+        known = _acknowledged(carried)
+        told = [said for run in carried if (said := record.by_tags(run)) is not None]
+        moved = [each for each in _moved(name, named, told) if each.finding.key not in known]
+        found |= {name: moved} if moved else {}
+    return found
+
+
+def not_decided_of(tracking: Tracking, name: str) -> list[NotDecided]:
+    """The same for one model; none for a model that there were no runs of here."""
+    place = next((each for each in places(tracking) if each.experiment == name), None)
+    if place is None:
+        return []
+    return not_decided({name: aliases(tracking, name)}, {name: record.every(place, name)}).get(name, [])
+
+
+def _acknowledged(carried: Sequence[Run]) -> set[str]:
+    """The keys of what people have said that they have seen."""
+    return {key for run in carried for key in run.tags.get(record.ACKNOWLEDGED, "").split(LISTED)}
+
+
 def _aliases(tracking: Tracking, name: str, carried: Sequence[Run]) -> list[Finding]:
     """Aliases that are where nobody has decided that they be."""
-    told = [record.told(tracking, run)[0] for run in carried]
-    held = replay([decision for decision in told if decision is not None])
-    named = aliases(tracking, name)
+    told = [decision for run in carried if (decision := record.told(tracking, run)[0]) is not None]
+    return [each.finding for each in _moved(name, aliases(tracking, name), told)]
+
+
+def _moved(name: str, named: Mapping[str, int], told: Sequence[Decision]) -> list[NotDecided]:
+    held = replay(told)
     found = []
     for alias in (STAGING, PRODUCTION):
         decided = held[alias].version if alias in held else None
         if named.get(alias) != decided:
-            now, then = (f"version {each}" if each else "nothing" for each in (named.get(alias), decided))
-            says = f"{alias} is {now}, which nobody decided: by the ledger it is {then}"
-            found.append(Finding(f"alias {alias} {now} {then}", says))
+            found.append(NotDecided(name, alias, named.get(alias), decided))
     return found
 
 

@@ -27,6 +27,7 @@ from components.data.sources.base.faults import as_yaml
 from components.data.sources.places.remote import shown
 from components.inputs import registry as inputs
 from flows.base.screen import Screen
+from flows.pages import tables
 
 if TYPE_CHECKING:
     from components.data.validation.validate import ValidationReport
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 PAGE = 60  # lines: what a person sees without scrolling back, on a large terminal
 Key = tuple[bool, Kind]  # whether it is an error, and its kind
 MOST_CLASSES, MOST_GROUPS, MOST_VALUES, MOST_FINDINGS = 14, 3, 5, 6  # rows; what is left is counted
-BAR, MIN_BAR = 24, 4  # cells of the longest bar, and of one that still says something
+BAR, SHORT_BAR, MIN_BAR = 24, 8, 4  # cells of the longest bar, beside long names, and of one that still says something
 MOST_SAID = 600  # characters of a sentence
 JOIN = "-S spellings=join gives each of these names its most frequent spelling"
 NUMBER, MIN_NAME = 12, 14  # cells of a column of numbers, its gap included, and those that a name keeps
@@ -125,11 +126,11 @@ def _counted(path: str, looked: Looked, width: int, *, everything: bool) -> list
         facts.add_row(what, told)
     parts: list[Any] = [Text(shown(path), style="bold", overflow="fold"), facts, Text()]
     if survey.classes:
-        parts.append(bars("class", survey.classes, width, everything=everything))
+        parts.append(bars("class", survey.classes, width, everything=everything, whole=everything))
     groups = list(survey.groups.items())
     for group, values in groups if everything else groups[:MOST_GROUPS]:
         rows = {value: {UNPUBLISHED: count} for value, count in values.items()}
-        parts += [Text(), bars(group, rows, width, most=MOST_VALUES, everything=everything)]
+        parts += [Text(), bars(group, rows, width, most=MOST_VALUES, everything=everything, whole=everything)]
     if len(groups) > MOST_GROUPS and not everything:
         parts.append(
             Text(f"… {len(groups) - MOST_GROUPS} more groups: {', '.join(name for name, _ in groups[MOST_GROUPS:])}")
@@ -145,10 +146,12 @@ def bars(
     most: int = MOST_CLASSES,
     everything: bool = False,
     ranked: bool = True,
+    whole: bool = True,
 ) -> Table:
     """One row per class or value, the most frequent first (or as they come, not `ranked`); the tail is folded.
 
-    Each has a bar, and how many there are in each split.
+    Each has a bar, and how many there are in each split. Names take as many lines as they need; where they are not
+    `whole`, one line.
     """
     there = _split_order(rows)
     splits = [name for name in there if name] if len(there) > 1 or UNPUBLISHED not in there else []
@@ -156,10 +159,11 @@ def bars(
     order = sorted(rows, key=lambda name: -total[name]) if ranked else list(rows)
     shown = order if everything or len(order) <= most + 1 else order[:most]
     left = width - NUMBER * (1 + len(splits))  # for names and bars; where there is little room, names go first
-    names = min(max((cell_len(name) for name in (heading, *shown)), default=0), max(left - BAR - 2, MIN_NAME))
+    longest = max((cell_len(name) for name in (heading, *shown)), default=0)
+    names = min(longest, max(left - (BAR if longest <= left - BAR - 2 else SHORT_BAR) - 2, MIN_NAME))
     cells = min(BAR, left - names - 4)
     table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, overflow="ellipsis", width=names)
+    table.add_column(overflow="fold" if whole else "ellipsis", no_wrap=not whole, width=names)
     table.add_column(no_wrap=True, overflow="crop")
     for _ in range(1 + len(splits)):
         table.add_column(justify="right", no_wrap=True)
@@ -192,19 +196,14 @@ def _published(survey: Survey) -> str:
 # -- the catalogue and the card --------------------------------------------------------------------------------------
 
 
-def catalogue_table(listed: Sequence[Listed]) -> Table:
+def catalogue_table(listed: Sequence[Listed]) -> tables.Listing:
     """A row a data set."""
-    table = Table.grid(padding=(0, 2))
-    for heading in ("name", "task", "source", "samples", "digest", "state"):
-        table.add_column(
-            justify="right" if heading == "samples" else "left", overflow="fold", no_wrap=heading == "samples"
-        )
-    table.add_row(*(Text(heading, style="dim") for heading in ("name", "task", "source", "samples", "digest", "state")))
+    table = tables.Listing("", "name", "task", "source", "samples", "digest", "state", right=["samples"])
     for each in listed:
-        samples = f"{each.samples:,}" if each.samples is not None else "–"
+        samples = f"{each.samples:,}" if each.samples is not None else tables.NOTHING
         style = {"prepared": "green", "not prepared": "dim"}.get(each.state, "yellow")
-        row = (each.name, each.task, each.kind, samples, (each.digest or "–")[:8])
-        table.add_row(*(Text(cell) for cell in row), Text(each.state, style=style))
+        digest = (each.digest or tables.NOTHING)[:8]
+        table.add_row(each.name, each.task, each.kind, samples, digest, Text(each.state, style=style))
     return table
 
 

@@ -34,18 +34,20 @@ RunArgument = Annotated[
 def status(json: JsonOption = False) -> None:
     """Show the last runs, aliases of versions, what waits for approval, and what is scheduled next."""
     with _asking() as (project, store):
-        from components.registry import approvals, lines
+        from components.registry import lines
         from flows.pages import status as said
 
         latest = said.truly(project, store, lines.recent(store, LATEST))
         standings = lines.standings(store)
         plans = _plans(project)
-        asked = approvals.waiting_everywhere(store, lines.experiments(store), lines.aliases(standings))
+        asked, moved = said.asked(store, standings)
         wants = said.waiting(standings, plans or [], asked)
         if json:
-            _print_json({"runs": latest, "standings": standings, "waiting": wants, "planned": plans})
+            by_hand = [each for several in moved.values() for each in several]
+            told = {"runs": latest, "standings": standings, "waiting": wants, "planned": plans, "not_decided": by_hand}
+            _print_json(told)
         else:
-            said.show(Screen(), said.page(latest, standings, wants, plans))
+            said.show(Screen(), said.page(latest, standings, wants, plans, moved))
 
 
 def runs(

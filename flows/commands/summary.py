@@ -13,6 +13,7 @@ from rich.text import Text
 from components import machine, offered, texts
 from components.artifacts import Evidence
 from flows.base.project import LOOPBACK, MLFLOW_PORT, PREFECT_PORT
+from flows.pages.tables import Words
 
 LONGEST_REASON = 2000  # characters: nothing of what was said is left out
 
@@ -113,12 +114,12 @@ def verified_lines(found: Verified) -> Group:
     count = f"{found.records} {'decision' if found.records == 1 else 'decisions'}"
     before = f", {found.earlier} more from before there was a chain" if found.earlier else ""
     head = f"{found.name}: {count} in the chain{before}; " + ("all as written" if found.whole else "not as written:")
-    lines = [Text(head)]
-    lines += [Text(f"! {texts.shown(each.says)}", style="yellow") for each in found.findings]
-    lines += [Text(f"  acknowledged: {texts.shown(each.says)}", style="dim") for each in found.acknowledged]
+    lines = [Words(head)]
+    lines += [Words(f"! {each.says}", "yellow") for each in found.findings]
+    lines += [Words(f"acknowledged: {each.says}", "dim") for each in found.acknowledged]
     if not found.whole:
         say = offered.command("convoy", "ledger", found.name, "--acknowledge", "--reason", "…")
-        lines.append(Text(f"Nothing is promoted until a person has looked into it and says so:\n  {say}\n"))
+        lines += [Words("Nothing is promoted until a person has looked into it and says so:", command=say), Words("")]
     return Group(*lines)
 
 
@@ -142,10 +143,12 @@ def ledger_tables(told: Ledger, found: Verified) -> Group:
         head = f"version {held.version} since {_minute(why.at)} · {texts.shown(why.by)}"
         standing.add_row(alias, Text(f"{head}\n{why.action}: {texts.shown(why.reason, LONGEST_REASON)}"))
     wrong = [*told.problems.values(), *told.lost]
-    notes = [Text(f"! {each}\n", style="yellow") for each in wrong]
+    notes = [Words(f"! {each}\n", "yellow") for each in wrong]
     if wrong:
-        notes.append(Text("The other values of such a decision are its run's tags in MLflow, which are still there.\n"))
-    changed = [] if found.whole else [verified_lines(found)]
+        notes.append(
+            Words("The other values of such a decision are its run's tags in MLflow, which are still there.\n")
+        )
+    changed = [] if found.whole else verified_lines(found).renderables
     return Group(decisions, *notes, *changed, standing)
 
 

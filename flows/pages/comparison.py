@@ -16,23 +16,22 @@ def page(found: Comparison) -> Group:
     parts: list[object] = []
     for title, differences in (("where they came from", found.origins), ("parameters", found.params)):
         if differences:
-            table = tables.table(title, "", *head)
+            table = tables.Listing(title, "", *head)
             for each in differences:
                 table.add_row(each.what, *(tables.short(value) for value in (each.one, each.other)))
             parts.append(table)
     if found.steps:
-        parts.append(Text(f"done anew in one of them: {', '.join(each.what for each in found.steps)}\n"))
+        parts.append(tables.Words(f"done anew in one of them: {', '.join(each.what for each in found.steps)}\n"))
     if found.figures:
-        table = tables.table("metrics of the deployable artifact", "", *head, "difference")
-        table.columns[0].no_wrap = True
+        table = tables.Listing("metrics of the deployable artifact", "", *head, "difference", right=["difference"])
         for row in found.figures:
             table.add_row(row.what, tables.figure(row.one), tables.figure(row.other), _change(row))
         parts.append(table)
         parts += _timed_on(found, head)
     if found.problems:
-        parts += [Text(f"! {problem}\n", style="yellow") for problem in found.problems]
+        parts += [tables.Words(f"! {problem}\n", "yellow") for problem in found.problems]
     if not parts:
-        parts.append(Text("nothing differs: neither data, parameters, code nor libraries, nor their outcomes"))
+        parts.append(tables.Words("nothing differs: neither data, parameters, code nor libraries, nor their outcomes"))
     parts.append(Text(f"outcomes: {outcome(found.one)} · {outcome(found.other)}"))
     return Group(*parts)  # type: ignore[arg-type]
 
@@ -50,8 +49,9 @@ def _timed_on(found: Comparison, head: list[str]) -> list[object]:
         return []
     one, other = (each or tables.UNKNOWN for each in found.processors)
     if one == other:
-        return [Text(f"timed on {one}\n")]
-    table = tables.table("timed on", *head)
-    table.add_row(one, other)
-    told = Text("! times of two kinds of processor cannot be compared\n", style="yellow")
+        return [tables.Words(f"timed on {one}\n")]
+    table = tables.Listing("timed on", "run", "processor")
+    for run, processor in zip(head, (one, other), strict=True):
+        table.add_row(run, processor)
+    told = tables.Words("! times of two kinds of processor cannot be compared\n", "yellow")
     return [table] if all(row.comparable for row in found.figures) else [table, told]

@@ -44,25 +44,25 @@ def page(
     }
     parts, at = [], time.time()
     if state is not None and state.value is not None:
-        parts, at = overview_page.state(state.value, engines["MLflow"]), state.value.at
+        parts, at = overview_page.state(state.value, engines), state.value.at
     elif state is not None:
         parts.append(overview_page.broken(state.problem or "nothing was answered"))
-    parts.append(overview_page.links("Web UIs", [(where, name, described[name]) for name, where in engines.items()]))
+    beside = [overview_page.links("Web UIs", [(where, name, described[name]) for name, where in engines.items()])]
     if experiments.problem is not None:
-        parts.append(overview_page.broken(experiments.problem))
+        beside.append(overview_page.broken(experiments.problem))
     elif experiments.value:
         # One by one: MLflow's own list opens them as those of chats.
         below = f"{engines['MLflow']}/"
         models = [(f"{below}{address}", name, "its runs, step by step") for name, address in experiments.value.items()]
-        parts.append(overview_page.links("Models: one experiment each", models))
+        beside.append(overview_page.links("Models: one experiment each", models))
     docs, cards = _docs(project), _cards(project)
     if docs:
-        parts.append(overview_page.links("Great Expectations: data validation", docs))
+        beside.append(overview_page.links("Great Expectations: data validation", docs))
     if cards:
-        parts.append(overview_page.links("Data set cards", cards))
+        beside.append(overview_page.links("Data set cards", cards))
     if not docs:
-        parts.append("<p>No data set has been validated yet: <code>convoy run</code> does it.</p>")
-    return overview_page.document(project.root.name, str(project.root), parts, at)
+        beside.append("<p>No data set has been validated yet: <code>convoy run</code> does it.</p>")
+    return overview_page.document(project.root.name, str(project.root), parts, beside, at)
 
 
 def asked(project: Project, address: str) -> dict[str, str]:

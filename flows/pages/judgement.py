@@ -18,30 +18,29 @@ def page(line: Line, decision: Decision | None) -> Group:
     data = line.origins.get("data set", "")
     took = "" if line.seconds is None else f", {line.seconds:,.0f} s"
     parts: list[object] = [
-        Text(f"run {line.id[:8]} of {line.model}: recipe {line.recipe}{f', data set {data}' if data else ''}"),
+        tables.Words(f"run {line.id[:8]} of {line.model}: recipe {line.recipe}{f', data set {data}' if data else ''}"),
         Text(f"{line.status.lower()}{took}, {status.outcome(line)}\n", style=status.STYLES.get(line.status, "")),
     ]
     if line.problem:
-        parts.append(Text(f"! {line.problem}\n", style="yellow"))
+        parts.append(tables.Words(f"! {line.problem}\n", "yellow"))
     if line.steps:
-        parts.append(Text(f"done in this run: {', '.join(line.ran) or 'nothing'}"))
-        parts.append(Text(f"cached: {', '.join(line.reused) or 'nothing'}\n"))
+        parts.append(tables.Words(f"done in this run: {', '.join(line.ran) or 'nothing'}"))
+        parts.append(tables.Words(f"cached: {', '.join(line.reused) or 'nothing'}\n"))
     if decision is None:
-        parts.append(Text("no gate has judged it: it ended before there was a version to be judged"))
+        parts.append(tables.Words("no gate has judged it: it ended before there was a version to be judged"))
         return Group(*parts)  # type: ignore[arg-type]
     failed = [verdict for verdict in decision.verdicts if not verdict.passed]
     parts.append(_gates([*failed, *(verdict for verdict in decision.verdicts if verdict.passed)]))
     if decision.production is not None:
-        parts.append(Text(f"compared with version {decision.production}, which was in production then"))
+        parts.append(tables.Words(f"compared with version {decision.production}, which was in production then"))
     if decision.test_evaluations is not None:
         parts.append(Text(f"evaluation {decision.test_evaluations} on this test split"))
-    parts.append(Text(_next(line, failed)))
+    parts += _next(line, failed)
     return Group(*parts)  # type: ignore[arg-type]
 
 
 def _gates(verdicts: list[Verdict]) -> object:
-    table = tables.table("gates", "gate", "", "found", "limit", "reason")
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    table = tables.Listing("gates", "gate", "verdict", "found", "limit", "reason", right=["limit"])
     for verdict in verdicts:
         word, style = PASSED if verdict.passed else FAILED
         found = "–" if verdict.value is None else tables.figure((verdict.value, verdict.low, verdict.high))
@@ -50,12 +49,10 @@ def _gates(verdicts: list[Verdict]) -> object:
     return table
 
 
-def _next(line: Line, failed: list[Verdict]) -> str:
+def _next(line: Line, failed: list[Verdict]) -> list[tables.Words]:
     report = offered.command("convoy", "open", line.id[:8], "--report")
     if not failed:
-        return f"\nthe report: {report}"
+        return [tables.Words("\nthe report:", command=report)]
     keys = ", ".join(f"gates.{verdict.gate}" for verdict in failed)
-    return (
-        f"\nfailed {len(failed)} of the gates above. Where the version falls short, the report shows: {report}\n"
-        f"limits are yours to set in the recipe: {keys}"
-    )
+    said = f"\nfailed {len(failed)} of the gates above. Where the version falls short, the report shows:"
+    return [tables.Words(said, command=report), tables.Words(f"limits are yours to set in the recipe: {keys}")]

@@ -1,4 +1,4 @@
-"""The state of a project as its first page shows it: models, what waits for whom, runs, what comes next, and disk.
+"""The state of a project as its first page shows it: what waits for whom, what runs, models, drift, plans and disk.
 
 Only gathers, with the functions that `convoy status` has; `overview_page` shows it. Each part is asked for by itself,
 so one that fails is one broken box and not a broken page.
@@ -13,20 +13,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from components.secrecy import scrub
 from flows.base.project import Project
 from flows.cleaning.measuring import use
 
 if TYPE_CHECKING:
+    from components.registry.drifts import Drift
     from components.registry.lines import Line, Standing
     from components.registry.memory.tracking import Tracking
-    from flows.pages.status import Planned, Waiting
+    from components.registry.verification import NotDecided
+    from flows.pages.status import Asked, Planned, Waiting
+    from flows.pages.under_way import UnderWay
 
 T = TypeVar("T")
 
 RUNS = 20  # that are shown
+COMPARED = 60  # runs whose comparisons for drift are looked at: reading 200 of them costs seconds
 FRESH_SECONDS = 2.0  # several people who look at the page have it gathered once
 DISK_SECONDS = 60.0  # a hundred thousand files take a second to measure
 MEASURING_SECONDS = 0.1  # that is waited for it: small projects are measured within
@@ -56,8 +60,11 @@ class Overview:
 
     at: float
     models: Part[Sequence[Standing]]
+    not_decided: Part[Mapping[str, Sequence[NotDecided]]]  # by model: aliases that were moved past Convoy
     waiting: Part[Sequence[Waiting]]
+    running: Part[Sequence[UnderWay]]
     runs: Part[Sequence[Line]]
+    drift: Part[Sequence[Drift]]
     plans: Part[Sequence[Planned]]
     disk: Part[Disk]
 
@@ -125,13 +132,16 @@ def gather(project: Project, disk: Callable[[], Disk]) -> Overview:
     connection = part(lambda: _connected(project))
     store = connection.value
     if store is None:
-        why = connection.problem
-        plans = coming.result()
-        return Overview(at, Part(problem=why), Part(problem=why), Part(problem=why), plans, part(disk))
+        why: Part[Any] = Part(problem=connection.problem)
+        return Overview(at, why, why, why, why, why, why, coming.result(), part(disk))
     runs, models = part(lambda: _runs(project, store)), part(lambda: _models(store))
+    running, drift = part(lambda: _running(project, store)), part(lambda: _drift(store, runs))
+    asked = part(lambda: _asked(store, models))
     plans = coming.result()
-    waiting = part(lambda: _waiting(store, models, plans))
-    return Overview(at, models, waiting, runs, plans, part(disk))
+    waiting = part(lambda: _waiting(models, plans, asked))
+    moved = Part[Mapping[str, Sequence["NotDecided"]]](asked.value[1] if asked.value else None, asked.problem)
+    last = Part(runs.value[:RUNS]) if runs.value is not None else runs
+    return Overview(at, models, moved, waiting, running, last, drift, plans, part(disk))
 
 
 def part(ask: Callable[[], T]) -> Part[T]:
@@ -153,7 +163,19 @@ def _runs(project: Project, store: Tracking) -> Sequence[Line]:
     from components.registry import lines
     from flows.pages import status
 
-    return status.truly(project, store, lines.recent(store, RUNS))
+    return status.truly(project, store, lines.recent(store, COMPARED))
+
+
+def _running(project: Project, store: Tracking) -> Sequence[UnderWay]:
+    from flows.pages import under_way
+
+    return under_way.now(project, store)
+
+
+def _drift(store: Tracking, runs: Part[Sequence[Line]]) -> Sequence[Drift]:
+    from components.registry import drifts
+
+    return drifts.last(store, _known(runs, "what ran"))
 
 
 def _models(store: Tracking) -> Sequence[Standing]:
@@ -162,15 +184,25 @@ def _models(store: Tracking) -> Sequence[Standing]:
     return lines.standings(store)
 
 
-def _waiting(store: Tracking, models: Part[Sequence[Standing]], plans: Part[Sequence[Planned]]) -> Sequence[Waiting]:
-    """Staged versions and paused flow runs, and the words that let them go on."""
-    from components.registry import approvals, lines
+def _asked(store: Tracking, models: Part[Sequence[Standing]]) -> Asked:
     from flows.pages import status
 
-    if models.value is None:
-        raise RuntimeError(f"which versions are staged is not known: {models.problem}")
-    asked = approvals.waiting_everywhere(store, lines.experiments(store), lines.aliases(models.value))
-    return status.waiting(models.value, plans.value or [], asked)
+    return status.asked(store, _known(models, "which versions are staged"))
+
+
+def _waiting(models: Part[Sequence[Standing]], plans: Part[Sequence[Planned]], asked: Part[Asked]) -> Sequence[Waiting]:
+    """Staged versions and paused flow runs, and the words that let them go on."""
+    from flows.pages import status
+
+    wanted, _ = _known(asked, "what people have said")
+    return status.waiting(_known(models, "which versions are staged"), plans.value or [], wanted)
+
+
+def _known(found: Part[T], what: str) -> T:
+    """What another part has found; RuntimeError with its problem where it has found nothing."""
+    if found.value is None:
+        raise RuntimeError(f"{what} is not known: {found.problem}")
+    return found.value
 
 
 def _plans() -> Sequence[Planned]:

@@ -8,26 +8,29 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from components import machine, offered
-from components.registry import approvals
-from components.registry.lines import Line, Standing
+from components.registry import approvals, listing, record, verification
+from components.registry.lines import Line, Standing, aliases
 from components.registry.memory.store import local_uri
 from components.registry.memory.tracking import Tracking
+from components.registry.verification import NotDecided
 from components.registry.versions import PRODUCTION, STAGING
 from flows.base.project import Project
 from flows.pages import tables
 from flows.processes import leases
 
 STYLES = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow", "DEAD": "red"}
+ANSWERS = "whoever answers its form in Prefect"
 DEAD = "DEAD"  # MLflow knows no such status: it has these as running
 GONE = "its process is gone; the next start, of the web UIs too, closes it"
-NAME = 24  # characters of a recipe's name
-NARROW = 12  # where models are named beside recipes
+UNDECIDED = "not decided"  # of an alias that was moved past Convoy
 OTHERS = 5  # models of other people that are named
 NEXT = 5  # scheduled runs that are told
+
+
+Asked = tuple[dict[str, approvals.Waiting | str], dict[str, list[NotDecided]]]  # of `asked`
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Waiting:
     since: str
     how: str  # the command
     problem: str | None = None  # what of it cannot be read
+    whom: str = ""  # who is waited for
+    flow_run: str | None = None  # Prefect's, which has a form for the answer
 
 
 def planned() -> list[Planned]:
@@ -75,6 +80,19 @@ def planned() -> list[Planned]:
     return found
 
 
+def asked(store: Tracking, standings: Sequence[Standing]) -> Asked:
+    """By model: what people still have to say of what is staged, and which aliases nobody decided.
+
+    The records of all decisions are asked for once, however many models there are.
+    """
+    places = listing.places(store)
+    named, decided = aliases(standings), record.everywhere(store, places)
+    # Decisions are kept in the experiment of the model's name: where that is gone, nothing is known of them.
+    known = {name: named.get(name, {}) for place in places if (name := str(place.experiment)) in named | decided}
+    wanted = approvals.waiting_everywhere(store, places, named, decided)
+    return wanted, verification.not_decided(known, decided)
+
+
 def waiting(
     standings: Sequence[Standing], plans: Sequence[Planned], asked: Mapping[str, approvals.Waiting | str]
 ) -> list[Waiting]:
@@ -88,11 +106,16 @@ def waiting(
             f"{each.model} version {each.version}, {figure(each)}",
             _since(production.get(each.model), asked.get(each.model)),
             *_how(each, asked.get(each.model)),
+            _whom(each, asked.get(each.model)),
         )
         for each in standings
         if each.alias == STAGING and each.ours and production.get(each.model) != each.version
     ]
-    paused = [Waiting(f"{plan.flow}, {plan.state.lower()}", "flow run", plan.id) for plan in plans if plan.at is None]
+    paused = [
+        Waiting(f"{plan.flow}, {plan.state.lower()}", "flow run", plan.id, None, ANSWERS, plan.id)
+        for plan in plans
+        if plan.at is None
+    ]
     return staged + paused
 
 
@@ -101,6 +124,21 @@ def _since(production: int | None, asked: approvals.Waiting | str | None) -> str
     if isinstance(asked, approvals.Waiting) and not asked.rejected_by:
         said += f"; {asked.missing} of {asked.required} approvals missing"
     return said
+
+
+def _whom(standing: Standing, asked: approvals.Waiting | str | None) -> str:
+    """Who is waited for, and who has spoken already."""
+    if standing.problem is not None or isinstance(asked, str):
+        return "whoever runs the pipeline"
+    if asked is None:
+        return "whoever promotes it"
+    if asked.rejected_by:
+        return f"{', '.join(asked.rejected_by)}, who rejected it"
+    more = "a person" if asked.missing == 1 else f"{asked.missing} people"
+    if asked.approved_by:
+        more = more.replace("a person", "one more person").replace(" people", " more people")
+        return f"{more} to approve, after {', '.join(asked.approved_by)}"
+    return f"{more} to approve"
 
 
 def _how(standing: Standing, asked: approvals.Waiting | str | None) -> tuple[str, str | None]:
@@ -118,53 +156,81 @@ def _how(standing: Standing, asked: approvals.Waiting | str | None) -> tuple[str
 
 
 def show(console: Console, page: Group) -> None:
-    """Print a page's parts; what is in words is not broken at the terminal's width, so that commands can be copied."""
+    """Print a page's parts; commands and addresses are not broken at the terminal's width: they are copied."""
     for part in page.renderables:
-        console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
+        console.print(part, highlight=False, soft_wrap=isinstance(part, Text | tables.Words))
 
 
 def page(
-    lines: Sequence[Line], standings: Sequence[Standing], wants: Sequence[Waiting], plans: Sequence[Planned] | None
+    lines: Sequence[Line],
+    standings: Sequence[Standing],
+    wants: Sequence[Waiting],
+    plans: Sequence[Planned] | None,
+    moved: Mapping[str, Sequence[NotDecided]] | None = None,
 ) -> Group:
-    """All of it. `plans` is None where no Prefect server runs that could start anything."""
-    parts: list[object] = [runs_table(lines) if lines else Text(none_yet())]
+    """All of it. `plans` is None where no Prefect server runs that could start anything; `moved` are the aliases that
+    nobody decided, by model.
+    """
+    parts: list[object] = [runs_table(lines) if lines else tables.Words(none_yet())]
     parts += _notes((line.id[:8], line.problem) for line in lines)
     ours = [each for each in standings if each.ours]
+    by_hand = {(each.model, each.alias) for several in (moved or {}).values() for each in several}
     if ours:
-        where = tables.table("aliases", "model", "alias", "version", "metric", "made by")
+        where = tables.Listing("aliases", "model", "alias", "version", "metric", "made by", right=["version"])
         for each in ours:
-            mark = Text(" !", style="red") if each.problem else Text()
-            said = Text(figure(each)).append(mark)
-            where.add_row(Text(each.model), each.alias, str(each.version), said, (each.line or "–")[:8])
+            mark = " !" if each.problem else ""
+            said = Text(figure(each)).append(mark, style="red")
+            alias = Text(each.alias)
+            alias.append(f", {UNDECIDED}" if (each.model, each.alias) in by_hand else "", style="red")
+            where.add_row(each.model, alias, str(each.version), said, (each.line or tables.NOTHING)[:8])
         parts.append(where)
         parts += _times(ours)
         parts += _notes((f"{each.model} {each.alias}", each.problem) for each in ours)
+    parts += [part for several in (moved or {}).values() for part in _undecided(several)]
     if others := sorted({each.model for each in standings if not each.ours}):
         few = ", ".join(others[:OTHERS]) + (" …" if len(others) > OTHERS else "")
-        parts.append(Text(f"{len(others)} more registered models, which no run made: {few}\n"))
+        parts.append(tables.Words(f"{len(others)} more registered models, which no run made: {few}\n"))
     if wants:
-        table = tables.table("waits for approval", "what", "")
+        table = tables.Listing("waits for approval", "what", "state", "for")
         for want in wants:
-            table.add_row(Text(want.what).append(" !" if want.problem else "", style="red"), want.since)
+            table.add_row(Text(want.what).append(" !" if want.problem else "", style="red"), want.since, want.whom)
         parts.append(table)
-        parts += [Text(f"→ {_subject(want)}: {want.how}\n") for want in wants if want.how]
+        parts += [part for want in wants if want.how for part in (_next(want), tables.Words(""))]
         told = {each.problem for each in standings}
         parts += _notes((_subject(want), want.problem) for want in wants if want.problem not in told)
     else:
         parts.append(Text("nothing waits for approval\n"))
     upcoming = [plan for plan in plans or [] if plan.at is not None]
     if upcoming:
-        table = tables.table("next", "when", "what", "state")
+        table = tables.Listing("next", "when", "what", "state")
         for plan in upcoming:
             if plan.at is not None:
                 table.add_row(f"{plan.at.astimezone():%Y-%m-%d %H:%M} ({_until(plan.at)})", plan.flow, plan.state)
         parts.append(table)
     elif plans is None:
         schedule = offered.command("convoy", "schedule")
-        parts.append(Text(f"nothing is scheduled: no Prefect server runs here (`{schedule}` starts one)"))
+        parts.append(tables.Words(f"nothing is scheduled: no Prefect server runs here (`{schedule}` starts one)"))
     else:
         parts.append(Text("nothing is scheduled"))
     return Group(*parts)  # type: ignore[arg-type]
+
+
+def _undecided(moved: Sequence[NotDecided]) -> list[tables.Words]:
+    """What the aliases of one model are that nobody decided, and what a person can do about it."""
+    model = moved[0].model
+    told = [tables.Words(f"! {UNDECIDED}: {model}: {each.finding.says}", "yellow") for each in moved]
+    return [*told, tables.Words("→ what shows it:", command=look_into(model)), tables.Words("")]
+
+
+def look_into(model: str) -> str:
+    """The command that shows what of a model's ledger is not as it was written."""
+    return offered.command("convoy", "ledger", model, "--verify")
+
+
+def _next(want: Waiting) -> tables.Words:
+    said = f"→ {_subject(want)}:"
+    command = want.how.startswith("convoy ")
+    return tables.Words(f"{said if command else f'{said} {want.how}'}", command=want.how if command else "")
 
 
 def truly(project: Project, store: Tracking, found: Sequence[Line]) -> list[Line]:
@@ -183,22 +249,21 @@ def truly(project: Project, store: Tracking, found: Sequence[Line]) -> list[Line
     ]
 
 
-def runs_table(lines: Sequence[Line]) -> Table:
-    """A row a line, newest first; fits 80 columns. The model has a column of its own where there are several."""
+def runs_table(lines: Sequence[Line]) -> tables.Listing:
+    """A row a line, newest first. The model has a column of its own where there are several."""
     models = {line.model for line in lines}
     title, several = ("runs", True) if len(models) > 1 else (f"runs of {min(models, default='the pipeline')}", False)
-    room = NARROW if several else NAME
     headings = ("run", "when", "recipe", *(["model"] if several else []), "took", "metric", "outcome")
-    table = tables.table(title, *headings, no_wrap=True)
+    table = tables.Listing(title, *headings, right=["took", "metric"])
     for line in lines:
-        value = f"{line.value:.4f}" if line.value is not None else "–"
+        value = f"{line.value:.4f}" if line.value is not None else tables.NOTHING
         ended = outcome(line) if line.status == "FINISHED" else line.status.lower()
         ended += " !" if line.problem else ""
         table.add_row(
             line.id[:8],
             _when(line.started),
-            Text(tables.short(line.recipe, room)),
-            *([Text(tables.short(line.model, room))] if several else []),
+            line.recipe,
+            *([line.model] if several else []),
             _took(line.seconds),
             value,
             Text(ended, style=STYLES.get(line.status, "")),
@@ -242,22 +307,22 @@ def _times(standings: Sequence[Standing]) -> list[object]:
     timed = {(each.model, each.version): each for each in standings if each.latency_ms is not None}
     if not timed:
         return []
-    table = tables.table("one image at a time, on one thread", "ms", "version", "measured on")
+    table = tables.Listing("one image at a time, on one thread", "ms", "version", "measured on", right=["ms"])
     for each in timed.values():
         on = each.processor or tables.UNKNOWN
-        table.add_row(f"{each.latency_ms:.3f}", Text(f"{each.model} version {each.version}"), on)
+        table.add_row(f"{each.latency_ms:.3f}", f"{each.model} version {each.version}", on)
     kinds = {machine.without_cores(each.processor or "") for each in timed.values()}
-    several = Text("! times of two kinds of processor cannot be compared\n", style="yellow")
+    several = tables.Words("! times of two kinds of processor cannot be compared\n", "yellow")
     return [table, several] if len(kinds) > 1 else [table]
 
 
-def _notes(problems: Iterable[tuple[str, str | None]]) -> list[Text]:
+def _notes(problems: Iterable[tuple[str, str | None]]) -> list[tables.Words]:
     """Below a table: what is wrong with the rows that it marks, once each."""
     rows: dict[str, list[str]] = {}
     for what, problem in problems:
         if problem:
             rows.setdefault(problem, []).append(what)
-    return [Text(f"! {', '.join(what)}: {problem}\n", style="yellow") for problem, what in rows.items()]
+    return [tables.Words(f"! {', '.join(what)}: {problem}\n", "yellow") for problem, what in rows.items()]
 
 
 def _subject(want: Waiting) -> str:

@@ -69,13 +69,13 @@ def is_ours(address: str) -> bool:
 
 
 @contextmanager
-def browsing(width: int = 1360, height: int = 850) -> Iterator[Browser]:
-    """Chromium with one empty page; ends with it."""
+def browsing(width: int = 1360, height: int = 850, *, scripts: bool = True) -> Iterator[Browser]:
+    """Chromium with one empty page; ends with it. Without `scripts` pages run no JavaScript."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as engine:
         chromium = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE)
-        context = chromium.new_context(viewport={"width": width, "height": height})
+        context = chromium.new_context(viewport={"width": width, "height": height}, java_script_enabled=scripts)
         context.add_init_script(VISITED)
         browser = Browser(context.new_page())
         browser.page.set_default_timeout(PATIENCE)

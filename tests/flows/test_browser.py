@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.registry import lines
@@ -17,6 +22,7 @@ from components.registry.memory import addresses, tracking
 from flows.base.project import Project
 from flows.pages import pages
 from flows.processes.prefect_server import account, free_port
+from flows.run.order import NAMES
 from tests.flows import test_pages
 from tests.flows.browsing import CHROMIUM, Browser, browsing
 from tests.flows.conftest import make_project
@@ -102,6 +108,115 @@ def test_the_first_page_leads_to_all_others(browser: Browser, up: dict[str, str]
     page.goto(up["index"])
     page.get_by_role("link", name="expectations, and the rows that break them").click()
     page.get_by_text("Expectation").first.wait_for()
+
+
+@pytest.mark.parametrize("width", [390, 1360])
+def test_the_first_page_says_how_things_are_without_javascript(width: int, site: Project, up: dict[str, str]) -> None:
+    """On a telephone and on a screen: every part, nothing beside the window, nothing for the console."""
+    with browsing(width, 844, scripts=False) as browser:
+        page = browser.page
+        page.goto(up["index"])
+        for part in (
+            "Waiting for a person",
+            "Running now",
+            "Models",
+            "Last runs",
+            "Drift",
+            "Schedule",
+            "Disk",
+            "Web UIs",
+        ):
+            assert page.get_by_role("heading", name=part, exact=True).is_visible(), part
+        assert page.get_by_text("production", exact=True).is_visible()
+        assert page.get_by_text("convoy approve digits --reason …").is_visible()
+        assert page.get_by_text("waits for a person to approve").is_visible()
+        assert page.get_by_text("v2 passed").is_visible()
+        assert page.locator(".broken").count() == 0
+        for each in page.locator("body *").all():
+            box = each.bounding_box()
+            assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= width + 0.5), each.inner_text()
+        beside, models = (page.get_by_role("heading", name=name, exact=True) for name in ("Web UIs", "Models"))
+        apart = (beside.bounding_box() or {})["x"] - (models.bounding_box() or {})["x"]
+        assert (apart > width / 2) == (width > 1024)  # links stand beside where there is room
+        browser.picture(f"index-{width}")
+        assert browser.errors == []
+
+
+def test_the_first_page_shows_what_runs_with_its_progress_and_nothing_dead(site: Project, up: dict[str, str]) -> None:
+    store = tracking.connect(site.root, "digits")
+    alive = subprocess.Popen(["sleep", "600"])
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    runs = {}
+    try:
+        for name, pid in (("alive", alive.pid), ("gone", gone.pid)):
+            born = psutil.Process(alive.pid).create_time()
+            content = {"pid": pid, "started": born, "host": socket.gethostname(), "root": str(site.root)}
+            (site.leases / f"{name}.json").write_text(json.dumps(content))
+            tags = {tracking.KIND: "pipeline", lines.LEASE: name, lines.RECIPE: f"{name}-recipe"}
+            runs[name] = store.start_run("pipeline", tags=tags)
+            store.start_run("05 train", parent=runs[name], tags={tracking.KIND: "step", lines.STEP: "train"})
+        with browsing(scripts=False) as browser:
+            page = browser.page
+            limit = time.monotonic() + 60
+            while True:  # what is shown is at most seconds old
+                page.goto(up["index"])
+                running = page.locator("section", has=page.get_by_role("heading", name="Running now"))
+                if running.get_by_text("alive-recipe").count() or time.monotonic() > limit:
+                    break
+            assert running.get_by_text("step 5 of 12: train").count() == 1
+            assert running.locator("progress").get_attribute("value") == "4.000"
+            assert "gone-recipe" not in running.inner_text()
+            ended = page.locator("section", has=page.get_by_role("heading", name="Last runs"))
+            row = ended.locator("li", has_text="gone-recipe").inner_text()
+            assert "running" not in row and ("dead" in row or "killed" in row), row
+            browser.picture("index-running")
+            assert browser.errors == []
+    finally:
+        alive.kill()
+        alive.wait()
+        for name, run in runs.items():
+            (site.leases / f"{name}.json").unlink(missing_ok=True)
+            for child in store.children(run):
+                store.client.delete_run(child.id)
+            store.client.delete_run(run)
+
+
+def test_an_alias_that_was_moved_by_hand_shows_on_the_first_page(site: Project, up: dict[str, str]) -> None:
+    store = tracking.connect(site.root, "digits")
+    store.client.set_registered_model_alias("digits", "production", "2")
+    try:
+        with browsing(390, 844, scripts=False) as browser:
+            limit = time.monotonic() + 60
+            while not browser.page.get_by_text("production: not decided").count() and time.monotonic() < limit:
+                browser.page.goto(up["index"])
+            assert browser.page.get_by_text("production: not decided").is_visible()
+            assert browser.page.get_by_text("convoy ledger digits --verify").is_visible()
+            browser.picture("index-not-decided")
+            assert browser.errors == []
+        assert "not decided" in convoy("status")
+    finally:
+        store.client.set_registered_model_alias("digits", "production", "1")
+    assert "not decided" not in convoy("status")
+
+
+def test_prefects_page_shows_the_steps_in_their_order_as_a_graph(
+    browser: Browser, up: dict[str, str], known: list[lines.Line], site: Project
+) -> None:
+    page, flow_run = browser.page, known[-1].flow_run
+    known_as = base64.b64encode(account(site).encode()).decode()
+    page.add_init_script(f"localStorage.setItem('prefect-password', '{known_as}')")
+    page.goto(f"{up['Prefect']}/runs/flow-run/{flow_run}")
+    page.locator(".flow-run-graph canvas, .run-graph canvas").first.wait_for()
+    asked = page.request.get(
+        f"{up['Prefect']}/api/flow_runs/{flow_run}/graph-v2", headers={"Authorization": f"Basic {known_as}"}
+    )
+    nodes = sorted((node for _, node in asked.json()["nodes"]), key=lambda node: node["start_time"])
+    order = [node["label"] for node in nodes]
+    assert order == [step for step in NAMES if step in order] and len(order) >= 10
+    for node, behind in itertools.pairwise(nodes):  # an arrow from each step to the next one
+        assert behind["id"] in {child["id"] for child in node["children"]}, behind["label"]
+    browser.picture("prefect-graph")
 
 
 def test_an_experiment_lists_its_lines_and_two_of_them_are_compared(

@@ -11,7 +11,7 @@ import pytest
 from mlflow.entities import RunTag
 
 from components.artifacts import Decision, Evidence, Figure
-from components.registry import chain, decisions, record
+from components.registry import chain, decisions, listing, record, verification
 from components.registry.approvals import approve, reject
 from components.registry.memory.store import local_path
 from components.registry.memory.tracking import KIND, Run, Tracking, connect
@@ -178,6 +178,44 @@ def test_tampering_shows_and_nothing_is_promoted_until_somebody_has_seen_it(
     assert verify(decided, NAME).whole
     with pytest.raises(RegistryError, match="whole; there is nothing to acknowledge"):
         decisions.acknowledge(decided, NAME, "Grace", "again")
+
+
+def not_decided(tracking: Tracking) -> list[str]:
+    """As `status` and the first page ask, for all models at once."""
+    places = listing.places(tracking)
+    decided = record.everywhere(tracking, places)
+    found = verification.not_decided(listing.models(tracking), decided)
+    assert [each.finding.says for each in verification.not_decided_of(tracking, NAME)] == [
+        each.finding.says for each in found.get(NAME, [])
+    ]
+    return [each.finding.says for moved in found.values() for each in moved]
+
+
+@pytest.mark.parametrize("tamper", [an_alias_is_moved, an_alias_is_deleted], ids=lambda tamper: tamper.__name__)
+def test_an_alias_that_was_moved_by_hand_is_found_without_reading_a_file(
+    tamper: Callable[[Tracking], str], decided: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not_decided(decided) == []
+    expected = tamper(decided)
+    monkeypatch.setattr(Tracking, "artifact_folder", None)
+    (said,) = not_decided(decided)
+    assert said.startswith(expected)
+
+
+def test_an_alias_that_somebody_has_seen_is_not_told_again(decided: Tracking) -> None:
+    an_alias_is_moved(decided)
+    assert [each.says for each in verify(decided, NAME).findings] == not_decided(decided)
+    decisions.acknowledge(decided, NAME, "Grace", "I clicked on the wrong version")
+    assert not_decided(decided) == []
+    decided.client.set_registered_model_alias(NAME, "staging", "1")
+    assert len(not_decided(decided)) == 1  # another one
+
+
+def test_an_alias_that_is_being_moved_is_not_told(decided: Tracking) -> None:
+    an_alias_is_moved(decided)
+    tags = records(decided)[-1].tags
+    decided.start_run(tags["mlflow.runName"], tags=tags)
+    assert not_decided(decided) == []
 
 
 def test_a_whole_experiment_that_was_deleted_and_restored_is_whole(decided: Tracking) -> None:
