@@ -171,7 +171,12 @@ def test_every_expectation_says_something_of_its_own() -> None:
     config = DatasetConfig.model_validate(DIGITS)
     words = [
         item.says
-        for item in (*suite.of_samples(config, "class", ["group_site"], ACROSS), *suite.of_counts(), *suite.of_groups())
+        for item in (
+            *suite.of_samples(config, "class", ["group_site"], ACROSS),
+            *suite.of_counts(config.checks),
+            *suite.of_counts(ChecksDeclaration(small_classes="keep"))[:2],
+            *suite.of_groups(),
+        )
     ]
     assert len(words) == len(set(words))
 
