@@ -108,7 +108,7 @@ def trained(way: str, network: NetworkConfig, shown: Split, seed: int) -> nn.Mod
     inputs = ImageSpec(height=SIZE, width=SIZE, channels=3, mean=mean, std=std)
     built = registry.build(network, inputs, len(fashion_mnist.CLASSES))
     if starts_trained:
-        pretrained.load(built, network)
+        pretrained.load(built, network, inputs)
     built = built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters, order = dict(built.named_parameters()), blocks(built)
     groups = transfer.parameter_groups(parameters, order, config)

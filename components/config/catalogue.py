@@ -411,6 +411,9 @@ class ChecksDeclaration(Section):
     # Near-duplicates in two splits. error: the pipeline stops. drop: the one that would be learnt from leaves. move: it
     # joins the other in the later split. keep: it is learnt from, and the report has the metric without its twins too.
     leakage: Literal["error", "drop", "move", "keep"] = "error"
+    # Classes that a split or fold has no sample of. error: the pipeline stops. keep: it goes on, if the training split
+    # has all of them, and such a split says nothing of them; for predefined splits, which are what they are.
+    small_classes: Literal["error", "keep"] = Field(default="error", exclude_if="error".__eq__)
     outliers: Handling = "keep"  # pictures or texts that are far from all others
     label_noise: Handling = "keep"  # samples whose label is probably wrong
     reviewed: str | None = None  # a CSV `id,verdict` with verdicts keep and drop, in the project

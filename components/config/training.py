@@ -56,19 +56,25 @@ LARGEST_ARGUMENT = 2**16
 Argument = Annotated[int | float | bool | str, AfterValidator(_no_larger)]
 
 
+PRETRAINED = r"^(imagenet|(file|model|run|vectors):[^#]+(#sha256=[0-9a-f]{64})?)$"
+
+
 class NetworkConfig(Section):
     """An architecture by its registered name, with the arguments of its entry point."""
 
     name: str  # a compact family's, or another library's: torchvision:NAME, timm:NAME
     # argument → value: a family's own (docs/reference/networks.md), or those of the library's class
     arguments: dict[str, Argument] = Field(default={})
-    # The weights that training starts from: `imagenet`, file:PATH, model:FOLDER or run:RUN_ID; None: random ones.
-    # `#sha256=…` behind a path holds it to its content.
-    pretrained: Annotated[str, Field(pattern=r"^(imagenet|(file|model|run):[^#]+(#sha256=[0-9a-f]{64})?)$")] | None = (
-        None
-    )
+    # The weights that training starts from: `imagenet`, file:PATH, model:FOLDER or run:RUN_ID; for texts, vectors:PATH,
+    # a file of word vectors; None: random ones. `#sha256=…` behind a path holds it to its content.
+    pretrained: Annotated[str, Field(pattern=PRETRAINED)] | None = None
     # Tensor → its shape, where it is narrower than the entry point makes it. Written by pruning, not by people.
     shapes: dict[str, tuple[Annotated[int, Field(ge=1, le=2**20)], ...]] = Field(default={})
+
+    @property
+    def begins_trained(self) -> bool:
+        """Whether training starts from a trained network, and not from random weights or the vectors of words alone."""
+        return self.pretrained is not None and not self.pretrained.startswith("vectors:")
 
     @model_serializer(mode="wrap")
     def _as_said(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:

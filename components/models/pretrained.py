@@ -2,7 +2,8 @@
 
 Weights are matched by name and shape. The first convolution is adapted to the image's channels, a head for other
 classes starts afresh, and normalisation keeps the statistics of the data that is now learnt from. Where nearly nothing
-fits, that is an error: a wrong file must not train from scratch without a word.
+fits, that is an error: a wrong file must not train from scratch without a word. Of word vectors those of the training
+split's vocabulary are taken, and all else stays as it is initialised.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from components.artifacts import InputSpec, TextSpec
 from components.config import ConfigurationError, NetworkConfig
+from components.models import word_vectors
 from components.models.parts.layers import Normalize
+from components.models.parts.tables import tables
 from components.models.parts.units import Units
-from components.models.weights import locate, sha256
+from components.models.weights import digest, locate, of_words, sha256
+from components.tokenizing import FIRST
 
 # Attention that is added to a trained network is a fifth of it at most; another width or family fits nowhere.
 LEAST_SHARE = 0.5
@@ -55,14 +60,33 @@ class Loaded:
         )
 
 
-def load(network: nn.Module, config: NetworkConfig) -> Loaded | None:
+@dataclass(frozen=True)
+class Words:
+    """What became of a file of word vectors."""
+
+    source: str
+    sha256: str
+    found: int  # units of the vocabulary that the file has
+    units: int  # of the vocabulary
+
+    def __str__(self) -> str:
+        share = self.found / self.units
+        return (
+            f"vectors of {self.found:,} of {self.units:,} units ({share:.0%}) from {self.source} ({self.sha256[:12]})"
+        )
+
+
+def load(network: nn.Module, config: NetworkConfig, inputs: InputSpec) -> Loaded | Words | None:
     """Put the weights that `config.pretrained` names into the network, in place; None where it names none.
 
-    Raises ConfigurationError where there is no such file, it holds no weights, or less than half of the features' fit.
+    Raises ConfigurationError where there is no such file, it holds no weights, or less than half of the features' fit;
+    of word vectors, where they have another length or are of none of the units.
     """
     path = locate(config)
     if path is None:
         return None
+    if of_words(config):
+        return look_up(network, inputs, path, str(digest(config)))
     return fill(network, read(path), f"{config.name}, {config.pretrained}", sha256(path))
 
 
@@ -81,6 +105,31 @@ def read(path: Path) -> dict[str, Tensor]:
         raise ConfigurationError(f"pretrained: expected tensors by their names in {path}, found none")
     # DistributedDataParallel puts `module.` before every name.
     return {str(n).removeprefix("module."): value for n, value in content.items() if isinstance(value, Tensor)}
+
+
+def look_up(network: nn.Module, inputs: InputSpec, path: Path, digest: str) -> Words:
+    """Put vectors from a file into every table of the network's units; see `load`."""
+    if not isinstance(inputs, TextSpec) or not inputs.vocabulary:
+        raise ConfigurationError(f"pretrained: expected texts of words or characters for the vectors in {path}")
+    found, targets = word_vectors.read(path, inputs.vocabulary), tables(network, inputs.numbers)
+    if not targets:
+        raise ConfigurationError(f"pretrained: expected a network with a table of the units, for the vectors in {path}")
+    if not len(found.places):
+        raise ConfigurationError(
+            f"pretrained: expected vectors of words in {path}, found none of the {len(inputs.vocabulary):,} in the "
+            f"vocabulary ({_some([repr(unit) for unit in inputs.vocabulary])})"
+        )
+    places = torch.from_numpy(found.places) + FIRST
+    vectors = torch.from_numpy(found.vectors)
+    for weight in targets:
+        if weight.shape[1] != vectors.shape[1]:
+            raise ConfigurationError(
+                f"pretrained: expected vectors of {weight.shape[1]} numbers, as the network has them, received such of "
+                f"{vectors.shape[1]} in {path}; set the argument dimension"
+            )
+        with torch.no_grad():
+            weight[places.to(weight.device)] = vectors.to(weight)
+    return Words(path.name, digest, len(found.places), len(inputs.vocabulary))
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], source: str, digest: str) -> Loaded:

@@ -4,6 +4,7 @@
     file:PATH         safetensors, or PyTorch's own format (read without unpickling any code)
     model:FOLDER      a Model's weights
     run:RUN_ID/NAME   a model of an earlier run; whoever knows the runs makes a `model:` of it (`pinned`)
+    vectors:PATH      the vectors of words, for a network for texts (`word_vectors`)
 
 `CONVOY_WEIGHTS` names a mirror, a folder or an http(s) address: torchvision's files by their names, timm's as
 `OWNER/REPOSITORY/model.safetensors`. What the tensors are put into is `pretrained`'s business.
@@ -24,7 +25,8 @@ from urllib.request import url2pathname
 
 from components.artifacts import Model
 from components.config import ConfigurationError, NetworkConfig
-from components.models.registry import ALIASES
+from components.models import word_vectors
+from components.models.registry import ALIASES, arguments, takes
 
 MIRROR = "CONVOY_WEIGHTS"
 
@@ -52,7 +54,28 @@ def problems(config: NetworkConfig, key: str = "network") -> list[str]:
         missing = "a file of weights that exists"
     elif kind == "model" and not _weights_in(Path(rest)).is_file():
         missing = "the folder of a Model with model.safetensors in it"
+    elif kind == "vectors":
+        return _problems_of_vectors(config, Path(rest), key)
     return [f"{where}: expected {missing}, received {config.pretrained!r} for {config.name}"] if missing else []
+
+
+def _problems_of_vectors(config: NetworkConfig, path: Path, key: str) -> list[str]:
+    if takes(config.name) != "text":
+        return [f"{key}.pretrained: expected a network for texts, which has vectors of words, received {config.name}"]
+    lost = [each for each in word_vectors.files(path) if not each.is_file()]
+    if lost:
+        return [f"{key}.pretrained: expected word vectors in {path}, and {lost[0]} is not there"]
+    try:
+        found = word_vectors.dimension_of(path)
+    except ConfigurationError as error:
+        return [f"{key}.{error}"]
+    own = arguments(config.name).get("dimension")
+    if own is None or config.arguments.get("dimension", own[1]) == found:
+        return []
+    return [
+        f"{key}.arguments.dimension: expected {found}, as the vectors in {path} have it, received "
+        f"{config.arguments.get('dimension', own[1])}"
+    ]
 
 
 def pinned(config: NetworkConfig, models_of: Callable[[str], Path]) -> NetworkConfig:
@@ -70,14 +93,19 @@ def pinned(config: NetworkConfig, models_of: Callable[[str], Path]) -> NetworkCo
         config = config.model_copy(update={"pretrained": f"model:{rest}"})
     path = cast(Path, locate(config))
     place = path.parent if kind == "model" else path
-    kept = "model" if kind == "model" else "file"
-    return config.model_copy(update={"pretrained": f"{kept}:{place.resolve()}#sha256={sha256(path)}"})
+    kept = kind if kind in ("model", "vectors") else "file"
+    return config.model_copy(update={"pretrained": f"{kept}:{place.resolve()}#sha256={_content(kind, path)}"})
 
 
 def digest(config: NetworkConfig) -> str | None:
     """SHA-256 of the weights that training starts from; None where they are random."""
     path = locate(config)
-    return sha256(path) if path is not None else None
+    return None if path is None else _content(_parsed(str(config.pretrained))[0], path)
+
+
+def of_words(config: NetworkConfig) -> bool:
+    """Whether training starts from the vectors of words, and all else is random."""
+    return config.pretrained is not None and _parsed(config.pretrained)[0] == "vectors"
 
 
 def locate(config: NetworkConfig) -> Path | None:
@@ -92,10 +120,11 @@ def locate(config: NetworkConfig) -> Path | None:
         raise ConfigurationError(f"pretrained: expected the run's folder in place of {config.pretrained!r} (`pinned`)")
     if kind == "imagenet":
         return _fetched(config)
-    path = Path(rest) if kind == "file" else _weights_in(Path(rest))
-    if not path.is_file():
-        raise ConfigurationError(f"pretrained: expected weights at {path}, found none")
-    if expected and (found := sha256(path)) != expected:
+    path = _weights_in(Path(rest)) if kind == "model" else Path(rest)
+    for each in word_vectors.files(path) if kind == "vectors" else [path]:
+        if not each.is_file():
+            raise ConfigurationError(f"pretrained: expected weights at {each}, found none")
+    if expected and (found := _content(kind, path)) != expected:
         raise ConfigurationError(f"pretrained: expected {path} with SHA-256 {expected}, found {found}: it has changed")
     return path
 
@@ -137,6 +166,12 @@ def sha256(path: Path) -> str:
 def _sha256(path: Path, size: int, modified: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _content(kind: str, path: Path) -> str:
+    """SHA-256 of what the weights are made of: one file or, of an array of vectors, that of its own and its words'."""
+    each = [sha256(part) for part in (word_vectors.files(path) if kind == "vectors" else [path])]
+    return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
 
 
 def _parsed(pretrained: str) -> tuple[str, str, str]:

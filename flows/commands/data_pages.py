@@ -337,6 +337,7 @@ def _ways(checked: Checked, found: Mapping[Key, list[dict[str, Any]]]) -> list[T
             said.append(f"-S 'without={as_yaml(small)}' leaves {'the class' if len(small) == 1 else 'the classes'} out")
         else:
             said.append("-S 'without=[NAME, …]' leaves classes out")
+        said.append("-S checks.small_classes=keep takes splits without a class as they are, where all are learnt")
     return [Text(f"  {each}", style="dim", overflow="fold") for each in said]
 
 

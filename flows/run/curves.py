@@ -11,7 +11,7 @@ from typing import Any
 from components.registry.memory.store import TrackingError
 from components.registry.memory.tracking import KIND, Tracking
 from components.tasks import registry as tasks
-from components.training.jobs.job import Event, Job
+from components.training.jobs.job import PRETRAINED, Event, Job
 from flows.run.context import line
 from flows.run.known_by import flat
 from flows.run.step import LEASE, StepRun
@@ -65,17 +65,22 @@ class Curves:
         shared.reporter.advanced(job.name, int(done * 1000), total * 1000, note)
 
     def finish(self) -> tuple[str, list[dict[str, Any]]]:
-        """Close the networks' runs, once MLflow knows all; a line and a table of their last figures."""
+        """Close the networks' runs, once MLflow knows all; a line and a table of their last figures.
+
+        The line says of how many units a file had the vectors, where they began with such.
+        """
         self._settle()
         self._untold.extend(partial(line().tracking.finish, run_id) for run_id in self._opened.values())
         self._settle()
         metric = tasks.get(next(iter(self._jobs.values())).task).spec.primary_metric
         best = ", ".join(f"{last[f'validation_{metric}']:.4f}" for last in self._last.values())
+        vectors = f"{PRETRAINED} vectors of"
+        began = dict.fromkeys(word for said in self._said.values() for word in said if word.startswith(vectors))
         table = [
             {"network": name, **{key: f"{value:.4g}" for key, value in last.items()}}
             for name, last in self._last.items()
         ]
-        return f"validation {metric} {best}", table
+        return "; ".join([f"validation {metric} {best}", *began]), table
 
     def _tell(self, what: Callable[[], None]) -> None:
         self._untold.append(what)

@@ -67,7 +67,7 @@ def shares_origin(members: Sequence[Model]) -> bool:
     first = members[0].card
     alike = all(member.card.network == first.network for member in members)
     same_seed = first.seed is not None and all(member.card.seed == first.seed for member in members)
-    return alike and (same_seed or first.network.pretrained is not None)
+    return alike and (same_seed or first.network.begins_trained)
 
 
 class Soups:

@@ -54,7 +54,7 @@ def book(tables: Tables) -> list[Table]:
     if tables.fits:
         samples.extend(tables.kind.expectations(card))
         if card.classes:
-            asked.append(Table("counts", lambda: iter([tables.counts()]), suite.of_counts()))
+            asked.append(Table("counts", lambda: iter([tables.counts()]), suite.of_counts(tables.config.checks)))
     if card.groups:
         asked.append(Table("groups", lambda: iter([tables.groups()]), suite.of_groups()))
     return asked

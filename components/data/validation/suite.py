@@ -92,16 +92,16 @@ def _samples(number: int) -> str:
     return f"{number:,} sample{'' if number == 1 else 's'}"
 
 
-def of_counts() -> list[Expectation]:
+def of_counts(checks: ChecksDeclaration) -> list[Expectation]:
     """About the table with a row a split and class."""
+    everywhere = "every class is in every split and fold"
+    few = f"every class has at least {FEW_SAMPLES} samples in every split"
+    if checks.small_classes == "error":
+        return [_between("samples", 1, None, everywhere), _between("samples", FEW_SAMPLES, None, few, "warning")]
     return [
-        _between("samples", 1, None, "every class is in every split and fold"),
-        Expectation(
-            "ExpectColumnValuesToBeBetween",
-            {"column": "samples", "min_value": FEW_SAMPLES},
-            "warning",
-            f"every class has at least {FEW_SAMPLES} samples in every split",
-        ),
+        _between("learnt", 1, None, "every class is in the training split"),
+        _between("samples", 1, None, f"{everywhere} (checks.small_classes: keep)", "warning"),
+        _between("samples", FEW_SAMPLES, None, few, "warning"),
     ]
 
 

@@ -91,7 +91,10 @@ class Tables:
             yield pd.concat(waiting or [self._empty()], ignore_index=True)
 
     def counts(self) -> pd.DataFrame:
-        """A row a split and class, and a fold and class: how many samples show the class. `id` is `SPLIT/CLASS`."""
+        """A row a split and class, and a fold and class: how many samples show the class. `id` is `SPLIT/CLASS`.
+
+        `learnt` are those of the training split, and nothing in the rows of the others.
+        """
         classes = self.dataset.card.classes
         parts = [*SPLITS, *(f"fold {number}" for number in range(self.dataset.card.folds or 0))]
         total = {part: np.zeros(len(classes), dtype=np.int64) for part in parts}
@@ -105,7 +108,7 @@ class Tables:
                     for number in range(self.dataset.card.folds):
                         total[f"fold {number}"] += shown.counts(len(classes), folds == number)
         rows = [
-            {"id": f"{part}/{name}", "samples": int(count)}
+            {"id": f"{part}/{name}", "samples": int(count), "learnt": int(count) if part == "train" else None}
             for part, values in total.items()
             for name, count in zip(classes, values, strict=True)
         ]

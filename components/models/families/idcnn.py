@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from components.artifacts import TextSpec
 from components.models.forms import SEQUENCE
 from components.models.parts.layers import Count, Probability
+from components.models.parts.tables import Vectors, beside, looked_up, table
 from components.models.registry import register
 from components.tokenizing import PADDING
 
 # How far apart the three neighbours lie that each layer of a block sees, as "1,2,4".
 Dilations = Annotated[str, Field(pattern=r"^[1-9]\d{0,2}(,[1-9]\d{0,2})*$")]
 
-SPREAD = 0.25  # random vectors lie within ±: about the variance of published ones
 SHARE = 0.1  # of a layer's usual weights, beside the identity that it begins as
 
 
@@ -33,14 +33,19 @@ class IteratedDilated(nn.Module):
     """
 
     def __init__(
-        self, inputs: TextSpec, outputs: int, dimension: int, width: int, dilations: list[int], iterations: int
+        self,
+        inputs: TextSpec,
+        outputs: int,
+        dimension: int,
+        width: int,
+        dilations: list[int],
+        iterations: int,
+        vectors: Vectors,
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(inputs.numbers, dimension, padding_idx=PADDING)
-        nn.init.uniform_(self.embedding.weight, -SPREAD, SPREAD)
-        with torch.no_grad():
-            self.embedding.weight[PADDING] = 0.0
-        self.first = nn.Conv1d(dimension, width, 3, padding=1)
+        self.embedding = table(inputs.numbers, dimension, vectors)
+        self.frozen = beside(self.embedding, vectors)
+        self.first = nn.Conv1d(dimension if self.frozen is None else 2 * dimension, width, 3, padding=1)
         self.block = nn.ModuleList(nn.Conv1d(width, width, 3, padding=each, dilation=each) for each in dilations)
         for layer in self.block:
             _identity(cast(nn.Conv1d, layer))
@@ -50,8 +55,9 @@ class IteratedDilated(nn.Module):
 
     def features(self, numbers: Tensor) -> Tensor:
         """int64 `(N, L)` → `(N, D, L)`, none below 0, and 0 behind each text's end."""
-        there = _there(numbers, self.embedding.weight.dtype)
-        vectors = self.dropout(self.embedding(numbers)).transpose(1, 2) * there
+        there = _there(numbers, self.first.weight.dtype)
+        vectors = looked_up(self.embedding, self.frozen, numbers)
+        vectors = self.dropout(vectors).transpose(1, 2) * there
         maps = F.relu(self.first(vectors)) * there
         for _ in range(self.iterations):
             for layer in self.block:
@@ -60,7 +66,7 @@ class IteratedDilated(nn.Module):
 
     def embed(self, numbers: Tensor) -> Tensor:
         """int64 `(N, L)` → `(N, D)`: the mean over a text's units."""
-        there = _there(numbers, self.embedding.weight.dtype)
+        there = _there(numbers, self.first.weight.dtype)
         return self.features(numbers).sum(dim=2) / there.sum(dim=2).clamp(min=1.0)
 
     def forward(self, numbers: Tensor) -> Tensor:
@@ -78,13 +84,16 @@ def idcnn(
     dilations: Dilations = "1,2,4,1",  # how far apart the neighbours lie that each layer of the block sees
     iterations: Annotated[int, Field(ge=1, le=16)] = 2,  # times that the block is passed
     dropout: Probability = 0.15,  # of components of the vectors, and of what the head sees
+    # the units' vectors are trained, stay as they begin, or are there twice, once either way
+    vectors: Vectors = "trained",
 ) -> nn.Module:
     """A filter over vectors of `dimension`, then a block of filters `dilations` apart, `iterations` times the same one.
 
-    `dropout` leaves out components of the vectors and of what the head sees.
+    `dropout` leaves out components of the vectors and of what the head sees. `vectors` says whether those of the units
+    are trained, which matters where they come from a file (`pretrained: vectors:PATH`).
     """
     apart = [int(each) for each in dilations.split(",")]
-    network = IteratedDilated(inputs, outputs, dimension, width, apart, iterations)
+    network = IteratedDilated(inputs, outputs, dimension, width, apart, iterations, vectors)
     if dropout:
         network.dropout = nn.Dropout(dropout)
     return network

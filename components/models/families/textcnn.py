@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from components.artifacts import TextSpec
 from components.models.parts.layers import Count, Probability
+from components.models.parts.tables import Vectors, beside, looked_up, table
 from components.models.registry import register
 from components.tokenizing import PADDING
 
@@ -18,7 +19,6 @@ from components.tokenizing import PADDING
 Kernels = Annotated[str, Field(pattern=r"^[1-9]\d?(,[1-9]\d?)*$")]
 Pool = Literal["max", "attention", "mean"]
 
-SPREAD = 0.25  # random vectors lie within ±: about the variance of published ones, as in the paper
 FAR = 1e4  # of a score that comes to nothing in a softmax, and that half precision can hold
 
 
@@ -30,15 +30,22 @@ class TextCNN(nn.Module):
     """
 
     def __init__(
-        self, inputs: TextSpec, outputs: int, dimension: int, width: int, kernels: list[int], depth: int, pool: Pool
+        self,
+        inputs: TextSpec,
+        outputs: int,
+        dimension: int,
+        width: int,
+        kernels: list[int],
+        depth: int,
+        pool: Pool,
+        vectors: Vectors,
     ) -> None:
         super().__init__()
         channels = width * len(kernels)
-        self.embedding = nn.Embedding(inputs.numbers, dimension, padding_idx=PADDING)
-        nn.init.uniform_(self.embedding.weight, -SPREAD, SPREAD)
-        with torch.no_grad():
-            self.embedding.weight[PADDING] = 0.0
-        self.filters = nn.ModuleList(nn.Conv1d(dimension, width, kernel, padding=kernel // 2) for kernel in kernels)
+        self.embedding = table(inputs.numbers, dimension, vectors)
+        self.frozen = beside(self.embedding, vectors)
+        seen = dimension if self.frozen is None else 2 * dimension
+        self.filters = nn.ModuleList(nn.Conv1d(seen, width, kernel, padding=kernel // 2) for kernel in kernels)
         self.blocks = nn.ModuleList(Dilated(channels, 2**block) for block in range(depth))
         self.pool = pool
         self.score = nn.Conv1d(channels, 1, 1) if pool == "attention" else None
@@ -47,7 +54,7 @@ class TextCNN(nn.Module):
 
     def features(self, numbers: Tensor) -> Tensor:
         """int64 `(N, L)` → `(N, D, L)`, none below 0, and 0 behind each text's end."""
-        vectors = self.embedding(numbers).transpose(1, 2)
+        vectors = looked_up(self.embedding, self.frozen, numbers).transpose(1, 2)
         there = _there(numbers, vectors.dtype)
         length = numbers.shape[1]  # an even filter over padded neighbours gives one more
         maps = torch.cat([one(vectors * there)[..., :length] for one in self.filters], dim=1)
@@ -102,13 +109,17 @@ def textcnn(
     depth: Annotated[int, Field(ge=0, le=8)] = 0,
     pool: Pool = "max",  # how the places' vectors become one: the most, the mean, or a mean whose weights are learnt
     dropout: Probability = 0.5,  # probability that a component of the text's vector is left out in training
+    # the units' vectors are trained, stay as they begin, or are there twice, once either way (Kim 2014)
+    vectors: Vectors = "trained",
 ) -> nn.Module:
     """`width` filters of each of `kernels` over vectors of `dimension`, then `depth` blocks that see ever farther.
 
     `pool` makes a text's vector of its places': by the most of each component (`max`), the mean, or a mean whose
-    weights are learnt (`attention`). `dropout` leaves out components of it, half of them in the paper.
+    weights are learnt (`attention`). `dropout` leaves out components of it, half of them in the paper. `vectors` says
+    whether those of the units are trained, which matters where they come from a file (`pretrained: vectors:PATH`).
     """
-    network = TextCNN(inputs, outputs, dimension, width, [int(kernel) for kernel in kernels.split(",")], depth, pool)
+    lengths = [int(kernel) for kernel in kernels.split(",")]
+    network = TextCNN(inputs, outputs, dimension, width, lengths, depth, pool, vectors)
     if dropout:
         network.dropout = nn.Dropout(dropout)
     return network

@@ -14,6 +14,8 @@ from components.artifacts import Ancestor, Dataset, Model
 from components.config import BY_CONTENT, AugmentConfig, DistillationConfig, NetworkConfig, TrainingConfig
 from components.files import digest_values
 
+PRETRAINED = "pretrained:"  # how a note begins that says what training starts from
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on, and trying again would not help; says why and what to do."""

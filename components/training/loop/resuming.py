@@ -18,7 +18,7 @@ from components.config import TransferConfig
 from components.models import pretrained
 from components.models.parts.sequence import blocks as blocks_of
 from components.models.preprocessing import channels_last
-from components.training.jobs.job import Event, TrainingError
+from components.training.jobs.job import PRETRAINED, Event, TrainingError
 from components.training.loop import checkpoint
 from components.training.loop.averaging import TailAverage
 from components.training.loop.checkpoint import Checkpoint
@@ -36,9 +36,9 @@ def fresh(around: Surroundings, *, resuming: bool) -> State:
     job, workers = around.job, around.workers
     torch.manual_seed(mix("weights", job.seed))
     network = around.network().train()
-    loaded = pretrained.load(network, job.network)
+    loaded = pretrained.load(network, job.network, around.card.input)
     if loaded is not None and workers.first and not resuming:
-        around.on_event(Event(job.name, "note", epochs=job.epochs, message=f"pretrained: {loaded}"))
+        around.on_event(Event(job.name, "note", epochs=job.epochs, message=f"{PRETRAINED} {loaded}"))
     blocks = blocks_of(network) if job.training.transfer != TransferConfig() else []
     sample = channels_last(around.validation.batch(np.zeros(1, dtype=np.int64)).inputs)
     if around.copying is not None:

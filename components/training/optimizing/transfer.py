@@ -30,7 +30,7 @@ def problems(
         f"{key}.freeze: expected none, or `pretrained` for {where}: of a network with random weights only the head "
         f"would be trained"
         for where, network in networks.items()
-        if network.pretrained is None
+        if not network.begins_trained
     ]
 
 

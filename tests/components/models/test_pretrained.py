@@ -38,8 +38,8 @@ def imagenet_like(folder: Path) -> Path:
 def load(config: NetworkConfig, source: str, inputs: Any = None) -> tuple[nn.Module, pretrained.Loaded]:
     config = config.model_copy(update={"pretrained": source})
     built = network(config, inputs or spec(32, 32, 3))
-    loaded = pretrained.load(built, config)
-    assert loaded is not None
+    loaded = pretrained.load(built, config, inputs or spec(32, 32, 3))
+    assert isinstance(loaded, pretrained.Loaded)
     return built, loaded
 
 
@@ -67,7 +67,7 @@ def test_a_head_of_as_many_classes_is_taken_too(tmp_path: Path) -> None:
     from components.models import registry
 
     built = registry.build(config, spec(32, 32, 3), 1000)
-    assert pretrained.load(built, config).left == ()  # type: ignore[union-attr]
+    assert pretrained.load(built, config, spec(32, 32, 3)).left == ()  # type: ignore[union-attr]
     given = torch.load(path, weights_only=True)
     assert torch.equal(built.head.weight, given["classifier.1.weight"])
 
@@ -209,7 +209,7 @@ def test_a_run_is_pinned_to_its_model(tmp_path: Path) -> None:
     asked = config.model_copy(update={"pretrained": "run:abc/member-1"})
     found = pinned(asked, folder)
     assert str(found.pretrained).startswith(f"model:{tmp_path / 'models' / 'member-1'}#sha256=")
-    assert pretrained.load(network(found), found).share == 1.0  # type: ignore[union-attr]
+    assert pretrained.load(network(found), found, spec()).share == 1.0  # type: ignore[union-attr]
     for wrong, says in (("run:abc", "member-0, member-1"), ("run:abc/member-7", "received 'member-7'")):
         with pytest.raises(ConfigurationError, match=says):
             pinned(config.model_copy(update={"pretrained": wrong}), folder)

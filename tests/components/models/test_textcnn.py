@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from components.artifacts import TextSpec
 from components.config import ConfigurationError, NetworkConfig
 from components.models import registry
+from components.models.parts.tables import tables
 from components.models.preprocessing import preprocess
 
 SPEC = TextSpec(kind="text", unit="word", length=24, lower=True, vocabulary=tuple(f"word{n}" for n in range(60)))
@@ -23,6 +24,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"kernels": "1,2,7", "pool": "mean"},
     {"depth": 3, "pool": "attention"},
     {"depth": 1, "pool": "max", "kernels": "4"},
+    {"vectors": "frozen"},
+    {"vectors": "both", "depth": 1, "pool": "mean"},
 ]
 EXACT = [variant for variant in VARIANTS if variant.get("pool") != "attention"]  # a softmax rounds
 
@@ -70,8 +73,8 @@ def test_to_the_bit_neither_padding_nor_neighbours_are_part_of_an_answer(argumen
     built = network(arguments)
     generator = torch.Generator().manual_seed(1)
     with torch.inference_mode():
-        for parameter in built.parameters():
-            parameter.copy_(torch.randint(-1, 2, parameter.shape, generator=generator))
+        for weights in built.state_dict().values():
+            weights.copy_(torch.randint(-1, 2, weights.shape, generator=generator))
     alone = texts([8], 8)
     with torch.inference_mode():
         expected = built(alone)[0]
@@ -88,7 +91,8 @@ def test_to_the_bit_neither_padding_nor_neighbours_are_part_of_an_answer(argumen
 def test_with_any_weights_they_change_no_more_than_rounding(arguments: dict[str, Any]) -> None:
     built = network(arguments)
     with torch.no_grad():
-        built.get_submodule("embedding").weight[0] = 5.0  # what training never does, and averaging might
+        for table in tables(built, SPEC.numbers):
+            table[0] = 5.0  # what training never does, and averaging might
     with torch.inference_mode():
         expected = built(texts([6], 6))[0]
         for room, batch in ((7, 1), (24, 3), (300, 8)):
@@ -118,10 +122,15 @@ def test_every_weight_learns_but_that_of_padding(arguments: dict[str, Any]) -> N
         # of a softmax's scores, what all have in common comes to nothing
         if name != "score.bias":
             assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-    assert (built.get_submodule("embedding").weight.grad[0] == 0).all()  # type: ignore[index, union-attr]
+    if arguments.get("vectors") != "frozen":
+        assert (built.get_submodule("embedding").weight.grad[0] == 0).all()  # type: ignore[index, union-attr]
 
 
-@pytest.mark.parametrize("arguments", [{}, {"depth": 2, "pool": "attention"}, {"pool": "mean"}], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"depth": 2, "pool": "attention"}, {"pool": "mean"}, {"vectors": "frozen"}, {"vectors": "both"}],
+    ids=str,
+)
 def test_it_learns_what_stands_next_to_each_other(arguments: dict[str, Any]) -> None:
     """Class 1: number 2 is followed by 3. Both are in every text, so that counting words does not tell."""
     generator = torch.Generator().manual_seed(0)
@@ -191,6 +200,7 @@ def test_the_exported_graph_says_the_same_for_any_batch(arguments: dict[str, Any
         ({"pool": "sum"}, "pool"),
         ({"depth": -1}, "depth"),
         ({"dimension": 0}, "dimension"),
+        ({"vectors": "static"}, "vectors"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_its_name(arguments: dict[str, Any], says: str) -> None:

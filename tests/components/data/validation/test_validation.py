@@ -113,6 +113,20 @@ def test_a_class_without_test_samples_is_an_error(pictures: Callable[..., Path],
     assert _failed(report)["every class is in every split and fold"].examples == ("test/dog (0)",)
 
 
+def test_a_class_without_test_samples_is_a_warning_where_it_is_kept(
+    pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = pictures(under="train")
+    pictures(classes=("cat",), under="test")
+    report = _validate_folder(folder, tmp_path, split={"validation": 0.2}, checks={"small_classes": "keep"})
+    told = _failed(report, "warning")["every class is in every split and fold (checks.small_classes: keep)"]
+    assert told.examples == ("test/dog (0)",) and not _failed(report)
+    # and one that nothing can be learnt of stays an error
+    pictures(classes=("newt",), under="test")
+    report = _validate_folder(folder, tmp_path / "b", split={"validation": 0.2}, checks={"small_classes": "keep"})
+    assert _failed(report)["every class is in the training split"].examples == ("train/newt (0.0)",)
+
+
 def test_the_wrong_kind_of_target_fails_rather_than_crashes(
     digits: tuple[Dataset, DatasetConfig], tmp_path: Path
 ) -> None:
@@ -157,7 +171,12 @@ def test_every_expectation_says_something_of_its_own() -> None:
     config = DatasetConfig.model_validate(DIGITS)
     words = [
         item.says
-        for item in (*suite.of_samples(config, "class", ["group_site"], ACROSS), *suite.of_counts(), *suite.of_groups())
+        for item in (
+            *suite.of_samples(config, "class", ["group_site"], ACROSS),
+            *suite.of_counts(config.checks),
+            *suite.of_counts(ChecksDeclaration(small_classes="keep"))[:2],
+            *suite.of_groups(),
+        )
     ]
     assert len(words) == len(set(words))
 
