@@ -158,7 +158,13 @@ def test_the_contract_tests_of_a_clone_walk_over_them(package: Path, tmp_path: P
     clone = tmp_path / "clone"
     for name in ("components", "tests/components"):
         shutil.copytree(extending.ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/slices.py", "tests/durations.json"):
+    for name in (
+        "pyproject.toml",
+        "tests/conftest.py",
+        "tests/remembered.py",
+        "tests/slices.py",
+        "tests/durations.json",
+    ):
         shutil.copy(extending.ROOT / name, clone / name)
     for kind in ("targets", "tasks"):
         given = (extending.EXAMPLE / "tests/components" / kind / "given/angle.py").read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ def project(tmp_path: Path) -> Path:
     root = make_project(tmp_path / "project")
     for name in ("docs/examples", "flows", "tests/components"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/slices.py", slices.RECORD):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/remembered.py", "tests/slices.py", slices.RECORD):
         shutil.copy(ROOT / name, root / name)
     there = {path.relative_to(root) for path in root.rglob("*")}
     added = {path.relative_to(root / "docs/examples/direction") for path in (root / "docs/examples").rglob("*.*")}
