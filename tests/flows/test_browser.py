@@ -242,8 +242,8 @@ def test_a_lines_run_leads_to_its_report_and_its_steps_in_order(
     page, line = browser.page, known[-1]
     page.goto(f"{up['MLflow']}/{addresses.run(line.experiment_id, line.id)}")
     page.get_by_role("link", name="report", exact=True).wait_for()
-    page.get_by_role("link", name=re.compile(r"^\d\d \w+$")).first.wait_for()
-    steps = [link.inner_text() for link in page.get_by_role("link", name=re.compile(r"^\d\d \w+$")).all()]
+    page.get_by_role("link", name=re.compile(r"^\d\d [\w-]+$")).first.wait_for()
+    steps = [link.inner_text() for link in page.get_by_role("link", name=re.compile(r"^\d\d [\w-]+$")).all()]
     assert sorted(steps)[0] == "02 data-validation" and len(steps) == 10
     browser.picture("mlflow")
     with page.context.expect_page() as opened:
@@ -303,10 +303,10 @@ def test_the_terminal_tells_the_same(site: Project, known: list[lines.Line]) -> 
 
 
 @pytest.fixture
-def approval(site: Project) -> Iterator[tracking.Run]:
-    """The run of the approval; what was done to it is undone afterwards."""
+def decision(request: pytest.FixtureRequest, site: Project) -> Iterator[tracking.Run]:
+    """The run of a decision, by default the approval's; what was done to it is undone afterwards."""
     store = tracking.connect(site.root, "digits")
-    (found,) = store.search({"convoy.action": "approve"})
+    (found,) = store.search(getattr(request, "param", {"convoy.action": "approve"}))
     yield found
     store.client.restore_run(found.id)
     store.log_tags(found.id, {"convoy.by": found.tags["convoy.by"]})
@@ -314,10 +314,10 @@ def approval(site: Project) -> Iterator[tracking.Run]:
 
 
 def test_an_approval_that_is_edited_in_mlflow_is_told_and_nothing_is_promoted(
-    browser: Browser, site: Project, up: dict[str, str], approval: tracking.Run, known: list[lines.Line]
+    browser: Browser, up: dict[str, str], decision: tracking.Run, known: list[lines.Line]
 ) -> None:
     page = browser.page
-    page.goto(f"{up['MLflow']}/{addresses.run(known[0].experiment_id, approval.id)}")
+    page.goto(f"{up['MLflow']}/{addresses.run(known[0].experiment_id, decision.id)}")
     page.get_by_role("button", name="Edit tags").click()
     form = page.get_by_role("dialog")
     form.get_by_role("combobox").click()
@@ -333,18 +333,27 @@ def test_an_approval_that_is_edited_in_mlflow_is_told_and_nothing_is_promoted(
     assert "its ledger is not as it was written" in refused("digits")
 
 
-def test_an_approval_that_is_deleted_in_mlflow_is_told_and_nothing_is_promoted(
-    browser: Browser, site: Project, up: dict[str, str], approval: tracking.Run, known: list[lines.Line]
+@pytest.mark.parametrize(
+    ("decision", "why"),
+    [
+        ({"convoy.action": "approve"}, "its ledger is not as it was written"),
+        ({"convoy.action": "pass", "convoy.version": "2"}, "version 2 was never judged"),  # the last of the chain
+    ],
+    indirect=["decision"],
+    ids=["approval", "last"],
+)
+def test_a_decision_that_is_deleted_in_mlflow_is_told_and_nothing_is_promoted(
+    browser: Browser, up: dict[str, str], decision: tracking.Run, known: list[lines.Line], why: str
 ) -> None:
     page = browser.page
-    page.goto(f"{up['MLflow']}/{addresses.run(known[0].experiment_id, approval.id)}")
+    page.goto(f"{up['MLflow']}/{addresses.run(known[0].experiment_id, decision.id)}")
     page.get_by_test_id("overflow-menu-trigger").click()
     page.get_by_role("menuitem", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").wait_for(state="hidden")
     said = convoy("ledger", "digits", "--verify", code=3)
-    assert "decision 2" in said and "deleted" in said
-    assert "its ledger is not as it was written" in refused("digits")
+    assert f"decision {decision.tags['convoy.number']}" in said and "deleted" in said
+    assert why in refused("digits")
 
 
 def refused(model: str) -> str:
