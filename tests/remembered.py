@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+
+def place() -> dict[str, str | None]:
+    """What names the project and the store that a call is for."""
+    return {name: os.environ.get(name) for name in ("CONVOY_ROOT", "MLFLOW_TRACKING_URI")} | {"folder": str(Path.cwd())}
+
+
+BEFORE = place()  # any test
 
 
 def forget_code() -> None:
@@ -26,7 +35,7 @@ def for_the_moment(patch: pytest.MonkeyPatch) -> None:
 
 def left() -> list[str]:
     """What a test has left to those after it, which would see another project; for people, and empty as a rule."""
-    found = []
+    found = [f"{name} is {value}" for name, value in place().items() if value != BEFORE[name]]
     if (provenance := sys.modules.get("components.provenance")) is not None:
         there = provenance._path("components.provenance")
         if there != Path(provenance.__file__):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,18 +103,37 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def outcome(project: Path) -> Outcome:
-    """What the line came to on the digits, undisturbed."""
-    from flows.line import line
-
-    return line("digits")
+def shared_project(tmp_path_factory: pytest.TempPathFactory, prefect_server: None, ray_cluster: None) -> Path:
+    """The folder of the project in which lines are run in this process."""
+    return make_project(tmp_path_factory.mktemp("project"))
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory, prefect_server: None, ray_cluster: None) -> Iterator[Path]:
-    """A project in which lines are run in this process."""
-    root = make_project(tmp_path_factory.mktemp("project"))
+@contextmanager
+def inside(root: Path) -> Iterator[None]:
+    """What is called in this process is called for that project."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONVOY_ROOT", str(root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield root
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_outcome(shared_project: Path) -> Outcome:
+    """What the line came to on the digits, undisturbed."""
+    from flows.line import line
+
+    with inside(shared_project):
+        return line("digits")
+
+
+@pytest.fixture(scope="module")
+def project(shared_project: Path) -> Iterator[Path]:
+    """A project in which lines are run in this process: the same for all files, and the current one of each only."""
+    with inside(shared_project):
+        yield shared_project
+
+
+@pytest.fixture(scope="module")
+def outcome(project: Path, shared_outcome: Outcome) -> Outcome:
+    """What the line came to on the digits, undisturbed, in its project."""
+    return shared_outcome

@@ -36,7 +36,7 @@ STEPS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def store(project: Path, outcome: Outcome) -> tracking.Tracking:
     return tracking.connect(project, "digits")
 
