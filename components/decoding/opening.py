@@ -55,10 +55,14 @@ def open_image(content: Any, view: memoryview) -> Image.Image:
     if view.nbytes > LARGEST_BYTES:
         raise UndecodableError(f"has {view.nbytes:,} bytes, more than the {LARGEST_BYTES:,} that are read")
     stream = io.BytesIO(content)  # which shares what are bytes, and does not copy them
+    gif = bytes(view[:4]) == b"GIF8"
     try:
-        image: Image.Image = Image.open(stream, formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        image = _unbounded(stream)
+        image = _opened(stream, LARGEST_PIXELS) if gif else Image.open(stream, formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        if gif:
+            pixels = int(re.findall(r"\d+", str(error))[0])
+            raise _too_large(f"{pixels:,} pixels") from None
+        image = _opened(stream, None)
     except UnidentifiedImageError:
         raise UndecodableError(instead(bytes(view[:BEGINNING]), view.nbytes)) from None
     except ValueError as error:
@@ -67,10 +71,7 @@ def open_image(content: Any, view: memoryview) -> Image.Image:
         image = Image.open(io.BytesIO(_without_text(view)), formats=FORMATS)
     width, height = image.size
     if width * height > LARGEST_PIXELS or max(width, height) > LARGEST_SIDE:
-        raise UndecodableError(
-            f"has {width:,} × {height:,} pixels, and at most {LARGEST_PIXELS:,}, {LARGEST_SIDE:,} a side, are read; "
-            "make it smaller, or cut it into parts"
-        )
+        raise _too_large(f"{width:,} × {height:,} pixels")
     if width * height == 0:
         raise UndecodableError(f"has {width} × {height} pixels")
     if image.format == "TIFF" and _is_raw(image, view):
@@ -85,14 +86,25 @@ def _is_raw(image: Image.Image, view: memoryview) -> bool:
     return 50706 in tags or bytes(view[8:10]) == b"CR" or bool(tag(image, 254, 0) & 1 and elsewhere)
 
 
-_unbounding = threading.Lock()
+def _too_large(size: str) -> UndecodableError:
+    return UndecodableError(
+        f"has {size}, and at most {LARGEST_PIXELS:,}, {LARGEST_SIDE:,} a side, are read; "
+        "make it smaller, or cut it into parts"
+    )
 
 
-def _unbounded(stream: io.BytesIO) -> Image.Image:
-    """What Pillow finds too large, opened for its size alone."""
-    with _unbounding:
+_limiting = threading.Lock()
+
+
+def _opened(stream: io.BytesIO, most: int | None) -> Image.Image:
+    """Opened within a limit of pixels that is not Pillow's own, which is one for the whole process.
+
+    For a GIF it has to hold while it is opened: Pillow then makes room for what its first frame leaves behind. Other
+    formats are opened without one, for their size alone.
+    """
+    with _limiting:
         usual = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
+        Image.MAX_IMAGE_PIXELS = most if most is None else most // 2  # Pillow refuses what has more than twice as many
         try:
             return Image.open(stream, formats=FORMATS)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -343,6 +344,20 @@ def test_a_size_is_refused_by_the_header_and_named(width: int, height: int) -> N
     with pytest.raises(UndecodableError, match="64,000,000"):
         decoding.header(content)
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("least", [12_000, 60_000])  # within twice what Pillow takes by itself, and beyond
+def test_a_gif_makes_no_room_for_a_frame_that_is_too_large(least: int) -> None:
+    # given a screen of one pixel, and a frame that is to leave the background behind: Pillow fills it while it opens
+    content = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6)
+    content += b"!\xf9\x04\x09\0\0\0\0" + b"," + struct.pack("<4HB", 0, 0, least, least, 0) + b"\x02\x02D\x01\0;"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    # then it is refused by its size, and by header and answer alike
+    assert refusal(content).startswith(f"has {least**2:,} pixels, and at most 64,000,000")
+    with pytest.raises(UndecodableError, match="64,000,000"):
+        decoding.header(content)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
 
 
 def test_a_picture_of_the_largest_size_is_read() -> None:
