@@ -3,9 +3,10 @@
     python -m benchmarks.text FOLDER --vectors FILE [--data NAME ...] [--only WAY ...] [--seeds N]
 
 `FOLDER/NAME` has `train.tsv` and `test.tsv` with the columns Category and Text, and FILE is of vectors that have 50
-numbers: docs/how-to.md makes both of Reuters and GloVe. The data goes through the pipeline's own stages, with the
-predefined test split; a twentieth of the training split validates. All learn from the same texts. Seconds are those of
-training, on one thread. Figures, and how settings were chosen: `benchmarks/text.md`.
+numbers: docs/how-to.md makes them of Reuters, of sentences from film reviews (`rt`) and of GloVe. The data goes through
+the pipeline's own stages, with the predefined test split; a twentieth of the training split validates. All learn from
+the same texts. Seconds are those of training, on one thread. Figures, and how settings were chosen:
+`benchmarks/text.md`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from components.training.loop import checkpoint
 
 LINEAR = "linear"
 WAYS = {"random": "trained", "static": "frozen", "non-static": "trained", "multichannel": "both"}
+LENGTH = 128  # words of a text that count
+LENGTHS = {"rt": 64}  # of sentences
 DIMENSION = 50
 ARGUMENTS = {"dimension": DIMENSION, "width": 128, "kernels": "1,2,3", "dropout": 0.5}
 TRAINING = TrainingConfig(batch_size=64, learning_rate=4e-3)
@@ -49,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vectors", type=Path, required=True)
-    parser.add_argument("--data", nargs="*", default=["r8", "r52"])
+    parser.add_argument("--data", nargs="*", default=["r8", "r52", "rt"])
     parser.add_argument("--only", nargs="*", default=[LINEAR, *WAYS], choices=[LINEAR, *WAYS])
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
@@ -81,7 +84,7 @@ def prepared(name: str, folder: Path) -> Dataset:
         entry = {
             "task": "classification",
             "source": source,
-            "text": {"unit": "word", "length": 128},
+            "text": {"unit": "word", "length": LENGTHS.get(name, LENGTH)},
             "split": {"validation": 0.05},
             "checks": {"small_classes": "keep", "leakage": "keep"},
         }
