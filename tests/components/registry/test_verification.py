@@ -48,10 +48,10 @@ def history(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def decided(history: Path, tracking: Tracking) -> Tracking:
     """A copy of that project, in the test's own."""
     ours = tracking.root / ".convoy"
-    shutil.copytree(history / ".convoy", ours, dirs_exist_ok=True, ignore=lambda _, names: {"mlflow.db"} & set(names))
-    with closing(sqlite3.connect(history / ".convoy" / "mlflow.db")) as source:
-        with closing(sqlite3.connect(ours / "mlflow.db")) as target:
-            source.backup(target)
+    database = history / ".convoy" / "mlflow.db"
+    shutil.copytree(history / ".convoy", ours, dirs_exist_ok=True, ignore=shutil.ignore_patterns(database.name))
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(ours / database.name)) as target:
+        source.backup(target)  # which those who have it open see
     return connect(tracking.root, NAME)
 
 
