@@ -132,6 +132,8 @@ class TransferConfig(Section):
 
 
 NATURAL = "natural"
+CHANNELS_LAST: Literal["channels_last"] = "channels_last"
+MemoryFormat = Literal["channels_last", "contiguous"]
 
 
 class TrainingConfig(Section):
@@ -156,6 +158,9 @@ class TrainingConfig(Section):
     gradient_clip: PositiveFloat | None = None  # largest allowed norm
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # decay of the averaged weights; None: none are kept
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bf16 autocast where the hardware has it
+    # How pictures lie in memory while a network is trained. channels_last is fastest for most, by far not for all:
+    # `convoy find format` measures both, in both precisions.
+    memory_format: MemoryFormat = Field(default=CHANNELS_LAST, exclude_if=CHANNELS_LAST.__eq__)
     # One process each. [least, most]: as many of them as there is room for, again after every crash; with other numbers
     # of workers the last bits of the weights differ.
     workers: Few | Annotated[tuple[Few, Few], AfterValidator(ascending)] = 1

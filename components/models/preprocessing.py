@@ -6,6 +6,8 @@ of units, as of words.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -25,5 +27,12 @@ def nothing(spec: InputSpec, count: int = 1) -> Tensor:
 
 
 def channels_last(inputs: Tensor) -> Tensor:
-    """The layout in which convolutions over pictures are fastest; what has no channels beside rows stays as it is."""
-    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs.contiguous()
+    """The layout in which most convolutions over pictures are fastest; what has no channels beside rows stays so."""
+    return laid_out(inputs, "channels_last")
+
+
+def laid_out(inputs: Tensor, memory_format: Literal["channels_last", "contiguous"]) -> Tensor:
+    """Inputs as they are to lie in memory; only pictures `(N, C, H, W)` can have their channels last."""
+    if memory_format == "channels_last" and inputs.ndim == 4:
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs.contiguous()

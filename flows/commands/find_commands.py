@@ -1,6 +1,6 @@
 """`convoy find …`: settings that are measured rather than guessed, on a recipe's own data and network.
 
-Imports no engine until a command needs it. Both commands make the data set first where it is not there.
+Imports no engine until a command needs it. All commands make the data set first where it is not there.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ if TYPE_CHECKING:
     from components.artifacts import Dataset
     from components.config import Recipe
     from components.training.finding.batch import BatchSizes
+    from components.training.finding.format import Formats
     from components.training.finding.rates import RangeTest
     from components.training.jobs.job import Job
 
-app = typer.Typer(help="Find the batch size that fits and the learning rate that works.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure the batch size, number format and learning rate that suit a network and this machine.",
+    no_args_is_help=True,
+)
 
 NOTHING_DONE = "interrupted; nothing was written"
 LEAST_ROWS = 24  # of the printed curve, at most: a screen
@@ -107,6 +111,24 @@ def learning_rate(
         _remember(project, console, settings, dataset, found, recipe, job)
 
 
+@app.command("format")
+def number_format(recipe: RecipeOption = "default", overrides: SetOption = None) -> None:
+    """Find the precision and memory layout in which the network trains fastest on this machine. Nothing is written."""
+    with _looking() as (project, console), _prepared(project, recipe, overrides or []) as (settings, dataset):
+        from components.training.finding.format import find_format
+
+        job = _job(settings)
+        with Screen(stderr=True).status("measuring …") as status:
+            found = find_format(
+                job,
+                dataset,
+                decoded=project.decoded,
+                device=_device(job),
+                on_measured=lambda done, total: status.update(f"measured {done} of {total} …"),
+            )
+        _show_formats(console, found, job)
+
+
 def _job(settings: Recipe) -> Job:
     """The first member's training: what the pipeline does most of."""
     from components.training.jobs.job import Job
@@ -156,6 +178,27 @@ def _show_sizes(console: Console, found: BatchSizes, job: Job) -> None:
             f"with it, the rate that was chosen for {old}",
             f"-S training.rate_scaling={rule} -S training.reference_batch={old}",
         )
+
+
+def _show_formats(console: Console, found: Formats, job: Job) -> None:
+    table = Table(
+        title=f"{job.network.name}, a batch of {job.training.batch_size:,}", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    for heading in ("precision", "memory format", "images/s", "peak MB", ""):
+        table.add_column(heading, justify="right" if heading in ("images/s", "peak MB") else "left", no_wrap=True)
+    for each in found.table:
+        note = "as configured" if each == found.used else ""
+        row = (each.precision, each.memory_format, f"{each.images_per_second:,.0f}", f"{each.peak / 2**20:,.0f}", note)
+        table.add_row(*row)
+    console.print(table)
+    if found.suggested == found.used:
+        console.print("keep what is configured: nothing else is more than 5 % faster", highlight=False)
+        return
+    gain = found.suggested.images_per_second / found.used.images_per_second
+    keys = (
+        f"-S training.precision={found.suggested.precision} -S training.memory_format={found.suggested.memory_format}"
+    )
+    _say(console, f"{gain:.2f} times as fast as what is configured", keys)
 
 
 def _show_rates(console: Console, found: RangeTest, job: Job) -> None:

@@ -23,6 +23,7 @@ from flows.pages.overview import Overview, Part, part
 from flows.processes import guard
 
 ADDRESSES = "/addresses.json"  # whose pages these are, and where they answer
+NOTICED = 0.1  # seconds within which it notices that it is to end
 CARDS, DOCS = "cards", "validation"  # first part of the address of what is served from files
 
 Link = tuple[str, str, str]  # address, what it is called, what is there
@@ -95,7 +96,7 @@ def served(
         watch = staticmethod(state) if state is not None else None
 
     server = http.server.ThreadingHTTPServer((LOOPBACK, port), Handler)
-    thread = threading.Thread(target=server.serve_forever, name="index", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(NOTICED,), name="index", daemon=True)
     thread.start()
     try:
         yield f"http://{LOOPBACK}:{server.server_address[1]}"

@@ -82,7 +82,7 @@ def test_a_server_of_another_project_on_the_noted_port_is_not_taken(
     for folder in (ours.logs, ours.locks):
         folder.mkdir(parents=True)
     with HTTPServer(("127.0.0.1", 0), Healthy) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         port = server.server_port
         url = f"http://127.0.0.1:{port}/api"
         with subprocess.Popen([sys.executable, "-c", ""]) as gone:

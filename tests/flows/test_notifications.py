@@ -79,7 +79,7 @@ class _Letterbox(socketserver.StreamRequestHandler):
 
 @contextmanager
 def listening(server: Any) -> Iterator[Any]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server

@@ -60,7 +60,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def receiver() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 

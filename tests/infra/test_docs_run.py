@@ -65,7 +65,12 @@ def test_the_sections_that_are_run_are_these() -> None:
     assert HOW_TO.keys() == SAID.keys()
 
 
-@pytest.mark.parametrize("title", HOW_TO)
+QUICK = {"Free disk", "When something goes wrong"}  # the others start a pipeline's own processes, which takes long
+
+
+@pytest.mark.parametrize(
+    "title", [pytest.param(each, marks=[] if each in QUICK else pytest.mark.slow) for each in HOW_TO]
+)
 def test_a_how_to_does_what_it_says(project: Path, title: str) -> None:
     told = ""
     for kind, name, content in HOW_TO[title]:
@@ -79,6 +84,7 @@ def test_a_how_to_does_what_it_says(project: Path, title: str) -> None:
         assert "task: classification" in (project / "params.yaml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_family_of_the_page_learns_and_is_exported(project: Path) -> None:
     ((_, name, content),) = [block for block in blocks("how-to.md")["Add a network family"] if block[1]]
     (project / name).write_text(content, encoding="utf-8")

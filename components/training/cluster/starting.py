@@ -27,6 +27,9 @@ MEGABYTE = 1024**2
 DAEMONS = ("gcs_server", "raylet")  # without one of them nothing of Ray works, and it does not start them again
 # After a minute without its gcs_server Ray would end our own process without a word; it is watched here instead.
 PATIENCE = {"gcs_rpc_server_reconnect_timeout_s": 7 * 24 * 3600}
+# Ray would run its workers behind everything else of the session (nice 15): whoever trains beside other work would wait
+# for all of that.
+NO_LESS = {"worker_niceness": 0}
 _temporary: list[Path] = []  # Ray's folder for sockets and logs, where we started it
 _daemons: dict[str, psutil.Process] = {}  # likewise
 
@@ -57,7 +60,7 @@ def start() -> None:
             include_dashboard=False,
             object_store_memory=256 * MEGABYTE,
             _temp_dir=str(folder),
-            _system_config=PATIENCE,
+            _system_config=PATIENCE | NO_LESS,
             **quiet,
         )
     _daemons.update((each.name(), each) for each in psutil.Process().children(recursive=True) if each.name() in DAEMONS)

@@ -16,7 +16,7 @@ from torch import Tensor
 from components.augment.policy import augment
 from components.config import TransferConfig
 from components.models.parts.sequence import blocks as blocks_of
-from components.models.preprocessing import channels_last
+from components.models.preprocessing import laid_out
 from components.tasks import registry as tasks
 from components.tasks.capabilities import moves
 from components.tasks.network import network_of
@@ -29,7 +29,7 @@ from components.training.objectives.objective import objective_of
 from components.training.optimizing.optimization import build_optimizer, set_rate
 from components.training.optimizing.transfer import begin_epoch
 from components.training.parallel.choosing import strategy_of
-from components.training.processes.workers import Workers, autocast
+from components.training.processes.workers import Workers, autocast, placed
 from components.training.reading.samples import Split
 from components.training.reading.sampling import Epochs, Positions, mix
 from components.training.reading.stream import Stream
@@ -50,10 +50,9 @@ class Steps:
         # As in the last epoch: what is deferred has come, and what was frozen has thawed.
         self.objective = objective_of(job, task, device, precision, self.balance)(job.epochs)
         torch.manual_seed(mix("weights", job.seed))
-        network = network_of(task, job.network, data.card).train()
-        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = placed(network_of(task, job.network, data.card).train(), device, config.memory_format)
         blocks = blocks_of(network) if config.transfer != TransferConfig() else []
-        sample = channels_last(self.split.batch(np.zeros(1, dtype=np.int64)).inputs)
+        sample = laid_out(self.split.batch(np.zeros(1, dtype=np.int64)).inputs, config.memory_format)
         self.strategy = strategy_of(network, sample, config, Workers(device=device), precision)
         torch.manual_seed(mix("training", job.seed, 0))
         self.optimizer = build_optimizer(self.strategy.parameters(), blocks, config)
@@ -73,7 +72,7 @@ class Steps:
         batch = self.split.batch(positions)
         self.generator.manual_seed(mix("augment", self.job.seed, epoch, number, 0))
         inputs, targets = augment(batch.inputs, batch.targets, self.job.augment, self.generator, self.move)
-        shown = Batch(channels_last(inputs), targets)
+        shown = Batch(laid_out(inputs, self.config.memory_format), targets)
         losses = self.strategy.backward(shown, self.objective, len(positions))
         if self.config.gradient_clip is not None:
             self.strategy.clip(self.config.gradient_clip)

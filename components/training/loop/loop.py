@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from components.augment.policy import augment
-from components.models.preprocessing import channels_last
+from components.models.preprocessing import laid_out
 from components.tasks.protocol import Batch
 from components.training.jobs.job import Event, Job, Listener, TrainingError, ignore
 from components.training.loop import snapshots
@@ -138,7 +138,13 @@ def _epoch(around: Surroundings, state: State, epochs: Epochs, rate_factor: floa
         if around.job.average and epoch == around.job.epochs and isinstance(around.train, Split):
             refit_statistics(strategy, around.train, config.batch_size)
         measured = validate(
-            strategy, around.validation, around.task, batch_size=config.batch_size, card=around.card, workers=workers
+            strategy,
+            around.validation,
+            around.task,
+            batch_size=config.batch_size,
+            card=around.card,
+            workers=workers,
+            memory_format=config.memory_format,
         )
     return {
         "epoch": epoch,
@@ -189,7 +195,7 @@ def _train_epoch(
         else:
             generator.manual_seed(mix("augment", job.seed, epoch, step, strategy.part))
             batch = Batch(*augment(part.batch.inputs, part.batch.targets, job.augment, generator, around.move))
-        batch = replace(batch, inputs=channels_last(batch.inputs), weights=part.batch.weights)
+        batch = replace(batch, inputs=laid_out(batch.inputs, config.memory_format), weights=part.batch.weights)
         losses.add(step, strategy.backward(batch, objective, part.whole), len(part.positions))
         if config.gradient_clip is not None:
             strategy.clip(config.gradient_clip)

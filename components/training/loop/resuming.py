@@ -17,7 +17,7 @@ from torch import nn
 from components.config import TransferConfig
 from components.models import pretrained
 from components.models.parts.sequence import blocks as blocks_of
-from components.models.preprocessing import channels_last
+from components.models.preprocessing import laid_out
 from components.training.jobs.job import PRETRAINED, Event, TrainingError
 from components.training.loop import checkpoint
 from components.training.loop.averaging import TailAverage
@@ -40,7 +40,7 @@ def fresh(around: Surroundings, *, resuming: bool) -> State:
     if loaded is not None and workers.first and not resuming:
         around.on_event(Event(job.name, "note", epochs=job.epochs, message=f"{PRETRAINED} {loaded}"))
     blocks = blocks_of(network) if job.training.transfer != TransferConfig() else []
-    sample = channels_last(around.validation.batch(np.zeros(1, dtype=np.int64)).inputs)
+    sample = laid_out(around.validation.batch(np.zeros(1, dtype=np.int64)).inputs, job.training.memory_format)
     if around.copying is not None:
         around.copying.attach(network, sample)
     precision = functools.partial(autocast, job.training, workers.device)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from components.artifacts import DatasetCard
@@ -29,7 +28,7 @@ from components.training.objectives.objective import Objective, objective_of
 from components.training.objectives.teacher import Teacher, teacher_of
 from components.training.optimizing.rounding import rounded
 from components.training.optimizing.stopping import of_validation
-from components.training.processes.workers import Workers, autocast
+from components.training.processes.workers import Workers, autocast, placed
 from components.training.reading.samples import Reading, Samples, Split
 from components.training.reading.stream import Stream
 from components.training.reading.unlabelled import joined
@@ -77,7 +76,7 @@ class Surroundings:
         if self.job.training.imbalance.sampling == "smote":
             linear_head(network, self.job.network.name)  # said before anything is trained
         network = rounded(network) if self.job.rounded else network
-        return network.to(self.workers.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return placed(network, self.workers.device, self.job.training.memory_format)
 
     @property
     def watched(self) -> Metric:

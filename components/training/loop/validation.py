@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from components.artifacts import DatasetCard
-from components.models.preprocessing import channels_last
+from components.config.training import CHANNELS_LAST, MemoryFormat
+from components.models.preprocessing import laid_out
 from components.tasks.asking import Asked, Rows, gathered, label, rows_of
 from components.tasks.network import arrays_of
 from components.tasks.protocol import Task
@@ -20,7 +21,14 @@ from components.training.reading.samples import Split
 
 
 def validate(
-    strategy: Strategy, split: Split, task: Task, *, batch_size: int, card: DatasetCard, workers: Workers
+    strategy: Strategy,
+    split: Split,
+    task: Task,
+    *,
+    batch_size: int,
+    card: DatasetCard,
+    workers: Workers,
+    memory_format: MemoryFormat = CHANNELS_LAST,
 ) -> dict[str, float]:
     """`validation_loss` (without label smoothing) and `validation_METRIC` for each of the task's metrics.
 
@@ -36,7 +44,7 @@ def validate(
     # As many rounds for everybody: a strategy's workers answer together.
     for asked in np.array_split(mine, -(-len(split) // (parts * batch_size))):
         batch = split.batch(asked if len(asked) else np.zeros(1, dtype=np.int64))
-        outputs = strategy.outputs(channels_last(batch.inputs))
+        outputs = strategy.outputs(laid_out(batch.inputs, memory_format))
         if outputs is None or not len(asked):
             continue
         with torch.inference_mode():

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.config import TrainingConfig
+from components.config.training import CHANNELS_LAST, MemoryFormat
 
 T = TypeVar("T")
 
@@ -78,6 +79,12 @@ def autocast(config: TrainingConfig, device: torch.device) -> Iterator[None]:
     wanted = config.precision == "bfloat16" or (config.precision == "auto" and supports_bfloat16(device))
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted):
         yield
+
+
+def placed(network: nn.Module, device: torch.device, memory_format: MemoryFormat) -> nn.Module:
+    """The network on the device, its kernels lying in memory as the pictures will."""
+    laid = torch.channels_last if memory_format == CHANNELS_LAST else torch.contiguous_format
+    return network.to(device, memory_format=laid)  # type: ignore[call-overload, no-any-return]
 
 
 @contextmanager

@@ -28,9 +28,14 @@ def tracking(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def register_version(tracking: Tracking, tmp_path: Path) -> Callable[..., tuple[int, Evidence]]:
     """Register a model that differs from the others by its seed; returns its version and evidence."""
+    return registering(tracking, tmp_path)
+
+
+def registering(tracking: Tracking, folder: Path) -> Callable[..., tuple[int, Evidence]]:
+    """What `register_version` is, for any store; models are made in the folder."""
 
     def build(seed: int, accuracy: float = 0.9, **measured: object) -> tuple[int, Evidence]:
-        model = build_model(tmp_path / f"model-{seed}", seed=seed)
+        model = build_model(folder / f"model-{seed}", seed=seed)
         evidence = build_evidence(model.digest, accuracy, **measured)
         version = register(
             tracking,

@@ -127,7 +127,7 @@ def test_a_server_that_does_not_let_us_in_is_not_said_to_be_away(tmp_path: Path,
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         tracking = Tracking(tmp_path, address, MlflowClient(tracking_uri=address), "digits", "1")
         with pytest.raises(TrackingError, match=advice) as caught:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,23 +19,40 @@ from components.registry.memory.store import local_path
 from components.registry.memory.tracking import KIND, Run, Tracking, connect
 from components.registry.verification import verify
 from components.registry.versions import RegistryError
+from tests.components.registry.conftest import registering
 from tests.components.registry.registry_builders import LIMITS, build_case
 from tests.components.registry.test_decisions import Register, judge, promote
 
 NAME = "digits"
 
 
+@pytest.fixture(scope="module")
+def history(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two versions that went into production, the second approved by a person: five decisions."""
+    root = tmp_path_factory.mktemp("history")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        (root / ".convoy").mkdir()
+        shutil.copy(empty_database, root / ".convoy" / "mlflow.db")
+        tracking = connect(root, NAME)
+        register = registering(tracking, root)
+        judge(tracking, *register(0))
+        promote(tracking)
+        judge(tracking, *register(1))
+        approve(tracking, NAME, "Grace", "the figures hold")
+        promote(tracking)
+    return root
+
+
 @pytest.fixture
-def decided(tracking: Tracking, register_version: Register) -> Tracking:
-    """Two versions that went into production, the second approved by a person: five decisions."""
-    version, evidence = register_version(0)
-    judge(tracking, version, evidence)
-    promote(tracking)
-    version, evidence = register_version(1)
-    judge(tracking, version, evidence)
-    approve(tracking, NAME, "Grace", "the figures hold")
-    promote(tracking)
-    return tracking
+def decided(history: Path, tracking: Tracking) -> Tracking:
+    """A copy of that project, in the test's own."""
+    ours = tracking.root / ".convoy"
+    database = history / ".convoy" / "mlflow.db"
+    shutil.copytree(history / ".convoy", ours, dirs_exist_ok=True, ignore=shutil.ignore_patterns(database.name))
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(ours / database.name)) as target:
+        source.backup(target)  # which those who have it open see
+    return connect(tracking.root, NAME)
 
 
 def records(tracking: Tracking) -> list[Run]:

@@ -48,7 +48,7 @@ class _Endless(BaseHTTPRequestHandler):
 def server() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as service:
         service.daemon_threads = True
-        threading.Thread(target=service.serve_forever, daemon=True).start()
+        threading.Thread(target=service.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{service.server_port}"
         service.shutdown()
 

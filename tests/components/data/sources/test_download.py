@@ -40,7 +40,7 @@ def shelf(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(shelf: Path) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(shelf))) as service:
-        threading.Thread(target=service.serve_forever, daemon=True).start()
+        threading.Thread(target=service.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{service.server_port}"
         service.shutdown()
 

@@ -66,7 +66,7 @@ def server(tmp_path: Path) -> Iterator[_Server]:
     folder.mkdir()
     with _Server(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as service:
         service.folder, service.gets = folder, []
-        threading.Thread(target=service.serve_forever, daemon=True).start()
+        threading.Thread(target=service.serve_forever, args=(0.02,), daemon=True).start()
         yield service
         service.shutdown()
 

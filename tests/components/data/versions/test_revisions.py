@@ -269,15 +269,15 @@ def test_what_changes_in_ones_own_folder_is_noticed_and_judged(project: Project,
     # given a folder that was ingested, and of which nothing changed since but the times of its files
     folder = pictures(each=20)
     _write_params(project.root, mine=folder_entry(folder))
-    first = project.reproduce("mine")
+    first = project.prepare("mine")
     os.utime(folder / "cat" / "000.png")
     before = project.written()
-    assert project.reproduce("mine") == first
+    assert project.prepare("mine") == first
     assert project.written() == before
     # when a picture is removed, plain `dvc repro` notices, and the two versions differ by it
     (folder / "dog" / "003.png").unlink()
-    assert project.prepare("mine") != first.digest
-    difference = versions.diff(project.root, "mine", first.digest, "workspace")
+    assert project.prepare("mine") != first
+    difference = versions.diff(project.root, "mine", first, "workspace")
     assert {row["id"] for row in difference.rows.to_pylist() if row["change"] == "removed"} == {"dog/003.png"}
     assert difference.samples == (40, 39)
     # when a broken picture is added
