@@ -177,7 +177,10 @@ def _array(path: Path) -> npt.NDArray[np.floating]:
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
-        shape, _, kind = header(file)
+        try:
+            shape, _, kind = header(file)
+        except Exception as error:  # it is read as Python's literals, and nobody lists what that raises
+            raise ValueError(f"its header cannot be read: {str(error) or type(error).__name__}") from error
         there = path.stat().st_size - file.tell()
     if kind.kind != "f" or len(shape) != 2 or min(shape) < 1:
         raise ValueError(f"floating-point numbers (words, numbers) are meant, and it has {kind} {shape}")

@@ -13,7 +13,8 @@ import atheris
 # Our own modules, and the parsers that are written in Python: of C nothing is seen.
 MEASURED = [
     *("components.data.sources", "components.data.checking", "components.decoding", "components.config"),
-    *("components.registry.served", "zipfile", "tarfile", "gzip", "yaml", "json", "PIL", "numpy.lib.format"),
+    *("components.models.word_vectors", "components.registry.served"),
+    *("zipfile", "tarfile", "gzip", "yaml", "json", "PIL", "numpy.lib.format"),
 ]
 with atheris.instrument_imports(include=MEASURED):
     from tests.fuzzing.judging import judge

@@ -30,6 +30,7 @@ from components.config.reading import check
 from components.data.checking import detect
 from components.data.errors import DataError
 from components.data.sources.places import archive
+from components.models import word_vectors
 from tests.components.data.sources import source_builders as builders
 
 OURS = (DataError, ConfigurationError, YamlError, decoding.UndecodableError)
@@ -295,6 +296,38 @@ def npys() -> Iterable[bytes]:
         yield struct.pack(">H", len(labels)) + labels + pictures
 
 
+# -- word vectors ----------------------------------------------------------------------------------------------------
+
+UNITS = ("the", "Rome", "Übung", "don't", "", "12", "unseen")
+
+
+def vectors(content: bytes, folder: Path) -> None:
+    """The vectors of a few words: of a text file, or of an array beside its words."""
+    path = folder / "vectors.txt"
+    if content[:1] > b"\x80":
+        array, words = split(content[1:])
+        (folder / "vectors.npy").write_bytes(array)
+        path.write_bytes(words)
+        path = folder / "vectors.npy"
+    else:
+        path.write_bytes(content[1:])
+    dimension = word_vectors.dimension_of(path)
+    found = word_vectors.read(path, UNITS)
+    taken = len(found.places)
+    assert found.vectors.shape == ((taken, dimension) if taken else (0,)), found.vectors.shape
+    assert np.isfinite(found.vectors).all()
+
+
+def some_vectors() -> Iterable[bytes]:
+    lines = "the 1 2 3\nrome -.5 1e-3 6\nÜbung 7 8 9\na b 1 1 1\n".encode()
+    for text in (lines, b"4 3\n" + lines, b"\xef\xbb\xbf" + lines.replace(b"\n", b" \r\n")):
+        yield b"\0" + text
+    words = "the\nrome\nÜbung\n".encode()
+    for values in (np.ones((3, 2), np.float32), np.asfortranarray(np.ones((3, 2), np.float16)), np.ones((3, 1), ">f8")):
+        array = packed(lambda buffer, values=values: np.save(buffer, values))  # type: ignore[misc]
+        yield b"\x90" + struct.pack(">H", len(array)) + array + words
+
+
 # -- pictures --------------------------------------------------------------------------------------------------------
 
 
@@ -457,6 +490,7 @@ TARGETS = {
     "yolo": Target(yolo, yolos, yolo_ready),
     "idx": Target(idx, idxs),
     "npy": Target(arrays, npys),
+    "vectors": Target(vectors, some_vectors),
     "picture": Target(picture, pictures),
     "exif": Target(exif, exifs),
     "yaml": Target(yaml, yamls),

@@ -179,6 +179,11 @@ def unlike(shape: tuple[int, ...], kind: str = "float32") -> bytes:
     return file.getvalue() + b"\0" * 60
 
 
+def headed(header: str) -> bytes:
+    """An array whose header says that, and a few bytes of it."""
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode() + b"\0" * 8
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -189,6 +194,10 @@ def unlike(shape: tuple[int, ...], kind: str = "float32") -> bytes:
         (unlike((5, 3), "int32"), "floating-point numbers .* are meant, and it has int32"),
         (unlike((15,)), r"are meant, and it has float32 \(15,\)"),
         (unlike((-5, -3)), "are meant"),
+        (headed("{'a': ("), "its header cannot be read: .*EOF"),
+        (headed("{'descr': (), 'fortran_order': False, 'shape': (1, 2)}"), "its header cannot be read: tuple index"),
+        (headed("-" * 9000 + "1"), "its header cannot be read: MemoryError"),
+        (headed("1" + "+1" * 4500), "its header cannot be read: .*recursion"),
         (unlike((4, 3))[:-12], "expected a word for each of the 4 rows of .*v.npy in .*v.txt, .* found 5 lines"),
     ],
     ids=lambda value: repr(value)[-30:],
