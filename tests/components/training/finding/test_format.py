@@ -56,7 +56,8 @@ def test_steps_are_real_ones(dataset: Dataset, job: Jobs, tmp_path: Path) -> Non
 
 
 def test_what_has_one_layout_only_or_is_cut_up_is_refused(dataset: Dataset, job: Jobs, tmp_path: Path) -> None:
-    texts = replace(dataset, card=dataset.card.model_copy(update={"input": TextSpec(kind="text", unit="word", lower=True, length=8, vocabulary=("a",))}))
+    words = TextSpec(kind="text", unit="word", lower=True, length=8, vocabulary=("a",))
+    texts = replace(dataset, card=dataset.card.model_copy(update={"input": words}))
     with pytest.raises(ConfigurationError, match="dataset: expected pictures, received inputs of the kind text"):
         find_format(job(), texts, decoded=tmp_path)
     with pytest.raises(ConfigurationError, match=r"training\.strategy: expected data"):
