@@ -46,16 +46,21 @@ def truths_of(targets: Tensor, classes: int) -> Truths:
 
 
 def moved(targets: Tensor, transform: Moves) -> Tensor:
-    """The targets where the transform puts them: the hull of each box's four corners, cut to the picture.
+    """The targets where the transform puts them: around the ellipse that fills each box, cut to the picture.
 
+    An object seldom reaches into its box's corners, so that the hull of those is too large wherever the picture is
+    turned (Kalra et al. 2021). Without rotation and shear it is the box itself. The transform must be affine.
     Of what is cut to less than `REMAINS` of its area the label becomes -1; what is ignored stays as long as any of it
     is in the picture, for whatever of it there is must not be learnt as background.
     """
     labels, boxes, rest = torch.split(targets, [1, 4, 2], dim=2)
-    left, top, right, bottom = boxes.float().unbind(dim=2)
-    corners = torch.stack([left, top, right, top, right, bottom, left, bottom], dim=2)
-    there = transform.points(corners.reshape(len(targets), -1, 2)).reshape(*boxes.shape[:2], 4, 2)
-    hull = torch.cat([there.amin(dim=2), there.amax(dim=2)], dim=2)
+    low, high = torch.split(boxes.float(), 2, dim=2)
+    middle, half = (low + high) / 2, torch.diag_embed((high - low) / 2)  # half: (N, M, 2, 2), along x and along y
+    ends = torch.cat([middle.unsqueeze(2), middle.unsqueeze(2) + half], dim=2)
+    there = transform.points(ends.reshape(len(targets), -1, 2)).reshape(*boxes.shape[:2], 3, 2)
+    centre = there[:, :, 0]
+    reach = (there[:, :, 1:] - there[:, :, :1]).square().sum(dim=2).sqrt()  # of the ellipse along x and y
+    hull = torch.cat([centre - reach, centre + reach], dim=2)
     height, width = transform.size
     cut = torch.minimum(hull.clamp_min(0.0), hull.new_tensor([width, height, width, height]))
     least = torch.where(rest[..., 0] > 0.5, 0.0, REMAINS) * areas(hull)

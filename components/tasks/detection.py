@@ -81,7 +81,7 @@ class Detection:
         """Divergence of each class's score and distance of boxes, as far as somebody says that there is an object.
 
         Scores count by the larger of both, boxes by the teacher's best one (Zheng et al. 2022): what it says of places
-        that show nothing is not worth copying. As of the loss, the mean over images of sums in parts of the scores'.
+        that show nothing is not worth copying. The mean over images of sums in parts of the teacher's best scores.
 
         A teacher that says boxes at other places than the student (other strides, boxes that are fused) is copied by
         what it finds (`copied`), for which a temperature means nothing.

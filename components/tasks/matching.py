@@ -18,7 +18,8 @@ from components.tasks.boxes import Truths, truths_of
 PLACES = 9  # of an object, at most, that learn it
 SCORE, OVERLAP = 0.5, 6.0  # exponents: an alignment is score^0.5 · overlap^6
 FOCUS = 2.0  # exponent of a score by which it counts where there is nothing to learn
-BOX_WEIGHT = 2.0  # of the boxes' loss beside the classes'
+SUM = 12.0  # of qualities, in parts of which an image's losses are told: about what three objects come to
+BOX_WEIGHT = 4.0  # of the boxes' loss beside the classes'
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,11 @@ def losses(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Raw outputs and targets → the classes' and the boxes' loss of each image, `(N,)` float32 each.
 
     Cross-entropy of the scores with the qualities, 1 - generalized overlap for the boxes of places that learn an object
-    as far as their quality goes. Both are divided by the image's sum of qualities, at least 1, and not by the batch's:
-    an image costs the same whatever shares a batch, a piece of it or a worker with it, so a batch's loss is the mean
-    of its images'.
+    as far as their quality goes. Both are divided by the same number for every image (`SUM`): an object costs the same
+    whatever else its image shows, and an image whatever shares a batch, a piece of it or a worker with it, so a batch's
+    loss is the mean of its images'. In parts of an image's own qualities, an object among six would count for a sixth
+    of one that is alone: mean average precision .58 in place of .55 (the scenes of `scenes-detect`, 12 epochs, one
+    seed), and .62 with boxes that weigh twice as much as then.
 
     Focal (Lin et al. 2017) only where nothing is learnt: such places are many, and drown the others otherwise. Where an
     object is learnt all classes count in full, since what a focal loss takes away there is what tells them apart.
@@ -107,8 +110,7 @@ def _costs(told: Said, found: Assigned) -> tuple[Tensor, Tensor]:
     weight = found.quality.sum(dim=2)
     focus = torch.where(weight.unsqueeze(2) > 0.0, 1.0, torch.sigmoid(told.logits.detach()) ** FOCUS)
     off = (1.0 - generalized_overlaps(told.boxes, found.boxes)) * weight
-    norm = weight.sum(dim=1).clamp_min(1.0)
-    return ((entropy * focus).sum(dim=2) * found.counted).sum(dim=1) / norm, off.sum(dim=1) / norm
+    return ((entropy * focus).sum(dim=2) * found.counted).sum(dim=1) / SUM, off.sum(dim=1) / SUM
 
 
 def _inside(priors: Tensor, boxes: Tensor) -> Tensor:

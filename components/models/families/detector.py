@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal, cast
 
@@ -29,6 +30,7 @@ SIZE = r"[1-9][0-9]*x[1-9][0-9]*"
 
 Stride = Literal[4, 8, 16]
 Anchors = Annotated[str, Field(pattern=rf"^({SIZE}(,{SIZE})*)?$")]
+Depths = Annotated[str, Field(pattern=r"^([0-9]{1,2}(,[0-9]{1,2})*)?$")]
 
 
 class Detector(nn.Module):
@@ -46,27 +48,31 @@ class Detector(nn.Module):
         inputs: ImageSpec,
         outputs: int,
         width: int,
-        blocks: int,
+        depths: Sequence[int],
         strides: list[int],
         anchors: Anchors,
+        seen: int,
         parts: Parts,
     ) -> None:
         super().__init__()
         kind = parts.normalization
-        halvings = int(math.log2(max(DEEPEST, 2 * strides[-1])))
-        widths = [min(2**level, WIDEST) * width for level in range(halvings)]
+        widths = [min(2**level, WIDEST) * width for level in range(len(depths))]
         across = 3 * width
         self.normalize = parts.begin(inputs)
         self.stem = ConvBlock(inputs.channels, width, stride=2, normalize=kind)
-        self.down = nn.ModuleList(_stage(before, after, blocks, parts) for before, after in pairwise(widths))
+        self.fine = nn.Sequential(*(ResidualBlock(width, parts, nn.Identity()) for _ in range(depths[0])))
+        self.down = nn.ModuleList(
+            _stage(*ends, depth, parts) for ends, depth in zip(pairwise(widths), depths[1:], strict=True)
+        )
         self.first = int(math.log2(strides[0]))  # the map that the pyramid ends on; the stem's is 1
         self.levels = len(strides)
         self.lateral = nn.ModuleList(nn.Conv2d(channels, across, 1) for channels in widths[self.first - 1 :])
         self.smooth = nn.ModuleList(ConvBlock(across, across, normalize=kind) for _ in strides)
-        self.tower = nn.Sequential(*(ConvBlock(across, across, normalize=kind) for _ in range(TOWER)))
+        ends = pairwise([across] * TOWER + [seen * across])
+        self.tower = nn.Sequential(*(ConvBlock(*each, normalize=kind) for each in ends))
         sizes = [tuple(float(side) for side in size.split("x")) for size in anchors.split(",") if size]
         self.anchored, self.size = bool(sizes), (inputs.width, inputs.height)
-        self.head = nn.Conv2d(across, max(1, len(sizes)) * (4 + outputs), 1)
+        self.head = nn.Conv2d(seen * across, max(1, len(sizes)) * (4 + outputs), 1)
         self._begin(outputs)
         priors, own = _priors(inputs, strides, sizes)
         self.register_buffer("priors", priors, persistent=False)
@@ -74,7 +80,7 @@ class Detector(nn.Module):
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """`(N, C, H, W)` → the trunk's last map `(N, D, h, w)`, and what the head sees `(N, E, places, 1)`."""
-        maps = [self.stem(self.normalize(images))]
+        maps = [self.fine(self.stem(self.normalize(images)))]
         for stage in self.down:
             maps.append(stage(maps[-1]))
         x: Tensor | None = None
@@ -103,7 +109,8 @@ class Detector(nn.Module):
         """Names of parameters by block, from the first layer to the last before the head."""
         pyramid = [*(f"lateral.{i}" for i in range(len(self.lateral))), *(f"smooth.{i}" for i in range(self.levels))]
         tower = [f"tower.{i}" for i in range(TOWER)]
-        layers = [["stem"], *([f"down.{i}"] for i in range(len(self.down))), pyramid, *([name] for name in tower)]
+        first = ["stem", *(["fine"] if len(self.fine) else [])]
+        layers = [first, *([f"down.{i}"] for i in range(len(self.down))), pyramid, *([name] for name in tower)]
         return [
             [f"{layer}.{name}" for layer in block for name, _ in self.get_submodule(layer).named_parameters()]
             for block in layers
@@ -168,15 +175,21 @@ def detector(
     attention: Literal["none", "se", "cbam"] = "none",  # se: squeeze-and-excitation; cbam: channels, then places
     normalization: Normalization = "batch",
     denoise: Denoise = "none",
+    depths: Depths = "",  # residual blocks of each map, as "1,2,2,0", from the stem's on; empty: 0, then `blocks`
+    seen: Literal[1, 2, 3] = 1,  # how many times as wide as the pyramid is what the head sees
 ) -> nn.Module:
     """A box and a logit per class at every place of a grid of `stride` pixels, and of grids twice as coarse each.
 
     `levels` is how many grids there are: a second one suits objects of more than some eight strides. `blocks` residual
-    blocks follow each halving, of `width` channels in the stem to 4·width. `anchors`, as "16x16,32x24", are widths and
-    heights in pixels of boxes to begin with, of which every place has one each. An object that is narrower than the
-    stride may lie between all places. Images must have at least 8×8 pixels.
+    blocks follow each halving, of `width` channels in the stem to 4·width, or so many as `depths` says. `anchors`, as
+    "16x16,32x24", are widths and heights in pixels of boxes to begin with, of which every place has one each. An object
+    that is narrower than the stride may lie between all places. Images must have at least 8×8 pixels.
     """
     at_least("detector", inputs, 8)
     strides = [stride * 2**level for level in range(levels)]
+    maps = int(math.log2(max(DEEPEST, 2 * strides[-1])))
+    each = [int(depth) for depth in depths.split(",") if depth] or [0, *[blocks] * (maps - 1)]
+    if len(each) != maps:
+        raise ValueError(f"network.arguments.depths: expected {maps} numbers, one a map, received {depths!r}")
     parts = Parts(attention=attention, normalization=normalization, denoise=denoise)
-    return Detector(inputs, outputs, width, blocks, strides, anchors, parts)
+    return Detector(inputs, outputs, width, each, strides, anchors, seen, parts)

@@ -20,6 +20,7 @@ VARIANTS = [
     {"levels": 2, "attention": "se"},
     {"anchors": "16x16,32x24,9x30", "normalization": "group"},
     {"stride": 4, "levels": 3, "anchors": "12x12", "denoise": "median", "attention": "cbam"},
+    {"stride": 4, "depths": "1,2,0,1", "seen": 2},
 ]
 
 
@@ -99,3 +100,15 @@ def test_anchors_are_widths_and_heights(anchors: str) -> None:
     (wrong,) = registry.problems(NetworkConfig(name="detector", arguments={"anchors": anchors}))
     assert wrong.startswith("network.arguments.anchors: expected ") and repr(anchors) in wrong
     assert registry.problems(NetworkConfig(name="detector", arguments={"anchors": "16x16,32x24"})) == []
+
+
+def test_depths_are_blocks_of_each_map_from_the_stems_on() -> None:
+    detector = built({"width": 4, "stride": 4, "depths": "2,0,1,3", "seen": 2})
+    assert len(detector.fine) == 2 and [len(stage) - 1 for stage in detector.down] == [0, 1, 3]
+    assert detector.head.in_channels == 2 * 3 * 4
+    with pytest.raises(
+        ValueError, match=r"network.arguments.depths: expected 5 numbers, one a map, received '1,1,1,1'"
+    ):
+        built({"stride": 16, "depths": "1,1,1,1"})
+    (wrong,) = registry.problems(NetworkConfig(name="detector", arguments={"depths": "1;2"}))
+    assert wrong.startswith("network.arguments.depths: expected ")
