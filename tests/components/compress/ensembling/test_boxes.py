@@ -168,7 +168,8 @@ def test_a_student_copies_whatever_its_teacher_finds(
     with torch.no_grad():
         answers = teacher(images)
     optimizer = torch.optim.Adam(student.parameters(), lr=0.01)
-    for _ in range(80):
+    # Copied place by place, what a teacher is not sure of says less than the boxes that it finds.
+    for _ in range(160 if places == "alike" else 80):
         chosen = torch.randint(len(images), (32,))
         loss = task.distillation_loss(student(images[chosen]), answers[chosen], 1.0)
         optimizer.zero_grad()
