@@ -39,7 +39,17 @@ READING = {
 # What makes, moves, ends or measures something, or looks at the machine rather than the project.
 MAKING = {
     *("init", "run", "tune", "ui", "schedule", "deploy", "backfill", "stop", "doctor", "clean", "find batch-size"),
-    *("find learning-rate", "promote", "approve", "reject", "rollback", "retire", "data add", "data restore"),
+    *(
+        "find format",
+        "find learning-rate",
+        "promote",
+        "approve",
+        "reject",
+        "rollback",
+        "retire",
+        "data add",
+        "data restore",
+    ),
 }
 
 
