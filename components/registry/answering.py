@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +108,7 @@ def load(tracking: Tracking, text: str) -> Answering:
     require_whole(tracking, name, version)
     model = versions.version_model(tracking, name, version)
     folder = versions.version_package(tracking, name, version)
-    with warnings.catch_warnings(record=True) as caught:
+    with _compiling_nothing(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", RuntimeWarning)  # the package's own: of another processor, of a lacking engine
         package = mlflow.pyfunc.load_model(str(folder))
@@ -121,6 +123,16 @@ def load(tracking: Tracking, text: str) -> Answering:
     moved = [f"{name}: {each.finding.says}" for each in verification.not_decided_of(tracking, name)]
     notes = (*moved, *(str(each.message) for each in caught))
     return Answering(name, version, model, str(column), takes, notes, package)
+
+
+@contextmanager
+def _compiling_nothing() -> Iterator[None]:
+    """Versions of earlier releases have nothing in them that keeps Python from writing beside their code."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def files(places: Sequence[Path], besides: Sequence[Path] = ()) -> Iterator[Path | Row]:

@@ -68,6 +68,7 @@ TYPES: dict[str, Any] = {  # of a column of an answer, as MLflow knows it
         )
     ),
 }
+COMPILED = "__pycache__"
 DESCRIPTION = 4000  # characters: MLflow keeps 5,000
 OPENING = "\n## Training"  # where the card's first lines end
 MODEL_VERSIONS = "mlflow.modelVersions"  # tag of a logged model: what MLflow's pages show it is registered as
@@ -174,8 +175,13 @@ def build_package(
         )
     for part in packed:
         shutil.rmtree(part)
-    for cache in folder.rglob("__pycache__"):
+    for cache in folder.rglob(COMPILED):
         shutil.rmtree(cache)
+    # Where there is a file of this name, Python neither writes what it has compiled nor runs what somebody else has put
+    # there: whoever loads the package, `mlflow models serve` too, leaves it as it was registered.
+    (folder / COMPILED).write_text(
+        "A file of this name keeps Python from writing what it compiles.\n", encoding="utf-8"
+    )
     manifest.write(folder)
 
 

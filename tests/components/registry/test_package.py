@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +77,10 @@ def test_nobody_goes_back_to_a_changed_package(tracking: Tracking, register_vers
 
 
 @pytest.mark.parametrize("change", ["code", "reader", "answer", "processor", "removed"])
-def test_a_changed_model_does_not_answer(change: str, tracking: Tracking, register_version: Register) -> None:
+def test_a_changed_model_does_not_answer(
+    change: str, tracking: Tracking, register_version: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as Python is by itself, whatever the tests are run with
     version, _ = register_version(0)
     package = versions.version_package(tracking, NAME, version)
     asked = pd.DataFrame({"image": [encode(200)]})
